@@ -1,0 +1,1 @@
+"""§7.3 The command line: one file a command."""
