@@ -1,0 +1,180 @@
+"""§7.2.5 The one jit wrapper: Numba is imported at the first call, compiled code is cached, a bad cache heals itself.
+
+`@jit` turns a function into a lazy one. Its first call imports Numba, makes the dispatcher, and does the same for each
+lazy function that it refers to, so kernels call one another freely, also across modules (`from … import other_nb`,
+not `module.other_nb`). Every option of Numba's is chosen here, once, for every kernel.
+
+Environment: SCRATCHVAE_VECTOR_WIDTH (16, 8, 4 float32 lanes, or 1 for plain loops), SCRATCHVAE_CACHE (folder for
+compiled code; `off` for none), OMP_NUM_THREADS.
+"""
+
+import functools
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from scratchvae.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# No fastmath but contraction: a NaN stays a NaN and sums keep their order. The NumPy error model returns inf for 1/0.
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "boundscheck": False}
+
+
+class Lazy:
+    """A function that becomes a Numba object (a dispatcher or an intrinsic) at its first use."""
+
+    def __init__(self, fn: Callable[..., Any], make: Callable[[Callable[..., Any]], Any]) -> None:
+        functools.update_wrapper(self, fn)
+        self.fn, self.make, self.made = fn, make, None
+
+    def realise(self) -> Any:
+        """The Numba object; every lazy global that the function names is replaced by its own."""
+        if self.made is None:
+            self.made = self.make(self.fn)
+            seen = self.fn.__globals__
+            for name in names(self.fn.__code__):
+                if isinstance(seen.get(name), Lazy):
+                    seen[name] = seen[name].realise()
+        return self.made
+
+    def __call__(self, *args: Any) -> Any:
+        return self.realise()(*args)
+
+
+def names(code: Any) -> Iterator[str]:
+    """Every global name in a code object and in the functions nested in it."""
+    yield from code.co_names
+    for const in code.co_consts:
+        if hasattr(const, "co_names"):
+            yield from names(const)
+
+
+def jit(fn: F) -> F:
+    """Compile `fn` with Numba at its first call; the same function, the same arguments."""
+    return cast(F, Lazy(fn, dispatcher))
+
+
+def intrinsic(fn: F) -> F:
+    """`numba.extending.intrinsic`, made at first use: `fn(typingctx, *types)` returns (signature, codegen)."""
+
+    def make(fn: Callable[..., Any]) -> Any:
+        from numba.extending import intrinsic as numba_intrinsic
+
+        return numba_intrinsic(fn)
+
+    return cast(F, Lazy(fn, make))
+
+
+def dispatcher(fn: Callable[..., Any]) -> Any:
+    """Numba's dispatcher for `fn`, with the cache in our folder (or none, where no folder can be written)."""
+    from numba import config, njit
+
+    made = njit(**OPTIONS)(fn)
+    folder = cache_folder()
+    if folder is not None:
+        before, config.CACHE_DIR = config.CACHE_DIR, folder
+        try:
+            made.enable_caching()
+            heal(made._cache)
+        finally:
+            config.CACHE_DIR = before
+    return made
+
+
+def heal(cache: Any) -> None:
+    """A cache file that cannot be read is forgotten and recompiled; one that cannot be written is not kept."""
+    load, save = cache.load_overload, cache.save_overload
+
+    def load_overload(*args: Any) -> Any:
+        try:
+            return load(*args)
+        except Exception:  # truncated index, unpicklable data, wrong version: all mean "compile again"
+            attempt(cache.flush)
+            return None
+
+    cache.load_overload = load_overload
+    cache.save_overload = lambda *args: attempt(save, *args)
+
+
+def attempt(f: Callable[..., Any], *args: Any) -> None:
+    """Call f; a failing disk costs only the cache."""
+    try:
+        f(*args)
+    except OSError:
+        pass
+
+
+@functools.cache
+def vector_width() -> int:
+    """float32 lanes of a vector register: 16 (AVX-512), 8 (AVX2), 4 (SSE, NEON); 1 stands for plain loops."""
+    forced = os.environ.get("SCRATCHVAE_VECTOR_WIDTH", "")
+    if forced:
+        if forced not in ("16", "8", "4", "1"):
+            raise UsageError(f"SCRATCHVAE_VECTOR_WIDTH is {forced!r}; expected 16, 8, 4 or 1 (plain loops), or unset")
+        return int(forced)
+    import llvmlite.binding as llvm
+
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f") and features.get("avx512vl"):
+        return 16
+    if features.get("avx2") and features.get("fma"):
+        return 8
+    return 4
+
+
+@functools.cache
+def cache_key() -> str:
+    """Hash of every kernel source, the vector width and the versions: Numba's own key sees none of the first two."""
+    import llvmlite
+    import numba
+
+    digest = hashlib.sha256(f"{vector_width()} {numba.__version__} {llvmlite.__version__} {sys.version}".encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def cache_folder() -> str | None:
+    """The first folder that can be written: SCRATCHVAE_CACHE, beside the kernels, the user's cache, a temporary one."""
+    chosen = os.environ.get("SCRATCHVAE_CACHE", "")
+    if chosen == "off":
+        return None
+    user = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    private = f"scratchvae-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    candidates = [
+        Path(__file__).parent / "__pycache__",
+        Path(user) / "scratchvae",
+        Path(tempfile.gettempdir()) / private,
+    ]
+    for base in [Path(chosen)] if chosen else candidates:
+        folder = base / f"numba-{cache_key()}"
+        if writable(folder):
+            return str(folder)
+    return None
+
+
+def writable(folder: Path) -> bool:
+    """True if `folder` exists or can be made, is ours (it holds pickles), and takes a file."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+            return False
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+@functools.cache
+def threads() -> int:
+    """Threads to use unless told: OMP_NUM_THREADS if set, else the cores this process may run on."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
