@@ -1,0 +1,98 @@
+"""§7.2.4 Noise and order for a run: every draw is named by (seed, purpose, step, row), and nothing is remembered.
+
+Mathematics never draws: whoever runs it asks here for ε or u and passes them in. The same name gives the same numbers,
+after a resume, in any split into micro-batches, and for any number of threads.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ..errors import UsageError
+from ..kernels import NUMPY, Kernels
+from ..types import Array
+
+LIMIT = 2**32  # steps and rows are one 32-bit counter word each
+COLUMNS = 4 * LIMIT  # so is the block of four columns
+
+
+class Purpose(IntEnum):
+    """What a draw is for: one counter word, so no two uses share a number. Values are for ever: runs resume by them."""
+
+    ORDER = 0  # the epoch's permutation of the rows
+    LATENT = 1  # ε of z = μ + σ ε in training
+    BINARISE = 2  # dynamic binarisation, afresh each epoch
+    INITIAL = 3  # the initial parameters
+    EVALUATE = 4  # ε of bounds and importance samples in evaluation
+    SAMPLE = 5  # z and x drawn for a user
+    FIXED_BINARISATION = 6  # drawn once, for all epochs
+    CHAIN = 7  # proposals of a Markov chain
+    ACCEPT = 8  # its accept or reject
+    MASK = 9  # which values are missing
+    DATA = 10  # made-up data
+    DIRECTION = 11  # random directions of gradient checks
+    DREAM = 12  # the sleep phase of wake-sleep
+
+
+class Noise(NamedTuple):
+    """The noise of one run: `seed` in [0, 2^64) and the kernel table (both tables agree to rounding).
+
+    Step and rows go up to 2^32 and columns up to 2^34; beyond is a UsageError, since the counter would wrap and repeat
+    itself. S samples a row: ask for S K columns and reshape (rows, S, K), then fewer samples are a prefix of more.
+    """
+
+    seed: int
+    k: Kernels = NUMPY
+
+    def normals(
+        self, purpose: int, step: int, rows: int, columns: int, dtype: DTypeLike = np.float32, first_row: int = 0
+    ) -> Array:
+        """ε ~ N(0, 1), (rows, columns) of `dtype`: rows first_row … first_row + rows − 1 of this step."""
+        address = self._address(purpose, step, first_row, rows, columns)
+        found: Array = self.k.normals(*address, real(dtype))
+        return found
+
+    def uniforms(
+        self, purpose: int, step: int, rows: int, columns: int, dtype: DTypeLike = np.float32, first_row: int = 0
+    ) -> Array:
+        """u ~ U[0, 1), (rows, columns), multiples of 2^-24: the same numbers in float32 and float64."""
+        address = self._address(purpose, step, first_row, rows, columns)
+        found: Array = self.k.uniforms(*address, real(dtype))
+        return found
+
+    def order(self, epoch: int, n: int) -> Array:
+        """A random permutation of 0 … n − 1, int64 (n,): row order of the epoch."""
+        # The ranks of n independent 64-bit keys. Equal keys (chance n² 2^-65) keep the rows' order: no harm, still exact.
+        words = self.k.words(*self._address(Purpose.ORDER, epoch, 0, 1, 2 * n))[0].astype(np.uint64)
+        return np.argsort((words[0::2] << np.uint64(32)) | words[1::2], kind="stable")
+
+    def _address(
+        self, purpose: int, step: int, first_row: int, rows: int, columns: int
+    ) -> tuple[np.uint64, int, int, int, int, int]:
+        """The arguments that name a draw, each within its counter word."""
+        within("seed", self.seed, 2**64 - 1)
+        within("purpose", purpose, LIMIT - 1)
+        within("step", step, LIMIT - 1)
+        within("first_row", first_row, LIMIT)
+        within("rows", rows, LIMIT - first_row)
+        within("columns", columns, COLUMNS)
+        # np.uint64: one compiled version serves every seed
+        return np.uint64(self.seed), int(purpose), int(step), int(first_row), int(rows), int(columns)
+
+
+def within(name: str, value: int, most: int) -> None:
+    """Raise UsageError unless `value` is an integer in [0, most]."""
+    if not isinstance(value, (int, np.integer)) or not 0 <= value <= most:
+        raise UsageError(
+            f"{name} is {value!r}, expected an integer in [0, {most}]: the noise counter would wrap and repeat itself"
+        )
+
+
+def real(dtype: DTypeLike) -> np.dtype[np.floating]:
+    """`dtype` as a numpy.dtype; UsageError unless it is float32 or float64."""
+    found = np.dtype(dtype)
+    if found not in (np.float32, np.float64):
+        raise UsageError(f"dtype is {found}, expected float32 or float64: complex code takes real noise")
+    return found
