@@ -1,0 +1,110 @@
+"""§7.2.5 What it means to parametrise a distribution with a neural network: p(y | x) = family(heads(mlp(x))).
+
+The encoder q(z | x), the decoder p(x | z) and every layer of a deeper model are such a `Net`.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from .distributions import Bernoulli, Normal
+from .errors import UsageError
+from .kernels import NUMPY, Kernels
+from .networks import Dense, activate, activate_vjp, dense, dense_vjp, dense_vjp_params, mlp, mlp_vjp
+from .types import Array
+
+Distribution = Normal | Bernoulli
+
+HEADS = {
+    "normal": ("mu", "log_var"),  # unconstrained: for q(z | x) and inner layers
+    "bernoulli": ("logits",),
+    "gaussian": ("mu", "log_var"),  # learned σ(z), with a floor
+    "gaussian-sigmoid": ("mu", "log_var"),  # the same with means in (0, 1): Kingma & Welling 2014 for Frey Face
+    "gaussian-fixed": ("mu",),  # σ² given
+}
+
+
+class Family(NamedTuple):
+    """Which distribution the heads describe. `variance` is the floor of σ² (gaussian, gaussian-sigmoid) or σ² itself
+    (gaussian-fixed). Without a floor the likelihood of a learned σ(z) is unbounded (Mattei & Frellsen 2018)."""
+
+    name: str
+    variance: float = (1 / 255) ** 2  # σ of one grey level
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The names of the linear heads."""
+        if self.name not in HEADS:
+            raise UsageError(f"family {self.name!r} is unknown: give one of {', '.join(HEADS)}")
+        return HEADS[self.name]
+
+
+class Net(NamedTuple):
+    """The parameters of a conditional distribution, or their cotangents: an mlp, then one dense layer for each head."""
+
+    hidden: tuple[Dense, ...]
+    heads: tuple[Dense, ...]
+    activation: str
+    family: Family
+
+
+# σ² = e^a + floor, smooth: no clamp, so the slope never dies before the floor is really there
+#   log σ² = log(e^a + c) = log c + softplus(a − log c)    so    ∂log σ²/∂a = sigmoid(a − log c)
+
+
+def floored(a: Array, variance: float, k: Kernels = NUMPY) -> Array:
+    """log σ² of a head's output a, with σ² > variance."""
+    return math.log(variance) + activate(a - math.log(variance), "softplus", k)
+
+
+def floored_vjp(dlog_var: Array, log_var: Array, variance: float, k: Kernels = NUMPY) -> Array:
+    """da, from the output log σ² alone."""
+    return activate_vjp(dlog_var, log_var - math.log(variance), "softplus", k)
+
+
+def from_heads(outs: list[Array], family: Family, k: Kernels = NUMPY) -> Distribution:
+    """The distribution that the heads' outputs describe."""
+    if family.name == "bernoulli":
+        return Bernoulli(outs[0])
+    if family.name == "gaussian-fixed":
+        return Normal(outs[0], np.full_like(outs[0], math.log(family.variance)))
+    if family.name == "gaussian":
+        return Normal(outs[0], floored(outs[1], family.variance, k))
+    if family.name == "gaussian-sigmoid":
+        return Normal(activate(outs[0], "sigmoid", k), floored(outs[1], family.variance, k))
+    return Normal(outs[0], outs[1])
+
+
+def from_heads_vjp(dp: Distribution, p: Distribution, family: Family, k: Kernels = NUMPY) -> tuple[Array, ...]:
+    """Cotangents of the heads' outputs, for dp that of the distribution p which `from_heads` gave."""
+    if isinstance(p, Bernoulli) or isinstance(dp, Bernoulli):
+        return tuple(dp)
+    if family.name == "gaussian-fixed":
+        return (dp.mu,)
+    if family.name == "gaussian":
+        return dp.mu, floored_vjp(dp.log_var, p.log_var, family.variance, k)
+    if family.name == "gaussian-sigmoid":
+        return activate_vjp(dp.mu, p.mu, "sigmoid", k), floored_vjp(dp.log_var, p.log_var, family.variance, k)
+    return dp.mu, dp.log_var
+
+
+def net(x: Array, p: Net, k: Kernels = NUMPY) -> tuple[Distribution, list[Array]]:
+    """The distribution of y given x (..., in), and the mlp's layers for the way back."""
+    hs = mlp(x, p.hidden, p.activation, k)
+    return from_heads([dense(hs[-1], head, k) for head in p.heads], p.family, k), hs
+
+
+def net_vjp(
+    ddist: Distribution, dist: Distribution, hs: list[Array], p: Net, dp: Net, k: Kernels = NUMPY, need_dx: bool = True
+) -> Array | None:
+    """Of `net`: adds into dp's arrays, returns dx, or None where need_dx=False spares the product with the data."""
+    douts = from_heads_vjp(ddist, dist, p.family, k)
+    heads = zip(douts, p.heads, dp.heads, strict=True)
+    parts = [dense_vjp(dout, hs[-1], head, dhead, k) for dout, head, dhead in heads]
+    dh = parts[0] if len(parts) == 1 else parts[0] + parts[1]  # h feeds every head
+    if need_dx or not p.hidden:
+        return mlp_vjp(dh, hs, p.hidden, dp.hidden, p.activation, k)
+    dh = mlp_vjp(dh, hs[1:], p.hidden[1:], dp.hidden[1:], p.activation, k)
+    dense_vjp_params(activate_vjp(dh, hs[1], p.activation, k), hs[0], dp.hidden[0], k)
+    return None

@@ -1,0 +1,191 @@
+"""§7.2.5 Activations y = f(a), and dy → da written with the output y alone, so that a layer keeps one array.
+
+    tanh        y = tanh a               f' = 1 − y²
+    sigmoid     y = 1 / (1 + e^−a)       f' = y (1 − y)
+    softplus    y = log(1 + e^a)         f' = sigmoid(a) = 1 − e^−y
+    relu        y = max(a, 0)            f' = [y > 0]
+    leaky_relu  y = a or 0.01 a          f' = 1 or 0.01              by the sign of y, which is the sign of a
+    elu         y = a or e^a − 1         f' = 1 or e^a = y + 1
+
+The NumPy statements are analytic where f is: comparisons look at the real part, so a complex step passes through.
+"""
+
+import math
+
+import numpy as np
+
+from ..types import Array
+from .jit import jit
+
+SLOPE = 0.01  # of leaky_relu, below zero
+
+
+def tanh_np(a: Array) -> Array:
+    """y = tanh a."""
+    return np.tanh(a)
+
+
+@jit
+def tanh_nb(a: Array) -> Array:
+    """Twin of `tanh_np`."""
+    y = np.empty_like(a)
+    for i in range(a.size):
+        y.flat[i] = math.tanh(a.flat[i])
+    return y
+
+
+def tanh_vjp_np(dy: Array, y: Array) -> Array:
+    """da = dy (1 − y²)."""
+    return dy * (1 - y * y)
+
+
+@jit
+def tanh_vjp_nb(dy: Array, y: Array) -> Array:
+    """Twin of `tanh_vjp_np`."""
+    one, da = y.dtype.type(1), np.empty_like(y)
+    for i in range(y.size):
+        da.flat[i] = dy.flat[i] * (one - y.flat[i] * y.flat[i])
+    return da
+
+
+def sigmoid_np(a: Array) -> Array:
+    """y = 1 / (1 + e^−a), written as ½ (1 + tanh ½a): no overflow at either end, and analytic."""
+    return 0.5 * (1 + np.tanh(0.5 * a))
+
+
+@jit
+def sigmoid_nb(a: Array) -> Array:
+    """Twin of `sigmoid_np`."""
+    half, one, y = a.dtype.type(0.5), a.dtype.type(1), np.empty_like(a)
+    for i in range(a.size):
+        y.flat[i] = half * (one + math.tanh(half * a.flat[i]))
+    return y
+
+
+def sigmoid_vjp_np(dy: Array, y: Array) -> Array:
+    """da = dy y (1 − y)."""
+    return dy * (y * (1 - y))
+
+
+@jit
+def sigmoid_vjp_nb(dy: Array, y: Array) -> Array:
+    """Twin of `sigmoid_vjp_np`."""
+    one, da = y.dtype.type(1), np.empty_like(y)
+    for i in range(y.size):
+        da.flat[i] = dy.flat[i] * (y.flat[i] * (one - y.flat[i]))
+    return da
+
+
+def softplus_np(a: Array) -> Array:
+    """y = log(1 + e^a) = max(a, 0) + log(1 + e^−|a|): the exponent is never positive, so nothing overflows."""
+    positive = a.real > 0
+    return np.where(positive, a, 0 * a) + np.log1p(np.exp(np.where(positive, -a, a)))
+
+
+@jit
+def softplus_nb(a: Array) -> Array:
+    """Twin of `softplus_np`."""
+    zero, y = a.dtype.type(0), np.empty_like(a)
+    for i in range(a.size):
+        t = a.flat[i]
+        y.flat[i] = (t if t > zero else zero * t) + math.log1p(math.exp(-t if t > zero else t))
+    return y
+
+
+def softplus_vjp_np(dy: Array, y: Array) -> Array:
+    """da = dy (1 − e^−y)."""
+    return -dy * np.expm1(-y)
+
+
+@jit
+def softplus_vjp_nb(dy: Array, y: Array) -> Array:
+    """Twin of `softplus_vjp_np`."""
+    da = np.empty_like(y)
+    for i in range(y.size):
+        da.flat[i] = -dy.flat[i] * math.expm1(-y.flat[i])
+    return da
+
+
+def relu_np(a: Array) -> Array:
+    """y = max(a, 0); a NaN stays a NaN."""
+    return np.where(a.real <= 0, 0 * a, a)
+
+
+@jit
+def relu_nb(a: Array) -> Array:
+    """Twin of `relu_np`."""
+    zero, y = a.dtype.type(0), np.empty_like(a)
+    for i in range(a.size):
+        y.flat[i] = zero * a.flat[i] if a.flat[i] <= zero else a.flat[i]
+    return y
+
+
+def relu_vjp_np(dy: Array, y: Array) -> Array:
+    """da = dy where y > 0, else 0 (the kink itself has slope 0)."""
+    return np.where(y.real > 0, dy, 0 * dy)
+
+
+@jit
+def relu_vjp_nb(dy: Array, y: Array) -> Array:
+    """Twin of `relu_vjp_np`."""
+    zero, da = y.dtype.type(0), np.empty_like(y)
+    for i in range(y.size):
+        da.flat[i] = dy.flat[i] if y.flat[i] > zero else zero * dy.flat[i]
+    return da
+
+
+def leaky_relu_np(a: Array) -> Array:
+    """y = a where a > 0, else 0.01 a."""
+    return np.where(a.real > 0, a, SLOPE * a)
+
+
+@jit
+def leaky_relu_nb(a: Array) -> Array:
+    """Twin of `leaky_relu_np`."""
+    zero, slope, y = a.dtype.type(0), a.dtype.type(SLOPE), np.empty_like(a)
+    for i in range(a.size):
+        y.flat[i] = a.flat[i] if a.flat[i] > zero else slope * a.flat[i]
+    return y
+
+
+def leaky_relu_vjp_np(dy: Array, y: Array) -> Array:
+    """da = dy where y > 0, else 0.01 dy."""
+    return np.where(y.real > 0, dy, SLOPE * dy)
+
+
+@jit
+def leaky_relu_vjp_nb(dy: Array, y: Array) -> Array:
+    """Twin of `leaky_relu_vjp_np`."""
+    zero, slope, da = y.dtype.type(0), y.dtype.type(SLOPE), np.empty_like(y)
+    for i in range(y.size):
+        da.flat[i] = dy.flat[i] if y.flat[i] > zero else slope * dy.flat[i]
+    return da
+
+
+def elu_np(a: Array) -> Array:
+    """y = a where a > 0, else e^a − 1; the branch not taken is fed 0, so it cannot overflow."""
+    positive = a.real > 0
+    return np.where(positive, a, np.expm1(np.where(positive, 0 * a, a)))
+
+
+@jit
+def elu_nb(a: Array) -> Array:
+    """Twin of `elu_np`."""
+    zero, y = a.dtype.type(0), np.empty_like(a)
+    for i in range(a.size):
+        y.flat[i] = a.flat[i] if a.flat[i] > zero else math.expm1(a.flat[i])
+    return y
+
+
+def elu_vjp_np(dy: Array, y: Array) -> Array:
+    """da = dy where y > 0, else dy (y + 1)."""
+    return np.where(y.real > 0, dy, dy * (y + 1))
+
+
+@jit
+def elu_vjp_nb(dy: Array, y: Array) -> Array:
+    """Twin of `elu_vjp_np`."""
+    zero, one, da = y.dtype.type(0), y.dtype.type(1), np.empty_like(y)
+    for i in range(y.size):
+        da.flat[i] = dy.flat[i] if y.flat[i] > zero else dy.flat[i] * (y.flat[i] + one)
+    return da

@@ -1,0 +1,140 @@
+"""§7.3 The variational autoencoder: p(z) = N(0, I), p(x | z) and q(z | x) by networks, and its bound (eq. 10).
+
+    L(x) = log p_θ(x | z) − KL(q_φ(z | x) ‖ p(z)),    z = μ_φ(x) + σ_φ(x) ⊙ ε        Kingma & Welling 2014, eq. 10
+
+`elbo` and `elbo_vjp` are the whole of hand-written AEVB; x (B, D), eps (B, K) or (S, B, K), L (B,) in nats.
+"""
+
+import dataclasses
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from ..conditional import Distribution, Family, Net, net, net_vjp
+from ..distributions import Normal
+from ..errors import UsageError
+from ..kernels import NUMPY, Kernels
+from ..networks import ACTIVATIONS, Dense
+from ..types import Array
+
+LIKELIHOODS = ("bernoulli", "gaussian", "gaussian-sigmoid", "gaussian-fixed")
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """The shape of a VAE: `hidden` is read from x inwards; the decoder mirrors it."""
+
+    columns: int
+    latent: int = 20
+    hidden: tuple[int, ...] = (500,)
+    activation: str = "tanh"
+    likelihood: str = "bernoulli"
+    variance: float = (1 / 255) ** 2  # Gaussian decoders: the floor of σ², or σ² itself for gaussian-fixed
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        if self.likelihood not in LIKELIHOODS:
+            raise UsageError(f"likelihood {self.likelihood!r} is unknown: give one of {', '.join(LIKELIHOODS)}")
+        if self.activation not in ACTIVATIONS:
+            raise UsageError(f"activation {self.activation!r} is unknown: give one of {', '.join(ACTIVATIONS)}")
+        if min(self.columns, self.latent, *self.hidden) < 1:
+            sizes = f"columns={self.columns}, latent={self.latent}, hidden={self.hidden}"
+            raise UsageError(f"sizes must be at least 1, but {sizes}")
+        if not self.variance > 0:
+            raise UsageError(f"variance={self.variance} must be above 0")
+
+    @property
+    def encoder(self) -> tuple[tuple[int, ...], Family, int]:
+        """(input and hidden sizes, family, output size) of q(z | x)."""
+        return (self.columns, *self.hidden), Family("normal"), self.latent
+
+    @property
+    def decoder(self) -> tuple[tuple[int, ...], Family, int]:
+        """(input and hidden sizes, family, output size) of p(x | z)."""
+        return (self.latent, *self.hidden[::-1]), Family(self.likelihood, self.variance), self.columns
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every parameter's name and shape, in the order of the arena: "q.hidden.0.W" … "p.logits.b"."""
+        return {**net_shapes("q", *self.encoder), **net_shapes("p", *self.decoder)}
+
+    def nets(self, views: dict[str, Array]) -> tuple[Net, Net]:
+        """(phi, theta): the encoder and the decoder over named arrays (parameters or their cotangents)."""
+        phi = view_net("q", *self.encoder[:2], self.activation, views)
+        return phi, view_net("p", *self.decoder[:2], self.activation, views)
+
+
+def net_shapes(prefix: str, sizes: tuple[int, ...], family: Family, out: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a net's arrays: `sizes` are its input and hidden widths, `out` that of each head."""
+    layers = {f"{prefix}.hidden.{l}": pair for l, pair in enumerate(pairwise(sizes))}
+    layers |= {f"{prefix}.{head}": (sizes[-1], out) for head in family.heads}
+    return {f"{name}.{part}": shape for name, (i, o) in layers.items() for part, shape in (("W", (i, o)), ("b", (o,)))}
+
+
+def view_net(prefix: str, sizes: tuple[int, ...], family: Family, activation: str, views: dict[str, Array]) -> Net:
+    """A `Net` over named arrays."""
+
+    def layer(name: str) -> Dense:
+        return Dense(views[f"{prefix}.{name}.W"], views[f"{prefix}.{name}.b"])
+
+    hidden = tuple(layer(f"hidden.{l}") for l in range(len(sizes) - 1))
+    return Net(hidden, tuple(layer(head) for head in family.heads), activation, family)
+
+
+def encode(x: Array, phi: Net, k: Kernels = NUMPY) -> tuple[Normal, list[Array]]:
+    """q(z | x) for rows x (B, D), and the layers for the way back."""
+    q, hs = net(x, phi, k)
+    assert isinstance(q, Normal)
+    return q, hs
+
+
+def decode(z: Array, theta: Net, k: Kernels = NUMPY) -> tuple[Distribution, list[Array]]:
+    """p(x | z) for codes z (..., K), and the layers for the way back."""
+    return net(z, theta, k)
+
+
+class Cache(NamedTuple):
+    """What `elbo` computed on the way forward and `elbo_vjp` needs."""
+
+    q: Normal
+    q_layers: list[Array]
+    z: Array
+    p: Distribution
+    p_layers: list[Array]
+    reconstruction: Array  # log p(x | z), (B,) or (S, B)
+    kl: Array  # (B,)
+
+
+def elbo(x: Array, eps: Array, phi: Net, theta: Net, k: Kernels = NUMPY) -> tuple[Array, Cache]:
+    """The SGVB estimate of the bound, row by row (Kingma & Welling 2014, eq. 10).
+
+    x (B, D); eps (B, K), or (S, B, K) for the mean over S samples. Returns L (B,) in nats and the cache.
+    """
+    check_columns(x, phi)
+    q, q_layers = encode(x, phi, k)
+    z = q.sample(eps, k)
+    p, p_layers = decode(z, theta, k)
+    reconstruction, kl = p.log_prob(x, k), q.kl(k)
+    L = (reconstruction if eps.ndim == 2 else reconstruction.mean(axis=0)) - kl
+    return L, Cache(q, q_layers, z, p, p_layers, reconstruction, kl)
+
+
+def elbo_vjp(
+    w: Array, cache: Cache, x: Array, eps: Array, phi: Net, theta: Net, dphi: Net, dtheta: Net, k: Kernels = NUMPY
+) -> None:
+    """Of `elbo`: adds ∂(Σ_b w_b L_b) into dphi and dtheta; w (B,). The forward, walked in reverse."""
+    w_sample = w if eps.ndim == 2 else np.broadcast_to(w / eps.shape[0], eps.shape[:2])  # L = mean over S of … − kl
+    _, dp = cache.p.log_prob_vjp(w_sample, x, k)  # log p(x | z)
+    dz = net_vjp(dp, cache.p, cache.p_layers, theta, dtheta, k)  # p = decode(z)
+    assert dz is not None
+    through_z = cache.q.sample_vjp(dz, eps, k)  # z = μ + σ ε
+    through_kl = cache.q.kl_vjp(-w, k)  # − KL(q ‖ p)
+    dq = Normal(through_z.mu + through_kl.mu, through_z.log_var + through_kl.log_var)
+    net_vjp(dq, cache.q, cache.q_layers, phi, dphi, k, need_dx=False)  # q = encode(x)
+
+
+def check_columns(x: Array, phi: Net) -> None:
+    """One clear line where x does not fit the encoder."""
+    columns = (phi.hidden or phi.heads)[0].W.shape[0]
+    if x.ndim != 2 or x.shape[1] != columns:
+        raise UsageError(f"x has shape {x.shape} but phi was built for rows of D={columns} columns")

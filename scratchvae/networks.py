@@ -1,0 +1,74 @@
+"""§7.2.5 Neural networks as pure pairs: dense, activations, and the mlp of any depth.
+
+x is (B, D), or (S, B, D) with S samples a row: leading axes are rows to a dense layer. Parameter cotangents are added.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .errors import UsageError
+from .kernels import NUMPY, Kernels
+from .types import Array
+
+ACTIVATIONS = ("tanh", "relu", "leaky_relu", "elu", "softplus", "sigmoid", "identity")
+
+
+class Dense(NamedTuple):
+    """The parameters of y = x W + b, or their cotangents."""
+
+    W: Array  # (in, out)
+    b: Array  # (out,)
+
+
+def dense(x: Array, p: Dense, k: Kernels = NUMPY) -> Array:
+    """y = x W + b; x (..., in), returns (..., out)."""
+    y: Array = k.dense(x.reshape(-1, x.shape[-1]), p.W, p.b)
+    return y.reshape(*x.shape[:-1], p.W.shape[1])
+
+
+def dense_vjp_params(dy: Array, x: Array, dp: Dense, k: Kernels = NUMPY) -> None:
+    """dW += xᵀ dy, db += 1ᵀ dy. Alone where nothing asks for dx: in the layer that reads the data."""
+    k.dense_vjp_params(dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1]), dp.W, dp.b)
+
+
+def dense_vjp(dy: Array, x: Array, p: Dense, dp: Dense, k: Kernels = NUMPY) -> Array:
+    """Of y = x W + b: dW += xᵀ dy, db += 1ᵀ dy, returns dx = dy Wᵀ (..., in)."""
+    dense_vjp_params(dy, x, dp, k)
+    dx: Array = k.dense_vjp_x(dy.reshape(-1, dy.shape[-1]), p.W)
+    return dx.reshape(x.shape)
+
+
+def activate(a: Array, name: str, k: Kernels = NUMPY) -> Array:
+    """y = f(a), elementwise; `name` is one of ACTIVATIONS."""
+    if name not in ACTIVATIONS:
+        raise UsageError(f"activation {name!r} is unknown: give one of {', '.join(ACTIVATIONS)}")
+    if name == "identity":
+        return a
+    y: Array = getattr(k, name)(a)
+    return y
+
+
+def activate_vjp(dy: Array, y: Array, name: str, k: Kernels = NUMPY) -> Array:
+    """da = f'(a) dy, with f' written in the output y = f(a)."""
+    if name == "identity":
+        return dy
+    da: Array = getattr(k, name + "_vjp")(dy, y)
+    return da
+
+
+def mlp(x: Array, layers: Sequence[Dense], activation: str, k: Kernels = NUMPY) -> list[Array]:
+    """h_0 = x, h_l = f(h_{l−1} W_l + b_l): every layer's output, the input first and the result last."""
+    hs = [x]
+    for layer in layers:
+        hs.append(activate(dense(hs[-1], layer, k), activation, k))
+    return hs
+
+
+def mlp_vjp(
+    dh: Array, hs: list[Array], layers: Sequence[Dense], dlayers: Sequence[Dense], activation: str, k: Kernels = NUMPY
+) -> Array:
+    """Of `mlp`, walked in reverse: adds every layer's cotangents into `dlayers`, returns dx."""
+    for l in reversed(range(len(layers))):
+        da = activate_vjp(dh, hs[l + 1], activation, k)  # h_l = f(a_l)
+        dh = dense_vjp(da, hs[l], layers[l], dlayers[l], k)  # a_l = h_{l−1} W_l + b_l
+    return dh
