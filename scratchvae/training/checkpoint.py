@@ -1,0 +1,215 @@
+"""§7.3 A trained model on disk: the safetensors layout, hashed, written atomically, and never a pickle.
+
+    8 bytes   N, the header's length, little endian
+    N bytes   JSON: {"__metadata__": {str: str}, "q.mu.W": {"dtype", "shape", "data_offsets": [begin, end]}, ...}
+    the rest  the tensors, C order, little endian, without gaps; data_offsets count from here
+
+Any safetensors reader opens such a file (https://huggingface.co/docs/safetensors). `__metadata__` holds format,
+version, library, kind, sha256, and one JSON text for each other key of `meta` (config, state, ...). Equal states give
+equal bytes: keys are sorted, and no time, host or path is recorded.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scratchvae.errors import DataError, UsageError
+from scratchvae.types import Array
+
+FORMAT, VERSION = "scratchvae", "1"
+BLANK = "0" * 64  # stands where the digest will stand, so that the digest can cover the header as well
+HEADER_LIMIT = 100_000_000  # the official reader's limit, in bytes
+RESERVED = ("format", "version", "library", "kind", "sha256")
+DTYPES = {
+    "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "F16": "<f2",
+    "U32": "<u4", "I32": "<i4", "F32": "<f4", "U64": "<u8", "I64": "<i8", "F64": "<f8",
+}  # fmt: skip
+CODES = {np.dtype(text).newbyteorder("="): code for code, text in DTYPES.items()}
+
+
+def save(path: str | Path, tensors: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
+    """Write tensors (any shape; bool, integer or real) and meta (JSON values; "kind" a string) to path, atomically.
+
+    A crash at any moment leaves either the old file or the new one. One process writes one path.
+    Raises UsageError for a dtype that the layout lacks, a reserved key in meta, or a path that cannot be written.
+    """
+    entries, parts = _layout(tensors)
+    header = json.dumps({"__metadata__": _metadata(meta), **entries}, sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # data begin at a multiple of 8 bytes: every tensor is aligned
+    parts = [len(header).to_bytes(8, "little"), header, *parts]
+    parts[1] = header.replace(BLANK.encode(), _digest(parts).encode(), 1)
+    write_atomically(path, parts)
+
+
+def load(path: str | Path, kind: str | None = None) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The tensors (writable, native byte order) and meta of a file that `save` wrote, every byte of it verified.
+
+    Raises DataError, one line, for anything else: another file, another version, another kind, a truncated file,
+    a flipped byte. Nothing is allocated beyond the file's own size.
+    """
+    raw = _read(Path(path))
+    tensors, metadata = parse(raw, str(path))
+    _verify(raw, metadata, path)
+    if kind is not None and metadata.get("kind") != kind:
+        raise DataError(f"{path} holds a model of kind {metadata.get('kind')!r}, but {kind!r} was expected")
+    try:
+        meta = {key: json.loads(text) for key, text in metadata.items() if key not in RESERVED}
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: the metadata are not JSON ({error})") from None
+    return tensors, {**meta, "kind": metadata.get("kind", ""), "library": metadata.get("library", "")}
+
+
+def parse(raw: bytearray, name: str) -> tuple[dict[str, Array], dict[str, str]]:
+    """Views of the tensors in any safetensors file's bytes, and its metadata; no digest is asked for.
+
+    Every length and offset is checked against len(raw) first. Raises DataError naming the file `name`.
+    """
+    start = 8 + int.from_bytes(raw[:8], "little")
+    if len(raw) < 8 or not 10 <= start <= min(len(raw), HEADER_LIMIT):
+        raise DataError(f"{name} is not a checkpoint, or is truncated: {len(raw)} bytes, header to end at {start}")
+    try:
+        header = json.loads(raw[8:start].decode(), object_pairs_hook=_unique)
+        metadata = header.pop("__metadata__", {})
+        if not all(type(value) is str for value in metadata.values()):
+            raise ValueError("a metadata value is not a string")
+        spans = [_span(key, entry) for key, entry in header.items()]
+        _tile(spans, len(raw) - start)
+        return {key: _view(raw, start + begin, dtype, shape) for begin, _, key, dtype, shape in spans}, metadata
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        raise DataError(f"{name} is not a checkpoint, or is damaged: {_line(error)}") from None
+
+
+def write_atomically(path: str | Path, parts: Iterable[Any]) -> None:
+    """Write the byte buffers in `parts` to path through a temporary file beside it, synced before it takes the name.
+
+    Raises UsageError when the folder cannot be written; the old file is then intact.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")  # one fixed name: what a killed run leaves, the next save replaces
+    try:
+        with open(temporary, "wb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY)  # without this the new name itself may be lost with the power
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise UsageError(f"{path} cannot be written: {error.strerror}; free the disk or name another folder") from error
+
+
+def _layout(tensors: Mapping[str, Array]) -> tuple[dict[str, Any], list[Any]]:
+    """Header entries and flat bytes, widest elements first: without gaps, each tensor is aligned to its own size."""
+    entries: dict[str, Any] = {}
+    parts: list[Any] = []
+    begin = 0
+    for name, x in sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])):
+        code = CODES.get(x.dtype.newbyteorder("="))
+        if code is None or name == "__metadata__":
+            raise UsageError(f"tensor {name!r} of dtype {x.dtype} cannot be stored; the layout has {', '.join(DTYPES)}")
+        flat = np.ascontiguousarray(x, DTYPES[code]).reshape(-1).view(np.uint8)
+        entries[name] = {"dtype": code, "shape": list(x.shape), "data_offsets": [begin, begin + flat.size]}
+        parts.append(flat)
+        begin += flat.size
+    return entries, parts
+
+
+def _metadata(meta: Mapping[str, Any]) -> dict[str, str]:
+    from scratchvae import __version__
+
+    if clash := [key for key in meta if key in RESERVED and key not in ("kind", "library")]:
+        raise UsageError(f"meta has the reserved key {clash[0]!r}; rename it")
+    texts = {k: json.dumps(v, sort_keys=True, default=_plain) for k, v in meta.items() if k not in RESERVED}
+    kind = str(meta.get("kind", ""))
+    return {**texts, "format": FORMAT, "version": VERSION, "library": __version__, "kind": kind, "sha256": BLANK}
+
+
+def _plain(value: Any) -> Any:
+    """JSON for what NumPy makes of numbers: json.dumps knows Python's own only."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"a {type(value).__name__} has no place in a checkpoint's metadata")
+
+
+def _digest(parts: Iterable[Any]) -> str:
+    sha = hashlib.sha256()
+    for part in parts:
+        sha.update(part)
+    return sha.hexdigest()
+
+
+def _read(path: Path) -> bytearray:
+    """The whole file. Its size is known beforehand, so a header's claims never decide how much is read."""
+    try:
+        if not path.is_file():
+            raise DataError(f"{path} is not a file; give a checkpoint such as runs/mnist/checkpoint.safetensors")
+        raw = bytearray(path.stat().st_size)
+        with open(path, "rb") as file:
+            del raw[file.readinto(raw) :]
+        return raw
+    except (OSError, MemoryError) as error:
+        raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', 'larger than memory')}") from None
+
+
+def _verify(raw: bytearray, metadata: dict[str, str], path: str | Path) -> None:
+    if metadata.get("format") != FORMAT:
+        raise DataError(f"{path} is a safetensors file, but scratchvae did not write it (no format {FORMAT!r} inside)")
+    if metadata.get("version") != VERSION:
+        raise DataError(
+            f"{path} has checkpoint version {metadata.get('version')!r}, this library reads {VERSION!r}: "
+            f"open it with scratchvae {metadata.get('library')}"
+        )
+    start, digest = 8 + int.from_bytes(raw[:8], "little"), metadata.get("sha256", "")
+    header = bytes(raw[8:start]).replace(digest.encode(), BLANK.encode(), 1) if len(digest) == 64 else b""
+    if _digest((raw[:8], header, memoryview(raw)[start:])) != digest:
+        raise DataError(f"{path} is damaged: its SHA-256 is not the one recorded; restore it from a copy")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(out := dict(pairs)) < len(pairs):
+        raise ValueError("a key stands twice in the header")
+    return out
+
+
+def _span(name: str, entry: dict[str, Any]) -> tuple[int, int, str, np.dtype[Any], list[int]]:
+    """(begin, end, name, dtype, shape) of one header entry; its bytes must be exactly what its shape needs."""
+    dtype, shape, (begin, end) = np.dtype(DTYPES[entry["dtype"]]), entry["shape"], entry["data_offsets"]
+    if len(shape) > 32 or not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
+        raise ValueError(f"tensor {name!r} has a shape or an offset that is no natural number")
+    if end - begin != (need := math.prod(shape) * dtype.itemsize):
+        raise ValueError(f"tensor {name!r} has {end - begin} bytes, its shape and dtype need {need}")
+    return begin, end, name, dtype, shape
+
+
+def _tile(spans: list[tuple[int, int, str, np.dtype[Any], list[int]]], size: int) -> None:
+    """The spans must cover the data from 0 to size, in a row: no overlap, no gap, nothing past the end."""
+    at = 0
+    for begin, end, name, *_ in sorted(spans, key=lambda span: span[:2]):
+        if begin != at:
+            raise ValueError(f"tensor {name!r} begins at byte {begin} instead of {at}")
+        at = end
+    if at != size:
+        raise ValueError(f"the tensors need {at} bytes of data, the file has {size}: truncated or overlong")
+
+
+def _view(raw: bytearray, begin: int, dtype: np.dtype[Any], shape: list[int]) -> Array:
+    view = np.frombuffer(raw, dtype, math.prod(shape), begin) if math.prod(shape) else np.empty(0, dtype)
+    return view.reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+
+
+def _line(error: Exception) -> str:
+    text = f"no {error}" if isinstance(error, KeyError) else str(error)
+    return text.splitlines()[0][:200] if text else type(error).__name__
