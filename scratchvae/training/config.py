@@ -1,0 +1,72 @@
+"""§7.3 Everything that decides a run's result, in one frozen record: it goes into config.json and the checkpoint."""
+
+import dataclasses
+from typing import Any
+
+from ..errors import UsageError
+from ..initial import INITIALISERS
+from ..models.vae import Architecture
+from .optim import Optimizer
+
+BINARISATIONS = ("dynamic", "fixed", "threshold", "none")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A training run. Two runs with equal configs give equal bits, whatever the number of threads."""
+
+    data: str = "mnist"
+    binarisation: str = "dynamic"
+    latent: int = 20
+    hidden: tuple[int, ...] = (500,)
+    activation: str = "tanh"
+    likelihood: str = "bernoulli"
+    variance: float = (1 / 255) ** 2
+    initial: str = "glorot"
+    estimator: str = "sgvb_b"
+    samples: int = 1  # L of eq. 7, or K of the importance-weighted bound
+    batch: int = 100
+    epochs: float = 20.0
+    optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
+    prior: bool = False  # p(θ) = N(0, I) on the generative parameters: MAP, eq. 8
+    seed: int = 0
+    dtype: str = "float32"
+    kernels: str = "numba"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        if isinstance(self.optimizer, dict):
+            object.__setattr__(self, "optimizer", known(Optimizer, self.optimizer, "optimizer"))
+        for field, choices in (
+            ("binarisation", BINARISATIONS),
+            ("initial", INITIALISERS),
+            ("dtype", ("float32", "float64")),
+            ("kernels", ("numpy", "numba")),
+        ):
+            if getattr(self, field) not in choices:
+                raise UsageError(f"{field} {getattr(self, field)!r} is unknown: give one of {', '.join(choices)}")
+        if self.batch < 1 or self.samples < 1 or not self.epochs > 0:
+            raise UsageError(f"batch={self.batch}, samples={self.samples}, epochs={self.epochs} must be above 0")
+
+    def architecture(self, columns: int) -> Architecture:
+        """The model for rows of that many columns."""
+        return Architecture(columns, self.latent, self.hidden, self.activation, self.likelihood, self.variance)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values; `from_dict` takes them back."""
+        return dataclasses.asdict(self)
+
+
+def known(kind: type[Any], values: dict[str, Any], where: str) -> Any:
+    """Build `kind` from a dict; an option that it does not have is one clear line."""
+    names = [field.name for field in dataclasses.fields(kind)]
+    for name in values:
+        if name not in names:
+            raise UsageError(f"unknown option {name!r} in {where}: known are {', '.join(names)}")
+    return kind(**values)
+
+
+def from_dict(values: dict[str, Any]) -> Config:
+    """A Config from the dict that `as_dict` gave, or that a user wrote."""
+    found: Config = known(Config, values, "the config")
+    return found

@@ -1,0 +1,166 @@
+"""§7.3 One step of AEVB (Algorithm 1 of Kingma & Welling 2014), and all that a run remembers between two steps.
+
+The noise and the order of rows are named by (seed, purpose, step, row), so the state is only parameters, the
+optimizer's slots and the step counter: a resumed run sees what an unstopped one would have seen.
+"""
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+
+from ..arena import Arena
+from ..errors import CheckFailed, DataError
+from ..initial import initialise, output_bias
+from ..kernels import Kernels, table
+from ..models.vae import Cache, elbo, elbo_vjp
+from ..types import Array
+from .config import Config
+from .data import binarise, rows
+from .noise import Noise, Purpose
+from .optim import log_prior_vjp
+
+
+class State:
+    """Parameters, optimizer slots and step counter of one run on data (N, D)."""
+
+    def __init__(self, config: Config, columns: int) -> None:
+        self.config, self.step = config, 0
+        self.architecture = config.architecture(columns)
+        self.arena = Arena(self.architecture.shapes(), config.dtype)
+        self.gradient = self.arena.like()
+        self.slots: Array = np.zeros((len(config.optimizer.slots), self.arena.flat.size), config.dtype)
+        self.phi, self.theta = self.architecture.nets(self.arena.views)
+        self.dphi, self.dtheta = self.architecture.nets(self.gradient.views)
+        self.k: Kernels = table(config.kernels)
+        self.noise = Noise(config.seed, self.k)
+
+    def initialise(self, mean: Array) -> None:
+        """Draw the first parameters; `mean` (D,) of the training data sets the output bias."""
+        views, config = self.arena.views, self.config
+        normals = {
+            name: self.noise.normals(Purpose.INITIAL, i, 1, view.size, config.dtype).reshape(view.shape)
+            for i, (name, view) in enumerate(views.items())
+        }
+        initialise(views, config.initial, normals)
+        if config.initial != "paper":
+            views[f"p.{self.theta.family.heads[0]}.b"][...] = output_bias(mean, config.likelihood)
+
+    def tensors(self) -> dict[str, Array]:
+        """Named arrays for a checkpoint: plain (in, out) weights, and one flat array for each optimizer slot."""
+        slots = {f"optimizer.{name}": slot for name, slot in zip(self.config.optimizer.slots, self.slots, strict=True)}
+        return {**self.arena.views, **slots}
+
+    def restore(self, tensors: dict[str, Array], step: int) -> None:
+        """Take back what `tensors` gave."""
+        slots = {name: tensors[f"optimizer.{name}"] for name in self.config.optimizer.slots}
+        self.arena.fill({name: array for name, array in tensors.items() if not name.startswith("optimizer.")})
+        for i, name in enumerate(self.config.optimizer.slots):
+            self.slots[i] = slots[name]
+        self.step = step
+
+    def snapshot(self) -> tuple[Array, Array, int]:
+        """A copy to go back to with `rewind`."""
+        return self.arena.flat.copy(), self.slots.copy(), self.step
+
+    def rewind(self, snapshot: tuple[Array, Array, int]) -> None:
+        """Go back to a snapshot."""
+        self.arena.flat[...], self.slots[...], self.step = snapshot
+
+
+class Steps:
+    """Minibatch steps of a state over data x (N, D), uint8 grey levels or reals, possibly a memory map."""
+
+    def __init__(self, state: State, x: Array) -> None:
+        self.state, self.x = state, x
+        self.per_epoch = math.ceil(x.shape[0] / state.config.batch)
+        self.order = functools.lru_cache(maxsize=2)(lambda epoch: state.noise.order(epoch, x.shape[0]))
+
+    def index(self, step: int) -> Array:
+        """The rows of minibatch number `step`; an epoch's last one may be smaller."""
+        epoch, i = divmod(step, self.per_epoch)
+        start = i * self.state.config.batch
+        return self.order(epoch)[start : start + self.state.config.batch]
+
+    def minibatch(self, step: int) -> tuple[Array, Array]:
+        """x (B, D), binarised, and ε (B, K) or (L, B, K)."""
+        config, noise = self.state.config, self.state.noise
+        index = self.index(step)
+        x = rows(self.x, index, config.dtype)
+        if config.binarisation == "dynamic":
+            x = binarise(x, "dynamic", noise.uniforms(Purpose.BINARISE, step, *x.shape, config.dtype))
+        elif config.binarisation == "fixed":
+            x = binarise(x, "fixed", fixed_uniforms(noise, index, x.shape[1], config.dtype))
+        elif config.binarisation == "threshold":
+            x = binarise(x, "threshold")
+        return x, latent_noise(noise, Purpose.LATENT, step, len(index), config.samples, config.latent, config.dtype)
+
+    def advance(self, count: int) -> Array:
+        """Take `count` steps; returns each step's mean bound, (count,) float64 nats per datapoint.
+
+        Raises Diverged, with the state as it was before the step that broke.
+        """
+        return np.array([self.one() for _ in range(count)])
+
+    def one(self) -> float:
+        """One minibatch: bound, cotangents, update."""
+        state, config = self.state, self.state.config
+        x, eps = self.minibatch(state.step)
+        L, cache = elbo(x, eps, state.phi, state.theta, state.k)
+        mean = float(L.mean(dtype=np.float64))
+        if not math.isfinite(mean):
+            raise diverged(state.step, L, cache)
+        state.gradient.flat[...] = 0
+        w = np.full(len(L), 1 / len(L), L.dtype)
+        elbo_vjp(w, cache, x, eps, state.phi, state.theta, state.dphi, state.dtheta, state.k)
+        if config.prior:
+            generative = slice(*self.generative())
+            log_prior_vjp(1.0, state.arena.flat[generative], len(self.x), state.gradient.flat[generative])
+        rate = config.optimizer.rate(state.step / self.per_epoch, config.epochs)
+        config.optimizer.update(state.arena.flat, state.gradient.flat, state.slots, state.step + 1, rate, state.k)
+        state.step += 1
+        return mean
+
+    def generative(self) -> tuple[int, int]:
+        """Where θ lies in the arena: it follows φ."""
+        sizes = {name: view.size for name, view in self.state.arena.views.items()}
+        return sum(n for name, n in sizes.items() if name.startswith("q.")), sum(sizes.values())
+
+
+class Diverged(CheckFailed):
+    """The bound is no longer a number."""
+
+
+def diverged(step: int, L: Array, cache: Cache) -> Diverged:
+    """Says which step, which row of the minibatch, and which term broke."""
+    row = int(np.argmin(np.isfinite(L)))
+    reconstruction = cache.reconstruction.reshape(-1, len(L))[:, row]
+    term = "KL(q || p)" if not np.isfinite(cache.kl[row]) else "log p(x | z)"
+    return Diverged(
+        f"the bound is {L[row]} at step {step}, row {row} of the minibatch: {term} broke "
+        f"(log p(x | z) = {reconstruction.mean():g}, KL = {cache.kl[row]:g}); "
+        "the last checkpoint is intact: lower the learning rate or raise the variance floor"
+    )
+
+
+def latent_noise(noise: Noise, purpose: int, step: int, B: int, S: int, K: int, dtype: str, first_row: int = 0) -> Array:
+    """ε (B, K) for one sample, (S, B, K) for S; fewer samples are a prefix of more."""
+    eps = noise.normals(purpose, step, B, S * K, dtype, first_row)
+    return eps if S == 1 else np.ascontiguousarray(eps.reshape(B, S, K).transpose(1, 0, 2))
+
+
+def fixed_uniforms(noise: Noise, index: Array, columns: int, dtype: str) -> Array:
+    """Uniforms named by the row of the data set, the same in every epoch: fixed binarisation."""
+    u = [noise.uniforms(Purpose.FIXED_BINARISATION, 0, 1, columns, dtype, int(i)) for i in index]
+    return np.concatenate(u) if u else np.zeros((0, columns), dtype)
+
+
+def mean_row(x: Array, block: int = 4096) -> Array:
+    """The mean of the data, (D,) float64 in units of `rows`: read block by block, so a memory map stays on disk."""
+    if len(x) == 0:
+        raise DataError("the training data have zero rows")
+    total: Any = sum(
+        rows(x, np.arange(i, min(i + block, len(x))), "float64").sum(axis=0) for i in range(0, len(x), block)
+    )
+    return np.asarray(total / len(x))
