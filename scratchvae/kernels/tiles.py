@@ -1,0 +1,171 @@
+"""§7.2.5 The matrix product's innermost loops: a tile of C in vector registers, emitted as LLVM by hand.
+
+Every operand lies in *panels*: a matrix (R, N) is stored as [N / P][R][P], P = two vectors wide, so that one row of a
+panel is two registers, and the rows of a tile lie at constant distances. Two tiles suffice for all of y = x W:
+
+    y  = x W     C[b, o] = Σᵢ x[b, i] W[i, o]    `product`: x broadcast down a column of rows b, W by vectors along o
+    dW = xᵀ dy   C[i, o] = Σ_b x[b, i] dy[b, o]  `product_t`: the same with x broadcast along a row, dy by vectors
+    dx = dy Wᵀ   C[b, i] = Σₒ dy[b, o] W[i, o]   `dots`: both by vectors along o, the lanes added at the end
+
+The contraction is never unrolled: with 12 × 2 accumulators, two vectors of B and a broadcast, 27 of 32 registers are
+taken, and unrolling by two makes LLVM spill.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from scratchvae.kernels.jit import vector_width
+from scratchvae.kernels.vectors import Vector, element, fold, lanes, vector_pointer
+
+TALL = 12 if vector_width() == 16 else 6  # rows of the big tile: 2 TALL accumulators, of 32 (or 16) registers
+SHORT = TALL // 3  # rows of the small one: every row count is padded to a multiple of SHORT
+DOT_ROWS, DOT_COLS = 4, 4  # tile of `dots`
+I32 = ir.IntType(32)
+
+
+def panel(dtype: Any) -> int:
+    """Columns of a panel: two vectors."""
+    return 2 * lanes(dtype)
+
+
+class Loop:
+    """A counted loop with values carried in registers: `with Loop(builder, n, values) as loop`, then `loop.carry(new)`."""
+
+    def __init__(self, builder: Any, count: Any, values: list[Any]) -> None:
+        self.builder, self.count, self.start = builder, count, values
+
+    def __enter__(self) -> "Loop":
+        b, before = self.builder, self.builder.block
+        self.body, self.end = b.append_basic_block("loop"), b.append_basic_block("end")
+        zero = ir.Constant(self.count.type, 0)
+        b.cbranch(b.icmp_signed(">", self.count, zero), self.body, self.end)
+        b.position_at_end(self.body)
+        self.before = before
+        self.index = b.phi(self.count.type)
+        self.index.add_incoming(zero, before)
+        self.values = [b.phi(v.type) for v in self.start]
+        for phi, v in zip(self.values, self.start, strict=True):
+            phi.add_incoming(v, before)
+        return self
+
+    def carry(self, new: list[Any]) -> None:
+        self.new = new
+
+    def __exit__(self, *exc: Any) -> None:
+        b, last = self.builder, self.builder.block
+        index = b.add(self.index, ir.Constant(self.count.type, 1))
+        self.index.add_incoming(index, last)
+        for phi, v in zip(self.values, self.new, strict=True):
+            phi.add_incoming(v, last)
+        b.cbranch(b.icmp_signed("<", index, self.count), self.body, self.end)
+        b.position_at_end(self.end)
+        self.results = [b.phi(v.type) for v in self.start]
+        for phi, first, v in zip(self.results, self.start, self.new, strict=True):
+            phi.add_incoming(first, self.before)
+            phi.add_incoming(v, last)
+
+
+def offset(builder: Any, pointer: Any, step: int) -> Any:
+    return builder.gep(pointer, [ir.Constant(ir.IntType(64), step)])
+
+
+def vector_at(builder: Any, pointer: Any, step: int, ty: Vector) -> Any:
+    size = ty.dtype.bitwidth // 8
+    return builder.load(vector_pointer(builder, offset(builder, pointer, step), ty), align=size)
+
+
+def broadcast(builder: Any, scalar: Any, ty: Vector) -> Any:
+    one = builder.insert_element(ir.Constant(ty.llvm, ir.Undefined), scalar, ir.Constant(I32, 0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(I32, ty.lanes), [0] * ty.lanes))
+
+
+def fused(builder: Any, ty: Vector) -> Any:
+    """llvm.fma for `ty`."""
+    name = f"llvm.fma.v{ty.lanes}f{ty.dtype.bitwidth}"
+    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(ty.llvm, [ty.llvm] * 3), name)
+
+
+def emit_product(builder: Any, ty: Vector, rows: int, strides: tuple[int, int], ptrs: Any, counts: Any) -> None:
+    """C[r, :] = Σ over chunks and k of A[r·strides[0] + k·strides[1]] · B[k, :], with A hopping from chunk to chunk."""
+    (c, a, b), (depth, chunk, hop) = ptrs, counts
+    fma, width = fused(builder, ty), 2 * ty.lanes
+    zero = ir.Constant(ty.llvm, None)
+    chunks = builder.sdiv(builder.add(depth, builder.sub(chunk, ir.Constant(depth.type, 1))), chunk)
+    with Loop(builder, chunks, [a, b, depth, *[zero] * (2 * rows)]) as outer:
+        a0, b0, left, *acc = outer.values
+        steps = builder.select(builder.icmp_signed("<", left, chunk), left, chunk)
+        with Loop(builder, steps, [a0, b0, *acc]) as inner:
+            pa, pb, *acc = inner.values
+            B = [vector_at(builder, pb, n * ty.lanes, ty) for n in (0, 1)]
+            for r in range(rows):
+                x = broadcast(builder, builder.load(offset(builder, pa, r * strides[0])), ty)
+                for n in (0, 1):
+                    acc[2 * r + n] = builder.call(fma, [x, B[n], acc[2 * r + n]])
+            inner.carry([offset(builder, pa, strides[1]), offset(builder, pb, width), *acc])
+        outer.carry([builder.gep(a0, [hop]), inner.results[1], builder.sub(left, steps), *inner.results[2:]])
+    for j, value in enumerate(outer.results[3:]):
+        builder.store(value, vector_pointer(builder, offset(builder, c, j * ty.lanes), ty), align=ty.dtype.bitwidth // 8)
+
+
+def make_product(rows: int, transposed: bool) -> Any:
+    """The tile of `rows` rows: intrinsic (C, c, A, a, B, b, depth, chunk, hop) → C[c:] as [rows][P]."""
+
+    def typing(typingctx: Any, C: Any, c: Any, A: Any, a: Any, B: Any, b: Any, depth: Any, chunk: Any, hop: Any) -> Any:
+        ty = Vector(C.dtype, lanes(C.dtype))
+        strides = (1, 2 * ty.lanes) if transposed else (2 * ty.lanes, 1)
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            ptrs = [element(context, builder, sig.args[i], args[i], args[i + 1]) for i in (0, 2, 4)]
+            emit_product(builder, ty, rows, strides, ptrs, args[6:])
+            return context.get_dummy_value()
+
+        n = types.intp
+        return types.void(C, n, A, n, B, n, n, n, n), codegen
+
+    typing.__name__ = f"product{'_t' if transposed else ''}_{rows}"
+    return intrinsic(typing)
+
+
+product_tall, product_short = make_product(TALL, False), make_product(SHORT, False)
+product_t_tall, product_t_short = make_product(TALL, True), make_product(SHORT, True)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def dots(typingctx: Any, C: Any, c: Any, A: Any, a: Any, B: Any, b: Any, panels: Any, hop_a: Any, hop_b: Any) -> Any:
+    """C[c:] as [DOT_ROWS][DOT_COLS]: C[r, j] = Σ over panels of A[a + r P :][:P] · B[b + j P :][:P]."""
+    ty = Vector(C.dtype, lanes(C.dtype))
+    width = 2 * ty.lanes
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        cp, ap, bp = (element(context, builder, sig.args[i], args[i], args[i + 1]) for i in (0, 2, 4))
+        fma, zero = fused(builder, ty), ir.Constant(ty.llvm, None)
+        with Loop(builder, args[6], [ap, bp, *[zero] * (DOT_ROWS * DOT_COLS)]) as loop:
+            pa, pb, *acc = loop.values
+            for n in (0, ty.lanes):
+                B = [vector_at(builder, pb, j * width + n, ty) for j in range(DOT_COLS)]
+                for r in range(DOT_ROWS):
+                    x = vector_at(builder, pa, r * width + n, ty)
+                    for j in range(DOT_COLS):
+                        acc[r * DOT_COLS + j] = builder.call(fma, [x, B[j], acc[r * DOT_COLS + j]])
+            loop.carry([builder.gep(pa, [args[7]]), builder.gep(pb, [args[8]]), *acc])
+        for r in range(DOT_ROWS):
+            sums = fold(builder, concatenate(builder, loop.results[2:][r * DOT_COLS : (r + 1) * DOT_COLS]), DOT_COLS)
+            to = offset(builder, cp, r * DOT_COLS)
+            builder.store(sums, builder.bitcast(to, sums.type.as_pointer()), align=ty.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(C, n, A, n, B, n, n, n, n), codegen
+
+
+def concatenate(builder: Any, vectors: list[Any]) -> Any:
+    """Four vectors end to end as one long one (LLVM splits it into registers again)."""
+    while len(vectors) > 1:
+        n = 2 * vectors[0].type.count
+        order = ir.Constant(ir.VectorType(I32, n), list(range(n)))
+        vectors = [builder.shuffle_vector(x, y, order) for x, y in zip(vectors[::2], vectors[1::2], strict=True)]
+    return vectors[0]

@@ -1,0 +1,252 @@
+"""§7.2.5 Explicit vectors for Numba: a type `Vector(dtype, lanes)` with operators, loads, stores and bit tricks.
+
+LLVM's own vectoriser stops at 256 bits and gives up on anything irregular, so hot loops say what they mean:
+`store(h, i, tanh(load(c, i)))` moves one vector register. One text serves every width: a float32 vector has
+`jit.vector_width()` lanes, a float64 vector half of them, and one lane is the plain loop. Scalars in an expression are
+converted to the vector's type and spread over its lanes.
+
+This module imports Numba at once; only modules that are themselves imported late may import it.
+"""
+
+import operator
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
+
+from scratchvae.kernels.jit import vector_width
+
+
+def lanes(dtype: Any) -> int:
+    """Lanes of a vector of `dtype` (a Numba number type or a NumPy dtype): four bytes make one lane of float32."""
+    size = dtype.bitwidth // 8 if hasattr(dtype, "bitwidth") else dtype.itemsize
+    return max(1, vector_width() * 4 // size)
+
+
+class Vector(types.Type):  # type: ignore[misc]
+    """`lanes` numbers of `dtype` in one register; a mask is a Vector of types.boolean."""
+
+    def __init__(self, dtype: Any, lanes: int) -> None:
+        self.dtype, self.lanes = dtype, lanes
+        super().__init__(name=f"Vector({dtype}, {lanes})")
+
+    @property
+    def llvm(self) -> Any:
+        return ir.VectorType(llvm_scalar(self.dtype), self.lanes)
+
+
+def llvm_scalar(dtype: Any) -> Any:
+    if dtype == types.boolean:
+        return ir.IntType(1)
+    if dtype in types.integer_domain:
+        return ir.IntType(dtype.bitwidth)
+    return ir.FloatType() if dtype == types.float32 else ir.DoubleType()
+
+
+@register_model(Vector)
+class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    """A Vector is an LLVM vector wherever it lives: register, argument or stack."""
+
+    def __init__(self, dmm: Any, fe_type: Vector) -> None:
+        super().__init__(dmm, fe_type, fe_type.llvm)
+
+
+def common(a: Any, b: Any) -> Vector | None:
+    """The vector type of `a op b`: both the same vector, or a vector and a number."""
+    if isinstance(a, Vector) and (a == b or isinstance(b, types.Number)):
+        return a
+    return b if isinstance(b, Vector) and isinstance(a, types.Number) else None
+
+
+def spread(context: Any, builder: Any, value: Any, ty: Any, to: Vector) -> Any:
+    """`value` as a vector `to`: itself, or a number converted to the element type and repeated."""
+    if isinstance(ty, Vector):
+        return value
+    scalar = context.cast(builder, value, ty, to.dtype)
+    one = builder.insert_element(ir.Constant(to.llvm, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), to.lanes), [0] * to.lanes)
+    return builder.shuffle_vector(one, one, zeros)
+
+
+def binary(op: Any, on_float: str, on_int: str, masks: bool = False) -> None:
+    """Teach Numba `vector op vector` and `vector op number`; comparisons give a mask."""
+
+    class Typing(AbstractTemplate):  # type: ignore[misc]
+        def generic(self, args: Any, kws: Any) -> Any:
+            to = common(*args) if len(args) == 2 else None
+            return to and signature(Vector(types.boolean, to.lanes) if masks else to, *args)
+
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        to = common(*sig.args)
+        assert to is not None
+        a, b = (spread(context, builder, v, ty, to) for v, ty in zip(args, sig.args, strict=True))
+        floating = to.dtype in types.real_domain
+        if masks and floating:
+            return builder.fcmp_ordered(on_float, a, b) if on_float != "!=" else builder.fcmp_unordered("!=", a, b)
+        if masks:
+            return builder.icmp_unsigned(on_int, a, b)
+        return getattr(builder, on_float if floating else on_int)(a, b)
+
+    infer_global(op)(Typing)
+    for kinds in ((Vector, Vector), (Vector, types.Number), (types.Number, Vector)):
+        lower_builtin(op, *kinds)(lower)
+
+
+for _op, _float, _int in (
+    (operator.add, "fadd", "add"), (operator.sub, "fsub", "sub"), (operator.mul, "fmul", "mul"),
+    (operator.truediv, "fdiv", "udiv"), (operator.and_, "and_", "and_"), (operator.or_, "or_", "or_"),
+    (operator.xor, "xor", "xor"), (operator.lshift, "shl", "shl"), (operator.rshift, "lshr", "lshr"),
+):  # fmt: skip
+    binary(_op, _float, _int)
+for _op, _sign in ((operator.lt, "<"), (operator.le, "<="), (operator.gt, ">"), (operator.ge, ">="),
+                   (operator.eq, "=="), (operator.ne, "!=")):  # fmt: skip
+    binary(_op, _sign, _sign, masks=True)
+
+
+@infer_global(operator.neg)
+class NegTyping(AbstractTemplate):  # type: ignore[misc]
+    def generic(self, args: Any, kws: Any) -> Any:
+        return signature(args[0], args[0]) if isinstance(args[0], Vector) else None
+
+
+@lower_builtin(operator.neg, Vector)
+def lower_neg(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return builder.fneg(args[0])
+
+
+def element(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    """Pointer to `array[index]` of a contiguous array seen flat, without bounds or wrap-around checks."""
+    return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
+
+
+def vector_pointer(builder: Any, pointer: Any, ty: Vector) -> Any:
+    return builder.bitcast(pointer, ty.llvm.as_pointer())
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load(typingctx: Any, array: Any, index: Any) -> Any:
+    """The vector array[index : index + lanes], unaligned."""
+    ty = Vector(array.dtype, lanes(array.dtype))
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = element(context, builder, sig.args[0], args[0], args[1])
+        return builder.load(vector_pointer(builder, pointer, ty), align=array.dtype.bitwidth // 8)
+
+    return ty(array, types.intp), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+    """array[index : index + lanes] = value, unaligned."""
+    ty = Vector(array.dtype, lanes(array.dtype))
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = element(context, builder, sig.args[0], args[0], args[1])
+        vector = spread(context, builder, args[2], sig.args[2], ty)
+        builder.store(vector, vector_pointer(builder, pointer, ty), align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), codegen
+
+
+def math_call(name: str, count: int) -> Any:
+    """The LLVM intrinsic `name` on `count` vectors of one type (numbers among them are spread)."""
+
+    def typing(args: Any) -> tuple[Any, Any]:
+        to = next(a for a in args if isinstance(a, Vector))
+
+        def codegen(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+            vectors = [spread(context, builder, v, ty, to) for v, ty in zip(values, sig.args, strict=True)]
+            kind = "float" if to.dtype == types.float32 else "double"
+            short = f"llvm.{name}.v{to.lanes}f{to.dtype.bitwidth}"
+            fn = cgutils.get_or_insert_function(builder.module, ir.FunctionType(to.llvm, [to.llvm] * count), short)
+            assert kind
+            return builder.call(fn, vectors)
+
+        return to(*args), codegen
+
+    return typing
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+    """a b + c, rounded once."""
+    return math_call("fma", 3)((a, b, c))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def rint(typingctx: Any, a: Any) -> Any:
+    """Nearest integer, halves to even."""
+    return math_call("rint", 1)((a,))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def sqrt(typingctx: Any, a: Any) -> Any:
+    """Square root, correctly rounded."""
+    return math_call("sqrt", 1)((a,))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def absolute(typingctx: Any, a: Any) -> Any:
+    """|a|; a NaN stays."""
+    return math_call("fabs", 1)((a,))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def copysign(typingctx: Any, a: Any, b: Any) -> Any:
+    """|a| with the sign of b."""
+    return math_call("copysign", 2)((a, b))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def where(typingctx: Any, mask: Any, a: Any, b: Any) -> Any:
+    """a where the mask is set, else b; lane by lane."""
+    to = a if isinstance(a, Vector) else b
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        x, y = (spread(context, builder, v, ty, to) for v, ty in zip(args[1:], sig.args[1:], strict=True))
+        return builder.select(args[0], x, y)
+
+    return to(mask, a, b), codegen
+
+
+def integer_of(dtype: Any) -> Any:
+    """The unsigned integer as wide as a float; the float as wide as an unsigned integer."""
+    pairs = {types.float32: types.uint32, types.float64: types.uint64}
+    return pairs[dtype]
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def bits(typingctx: Any, a: Any) -> Any:
+    """The bits of each float as an unsigned integer of its size."""
+    to = Vector(integer_of(a.dtype), a.lanes)
+    return to(a), lambda context, builder, sig, args: builder.bitcast(args[0], to.llvm)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def floats(typingctx: Any, a: Any) -> Any:
+    """The float whose bits these are; inverse of `bits`."""
+    to = Vector({types.uint32: types.float32, types.uint64: types.float64}[a.dtype], a.lanes)
+    return to(a), lambda context, builder, sig, args: builder.bitcast(args[0], to.llvm)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def total(typingctx: Any, a: Any) -> Any:
+    """Sum over the lanes as one number, in a fixed order (halves, quarters, …)."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.extract_element(fold(builder, args[0], 1), ir.Constant(ir.IntType(32), 0))
+
+    return a.dtype(a), codegen
+
+
+def fold(builder: Any, vector: Any, width: int) -> Any:
+    """Add neighbours until `width` lanes are left: lane j of the result is the sum of the j-th run of lanes."""
+    while vector.type.count > width:
+        half = vector.type.count // 2
+        even, odd = (ir.Constant(ir.VectorType(ir.IntType(32), half), [2 * j + o for j in range(half)]) for o in (0, 1))
+        vector = builder.fadd(builder.shuffle_vector(vector, vector, even), builder.shuffle_vector(vector, vector, odd))
+    return vector
