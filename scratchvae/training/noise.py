@@ -5,7 +5,7 @@ after a resume, in any split into micro-batches, and for any number of threads.
 """
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -64,7 +64,8 @@ class Noise(NamedTuple):
 
     def order(self, epoch: int, n: int) -> Array:
         """A random permutation of 0 … n − 1, int64 (n,): row order of the epoch."""
-        # The ranks of n independent 64-bit keys. Equal keys (chance n² 2^-65) keep the rows' order: no harm, still exact.
+        # The argsort of n independent 64-bit keys. Equal keys (chance n² 2^-65) keep the rows' order: deterministic.
+        within("n", n, COLUMNS // 2)
         words = self.k.words(*self._address(Purpose.ORDER, epoch, 0, 1, 2 * n))[0].astype(np.uint64)
         return np.argsort((words[0::2] << np.uint64(32)) | words[1::2], kind="stable")
 
@@ -92,7 +93,7 @@ def within(name: str, value: int, most: int) -> None:
 
 def real(dtype: DTypeLike) -> np.dtype[np.floating]:
     """`dtype` as a numpy.dtype; UsageError unless it is float32 or float64."""
-    found = np.dtype(dtype)
+    found: np.dtype[Any] = np.dtype(dtype)
     if found not in (np.float32, np.float64):
         raise UsageError(f"dtype is {found}, expected float32 or float64: complex code takes real noise")
     return found
