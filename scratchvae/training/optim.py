@@ -37,7 +37,7 @@ class Optimizer:
         if self.schedule not in SCHEDULES:
             raise UsageError(f"schedule {self.schedule!r} is unknown: give one of {', '.join(SCHEDULES)}")
         if (self.schedule == "step") != bool(self.milestones):
-            raise UsageError("the step schedule and its milestones go together, e.g. schedule step, milestones 10:0.1,20:0.01")
+            raise UsageError("the step schedule and its milestones go together, e.g. milestones 10:0.1,20:0.01")
         if not (self.learning_rate > 0 and 0 <= self.beta1 < 1 and 0 <= self.beta2 < 1 and self.epsilon > 0):
             raise UsageError("an optimizer needs learning_rate > 0, 0 <= beta1, beta2 < 1 and epsilon > 0")
 

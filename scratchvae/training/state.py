@@ -89,7 +89,7 @@ class Steps:
         index = self.index(step)
         x = rows(self.x, index, config.dtype)
         if config.binarisation == "dynamic":
-            x = binarise(x, "dynamic", noise.uniforms(Purpose.BINARISE, step, *x.shape, config.dtype))
+            x = binarise(x, "dynamic", noise.uniforms(Purpose.BINARISE, step, len(x), x.shape[1], config.dtype))
         elif config.binarisation == "fixed":
             x = binarise(x, "fixed", fixed_uniforms(noise, index, x.shape[1], config.dtype))
         elif config.binarisation == "threshold":
@@ -144,7 +144,9 @@ def diverged(step: int, L: Array, cache: Cache) -> Diverged:
     )
 
 
-def latent_noise(noise: Noise, purpose: int, step: int, B: int, S: int, K: int, dtype: str, first_row: int = 0) -> Array:
+def latent_noise(
+    noise: Noise, purpose: int, step: int, B: int, S: int, K: int, dtype: str, first_row: int = 0
+) -> Array:
     """ε (B, K) for one sample, (S, B, K) for S; fewer samples are a prefix of more."""
     eps = noise.normals(purpose, step, B, S * K, dtype, first_row)
     return eps if S == 1 else np.ascontiguousarray(eps.reshape(B, S, K).transpose(1, 0, 2))

@@ -1,0 +1,184 @@
+"""§7.3 The training loop: epochs, bounds along the way, checkpoints, and a clean stop.
+
+Everything random is named by the step, so where the loop pauses (for a progress line, an evaluation, a checkpoint, a
+power cut) leaves no trace in the result.
+"""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ..types import Array
+from .evaluate import elbo_over
+from .state import State, Steps
+
+SLICE = 0.5  # seconds of training between two looks at the clock and at Ctrl-C
+Report = Callable[[dict[str, Any]], None]
+
+
+class Record(Protocol):
+    """Where a run is kept: a folder (`training.run`), or nothing."""
+
+    def append(self, metric: dict[str, Any]) -> None:
+        """Keep one line of metrics."""
+
+    def save(self, state: State, pending: list[float]) -> None:
+        """Keep a checkpoint; `pending` is the training bound's (sum, count) since the last evaluation."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM: the run was saved at `step` and can be resumed."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"stopped at step {step}; everything up to there is saved: continue with --resume")
+        self.step = step
+
+
+class Plan(NamedTuple):
+    """When to pause: total steps, and the steps between two evaluations and two checkpoints."""
+
+    total: int
+    evaluate: int
+    save: int
+
+    @classmethod
+    def of(cls, steps: Steps, evaluate_every: float = 1.0, save_every: float = 1.0) -> "Plan":
+        """The plan of a config, with the periods in epochs."""
+        epoch = steps.per_epoch
+        total = max(1, math.ceil(steps.state.config.epochs * epoch))
+        return cls(total, max(1, round(evaluate_every * epoch)), max(1, round(save_every * epoch)))
+
+    def next_pause(self, step: int) -> int:
+        """The first step after `step` where the loop has something to do."""
+        return min(self.total, *(step - step % every + every for every in (self.evaluate, self.save)))
+
+
+def train(
+    steps: Steps, test: Array, plan: Plan, run: Record | None = None, report: Report = lambda _: None
+) -> list[dict[str, Any]]:
+    """Train to the end of the plan; returns the metrics that were measured, one dict an evaluation.
+
+    `report` is called about every SLICE seconds with {"step", "bound", "rate", "left"}, and with each metric.
+    Raises Interrupted (saved first) on SIGINT or SIGTERM, Diverged with the last checkpoint intact.
+    """
+    state, metrics, bounds, clock = steps.state, [], Mean(), Clock(steps)
+    with stop_requests() as stopped:
+        while state.step < plan.total and not stopped.is_set():
+            pause = plan.next_pause(state.step)
+            count = min(pause - state.step, clock.steps_in(SLICE))
+            with clock.running(count):
+                bounds.add(steps.advance(count))
+            report({"step": state.step, "bound": bounds.last, "rate": clock.rate(), "left": clock.left(plan.total)})
+            if state.step % plan.evaluate == 0 or state.step == plan.total:
+                metrics.append(measure(steps, test, bounds, clock))
+                report(metrics[-1])
+                if run:
+                    run.append(metrics[-1])
+            if run and (state.step % plan.save == 0 or state.step == plan.total):
+                run.save(state, bounds.state())
+        if stopped.is_set() and state.step < plan.total:
+            if run:
+                run.save(state, bounds.state())
+            raise Interrupted(state.step)
+    return metrics
+
+
+def measure(steps: Steps, test: Array, bounds: "Mean", clock: "Clock") -> dict[str, Any]:
+    """One line of metrics.jsonl; every bound in nats per datapoint."""
+    state = steps.state
+    found = elbo_over(state, test)
+    return {
+        "step": state.step,
+        "epoch": state.step / steps.per_epoch,
+        "samples_seen": clock.samples(state.step),
+        "train_elbo": bounds.take(),
+        "test_elbo": found.elbo,
+        "test_reconstruction": found.reconstruction,
+        "test_kl": found.kl,
+        "seconds": round(clock.seconds, 3),
+    }
+
+
+class Mean:
+    """The mean training bound since the last evaluation, and the last minibatches' for the progress line."""
+
+    def __init__(self) -> None:
+        self.total, self.count, self.last = 0.0, 0, math.nan
+
+    def add(self, bounds: Array) -> None:
+        """Take in the bounds of some steps, one by one: the same sum however the steps were sliced."""
+        for bound in bounds:
+            self.total += float(bound)
+        self.count += len(bounds)
+        self.last = float(np.mean(bounds))
+
+    def take(self) -> float:
+        """The mean, and start afresh."""
+        mean = self.total / max(1, self.count)
+        self.total, self.count = 0.0, 0
+        return mean
+
+    def state(self) -> list[float]:
+        """For the checkpoint."""
+        return [self.total, self.count]
+
+
+class Clock:
+    """Time spent in training steps (not in evaluation), and what follows from it."""
+
+    def __init__(self, steps: Steps) -> None:
+        self.steps, self.seconds, self.taken, self.examples = steps, 0.0, 0, 0
+
+    @contextmanager
+    def running(self, count: int) -> Iterator[None]:
+        """Time `count` steps."""
+        start, first = time.perf_counter(), self.samples(self.steps.state.step)
+        yield
+        self.seconds += time.perf_counter() - start
+        self.taken += count
+        self.examples += self.samples(self.steps.state.step) - first
+
+    def samples(self, step: int) -> int:
+        """Rows seen after `step` steps."""
+        epoch, i = divmod(step, self.steps.per_epoch)
+        return epoch * len(self.steps.x) + i * self.steps.state.config.batch
+
+    def steps_in(self, seconds: float) -> int:
+        """How many steps fit; the first slice is one step, since it may compile."""
+        return max(1, int(self.taken / self.seconds * seconds)) if self.seconds else 1
+
+    def rate(self) -> float:
+        """Examples per second so far."""
+        return self.examples / self.seconds if self.seconds else 0.0
+
+    def left(self, total: int) -> float:
+        """Seconds of training still to go."""
+        return (self.samples(total) - self.samples(self.steps.state.step)) / max(self.rate(), 1e-9)
+
+
+@contextmanager
+def stop_requests() -> Iterator[threading.Event]:
+    """Within: SIGINT and SIGTERM set the event instead of killing; a second one kills. Main thread only, else inert."""
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: Any) -> None:
+        stopped.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
