@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from scratchvae.errors import DataError, UsageError
-from scratchvae.types import Array
+from ..errors import DataError, UsageError
+from ..types import Array
 
 FORMAT, VERSION = "scratchvae", "1"
 BLANK = "0" * 64  # stands where the digest will stand, so that the digest can cover the header as well
@@ -128,7 +128,7 @@ def _layout(tensors: Mapping[str, Array]) -> tuple[dict[str, Any], list[Any]]:
 
 
 def _metadata(meta: Mapping[str, Any]) -> dict[str, str]:
-    from scratchvae import __version__
+    from .. import __version__
 
     if clash := [key for key in meta if key in RESERVED and key not in ("kind", "library")]:
         raise UsageError(f"meta has the reserved key {clash[0]!r}; rename it")

@@ -1,0 +1,83 @@
+"""§7.3 IDX, the format of MNIST: two zero bytes, a type byte, the rank, the big-endian sizes, the values.
+
+Nothing is allocated because a header says so: a plain file's length is compared with its header before it is
+mapped, and a packed file (gz, xz) is unpacked in blocks until it ends or has given what its header declares.
+"""
+
+import gzip
+import lzma
+import math
+import zlib
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+
+from ..errors import DataError
+from ..types import Array
+
+TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+GZ, XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
+BLOCK = 1 << 20  # bytes unpacked at once
+
+
+def read_idx(path: Path) -> Array:
+    """The array of an IDX file, with the rank that it declares: a memory map (big endian) if plain, else in memory.
+
+    Raises DataError, one line: wrong magic, a corrupt gz or xz, fewer or more bytes than the header declares.
+    """
+    try:
+        with opened(path) as stream:
+            dtype, shape, start = _header(stream, path)
+            size = math.prod(shape) * dtype.itemsize
+            if isinstance(stream, gzip.GzipFile | lzma.LZMAFile):
+                return _in_memory(stream, path, dtype, shape, size)
+        expect(path, path.stat().st_size - start, size)
+        if size == 0:
+            return np.empty(shape, dtype)
+        return np.memmap(path, dtype, "r", start, shape)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError, MemoryError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} is corrupt or cannot be read: {error or type(error).__name__}") from None
+
+
+def opened(path: Path) -> IO[bytes]:
+    """The file's bytes, unpacked when they begin as gz or xz do, whatever the name says."""
+    with open(path, "rb") as file:
+        magic = file.read(6)
+    if magic.startswith(GZ):
+        return cast(IO[bytes], gzip.open(path))
+    return cast(IO[bytes], lzma.open(path)) if magic == XZ else open(path, "rb")
+
+
+def take(stream: IO[bytes], count: int) -> bytearray:
+    """At most count bytes, block by block: memory follows what is there, never what a header declares."""
+    out = bytearray()
+    while len(out) < count and (block := stream.read(min(BLOCK, count - len(out)))):
+        out += block
+    return out
+
+
+def expect(path: str | Path, there: int, declared: int) -> None:
+    """Raises DataError unless the values take exactly the bytes that the header declares."""
+    if there != declared:
+        what = "is truncated" if there < declared else "is longer than its header says"
+        raise DataError(f"{path} {what}: {declared} bytes of values declared, {there} found; fetch the file again")
+
+
+def _header(stream: IO[bytes], path: Path) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+    magic = stream.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in TYPES or not 1 <= magic[3] <= 32:
+        raise DataError(f"{path} is not IDX: it begins with {magic.hex() or 'nothing'}, expected e.g. 00000803")
+    sizes = stream.read(4 * magic[3])
+    expect(path, len(sizes), 4 * magic[3])
+    shape = tuple(int.from_bytes(sizes[i : i + 4], "big") for i in range(0, len(sizes), 4))
+    return np.dtype(TYPES[magic[2]]), shape, 4 + len(sizes)
+
+
+def _in_memory(stream: IO[bytes], path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], size: int) -> Array:
+    raw = take(stream, size)
+    excess = len(stream.read(1))  # reading on to the end is also what makes gzip and xz verify their checksums
+    expect(path, len(raw) + excess, size)
+    return np.frombuffer(raw, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)

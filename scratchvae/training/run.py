@@ -1,0 +1,101 @@
+"""§7.3 The folder of one run: config.json, metrics.jsonl and the checkpoint, each whole after a crash at any moment."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import DataError, UsageError
+from ..types import Array
+from . import checkpoint
+from .config import Config, from_dict
+from .state import State
+
+
+class Run(NamedTuple):
+    """A run's folder; `create` makes one, `Run(Path(folder))` names one that is there."""
+
+    folder: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """Weights, optimizer, config and step: all that --resume needs."""
+        return self.folder / "checkpoint.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line and evaluation, in the order of their steps."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def config(self) -> Path:
+        """The config as a person reads it."""
+        return self.folder / "config.json"
+
+    @classmethod
+    def create(cls, folder: str | Path, config: Config) -> "Run":
+        """Make the folder (and those above it) and write its config.json.
+
+        Raises UsageError if it holds a run already or cannot be written.
+        """
+        run = cls(Path(folder))
+        if held := next((p for p in (run.config, run.metrics, run.checkpoint) if p.exists()), None):
+            raise UsageError(f"{folder} already holds a run ({held.name}): continue it with --resume, or name another")
+        try:
+            run.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{folder} cannot be made: {error.strerror}; name another folder") from None
+        text = json.dumps(config.as_dict(), indent=2, sort_keys=True) + "\n"
+        checkpoint.write_atomically(run.config, [text.encode()])
+        return run
+
+    def read_config(self) -> Config:
+        """The Config in config.json. Raises DataError if it is missing or no JSON, UsageError for an unknown option."""
+        try:
+            values = json.loads(self.config.read_text("utf-8"))
+        except OSError as error:
+            raise DataError(f"{self.folder} holds no run: {self.config.name}: {error.strerror}") from None
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{self.config} is not JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise DataError(f"{self.config} is not a JSON object of options")
+        return from_dict(values)
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add one line to the metrics; it must have a "step"."""
+        line = json.dumps(record) + "\n"
+        try:
+            with open(self.metrics, "a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            raise UsageError(f"{self.metrics} cannot be written: {error.strerror}") from None
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The metrics' records; a last line that a crash cut short is passed over."""
+        if not self.metrics.exists():
+            return []
+        lines = self.metrics.read_bytes().split(b"\n")[:-1]  # a whole line ends in \n: what follows the last was cut
+        try:
+            records: list[dict[str, Any]] = [json.loads(line) for line in lines]
+            if all(type(record["step"]) is int for record in records):
+                return records
+        except (ValueError, TypeError, KeyError, RecursionError):
+            pass
+        raise DataError(f"{self.metrics} has a line that is no JSON object with a step; remove that line")
+
+    def rewind(self, step: int) -> None:
+        """Forget the metrics measured after `step`, where a resumed run begins to measure again."""
+        kept = [json.dumps(record) + "\n" for record in self.read_metrics() if record["step"] <= step]
+        checkpoint.write_atomically(self.metrics, [line.encode() for line in kept])
+
+    def save(self, state: State, bounds: list[float]) -> None:
+        """Replace the checkpoint by this state; `bounds` is the running mean (sum, count) of the training bound."""
+        progress = {"step": state.step, "bounds": bounds}
+        meta = {"kind": "vae", "config": state.config.as_dict(), "state": progress}
+        checkpoint.save(self.checkpoint, state.tensors(), meta)
+
+    def load(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """The last checkpoint's tensors and meta ("config", "state" with "step" and "bounds"), all bytes verified."""
+        if not self.folder.is_dir() or not os.listdir(self.folder):
+            raise DataError(f"{self.folder} holds no run; train one into it first")
+        return checkpoint.load(self.checkpoint, kind="vae")
