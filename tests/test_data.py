@@ -1,0 +1,478 @@
+"""§7.3 Data come in whole and exact, a batch of a map costs a batch, and bad data are one clear line."""
+
+import gzip
+import io
+import lzma
+import os
+import struct
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from scratchvae.errors import DataError, UsageError
+from scratchvae.training import data, idx
+from scratchvae.training.data import binarise, check, columns, load, matrix, rows
+from scratchvae.types import Array
+
+CODES = {"u1": 8, "i1": 9, "i2": 11, "i4": 12, "f4": 13, "f8": 14}
+PACK: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress}
+PIXELS = np.random.default_rng(0).integers(0, 256, (30, 4, 3)).astype(np.uint8)
+EACH = settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+def as_idx(x: Array) -> bytes:
+    """An IDX file by its definition, written independently of the reader."""
+    head = struct.pack(f">BBBB{x.ndim}I", 0, 0, CODES[x.dtype.str[1:]], x.ndim, *x.shape)
+    return head + x.astype(x.dtype.newbyteorder(">")).tobytes()
+
+
+def npy(x: Array, **options: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, x, **options)
+    return file.getvalue()
+
+
+def refused(words: str, source: Any, **options: Any) -> None:
+    with pytest.raises(DataError, match=words) as caught:
+        load(source, **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, bytes], Path]:
+    def put(name: str, raw: bytes) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_bytes(raw)
+        return path
+
+    return put
+
+
+Write = Callable[[str, bytes], Path]
+
+
+# What comes in
+
+
+@pytest.mark.parametrize("pack", PACK)
+@pytest.mark.parametrize("kind", CODES)
+def test_every_idx(write: Write, kind: str, pack: str) -> None:
+    x = (np.arange(2 * 3 * 4).reshape(2, 3, 4) * 5 - (0 if kind == "u1" else 60)).astype(kind)
+    read = idx.read_idx(write("x.idx" + pack, PACK[pack](as_idx(x))))
+    assert isinstance(read, np.memmap) == (pack == "")
+    np.testing.assert_array_equal(read, x)
+    assert read.dtype.newbyteorder("=") == x.dtype
+
+
+def test_the_name_does_not_decide_the_packing(write: Write) -> None:
+    np.testing.assert_array_equal(idx.read_idx(write("a-ubyte", gzip.compress(as_idx(PIXELS)))), PIXELS)
+
+
+def test_mnist() -> None:
+    mnist = load("mnist")
+    assert mnist.train.shape == (60000, 784)
+    assert mnist.test.shape == (10000, 784)
+    assert mnist.train.dtype == mnist.test.dtype == np.uint8
+    assert mnist.shape == (28, 28)
+    assert mnist.labels is not None
+    assert mnist.test_labels is not None
+    assert [*mnist.labels[:3], *mnist.test_labels[:3]] == [5, 0, 4, 7, 2, 1]
+    assert mnist.split == "own test rows"
+    assert abs(mnist.train.mean() / 255 - 0.1306604762738429) < 1e-15  # the well-known mean of the training images
+
+
+def test_mnist_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The repository's data are found from any folder, and a folder of Fashion-MNIST is not taken for MNIST."""
+    monkeypatch.chdir(tmp_path)
+    fashion = tmp_path / "fashion-mnist"
+    fashion.mkdir()
+    (fashion / "train-images-idx3-ubyte").write_bytes(as_idx(PIXELS))
+    monkeypatch.setenv("SCRATCHVAE_DATA", str(fashion))
+    assert len(load("mnist").train) == 60000
+    assert len(load("fashion-mnist").train) == 27
+    refused("mnist is not in", "mnist", folder=fashion)
+
+
+@pytest.mark.parametrize("where", ["option", "variable", "variable to the folder itself", "current folder"])
+def test_where_names_are_found(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    at = "data/fashion-mnist/" if where == "current folder" else "fashion-mnist/"
+    for part, x in (
+        ("train-images-idx3", PIXELS),
+        ("t10k-images-idx3", PIXELS[:5]),
+        ("train-labels-idx1", PIXELS[:, 0, 0]),
+    ):
+        write(f"{at}{part}-ubyte.gz", gzip.compress(as_idx(x)))
+    if where == "current folder":
+        monkeypatch.chdir(tmp_path)
+    elif where != "option":
+        monkeypatch.setenv("SCRATCHVAE_DATA", str(tmp_path / at if "itself" in where else tmp_path))
+    found = load("fashion-mnist", folder=tmp_path if where == "option" else None)
+    np.testing.assert_array_equal(found.train, PIXELS.reshape(30, 12))
+    np.testing.assert_array_equal(found.test, PIXELS[:5].reshape(5, 12))
+    np.testing.assert_array_equal(found.labels, PIXELS[:, 0, 0])
+    assert found.test_labels is None
+    assert found.name == "fashion-mnist"
+
+
+def test_a_folder_by_path(write: Write) -> None:
+    folder = write("mine/train-images-idx3-ubyte.xz", lzma.compress(as_idx(PIXELS))).parent
+    assert load(folder).train.shape == (27, 12)
+    refused("has no train-images-idx3-ubyte", folder.parent)
+
+
+def test_frey_faces_both_ways(write: Write, tmp_path: Path) -> None:
+    """frey_rawface.mat has a face a column; as IDX the same faces are images of 28 x 20."""
+    from scipy.io import savemat
+
+    faces = np.random.default_rng(1).integers(0, 256, (20, 28, 20)).astype(np.uint8)
+    savemat(tmp_path / "frey_rawface.mat", {"ff": faces.reshape(20, 560).T})
+    mat = load("freyfaces", folder=tmp_path)
+    write("freyfaces/freyfaces-images-idx3-ubyte.gz", gzip.compress(as_idx(faces)))
+    packed = load("freyfaces", folder=tmp_path)
+    assert mat.shape == packed.shape == (28, 20)
+    np.testing.assert_array_equal(packed.train, faces[:18].reshape(18, 560))
+    np.testing.assert_array_equal(mat.train, packed.train)
+    np.testing.assert_array_equal(mat.test, faces[18:].reshape(2, 560))
+    assert load(tmp_path / "frey_rawface.mat").shape == (28, 20)
+
+
+def test_last_tenth_is_kept_for_the_test(write: Write) -> None:
+    found = load(write("x.npy", npy(PIXELS)))
+    assert (len(found.train), len(found.test), found.split) == (27, 3, "last tenth of the rows")
+    np.testing.assert_array_equal(np.concatenate([found.train, found.test]), PIXELS.reshape(30, 12))
+    assert [len(load(np.ones((n, 1))).test) for n in (2, 9, 19, 20, 1965)] == [1, 1, 1, 2, 196]
+
+
+def test_test_rows_of_its_own(write: Write) -> None:
+    found = load(PIXELS, test=write("t.npy", npy(PIXELS[:7])))
+    assert (len(found.train), len(found.test), found.split) == (30, 7, "own test rows")
+    refused(r"array \(test\) has 6 columns but D=12", PIXELS, test=PIXELS[:, :2])
+    assert len(load("mnist", test=np.zeros((3, 784), np.uint8)).test) == 3
+
+
+def test_npz(write: Write, tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", x_train=PIXELS, y_train=np.arange(30), x_test=np.asfortranarray(PIXELS[:5]))
+    found = load(tmp_path / "a.npz")
+    np.testing.assert_array_equal(found.train, PIXELS.reshape(30, 12))
+    np.testing.assert_array_equal(found.test, PIXELS[:5].reshape(5, 12))
+    np.testing.assert_array_equal(found.labels, np.arange(30))
+    np.savez(tmp_path / "b.npz", faces=PIXELS, labels=np.arange(3))
+    refused("holds faces, labels; call the rows 'train'", tmp_path / "b.npz")
+    np.savez(tmp_path / "c.npz", faces=PIXELS)
+    assert load(tmp_path / "c.npz").shape == (4, 3)
+    np.savez(tmp_path / "d.npz", x=PIXELS, y=np.arange(29))
+    refused(r"30 rows but labels of shape \(29,\)", tmp_path / "d.npz")
+    np.savez(tmp_path / "e.npz", x=PIXELS, y=np.arange(30))
+    split = load(tmp_path / "e.npz")
+    assert split.labels is not None
+    assert split.test_labels is not None
+    assert [*split.labels, *split.test_labels] == list(range(30))
+
+
+@pytest.mark.parametrize("header", ["", "a,b,c\n", '"p q",r,s\n'])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", " "])
+def test_text(write: Write, header: str, delimiter: str) -> None:
+    x = np.random.default_rng(2).random((10, 3))
+    text = header.replace(",", delimiter) + "\n".join(delimiter.join(map(repr, row)) for row in x.tolist())
+    found = load(write("x.csv.gz", gzip.compress(("\ufeff" + text).encode())))
+    np.testing.assert_array_equal(np.concatenate([found.train, found.test]), x)
+
+
+def test_arrays_stay_as_they_are() -> None:
+    x, shape = matrix(PIXELS)
+    assert np.shares_memory(x, PIXELS)
+    assert shape == (4, 3)
+    assert matrix([[0.5, 1.0]])[0].dtype == np.float64
+    assert matrix(np.asfortranarray(np.ones((3, 2), np.float32)))[0].flags.c_contiguous
+
+
+# A batch
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_rows(write: Write, dtype: type, mapped: bool) -> None:
+    x = load(write("x.npy", npy(PIXELS))).train if mapped else PIXELS.reshape(30, 12)
+    index = np.array([5, 0, 26, 5, -3])
+    got = rows(x, index, dtype)
+    assert isinstance(x, np.memmap) == mapped
+    assert got.dtype == dtype
+    assert type(got) is np.ndarray
+    np.testing.assert_array_equal(got, (np.asarray(x)[index] / dtype(255)).astype(dtype))
+    np.testing.assert_array_equal(rows(x, slice(3, 9, 2), dtype), rows(x, np.array([3, 5, 7]), dtype))
+    assert rows(x, np.arange(0), dtype).shape == (0, 12)
+
+
+def test_rows_of_other_kinds() -> None:
+    index = np.array([1, 0])
+    for x in (np.array([[0.25, 1], [0, 0.5]]), np.array([[False, True], [True, True]]), np.array([[-3, 4], [7, 0]])):
+        np.testing.assert_array_equal(rows(x, index, np.float32), x[index].astype(np.float32))
+    assert rows(np.ones((2, 2)), index).dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.idx"])
+def test_binary_uint8_is_not_blackened(write: Write, name: str) -> None:
+    bits = (PIXELS > 127).astype(np.uint8)
+    for x in (bits, load(write(name, npy(bits) if name == "x.npy" else as_idx(bits))).train.reshape(-1, 4, 3)):
+        np.testing.assert_array_equal(rows(matrix(x)[0], np.arange(5)), bits[:5].reshape(5, 12))
+
+
+def test_binary_only_in_its_first_block(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "BLOCK", 24)
+    x = np.ones((30, 12), np.uint8)
+    x[20, 3] = 200
+    found = load(write("x.npy", npy(x)))
+    rows(found.train, np.arange(20))
+    with pytest.raises(DataError, match="data holds 200 at row 20, column 3"):
+        rows(found.train, np.array([2, 20, 4]))
+
+
+def test_a_map_larger_than_memory_trains(tmp_path: Path) -> None:
+    """1 GiB of floats under a limit of 128 MiB beyond what is loaded: only the rows asked for become memory."""
+    path = tmp_path / "big.npy"
+    np.lib.format.open_memmap(path, "w+", np.float32, (1 << 18, 1024)).flush()  # sparse: nothing is written
+    script = f"""
+import numpy as np, re, resource
+from scratchvae.training.data import load, rows
+def anonymous(): return int(re.search(r"RssAnon:\\s*(\\d+)", open("/proc/self/status").read()).group(1)) / 1024
+before = anonymous()
+resource.setrlimit(resource.RLIMIT_DATA, ((int(before) + 128) << 20,) * 2)
+found = load({str(path)!r})
+for step in range(100):
+    rows(found.train, np.random.default_rng(step).integers(0, len(found.train), 100), np.float32, "bernoulli")
+print(len(found.train), anonymous() - before)
+"""
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert int(out[0]) == (1 << 18) - (1 << 18) // 10
+    assert float(out[1]) < 16
+
+
+# Binarisation
+
+
+def test_binarise() -> None:
+    x = np.array([[0, 0.2, 0.5, 0.7, 1]], np.float32)
+    u = np.array([[0, 0.2, 0.49, 0.8, 1 - 2**-24]], np.float32)
+    for how in ("dynamic", "fixed"):
+        assert binarise(x, how, u).tolist() == [[0, 0, 1, 0, 1]]
+    assert binarise(x, "threshold").tolist() == [[0, 0, 0, 1, 1]]
+    assert binarise(x, "none") is x
+    assert binarise(x, "dynamic", u.astype(np.float64)).dtype == np.float32
+
+
+def test_dynamic_binarisation_has_the_right_mean() -> None:
+    x = np.array([[0.0, 0.1, 0.5, 0.9, 1.0]])
+    u = np.random.default_rng(3).random((40_000, 5))
+    mean = binarise(np.broadcast_to(x, u.shape), "dynamic", u).mean(axis=0)
+    assert np.all(np.abs(mean - x[0]) <= 5 * np.sqrt(x[0] * (1 - x[0]) / len(u)))
+
+
+def test_bad_binarisation() -> None:
+    with pytest.raises(UsageError, match="'stochastic' is unknown; choose one of dynamic"):
+        binarise(np.ones((1, 1)), "stochastic")
+    for u in (None, np.ones((2, 1))):
+        with pytest.raises(UsageError, match=r"needs uniforms u of x's shape \(1, 1\)"):
+            binarise(np.ones((1, 1)), "dynamic", u)
+
+
+# Bad data
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_not_finite(write: Write, bad: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "BLOCK", 64)  # several blocks: the row must be counted through them
+    x = np.full((30, 6), 0.5)
+    x[17, 4] = bad
+    for source in (x, x.astype(np.float32), x.reshape(30, 2, 3)):
+        refused("array holds -?(nan|inf) at row 17, column 4", source)
+    refused("nan|inf", write("x.csv", "\n".join(",".join(map(str, r)) for r in x.tolist()).encode()))
+    found = load(write("x.npy", npy(x)))
+    rows(found.train, np.array([16, 18]))
+    with pytest.raises(DataError, match=r"data holds -?(nan|inf) at row 17, column 4"):
+        rows(found.train, np.array([20, 17, 3]))
+
+
+@pytest.mark.parametrize("bad", [-0.1, 1.5, 255.0])
+def test_outside_the_unit_interval(write: Write, bad: float) -> None:
+    x = np.full((30, 6), 1.0)
+    x[0] = 0
+    check(x, "bernoulli")
+    x[2, 5] = bad
+    check(x, "gaussian")
+    with pytest.raises(
+        DataError, match=rf"pixels holds {bad} at row 2, column 5 .*Bernoulli likelihood needs \[0, 1\]"
+    ):
+        check(x, "bernoulli", "pixels")
+    found = load(write("x.npy", npy(x)))
+    rows(found.train, np.arange(5), np.float32, "gaussian")
+    with pytest.raises(DataError, match="row 2, column 5"):
+        rows(found.train, np.arange(5), np.float32, "bernoulli")
+    with pytest.raises(DataError, match="holds 9 at row 1, column 0"):
+        check(np.array([[1], [9]]), "bernoulli")
+    check(PIXELS.reshape(30, 12), "bernoulli")
+
+
+def test_columns() -> None:
+    columns(np.ones((2, 784)), 784)
+    with pytest.raises(DataError, match="x has 560 columns but D=784 was expected"):
+        columns(np.ones((2, 560)), 784)
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (np.ones((0, 3)), r"shape \(0, 3\)"),
+        (np.ones((3, 0)), r"shape \(3, 0\)"),
+        (np.ones(3), r"shape \(3,\)"),
+        (np.ones((1, 3)), "one row"),
+        (np.array([[None, 1.0]]), "dtype object"),
+        (np.array([["a"]]), "dtype <U1"),
+        (np.ones((3, 3), complex), "dtype complex128"),
+        (np.zeros((3, 2), "datetime64[s]"), "dtype datetime64"),
+    ],
+)
+def test_no_data(x: Array, words: str) -> None:
+    refused(words, x)
+
+
+def test_no_such_data(write: Write, tmp_path: Path) -> None:
+    refused("neither a data set .*nor a file", "mnits")
+    refused("does not exist", tmp_path / "x.npy")
+    refused("no known kind", write("x.png", b""))
+    refused("no known kind", write("x.npy.gz", b""))
+    refused("freyfaces is not in .*SCRATCHVAE_DATA", "freyfaces", folder=tmp_path)
+    refused("no variable ff", write("x.mat", mat_file(tmp_path)))
+
+
+def mat_file(folder: Path) -> bytes:
+    from scipy.io import savemat
+
+    savemat(folder / "other.mat", {"gg": np.ones((2, 2))})
+    return (folder / "other.mat").read_bytes()
+
+
+GOOD = as_idx(PIXELS)
+
+
+@pytest.mark.parametrize("pack", PACK)
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"", "begins with nothing"),
+        (b"\0\0\x08", "begins with 000008"),
+        (b"\x89PNG" + GOOD[4:], "begins with 89504e47, expected e.g. 00000803"),
+        (b"\0\0\x0a\x03" + GOOD[4:], "begins with 00000a03"),
+        (b"\0\0\x08\x00" + GOOD[4:], "begins with 00000800"),
+        (GOOD[:11], "truncated: 12 bytes .* 7 found"),
+        (GOOD[:-1], "truncated: 360 bytes .* 359 found"),
+        (GOOD + b"\0", "longer than its header says: 360 bytes .* 361 found"),
+        (struct.pack(">BBBB3I", 0, 0, 14, 3, 2**20, 2**20, 2**20) + bytes(9), f"truncated: {2**63} bytes .* 9 found"),
+        (struct.pack(">BBBB32I", 0, 0, 8, 32, *[2**32 - 1] * 32), "truncated"),
+        (as_idx(PIXELS[:0]), r"shape \(0, 4, 3\)"),
+    ],
+)
+def test_bad_idx(write: Write, raw: bytes, words: str, pack: str) -> None:
+    if pack and words.endswith("361 found"):
+        raw += bytes(10_000_000)  # unpacking stops one byte past what was declared
+    refused(words, write("x-ubyte" + pack, PACK[pack](raw)))
+
+
+@pytest.mark.parametrize("pack", [".gz", ".xz"])
+def test_corrupt_packing(write: Write, pack: str) -> None:
+    packed = PACK[pack](GOOD)
+    refused("corrupt|truncated|not IDX", write("a.idx" + pack, packed[: len(packed) // 2]))
+    refused("corrupt", write("b.idx" + pack, packed[:-1]))
+    refused("corrupt", write("c.idx" + pack, packed[:100] + bytes([packed[100] ^ 8]) + packed[101:]))
+    if pack == ".gz":  # Python's lzma passes over what follows the last stream
+        refused("corrupt", write("d.idx" + pack, packed + b"garbage"))
+
+
+def evil_npz(size: int) -> bytes:
+    """A zip whose x.npy declares `size` float64 values and holds none."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (size, 1)})
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("x.npy", header.getvalue())
+    return out.getvalue()
+
+
+def npz(**arrays: Any) -> bytes:
+    out = io.BytesIO()
+    np.savez(out, **arrays)
+    return out.getvalue()
+
+
+OBJECTS = np.array([[print]])
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "words"),
+    [
+        ("x.npy", b"", "cannot be read"),
+        ("x.npy", npy(OBJECTS, allow_pickle=True), "cannot be read: .*Python objects"),
+        ("x.npy", b"\x80\x04K\x01." * 9, "magic string"),
+        ("x.npy", npy(np.ones((9, 9)))[:-1], "cannot be read"),
+        ("x.npy", npy(np.asfortranarray(np.ones((9, 9)))), "stored column by column"),
+        ("x.npy", npy(np.zeros((3, 2), "i4,f4")), "has dtype"),
+        ("x.npy", npy(np.zeros((0, 2))), "shape"),
+        ("x.npy", npz(x=PIXELS), "magic string"),
+        ("x.npz", npz(x=OBJECTS), "holds Python objects .a pickle."),
+        ("x.npz", npy(PIXELS), "not a zip file"),
+        ("x.npz", evil_npz(2**60), "truncated: 9223372036854775808 bytes"),
+        ("x.npz", npz(), "holds no arrays"),
+        ("x.csv", b"", "shape"),
+        ("x.csv", b"a,b\n", "shape"),
+        ("x.csv", b"1,2\n3\n", "cannot be read: .*number of columns"),
+        ("x.csv", b"1,2\n3,x\n", "could not convert string 'x' .*row 1, column 2"),
+        ("x.csv", b"1,x\n3,4\n", "could not convert string 'x'"),
+        ("x.csv", b"1,2\n\xff,3\n", "cannot be read"),
+        ("x.mat", b"junk", "cannot be read"),
+    ],
+)
+def test_bad_files(write: Write, name: str, raw: bytes, words: str) -> None:
+    refused(words, write(name, raw))
+
+
+def test_an_unreadable_file(write: Write) -> None:
+    path = write("x.idx", GOOD)
+    path.chmod(0)
+    if os.geteuid():
+        refused("Permission denied", path)
+
+
+FUZZED = {
+    "x.idx": GOOD,
+    "x.idx.gz": gzip.compress(GOOD),
+    "x.idx.xz": lzma.compress(GOOD),
+    "x.npy": npy(PIXELS),
+    "x.npz": npz(x=PIXELS, y=np.arange(30)),
+    "x.csv": "\n".join(",".join(map(str, row)) for row in PIXELS[:, 0].tolist()).encode(),
+}
+
+
+@EACH
+@given(st.sampled_from(sorted(FUZZED)), st.data())
+def test_fuzz(tmp_path: Path, name: str, draw: st.DataObject) -> None:
+    """A damaged file gives data of some finite numbers or a DataError, nothing else, whatever the damage."""
+    raw = bytearray(FUZZED[name])
+    for _ in range(draw.draw(st.integers(1, 3))):
+        at, cut = draw.draw(st.integers(0, min(len(raw), 200)) | st.integers(0, len(raw))), draw.draw(st.integers(0, 5))
+        raw[at : at + cut] = draw.draw(st.binary(max_size=5))
+    path = tmp_path / name
+    path.write_bytes(raw)
+    try:
+        found = load(path)
+        got = rows(found.train, np.arange(len(found.train)), np.float64)
+    except DataError:
+        return
+    assert np.isfinite(got).all()
