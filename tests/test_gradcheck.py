@@ -1,14 +1,31 @@
 """§7.2.4 The gradient checker is itself proved: it finds each planted error, and passes what is right."""
 
+import argparse
+import contextlib
+import importlib
+import inspect
+import io
 import json
-from itertools import count
+import pkgutil
+import sys
+from itertools import count, product
+from types import CodeType, FrameType
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytest
 
+import scratchvae
+from scratchvae.cli import gradcheck
+from scratchvae.distributions import Normal
 from scratchvae.errors import UsageError
 from scratchvae.gradcheck import Report, accumulating, check
+from scratchvae.gradcheck.contract import cotangent
+from scratchvae.gradcheck.library import cases
+from scratchvae.gradcheck.report import METHODS
+from scratchvae.kernels import NUMPY
+from scratchvae.models.vae import LIKELIHOODS
+from scratchvae.networks import ACTIVATIONS
 from scratchvae.types import Array
 
 rng = np.random.default_rng(7)
@@ -263,3 +280,113 @@ def test_stateful_counters_in_f_are_reported() -> None:
     calls = count()
     report = check(lambda x: x * next(calls), lambda dy, x: dy, (X,))
     assert "fresh noise" in report.problems[0]
+
+
+# --- the library under its own checker ---
+
+
+@pytest.fixture(scope="module")
+def outcome() -> tuple[int, dict[str, Any], str]:
+    """The whole `gradcheck --json`, once: exit code, the object, the words."""
+    return command("--json")
+
+
+def command(*arguments: str) -> tuple[int, dict[str, Any], str]:
+    parser = argparse.ArgumentParser()
+    gradcheck.add(parser.add_subparsers())
+    args = parser.parse_args(["gradcheck", *arguments])
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = args.run(args)
+    return code, json.loads(out.getvalue()) if "--json" in arguments else {"text": out.getvalue()}, err.getvalue()
+
+
+def test_every_gradient_of_the_library_holds_at_the_stated_accuracy(outcome: tuple[int, dict[str, Any], str]) -> None:
+    code, found, words = outcome
+    assert found["failures"] == []
+    assert (code, found["failed"], found["checks"]) == (0, 0, len(found["details"]))
+    assert 0 < found["worst_complex_step"] <= 1e-12
+    assert 0 < found["worst_central"] <= 1e-7
+    assert 0 < found["worst_direction"] <= 1e-9
+    assert "every gradient holds" in words
+
+
+def test_every_element_is_checked_by_complex_step_and_central_differences(
+    outcome: tuple[int, dict[str, Any], str],
+) -> None:
+    fewer = {
+        "vae.elbo[784-500-20]": {"direction"},
+        "training.log_prior": {"central", "direction"},
+    }  # it returns a float
+    for report in outcome[1]["details"]:
+        name = report["name"]
+        assert name in fewer or report["notes"] == [], name  # a note is a fall-back: not analytic, too large, empty
+        for row in report["rows"]:
+            assert {m["method"] for m in row["measures"]} == fewer.get(name, set(METHODS)), name
+
+
+def test_whole_bounds_cover_each_decoder_depth_and_activation(outcome: tuple[int, dict[str, Any], str]) -> None:
+    names = {report["name"] for report in outcome[1]["details"]}
+    grid = product(LIKELIHOODS, (1, 2), ACTIVATIONS)
+    assert {f"vae.elbo[{p}, {depth} hidden, {activation}]" for p, depth, activation in grid} <= names
+    full = next(report for report in outcome[1]["details"] if report["name"] == "vae.elbo[784-500-20]")
+    assert sum(row["size"] for row in full["rows"]) == 784 * 500 * 2 + 500 * 20 * 3 + 500 * 2 + 20 * 2 + 784
+
+
+def pairs() -> dict[CodeType, str]:
+    """The code of every function or method of the library with _vjp in its name, Numba twins aside."""
+    found = {}
+    for info in pkgutil.walk_packages(scratchvae.__path__, "scratchvae."):
+        if info.name.startswith(("scratchvae.gradcheck", "scratchvae.cli")) or info.name.endswith("__main__"):
+            continue
+        module = importlib.import_module(info.name)
+        owners = [module, *(c for c in vars(module).values() if inspect.isclass(c) and c.__module__ == info.name)]
+        for name, value in ((n, v) for owner in owners for n, v in vars(owner).items()):
+            if "_vjp" in name and not name.endswith("_nb") and inspect.isfunction(value):
+                found[value.__code__] = f"{value.__module__}.{value.__qualname__}"
+    return found
+
+
+def test_no_pair_of_the_library_is_left_out_of_the_checks() -> None:
+    called: set[CodeType] = set()
+
+    def watch(frame: FrameType, event: str, argument: object) -> None:
+        called.add(frame.f_code)
+
+    for case in cases():
+        dy = cotangent(case.f, {str(i): arg for i, arg in enumerate(case.args)}, 0)
+        sys.setprofile(watch)
+        try:
+            case.f_vjp(dy, *case.args)
+        finally:
+            sys.setprofile(None)
+    left = sorted(name for code, name in pairs().items() if code not in called)
+    assert not left, f"no case in scratchvae/gradcheck/library calls {', '.join(left)}: add one"
+    assert len(pairs()) > 30
+
+
+def test_a_wrong_gradient_in_the_library_fails_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = NUMPY._replace(normal_kl_vjp=lambda w, mu, log_var: (w[:, None] * mu, w[:, None] * np.expm1(log_var)))
+    monkeypatch.setattr(Normal.kl_vjp, "__defaults__", (wrong,))
+    code, found, words = command("--json", "--pattern", "distributions.Normal.kl")
+    assert (code, found["checks"], found["failures"]) == (1, 1, ["distributions.Normal.kl"])
+    assert "1 of 1 checks FAILED" in words
+    code, found, _ = command("--pattern", "distributions.Normal.kl")
+    assert code == 1
+    assert "q.log_var" in found["text"]
+    assert "FAIL" in found["text"]
+
+
+def test_code_that_raises_is_a_failed_check_and_an_unknown_pattern_a_usage_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(w: Array, mu: Array, log_var: Array) -> None:
+        raise IndexError("off by one")
+
+    monkeypatch.setattr(Normal.kl_vjp, "__defaults__", (NUMPY._replace(normal_kl_vjp=broken),))
+    code, found, _ = command("--json", "--pattern", "Normal.kl")
+    assert code == 1
+    assert found["details"][0]["problems"] == ["raised IndexError: off by one"]
+    assert found["worst_complex_step"] is None
+    with pytest.raises(UsageError, match="no check is called"):
+        command("--pattern", "nothing-like-it")

@@ -21,6 +21,7 @@ class Finding(NamedTuple):
     """What one method said of one block: two arrays of one shape, () for a direction."""
 
     block: str
+    size: int
     method: str
     analytic: Array
     numeric: Array
@@ -107,33 +108,31 @@ def differentiate(
 
 
 def methods_of(
-    path: str, block: numeric.Function, x: Array, u: Array, grad: Array, c: Array, settings: Settings, notes: list[str]
+    path: str, block: numeric.Function, x: Array, u: Array, grad: Array, c: Array, how: Settings, notes: list[str]
 ) -> Iterator[Finding]:
-    """The methods for one block: the complex step where the path is analytic, central differences where it is not."""
-    methods, length = set(settings.methods), settings.step * numeric.size(x)
-    if x.size > settings.limit:
-        notes.append(f"{path} has {x.size} elements, over limit={settings.limit}: checked along one direction")
-        methods = {"direction"} | (methods & {"complex"})
-    reason = numeric.analytic(block, x, u, length) if "complex" in settings.methods else "not asked for"
-    if reason and "complex" in methods:
+    """The methods for one block; along a direction, or where asked for, the complex step if the path is analytic."""
+    methods, length, h = set(how.methods), how.step * numeric.size(x), numeric.steps(x, how.step)
+    if x.size > how.limit and methods != {"direction"}:
+        notes.append(f"{path} has {x.size} elements, over limit={how.limit}: checked along one direction")
+        methods = {"direction"}
+    reason = numeric.analytic(block, x, u, length) if methods & {"complex", "direction"} else ""
+    if reason:
         notes.append(f"{path}: no complex step: {reason}")
-        methods = (methods - {"complex"}) | ({"central"} if x.size <= settings.limit else set())
+        methods = {"central" if method == "complex" else method for method in methods}
+
+    def real(v: Array, h: float) -> Array:
+        return numeric.central(block, x, v, h)
 
     def exact(v: Array, h: float) -> Array:
-        return numeric.complex_step(block, x, v) if not reason else numeric.central(block, x, v, h)
+        return real(v, h) if reason else numeric.complex_step(block, x, v)
 
-    def finding(method: str, a: Array, n: Array, tolerance: float) -> Finding:
-        return Finding(path, method, np.asarray(a), np.asarray(n), tolerance)
-
-    h, limit = numeric.steps(x, settings.step), settings.tolerance
-    if "complex" in methods and x.size <= settings.limit:
-        yield finding("complex", grad, numeric.gradient(exact, x, c, h), limit["complex"])
+    if "complex" in methods:
+        yield Finding(path, x.size, "complex", grad, numeric.gradient(exact, x, c, h), how.tolerance["complex"])
     if "central" in methods:
-        by_central = numeric.gradient(lambda v, h: numeric.central(block, x, v, h), x, c, h)
-        yield finding("central", grad, by_central, limit["central"])
+        yield Finding(path, x.size, "central", grad, numeric.gradient(real, x, c, h), how.tolerance["central"])
     if "direction" in methods:  # without the complex step a direction can be no surer than central differences are
-        bound = limit["central"] if reason else limit["direction"]
-        yield finding("direction", np.sum(grad * u), c @ exact(u, length), bound)
+        bound = how.tolerance["central" if reason else "direction"]
+        yield Finding(path, x.size, "direction", np.sum(grad * u), np.asarray(c @ exact(u, length)), bound)
 
 
 def grade(findings: Sequence[Finding]) -> tuple[Row, ...]:
@@ -149,6 +148,6 @@ def grade(findings: Sequence[Finding]) -> tuple[Row, ...]:
         at = np.unravel_index(int(np.argmax(error)), error.shape)
         place = None if x.method == "direction" else tuple(map(int, at))
         measure = Measure(x.method, place, float(x.analytic[at]), float(x.numeric[at]), float(error[at]), x.tolerance)
-        row = rows.get(x.block, Row(x.block, 0, ()))
-        rows[x.block] = row._replace(size=max(row.size, error.size), measures=(*row.measures, measure))
+        row = rows.get(x.block, Row(x.block, x.size, ()))
+        rows[x.block] = row._replace(measures=(*row.measures, measure))
     return tuple(rows.values())

@@ -111,26 +111,32 @@ def follow(grad: Any, path: list[str]) -> Any:
 
 
 def zeros_like(tree: Any) -> Any:
-    """The same structure with zeros for floats (arrays, so that they can be added into)."""
-    return transform(lambda _, leaf: np.zeros(np.shape(leaf)) if is_float(leaf) else leaf, tree)
+    """The same structure with zeros in place of float arrays; nothing else can be added into."""
+    return transform(lambda _, leaf: np.zeros(leaf.shape) if is_array(leaf) else leaf, tree)
+
+
+def is_array(leaf: Any) -> bool:
+    """A leaf that can be added into."""
+    return isinstance(leaf, np.ndarray) and is_float(leaf)
 
 
 def accumulating(f_vjp: Callable[..., Any], into: Sequence[int]) -> Callable[..., Any]:
     """For a pair that adds parameter cotangents into buffers: the f_vjp that `check` expects, which also proves the +=.
 
     f_vjp is called as f_vjp(dy, *args, *buffers), one buffer of zeros with the structure of args[i] for each i in
-    `into`, in that order; what it returns belongs to the remaining args (one value, a tuple, or None). It is called
-    twice on the same buffers: the second call must double them, or the check fails with a line that says which was
-    assigned. ``accumulating(dense_vjp, into=(1, 2))`` fits ``dense_vjp(dy, x, W, b, dW, db) -> dx``.
+    `into`, in that order (numbers outside arrays stay constants). What it returns belongs to the remaining args: one
+    value, a tuple, or None. It is called twice on the same buffers: the second call must double them, or the check
+    fails with a line that says which was assigned. For example, ``accumulating(dense_vjp, into=(1, 2))`` fits
+    ``dense_vjp(dy, x, W, b, dW, db) -> dx``.
     """
 
     def vjp(dy: Any, *args: Any) -> tuple[Any, ...]:
         buffers = {i: zeros_like(args[i]) for i in into}
         returned = f_vjp(dy, *args, *buffers.values())
-        once = copied(buffers)
+        once = transform(lambda _, leaf: leaf.copy() if is_array(leaf) else None, buffers)
         f_vjp(dy, *args, *buffers.values())
         for (path, first), (_, second) in zip(leaves(once), leaves(buffers), strict=True):
-            if is_float(first) and not np.allclose(second, 2 * first, rtol=1e-10, atol=0, equal_nan=True):
+            if first is not None and not np.allclose(second, 2 * first, rtol=1e-10, atol=0, equal_nan=True):
                 raise CheckFailed(
                     f"f_vjp did not add into the buffer for argument {path}: a second call must double "
                     "the cotangent (+=, never =)"

@@ -1,0 +1,53 @@
+"""§7.2.5 Conditional distributions by networks: heads, floors of a variance, and the whole `Net`."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ...conditional import (
+    HEADS,
+    Distribution,
+    Family,
+    Net,
+    floored,
+    floored_vjp,
+    from_heads,
+    from_heads_vjp,
+    net,
+    net_vjp,
+)
+from ...types import Array
+from .. import accumulating
+from . import Case, at
+from .networks import layers
+
+VARIANCE = 0.3  # a floor high enough to bend the slope
+
+
+def net_case(name: str, need_dx: bool) -> Case:
+    """A net's distribution as a function of its input and parameters; without dx, x counts as data."""
+
+    def f(x: Array, p: Net) -> Distribution:
+        return net(x, p)[0]
+
+    def f_vjp(ddist: Distribution, x: Array, p: Net, dp: Net) -> Any:
+        return net_vjp(ddist, *net(x, p), p, dp, need_dx=need_dx)
+
+    *hidden, last = layers(4, 3, 2)
+    p = Net(tuple(hidden), tuple(last for _ in HEADS[name]), "tanh", Family(name, VARIANCE))
+    label = f"conditional.net[{name}{'' if need_dx else ', data'}]"
+    return Case(label, f, accumulating(f_vjp, into=(1,)), (at(51, 3, 4), p))
+
+
+def cases() -> Iterator[Case]:
+    """Each family of heads."""
+    vjp = lambda dy, a, variance: (floored_vjp(dy, floored(a, variance), variance), None)  # noqa: E731
+    yield Case("conditional.floored", floored, vjp, (2 * at(52, 3, 4), VARIANCE))
+    for name, heads in HEADS.items():
+        outs = [at(53 + i, 3, 4) for i in range(len(heads))]
+        yield Case(
+            f"conditional.from_heads[{name}]",
+            from_heads,
+            lambda dp, outs, family: (list(from_heads_vjp(dp, from_heads(outs, family), family)), None),
+            (outs, Family(name, VARIANCE)),
+        )
+        yield from (net_case(name, need_dx) for need_dx in (True, False))
