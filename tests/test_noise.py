@@ -119,7 +119,8 @@ def test_box_muller_at_its_edges(dtype: np.dtype[np.floating]) -> None:
         for quarter, d in itertools.product(range(4), (-1, 0, 1)):
             c, s = [(r, r * d * tiny), (-r * d * tiny, r), (-r, -r * d * tiny), (r * d * tiny, -r)][quarter]
             words = np.uint32(v), np.uint32((quarter * 2**30 + d) % 2**32)
-            stated = [x.astype(dtype)[0] for x in noise.box_muller_np(*(np.array([w]) for w in words))]
+            v1, w1 = (np.array([word]) for word in words)
+            stated = [x[0] for x in noise.box_muller_np(v1, w1, dtype.type)]
             for found in (stated, noise.box_muller_nb(*words, dtype.type)):
                 assert abs(found[0] - c) <= 4 * eps * abs(c)
                 assert abs(found[1] - s) <= 4 * eps * abs(s)

@@ -108,14 +108,14 @@ def uniforms_nb(seed: int, purpose: int, step: int, first_row: int, rows: int, c
 #   quadrant q       0       1       2       3
 #   cos a          cos f  −sin f  −cos f   sin f        swapped when q is odd, negative when (q + 1) & 2
 #   sin a          sin f   cos f  −sin f  −cos f        swapped when q is odd, negative when q & 2
-def box_muller_np(v: Array, w: Array) -> tuple[Array, Array]:
-    """Two independent N(0, 1) arrays in float64 from two uint32 arrays of one shape."""
+def box_muller_np(v: Array, w: Array, real: Any) -> tuple[Array, Array]:
+    """Two independent N(0, 1) arrays from two uint32 arrays of one shape: float64, rounded once to the type `real`."""
     r = np.sqrt(-2 * np.log((v.astype(np.float64) + 1) * 2.0**-32))
     q = (w + np.uint32(1 << 29)) >> np.uint32(30)
     f = (w - (q << np.uint32(30))).view(np.int32) * TURN
     sine, cosine, odd = np.sin(f), np.cos(f), (q & 1) == 1
     x, y = np.where(odd, sine, cosine), np.where(odd, cosine, sine)
-    return r * np.where((q + 1) & 2, -x, x), r * np.where(q & 2, -y, y)
+    return (r * np.where((q + 1) & 2, -x, x)).astype(real), (r * np.where(q & 2, -y, y)).astype(real)
 
 
 # In float32, u near 1 would round to 1 and log u to 0. So above one half: log u = log1p(−(1 − u)) with the integer
@@ -124,7 +124,7 @@ def box_muller_np(v: Array, w: Array) -> tuple[Array, Array]:
 # float64 and rounded once, since three roundings in float32 would cost one more ulp. In all ≤ 4 ulp (measured: 3).
 @jit
 def box_muller_nb(v: Any, w: Any, real: Any) -> tuple[Any, Any]:
-    """`box_muller_np` for two uint32 scalars, in the type `real`."""
+    """`box_muller_np` for two uint32 scalars, computed in the type `real` (np.float32 or np.float64)."""
     if v < np.uint32(1 << 31):
         log_u = math.log(real(np.uint32(v + np.uint32(1))) * real(2.0**-32))
     else:
@@ -142,7 +142,7 @@ def normals_np(seed: int, purpose: int, step: int, first_row: int, rows: int, co
     """eps ~ N(0, 1), (rows, columns): made in float64 and rounded once to `dtype`. |eps| <= 6.66."""
     words = words_np(seed, purpose, step, first_row, rows, columns + columns % 2)
     out = np.empty(words.shape, dtype)
-    out[:, 0::2], out[:, 1::2] = box_muller_np(words[:, 0::2].copy(), words[:, 1::2].copy())
+    out[:, 0::2], out[:, 1::2] = box_muller_np(words[:, 0::2].copy(), words[:, 1::2].copy(), out.dtype)
     return out[:, :columns].copy()
 
 
