@@ -26,6 +26,7 @@ class Case(NamedTuple):
     f_vjp: Callable[..., Any]
     args: tuple[Any, ...]
     options: Mapping[str, Any] = {}
+    real: str = ""  # why the code takes no complex numbers, if so: central differences stand in
 
     def run(self) -> Report:
         """Check it; code that raises is a failed check, not a crash."""
