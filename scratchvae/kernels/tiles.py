@@ -84,8 +84,8 @@ def broadcast(builder: Any, scalar: Any, ty: Vector) -> Any:
 
 
 def fused(builder: Any, ty: Vector) -> Any:
-    """llvm.fma for `ty`."""
-    name = f"llvm.fma.v{ty.lanes}f{ty.dtype.bitwidth}"
+    """a b + c for `ty`, in one instruction where the machine has it."""
+    name = f"llvm.fmuladd.v{ty.lanes}f{ty.dtype.bitwidth}"
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(ty.llvm, [ty.llvm] * 3), name)
 
 

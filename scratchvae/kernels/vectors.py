@@ -160,10 +160,8 @@ def math_call(name: str, count: int) -> Any:
 
         def codegen(context: Any, builder: Any, sig: Any, values: Any) -> Any:
             vectors = [spread(context, builder, v, ty, to) for v, ty in zip(values, sig.args, strict=True)]
-            kind = "float" if to.dtype == types.float32 else "double"
             short = f"llvm.{name}.v{to.lanes}f{to.dtype.bitwidth}"
             fn = cgutils.get_or_insert_function(builder.module, ir.FunctionType(to.llvm, [to.llvm] * count), short)
-            assert kind
             return builder.call(fn, vectors)
 
         return to(*args), codegen
@@ -173,8 +171,8 @@ def math_call(name: str, count: int) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
-    """a b + c, rounded once."""
-    return math_call("fma", 3)((a, b, c))
+    """a b + c, rounded once where the machine can."""
+    return math_call("fmuladd", 3)((a, b, c))
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -250,3 +248,132 @@ def fold(builder: Any, vector: Any, width: int) -> Any:
         even, odd = (ir.Constant(ir.VectorType(ir.IntType(32), half), [2 * j + o for j in range(half)]) for o in (0, 1))
         vector = builder.fadd(builder.shuffle_vector(vector, vector, even), builder.shuffle_vector(vector, vector, odd))
     return vector
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def numbers(typingctx: Any, a: Any, like: Any) -> Any:
+    """Integers, read as signed, converted to the floats of `like`'s element type (rounded to nearest)."""
+    to = Vector(like.dtype, a.lanes)
+    return to(a, like), lambda context, builder, sig, args: builder.sitofp(args[0], to.llvm)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def counts(typingctx: Any, a: Any, like: Any) -> Any:
+    """The same, read as unsigned."""
+    to = Vector(like.dtype, a.lanes)
+    return to(a, like), lambda context, builder, sig, args: builder.uitofp(args[0], to.llvm)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def columns(typingctx: Any, array: Any, first: Any) -> Any:
+    """(first, first + 1, …) as unsigned integers, a lane for each lane of a vector of `array`."""
+    ty = Vector(types.uint32, lanes(array.dtype))
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        start = spread(context, builder, args[1], sig.args[1], ty)
+        return builder.add(start, ir.Constant(ty.llvm, list(range(ty.lanes))))
+
+    return ty(array, types.intp), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def constant(typingctx: Any, like: Any, key: Any) -> Any:
+    """A vector of the number that `kernels.series.CONSTANTS` holds for `key` and the element type of `like`."""
+    from scratchvae.kernels.series import CONSTANTS
+
+    if not isinstance(key, types.StringLiteral):
+        return None
+    value = CONSTANTS[key.literal_value][str(like.dtype)]
+    return like(like, key), lambda context, builder, sig, args: ir.Constant(like.llvm, [value] * like.lanes)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def polynomial(typingctx: Any, x: Any, key: Any) -> Any:
+    """c₀ + c₁ x + c₂ x² + … by Horner's rule; the coefficients are `kernels.series.SERIES[key]` for x's element type."""
+    from scratchvae.kernels.series import SERIES
+
+    if not isinstance(key, types.StringLiteral):
+        return None
+    coefficients = SERIES[key.literal_value][str(x.dtype)]
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        fn = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(x.llvm, [x.llvm] * 3), f"llvm.fmuladd.v{x.lanes}f{x.dtype.bitwidth}"
+        )
+        terms = [ir.Constant(x.llvm, [float(c)] * x.lanes) for c in coefficients]
+        y = terms[-1]
+        for c in reversed(terms[:-1]):
+            y = builder.call(fn, [y, args[0], c])
+        return y
+
+    return x(x, key), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def mantissa(typingctx: Any, like: Any) -> Any:
+    """Stored bits of the mantissa of `like`'s floats: 23 or 52."""
+    size = 23 if like.dtype == types.float32 else 52
+    return types.intp(like), lambda context, builder, sig, args: ir.Constant(ir.IntType(64), size)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def lane_count(typingctx: Any, array: Any) -> Any:
+    """Lanes of a vector of `array`, a constant."""
+    count = lanes(array.dtype)
+    return types.intp(array), lambda context, builder, sig, args: ir.Constant(ir.IntType(64), count)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def high_product(typingctx: Any, a: Any, b: Any) -> Any:
+    """The upper 32 bits of the 64-bit products of uint32 vectors (b may be one number)."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        wide = ir.VectorType(ir.IntType(64), a.lanes)
+        x, y = (builder.zext(spread(context, builder, v, ty, a), wide) for v, ty in zip(args, sig.args, strict=True))
+        return builder.trunc(builder.lshr(builder.mul(x, y), ir.Constant(wide, [32] * a.lanes)), a.llvm)
+
+    return a(a, b), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load_words(typingctx: Any, array: Any, index: Any, like: Any) -> Any:
+    """uint32 array[index:], as many as a vector of the array `like` has lanes."""
+    ty = Vector(types.uint32, lanes(like.dtype))
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = element(context, builder, sig.args[0], args[0], args[1])
+        return builder.load(vector_pointer(builder, pointer, ty), align=4)
+
+    return ty(array, types.intp, like), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store_four(typingctx: Any, array: Any, index: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    """a[0] b[0] c[0] d[0] a[1] b[1] … into array[index:], four vectors interleaved."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        n = a.lanes
+        pairs = ir.Constant(ir.VectorType(ir.IntType(32), 2 * n), list(range(2 * n)))
+        order = [j * n + i for i in range(n) for j in range(4)]
+        both = [builder.shuffle_vector(*args[i : i + 2], pairs) for i in (2, 4)]
+        mixed = builder.shuffle_vector(*both, ir.Constant(ir.VectorType(ir.IntType(32), 4 * n), order))
+        pointer = element(context, builder, sig.args[0], args[0], args[1])
+        builder.store(mixed, builder.bitcast(pointer, mixed.type.as_pointer()), align=a.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, a, b, c, d), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
+    """Ask for the cache line of array[index], to be written soon."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+        pointer = builder.bitcast(element(context, builder, sig.args[0], args[0], args[1]), byte)
+        ty = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
+        fn = cgutils.get_or_insert_function(builder.module, ty, "llvm.prefetch.p0i8")
+        builder.call(fn, [pointer, *(ir.Constant(i32, n) for n in (1, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen

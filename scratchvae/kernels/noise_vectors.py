@@ -1,0 +1,107 @@
+"""§7.2.4 `kernels.noise` for vectors: the same counters, the same words, a lane for each block of four columns.
+
+`words` gives the bits of `words_np`; `normals` is within 4 ulp of `normals_np`. A row takes whole blocks: column c of
+row r lies at `(r * blocks + c // 4) * 4 + c % 4`, and the buffers have room for one vector of blocks beyond the last.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from scratchvae.kernels.jit import jit
+from scratchvae.kernels.noise import LOW, MULTIPLIER_0, MULTIPLIER_1, ROUNDS, TURN, WEYL_0, WEYL_1
+from scratchvae.kernels.vector_math import log_normal, sin_cos
+from scratchvae.kernels.vectors import (
+    counts,
+    fma,
+    high_product,
+    lane_count,
+    load,
+    load_words,
+    numbers,
+    sqrt,
+    store_four,
+    where,
+)
+from scratchvae.types import Array
+
+TURN_HIGH = float(np.float32(TURN))
+TURN_LOW = TURN - TURN_HIGH
+
+
+@jit
+def philox(c0: Any, c1: Any, c2: Any, c3: Any, seed: Any) -> Any:
+    """Ten rounds on four vectors of counter words; the four output words."""
+    k0, k1 = np.uint32(np.uint64(seed) & np.uint64(LOW)), np.uint32(np.uint64(seed) >> np.uint64(32))
+    for _ in range(ROUNDS):
+        high0, low0 = high_product(c0, np.uint32(MULTIPLIER_0)), c0 * np.uint32(MULTIPLIER_0)
+        high1, low1 = high_product(c2, np.uint32(MULTIPLIER_1)), c2 * np.uint32(MULTIPLIER_1)
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        k0, k1 = np.uint32(k0 + np.uint32(WEYL_0)), np.uint32(k1 + np.uint32(WEYL_1))
+    return c0, c1, c2, c3
+
+
+@jit
+def angle(f: Any, like: Any) -> Any:
+    """2π f 2⁻³² for a signed 30-bit f, rounded about once: f is cut into two halves that float32 holds exactly."""
+    low = f & np.uint32(0x7FFF)
+    high = numbers(f - low, like)
+    return fma(high, TURN_HIGH, fma(high, TURN_LOW, numbers(low, like) * TURN))
+
+
+@jit
+def box_muller(v: Any, w: Any, like: Any) -> Any:
+    """`box_muller_np` for two vectors of words, in the element type of `like`."""
+    below, rest = counts(v + np.uint32(1), like) * 2.0**-32, counts(v ^ np.uint32(LOW), like) * -(2.0**-32)
+    u = rest + 1.0
+    small = v < np.uint32(1 << 31)
+    log_u = log_normal(where(small, below, u)) + where(small, u * 0.0, (rest - (u - 1.0)) / u)
+    q = (w + np.uint32(1 << 29)) >> np.uint32(30)
+    sine, cosine = sin_cos(angle(w - (q << np.uint32(30)), like))
+    odd = (q & np.uint32(1)) == np.uint32(1)
+    x, y = where(odd, sine, cosine), where(odd, cosine, sine)
+    r = sqrt(log_u * -2.0)
+    x = where(((q + np.uint32(1)) & np.uint32(2)) == np.uint32(2), -x, x)
+    return r * x, r * where((q & np.uint32(2)) == np.uint32(2), -y, y)
+
+
+@jit
+def counters(rows_of: Array, blocks_of: Array, first: int, blocks: int, lanes: int) -> None:
+    """Row and block of the flat positions first … first + lanes − 1."""
+    row, block = first // blocks, first % blocks
+    for j in range(lanes):
+        rows_of[np.uintp(j)], blocks_of[np.uintp(j)] = np.uint32(row), np.uint32(block)
+        block += 1
+        if block == blocks:
+            row, block = row + 1, 0
+
+
+@jit
+def draw(address: Any, rows_of: Array, blocks_of: Array, first: int, blocks: int, like: Array) -> Any:
+    """The words of one vector of blocks from flat position `first` on; address = (seed, purpose, step, first_row)."""
+    seed, purpose, step, first_row = address
+    counters(rows_of, blocks_of, first, blocks, lane_count(like))
+    block, row = load_words(blocks_of, 0, like), load_words(rows_of, 0, like)
+    none = block ^ block
+    return philox(block, row + np.uint32(first_row), none + np.uint32(step), none + np.uint32(purpose), seed)
+
+
+@jit
+def words(out: Array, at: int, address: Any, rows: int, blocks: int, like: Array) -> None:
+    """uint32 out[at:] as (rows, blocks, 4); address = (seed, purpose, step, first_row)."""
+    rows_of, blocks_of, lanes = np.empty(16, np.uint32), np.empty(16, np.uint32), lane_count(like)
+    for first in range(0, rows * blocks, lanes):
+        a, b, c, d = draw(address, rows_of, blocks_of, first, blocks, like)
+        store_four(out, at + 4 * first, a, b, c, d)
+
+
+@jit
+def normals(out: Array, at: int, address: Any, rows: int, blocks: int) -> None:
+    """Standard normals out[at:] as (rows, blocks, 4)."""
+    rows_of, blocks_of, lanes = np.empty(16, np.uint32), np.empty(16, np.uint32), lane_count(out)
+    like = load(out, at)
+    for first in range(0, rows * blocks, lanes):
+        a, b, c, d = draw(address, rows_of, blocks_of, first, blocks, out)
+        x0, y0 = box_muller(a, b, like)
+        x1, y1 = box_muller(c, d, like)
+        store_four(out, at + 4 * first, x0, y0, x1, y1)
