@@ -1,0 +1,110 @@
+"""§7.2.5 `python -m bench`: times scratchvae beside the tools a reader would otherwise pick, and writes what it found."""
+
+import argparse
+import datetime
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import products, steps
+from bench.contest import Plan, run
+
+EPILOG = """
+what is timed     steps     whole training steps: gather, binarise, noise, bound, gradient, Adam
+                  products  the step's single matrix products
+                  machine   the limits: FMA from registers, reading and updating L1, L2, L3 and DRAM
+                  startup   process start to the first step done, kernel cache cold and warm, peak memory
+
+examples          python -m bench --quick --out bench.json        the cells that decide, in under a minute
+                  python -m bench --full --out bench.json --plot roofline.png
+                  python -m bench --quick --only steps --leave-out compile
+                  python -m bench --table bench.json               the markdown table of an earlier run
+
+how to read it    ratio = that contestant's median time / ours, both taken in turn within one run; 2.0 means ours is
+                  twice as fast. Ratios of different runs, and microseconds of different machines, do not compare.
+"""
+PARTS = ("machine", "steps", "products", "startup")
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser("python -m bench", description=__doc__, epilog=EPILOG,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    size = p.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="the cells that decide, under 60 s (default)")
+    size.add_argument("--full", action="store_true", help="every cell, under 12 minutes")
+    size.add_argument("--table", metavar="FILE", help="print the markdown table of these results and stop")
+    p.add_argument("--out", metavar="FILE", help="write the results here as JSON (default: only the table is printed)")
+    p.add_argument("--plot", metavar="PNG", help="draw the roofline here (needs matplotlib)")
+    p.add_argument("--only", default=",".join(PARTS), help="parts, joined by commas (default: %(default)s)")
+    p.add_argument("--leave-out", default="", metavar="NAMES", help="contestants whose name contains one of these")
+    p.add_argument("--networks", default="", help="time only these, joined by commas")
+    p.add_argument("--batches", default="", help="time only these batch sizes, joined by commas")
+    p.add_argument("--threads", default="", help="time only these thread counts, joined by commas")
+    p.add_argument("--realtime", action="store_true", help="timed turns at real-time priority (needs root; others wait)")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """0 when done, 1 when a contestant computed something else, 2 on wrong usage."""
+    options = parser().parse_args(argv)
+    from bench import report
+
+    if options.table:
+        print(report.markdown(json.loads(Path(options.table).read_text())))
+        return 0
+    if unknown := set(options.only.split(",")) - set(PARTS):
+        print(f"--only got {', '.join(sorted(unknown))}; expected some of {', '.join(PARTS)}", file=sys.stderr)
+        return 2
+    found = measure(options)
+    if options.out:
+        Path(options.out).write_text(json.dumps(found, indent=1) + "\n")
+    print(report.markdown(found))
+    if options.plot:
+        report.roofline(found, options.plot)
+    return 1 if any(n.startswith("WRONG") for n in found["notes"]) else 0
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """All parts that were asked for, as one JSON object."""
+    from bench import machine, startup
+
+    start, parts = time.perf_counter(), options.only.split(",")
+    found: dict[str, Any] = {"date": datetime.date.today().isoformat(), "mode": "full" if options.full else "quick"}
+    found |= {"machine": machine.describe(), "versions": [], "notes": [], "rows": []}
+    if "machine" in parts:
+        found["machine"]["limits"] = machine.limits()
+    plan = _plan(options)
+    for kind, cells in (("step", steps.cells), ("product", products.cells)):
+        if kind + "s" in parts:
+            rows, versions, notes = run(kind, [j for j in cells(options.full) if _wanted(j, options)], plan)
+            found["rows"] += rows
+            found["versions"] += [v for v in versions if v not in found["versions"]]
+            found["notes"] += [n for n in notes if n not in found["notes"]]
+    if "startup" in parts:
+        found["startup"] = startup.measure(options.full, plan.leave_out, plan.say)
+    found["seconds"] = round(time.perf_counter() - start, 1)
+    return found
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    leave_out = tuple(filter(None, options.leave_out.split(",")))
+    if not options.full and "compile" not in leave_out:
+        leave_out += ("compile",)
+        _say("torch.compile left out of the quick run: its compiler alone takes minutes; --full times it")
+    seconds, rounds = (0.12, 5) if options.full else (0.06, 5)
+    return Plan(seconds, rounds, options.realtime, leave_out, _say)
+
+
+def _wanted(job: Any, options: argparse.Namespace) -> bool:
+    limits = ((options.networks, job.network), (options.batches, job.batch), (options.threads, job.threads))
+    return all(not wish or str(have) in wish.split(",") for wish, have in limits)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

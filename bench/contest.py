@@ -1,0 +1,151 @@
+"""§7.2.5 A contest: all contestants do the same job, checked first, then timed in turn; medians and ratios against ours."""
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from bench.peers import MODULES
+from bench.work import TOLERANCE, Product, StepWork
+from bench.worker import limit
+
+Job = StepWork | Product
+
+
+class PeerError(Exception):
+    """A contestant could not do it: one line."""
+
+
+class Worker:
+    """A contestant's process."""
+
+    def __init__(self, module: str, threads: int) -> None:
+        self.module = module
+        command = [sys.executable, "-m", "bench.worker", module, str(threads)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=limit(threads)
+        )
+
+    def ask(self, do: str, **rest: Any) -> Any:
+        assert self.process.stdin and self.process.stdout
+        print(json.dumps({"do": do, **rest}), file=self.process.stdin, flush=True)
+        line = self.process.stdout.readline()
+        if not line:
+            raise PeerError(f"its process ended with code {self.process.wait()}")
+        reply = json.loads(line)
+        if "error" in reply:
+            raise PeerError(reply["error"])
+        return reply["ok"]
+
+    def close(self) -> None:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait(timeout=30)
+
+
+class Plan(NamedTuple):
+    """How long, who, and where the lines go that a person reads."""
+
+    seconds: float  # of one turn
+    rounds: int
+    realtime: bool
+    leave_out: tuple[str, ...]
+    say: Callable[[str], None]
+
+
+def run(kind: str, jobs: Iterable[Job], plan: Plan) -> tuple[list[dict[str, Any]], list[str], list[str]]:
+    """(rows, versions, notes) of all jobs, grouped by thread count: one set of processes for each."""
+    jobs = list(jobs)
+    rows: list[dict[str, Any]] = []
+    versions: list[str] = []
+    notes: list[str] = []
+    for threads in sorted({j.threads for j in jobs}, reverse=True):
+        field, started = enter(kind, threads, plan, notes)
+        versions += [v for v in started.values() if v not in versions]
+        try:
+            for job in (j for j in jobs if j.threads == threads):
+                rows += compare(kind, job, field, plan, notes)
+        finally:
+            for worker in {id(w): w for w in field.values()}.values():
+                worker.close()
+    return rows, versions, notes
+
+
+def enter(kind: str, threads: int, plan: Plan, notes: list[str]) -> tuple[dict[str, Worker], dict[str, str]]:
+    """Contestant → its process, and module → version, for those that are installed."""
+    field: dict[str, Worker] = {}
+    versions: dict[str, str] = {}
+    for module in MODULES:
+        worker = Worker(module, threads)
+        try:
+            about = worker.ask("version")
+        except PeerError as e:
+            worker.close()
+            _note(notes, plan, f"{module.removesuffix('_peer')} left out: {e}")
+            continue
+        versions[module] = about["version"]
+        field |= {w: worker for w in about[kind] if not any(skip in w for skip in plan.leave_out)}
+        if worker not in field.values():
+            worker.close()
+    return field, versions
+
+
+def compare(kind: str, job: Job, field: dict[str, Worker], plan: Plan, notes: list[str]) -> list[dict[str, Any]]:
+    """One cell: build and check all, then rounds in which each has one turn."""
+    ready = agree(kind, job, field, plan, notes)
+    times: dict[str, list[float]] = {what: [] for what in ready}
+    for _ in range(plan.rounds):
+        for what in ready:
+            times[what] += field[what].ask("turn", what=what, seconds=plan.seconds, realtime=plan.realtime)
+    for worker in {id(w): w for w in field.values()}.values():
+        worker.ask("drop")
+    rows = [row(kind, job, what, t, times.get("ours")) for what, t in times.items()]
+    plan.say(f"{job.network}, batch {job.batch}, {job.threads} threads, {job.dtype}: "
+             + ", ".join(f"{r['what']} {r['microseconds']:.0f}" for r in rows))
+    return rows
+
+
+def agree(kind: str, job: Job, field: dict[str, Worker], plan: Plan, notes: list[str]) -> list[str]:
+    """Those that can do the job and whose numbers equal the float64 reference; a line for each other one."""
+    reference = oracle(kind, job)
+    ready = []
+    for what, worker in field.items():
+        try:
+            found = worker.ask("build", kind=kind, what=what, job=job._asdict())
+        except PeerError as e:
+            _note(notes, plan, f"{what} left out ({job.dtype}): {e}")
+            continue
+        worst = max(abs(f - r) / max(1.0, abs(r)) for f, r in zip(found, reference, strict=True))
+        if worst <= TOLERANCE[job.dtype]:
+            ready.append(what)
+        else:
+            _note(notes, plan, f"WRONG: {what} on {job}: {found}, expected {reference}; not timed")
+    return ready
+
+
+def oracle(kind: str, job: Job) -> list[float]:
+    """The numbers every contestant must find: the NumPy peer in float64."""
+    from bench.peers import numpy_peer
+
+    made: Any = getattr(numpy_peer, kind)("NumPy", job._replace(dtype="float64", threads=1))
+    return list(made.check())
+
+
+def row(kind: str, job: Job, what: str, times: list[float], ours: list[float] | None) -> dict[str, Any]:
+    """One line of the results. ratio: its median time over ours in the same rounds; None where ours did not run."""
+    median = statistics.median(times)
+    return {
+        "kind": kind, "network": job.network, "batch": job.batch, "threads": job.threads, "dtype": job.dtype, "what": what,
+        "microseconds": round(median, 2), "ratio": round(median / statistics.median(ours), 3) if ours else None,
+        "best": round(min(times), 2), "gflops": round(job.operations() / median / 1e3, 2),
+        "intensity": round(job.operations() / job.traffic(), 2), "chunks": len(times),
+    }  # fmt: skip
+
+
+def _note(notes: list[str], plan: Plan, line: str) -> None:
+    if line not in notes:
+        notes.append(line)
+        plan.say(line)

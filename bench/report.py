@@ -1,0 +1,107 @@
+"""§7.2.5 What the bench found, for people: a markdown table, and the roofline picture."""
+
+from collections.abc import Iterable
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """All parts that a run holds, as markdown."""
+    parts = [_heading(found)]
+    for kind, title in (("step", "Training step"), ("product", "Matrix product")):
+        rows = [r for r in found["rows"] if r["kind"] == kind]
+        if rows:
+            parts.append(f"**{title}**, median µs; in brackets how many times slower than ours, within this run\n\n{table(rows)}")
+    if found["machine"].get("limits"):
+        parts.append(_limits(found["machine"]["limits"]))
+    if found.get("startup"):
+        parts.append(_startup(found["startup"]))
+    parts += [f"- {note}" for note in found["notes"]]
+    return "\n\n".join(parts)
+
+
+def _heading(found: dict[str, Any]) -> str:
+    m = found["machine"]
+    caches = ", ".join(f"{name} {size >> 10} KiB" for name, size in m["caches"].items())
+    return (
+        f"{m['cpu']}, {m['processors']} processors, {m['vector_bits']}-bit vectors ({caches}); {m['system']}; "
+        f"{'; '.join(found['versions'])}; {found['date']}, {found['mode']} run."
+    )
+
+
+def table(rows: list[Row]) -> str:
+    """One line a cell, one column a contestant, ours first with its GFLOP/s."""
+    whats = list(dict.fromkeys(r["what"] for r in rows))
+    whats.sort(key=lambda w: w != "ours")
+    cells: dict[tuple[Any, ...], dict[str, Row]] = {}
+    for r in rows:
+        cells.setdefault((r["network"], r["batch"], r["threads"], r["dtype"]), {})[r["what"]] = r
+    lines = [_line(["network", "batch", "threads", "dtype", *whats]), _line(["---"] * (4 + len(whats)))]
+    lines += [_line([*map(str, cell), *(_figure(by.get(w)) for w in whats)]) for cell, by in cells.items()]
+    return "\n".join(lines)
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _figure(row: Row | None) -> str:
+    if row is None:
+        return "–"
+    us = f"{row['microseconds']:,.0f}" if row["microseconds"] >= 100 else f"{row['microseconds']:.1f}"
+    if row["what"] == "ours":
+        return f"{us} ({row['gflops']:.0f} GFLOP/s)"
+    return us if row["ratio"] is None else f"{us} ({row['ratio']:.2f})"
+
+
+def _limits(limits: dict[str, Any]) -> str:
+    lines = [_line(["limit of the machine", *(f"{n} thread{'s' * (n != '1')}" for n in limits)])]
+    lines.append(_line(["---"] * (1 + len(limits))))
+    for name in next(iter(limits.values())):
+        values = [one[name] for one in limits.values()]
+        if name.startswith("fma"):
+            lines.append(_line([f"FMA from registers, {name[4:]}-bit, float32", *(f"{v:.0f} GFLOP/s" for v in values)]))
+        else:
+            lines.append(_line([f"{name} read / update", *(f"{v['read']:.0f} / {v['update']:.0f} GB/s" for v in values)]))
+    return "\n".join(lines)
+
+
+def _startup(rows: list[Row]) -> str:
+    head = ["process start to first step", "cold cache, s", "warm cache, s", "peak memory, MB"]
+    body = [[r["what"], f"{r['cold_seconds']:.2f}", f"{r['warm_seconds']:.2f}", str(r["peak_mb"])] for r in rows]
+    return "\n".join(map(_line, [head, ["---"] * 4, *body]))
+
+
+def peak(found: dict[str, Any], threads: int) -> float | None:
+    """GFLOP/s of float32 FMA from registers, the best vector width, where the run measured it."""
+    limits = found["machine"].get("limits", {}).get(str(threads), {})
+    return max((v for name, v in limits.items() if name.startswith("fma")), default=None)
+
+
+def roofline(found: dict[str, Any], path: str, threads: int = 2) -> None:
+    """GFLOP/s reached over operations a byte, under the roofs that this machine's FMA units and caches set."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    limits = found["machine"].get("limits", {}).get(str(threads))
+    if not limits:
+        raise ValueError("the roofline needs the machine's limits: run with --only machine,steps,products")
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot(xscale="log", yscale="log")
+    top, span = peak(found, threads) or 1.0, [0.5, 1000.0]
+    axes.plot(span, [top, top], "k-", lw=1, label=f"FMA from registers, {top:.0f} GFLOP/s")
+    for level, grey in (("L2", "0.3"), ("L3", "0.5"), ("DRAM", "0.7")):
+        xs = [span[0], min(span[1], top / limits[level]["read"])]
+        axes.plot(xs, [x * limits[level]["read"] for x in xs], "--", color=grey, lw=1, label=f"{level} read")
+    rows = [r for r in found["rows"] if r["threads"] == threads and r["dtype"] == "float32"]
+    for number, what in enumerate(dict.fromkeys(r["what"] for r in rows)):
+        for kind, marker in (("step", "o"), ("product", "x")):
+            mine = [r for r in rows if r["what"] == what and r["kind"] == kind]
+            axes.plot([r["intensity"] for r in mine], [r["gflops"] for r in mine], marker, color=f"C{number}", ms=5,
+                      label=f"{what}, {kind}s" if mine else None)  # fmt: skip
+    axes.set(xlabel="operations a byte that must move", ylabel="GFLOP/s", xlim=span,
+             title=f"{found['machine']['cpu']}, {threads} threads, float32")  # fmt: skip
+    axes.legend(fontsize=7, loc="lower right")
+    figure.savefig(path, dpi=120)
