@@ -129,12 +129,13 @@ def test_a_folder_by_path(write: Write) -> None:
     refused("has no train-images-idx3-ubyte", folder.parent)
 
 
-def test_frey_faces_both_ways(write: Write, tmp_path: Path) -> None:
-    """frey_rawface.mat has a face a column; as IDX the same faces are images of 28 x 20."""
+@pytest.mark.parametrize("packed_mat", [False, True])
+def test_frey_faces_both_ways(write: Write, tmp_path: Path, packed_mat: bool) -> None:
+    """frey_rawface.mat (scipy writes one here) has a face a column; as IDX the same faces are images of 28 x 20."""
     from scipy.io import savemat
 
     faces = np.random.default_rng(1).integers(0, 256, (20, 28, 20)).astype(np.uint8)
-    savemat(tmp_path / "frey_rawface.mat", {"ff": faces.reshape(20, 560).T})
+    savemat(tmp_path / "frey_rawface.mat", {"x": np.ones(3), "ff": faces.reshape(20, 560).T}, do_compression=packed_mat)
     mat = load("freyfaces", folder=tmp_path)
     write("freyfaces/freyfaces-images-idx3-ubyte.gz", gzip.compress(as_idx(faces)))
     packed = load("freyfaces", folder=tmp_path)
@@ -143,6 +144,24 @@ def test_frey_faces_both_ways(write: Write, tmp_path: Path) -> None:
     np.testing.assert_array_equal(mat.train, packed.train)
     np.testing.assert_array_equal(mat.test, faces[18:].reshape(2, 560))
     assert load(tmp_path / "frey_rawface.mat").shape == (28, 20)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("kind", ["u1", "i2", "u2", "i4", "u4", "f4", "f8"])
+def test_mat_by_its_definition(write: Write, order: str, kind: str) -> None:
+    """Both byte orders (old files came from big-endian machines) and all stored types; the name as a small element."""
+    x = np.arange(3 * 560).reshape(3, 560).astype(order + kind)
+    values = x.tobytes()
+    code = {"u1": 2, "i2": 3, "u2": 4, "i4": 5, "u4": 6, "f4": 7, "f8": 9}[kind]
+    parts = struct.pack(order + "IIII", 6, 8, 6, 0) + struct.pack(order + "IIii", 5, 8, 560, 3)
+    name = struct.pack(order + "I2s2x", 2 << 16 | 1, b"ff") if order == "<" else struct.pack(">HH2s2x", 2, 1, b"ff")
+    parts += name + struct.pack(order + "II", code, len(values)) + values
+    raw = b"MATLAB 5.0".ljust(124) + struct.pack(order + "HH", 0x0100, 0x4D49)
+    found = load(write("f.mat", raw + struct.pack(order + "II", 14, len(parts)) + parts))
+    np.testing.assert_array_equal(np.concatenate([found.train, found.test]), x)
+    assert found.shape == (28, 20)
+    for cut in (3, 100, 130, 150, 180, 200, len(raw) + 70):
+        refused("MATLAB|damaged|truncated|no variable ff", write("g.mat", (raw + parts)[:cut]))
 
 
 def test_last_tenth_is_kept_for_the_test(write: Write) -> None:
@@ -436,7 +455,7 @@ OBJECTS = np.array([[print]])
         ("x.csv", b"1,2\n3,x\n", "could not convert string 'x' .*row 1, column 2"),
         ("x.csv", b"1,x\n3,4\n", "could not convert string 'x'"),
         ("x.csv", b"1,2\n\xff,3\n", "cannot be read"),
-        ("x.mat", b"junk", "cannot be read"),
+        ("x.mat", b"junk", "not a MATLAB 5 file"),
     ],
 )
 def test_bad_files(write: Write, name: str, raw: bytes, words: str) -> None:
@@ -450,7 +469,17 @@ def test_an_unreadable_file(write: Write) -> None:
         refused("Permission denied", path)
 
 
+def faces_mat(packed: bool) -> bytes:
+    from scipy.io import savemat
+
+    out: Any = io.BytesIO()
+    savemat(out, {"ff": PIXELS.reshape(-1)[:300].repeat(56).reshape(560, 30)}, do_compression=packed)
+    return out.getvalue()
+
+
 FUZZED = {
+    "x.mat": faces_mat(False),
+    "y.mat": faces_mat(True),
     "x.idx": GOOD,
     "x.idx.gz": gzip.compress(GOOD),
     "x.idx.xz": lzma.compress(GOOD),

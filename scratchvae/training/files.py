@@ -1,4 +1,4 @@
-"""§7.3 From a file to arrays: IDX, .npy, .npz, text and the Frey Face .mat, each told by its name.
+"""§7.3 From a file to arrays: IDX, .npy, .npz, text and frey_rawface.mat, each told by its name.
 
 Pickles are refused everywhere: object arrays would run whatever code the file holds.
 """
@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import DataError
 from ..types import Array
 from .idx import expect, opened, read_idx, take
+from .mat import read_faces
 
 KNOWN = "IDX (...-idx3-ubyte, also .gz, .xz), .npy, .npz, .csv, .tsv, .txt (also .gz, .xz), .mat"
 PARTS = {  # the arrays of a data set, and the keys that an .npz may hold them under
@@ -107,13 +108,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _mat(path: Path) -> dict[str, Array]:
-    """frey_rawface.mat: its variable ff is (560, 1965), a face of 28 × 20 a column."""
-    from scipy.io import loadmat
-
-    ff = loadmat(path, variable_names=["ff"]).get("ff")
-    if ff is None or ff.ndim != 2 or ff.shape[0] != 560:
-        raise DataError(f"{path} has no variable ff of 560 rows; only frey_rawface.mat is read, save others as .npy")
-    return {"train": ff.T.reshape(-1, 28, 20)}
+    return {"train": read_faces(path)}
 
 
 READERS: dict[str, Callable[[Path], dict[str, Array]]] = {

@@ -1,0 +1,71 @@
+"""§7.3 frey_rawface.mat: the one variable ff of a MATLAB 5 file, 560 rows, a face of 28 × 20 a column.
+
+Read by hand, because scipy.io.loadmat (1.17) crashes the process on some damaged files. Such a file is 128 bytes of
+header and then elements, each (type, size, bytes); a matrix is an element of elements: flags, sizes, name, values.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DataError
+from ..types import Array
+from .idx import expect
+
+TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8"}
+MATRIX, PACKED = 14, 15
+LIMIT = 1 << 28  # bytes of one unpacked variable; the faces as float64 take 9 million
+
+
+def read_faces(path: Path) -> Array:
+    """The faces (N, 28, 20), as stored. Raises DataError for a file without them, truncated or damaged."""
+    raw = memoryview(path.read_bytes())
+    order = {b"IM": "<", b"MI": ">"}.get(bytes(raw[126:128]))
+    if order is None:
+        raise DataError(f"{path} is not a MATLAB 5 file")
+    try:
+        for kind, body in _elements(raw[128:], order):
+            if kind == PACKED:
+                kind, body = next(_elements(memoryview(_unpack(body)), order))
+            parts = list(_elements(body, order)) if kind == MATRIX else []
+            if len(parts) >= 4 and bytes(parts[2][1]) == b"ff":
+                return _faces(parts[1][1], *parts[3], order, path)
+    except (struct.error, zlib.error, KeyError, ValueError, StopIteration) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} is damaged: {error or type(error).__name__}") from None
+    raise DataError(f"{path} has no variable ff; only frey_rawface.mat is read, save other data as .npy")
+
+
+def _unpack(body: memoryview) -> bytes:
+    stream = zlib.decompressobj()
+    out = stream.decompress(body, LIMIT)
+    if not stream.eof:  # only at its end has zlib compared the checksum
+        raise ValueError(f"a packed variable is truncated, or larger than {LIMIT} bytes")
+    return out
+
+
+def _elements(raw: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
+    """(type, bytes) of each element; up to four bytes travel in the tag itself, its upper half being their number."""
+    while len(raw):
+        kind, size = struct.unpack(order + "II", raw[:8])
+        if small := kind >> 16:
+            kind, size, start, end = kind & 0xFFFF, small, 4, 8
+        else:
+            start, end = 8, 8 + size + (-size % 8 if kind != PACKED else 0)
+        if start + size > len(raw) or (small > 4):
+            raise ValueError(f"an element of {size} bytes where {len(raw) - start} are left")
+        yield kind, raw[start : start + size]
+        raw = raw[end:]
+
+
+def _faces(sizes: memoryview, kind: int, values: memoryview, order: str, path: Path) -> Array:
+    shape = tuple(int(n) for n in np.frombuffer(sizes, order + "i4"))
+    if len(shape) != 2 or shape[0] != 560 or shape[1] < 0:
+        raise DataError(f"{path}: ff has shape {shape}, expected (560, faces)")
+    dtype = np.dtype(order + TYPES[kind])
+    expect(f"{path}: ff", len(values), 560 * shape[1] * dtype.itemsize)
+    return np.frombuffer(values, dtype).reshape(shape[1], 28, 20)  # MATLAB stores column after column
