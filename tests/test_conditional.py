@@ -1,0 +1,124 @@
+"""§7.2.5 Heads and families: which distribution a network's outputs describe, and the way back to them."""
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from oracles import close, slopes
+from scipy import special
+
+from scratchvae.conditional import HEADS, Family, Net, floored, floored_vjp, from_heads, from_heads_vjp, net, net_vjp
+from scratchvae.distributions import Bernoulli, Normal
+from scratchvae.errors import UsageError
+from scratchvae.networks import Dense
+from scratchvae.types import Array
+
+RNG = np.random.default_rng(3)
+A, B = RNG.standard_normal((4, 3)), RNG.standard_normal((4, 3))
+VARIANCE = 0.3
+X, X3 = RNG.standard_normal((3, 4)), RNG.standard_normal((2, 3, 4))
+
+
+def draw_net(family: str, depth: int, zero: bool = False) -> Net:
+    """4 -> 5 … 5 -> two outputs a head."""
+    rng, sizes = np.random.default_rng(9), [4, *[5] * depth]
+    scale = 0.0 if zero else 0.5
+
+    def layer(i: int, o: int) -> Dense:
+        return Dense(scale * rng.standard_normal((i, o)), scale * rng.standard_normal(o))
+
+    hidden = tuple(layer(i, o) for i, o in pairwise(sizes))
+    return Net(hidden, tuple(layer(sizes[-1], 2) for _ in HEADS[family]), "tanh", Family(family, VARIANCE))
+
+
+def parameters(p: Net) -> list[Array]:
+    return [array for layer in (*p.hidden, *p.heads) for array in layer]
+
+
+def numbers(dist: Normal | Bernoulli) -> Array:
+    """Everything that the distribution is, in one array, so that no part can be lost on the way back."""
+    return np.stack(tuple(dist))
+
+
+def test_what_the_heads_mean() -> None:
+    """Catches a floor that is added to the standard deviation, a mean that skipped its sigmoid, swapped heads."""
+    logits = from_heads([A], Family("bernoulli"))
+    assert isinstance(logits, Bernoulli)
+    close(logits.logits, A, 0)
+    cases: dict[str, tuple[Array, Array]] = {
+        "normal": (A, B),
+        "gaussian": (A, np.log(np.exp(B) + VARIANCE)),
+        "gaussian-sigmoid": (special.expit(A), np.log(np.exp(B) + VARIANCE)),
+        "gaussian-fixed": (A, np.full((4, 3), np.log(VARIANCE))),
+    }
+    for name, (mu, log_var) in cases.items():
+        p = from_heads([A, B][: len(HEADS[name])], Family(name, VARIANCE))
+        assert isinstance(p, Normal)
+        close(p.mu, mu)
+        close(p.log_var, log_var)
+
+
+def test_the_floor_is_a_floor() -> None:
+    """Catches a clamp and an overflow: σ² ≥ floor at any output, σ² = e^a far above it, and a slope in between."""
+    log_var = floored(np.array([-1e4, -10.0, 0.0, 50.0, 1e4]), VARIANCE)
+    close(log_var[[0, 4]], np.array([math.log(VARIANCE), 1e4]), 1e-15)
+    assert log_var[3] == pytest.approx(50)
+    slope = floored_vjp(np.ones(5), log_var, VARIANCE)
+    assert 0 < slope[1] < slope[2] < slope[3] <= 1
+    close(floored_vjp(A, floored(B, VARIANCE), VARIANCE), slopes(lambda v: floored(v, VARIANCE), B, A))
+
+
+@pytest.mark.parametrize("family", HEADS)
+def test_from_heads_vjp(family: str) -> None:
+    """Catches the stray y (1 − y) that y0ast put on the log-variance, and a cotangent given to the wrong head."""
+    outs, f = [A, B][: len(HEADS[family])], Family(family, VARIANCE)
+    dist = from_heads(outs, f)
+    weights = RNG.standard_normal((len(dist), 4, 3))
+    douts = from_heads_vjp(type(dist)(*weights), dist, f)
+    assert len(douts) == len(outs)
+    for i, dout in enumerate(douts):
+        close(dout, slopes(lambda v, i=i: numbers(from_heads([*outs[:i], v, *outs[i + 1 :]], f)), outs[i], weights))
+
+
+@pytest.mark.parametrize("x", [X, X3], ids=["rows", "samples"])
+@pytest.mark.parametrize("depth", [0, 1, 2])
+@pytest.mark.parametrize("family", HEADS)
+def test_net_vjp(family: str, depth: int, x: Array) -> None:
+    """Catches the path from the variance head to the hidden layer forgotten (y0ast), and = where += was meant."""
+    p, dp = draw_net(family, depth), draw_net(family, depth, zero=True)
+    dist, hs = net(x, p)
+    weights: Any = RNG.standard_normal((len(dist), *dist[0].shape))
+    dx = net_vjp(type(dist)(*weights), dist, hs, p, dp)
+    assert dx is not None
+    close(dx, slopes(lambda v: numbers(net(v, p)[0]), x, weights))
+    arrays = parameters(p)
+    for array, got in zip(arrays, parameters(dp), strict=True):
+        close(got, slopes(lambda v, array=array: numbers(net(x, swapped(p, array, v))[0]), array, weights))
+    once = [d.copy() for d in parameters(dp)]
+    net_vjp(type(dist)(*weights), dist, hs, p, dp, need_dx=False)  # adds the same again, whatever it returns
+    for got, first in zip(parameters(dp), once, strict=True):
+        close(got, 2 * first)
+
+
+def swapped(p: Net, old: Array, new: Array) -> Net:
+    """The net with one array replaced."""
+
+    def layers(ps: tuple[Dense, ...]) -> tuple[Dense, ...]:
+        return tuple(Dense(*(new if array is old else array for array in layer)) for layer in ps)
+
+    return p._replace(hidden=layers(p.hidden), heads=layers(p.heads))
+
+
+def test_dx_of_the_data_is_spared() -> None:
+    """Catches the product of the first layer computed for nobody: a tenth of the step."""
+    p, dp = draw_net("normal", 2), draw_net("normal", 2, zero=True)
+    dist, hs = net(X, p)
+    assert net_vjp(dist, dist, hs, p, dp, need_dx=False) is None
+
+
+def test_unknown_family_is_refused() -> None:
+    """Catches a typing error that gets any further than the first use."""
+    with pytest.raises(UsageError, match="family 'poisson' is unknown: give one of normal, bernoulli"):
+        _ = Family("poisson").heads
