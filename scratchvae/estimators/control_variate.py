@@ -1,0 +1,39 @@
+"""§7.2.2 The score as its own control variate, a coefficient for each parameter (Ranganath, Gerrish & Blei 2014, §3.2).
+
+With h = ∂ log q/∂φᵢ, E[h] = 0, the estimator (r − a) h has the same mean for every a, and its variance is least at
+
+    a = Cov(r h, h) / Var(h) = E[r h²] / E[h²]          the best baseline for that one parameter
+
+Estimated on the same sample it would be correlated with h, and biased; so a_s comes from the other samples of the row.
+Test: test_in_expectation, test_the_control_variate_finds_the_best_coefficient.
+"""
+
+import numpy as np
+
+from ..types import Array
+from .frame import Cotangents, Draw, Estimator, scores
+from .score import with_baseline
+
+
+def coefficient(r: Array, h: Array) -> Array:
+    """a for each sample from the others: r (S, B), h (S, B, …), returns (S, B, …)."""
+    r, squares = r.reshape(*r.shape, *(1,) * (h.ndim - r.ndim)), h * h
+    weighted = r * squares
+    a: Array = (weighted.sum(axis=0) - weighted) / (squares.sum(axis=0) - squares)
+    return a
+
+
+def rule(d: Draw) -> Cotangents:
+    """S ≥ 2 samples; more make a better coefficient."""
+    h = scores(d.q, d.z, d.k)
+    r = d.r
+    weights = [(r.reshape(*r.shape, *(1,) * (f.ndim - 2)) - coefficient(r, f)) / r.shape[0] for f in h]
+    return with_baseline(r, 0.0)._replace(score=type(d.q)(*weights))
+
+
+def best(r: Array, h: Array) -> Array:
+    """The coefficient over many draws of one row: r (N,), h (N, P), returns (P,)."""
+    return np.asarray((r[:, None] * h * h).sum(axis=0) / (h * h).sum(axis=0))
+
+
+score_cv = Estimator("score_cv", rule, samples=2)

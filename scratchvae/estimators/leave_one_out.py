@@ -1,0 +1,19 @@
+"""§7.2.2 The leave-one-out baseline: a row's other samples say what was to be expected (Mnih & Rezende 2016).
+
+    b_s = (1/(S − 1)) Σ_{t ≠ s} r_t        is independent of z_s, knows x and θ, and needs no state
+
+Test: test_in_expectation.
+"""
+
+from .frame import Cotangents, Draw, Estimator
+from .score import with_baseline
+
+
+def rule(d: Draw) -> Cotangents:
+    """S ≥ 2 samples."""
+    S = d.r.shape[0]
+    others = (d.r.sum(axis=0) - d.r) / (S - 1)
+    return with_baseline(d.r, others)
+
+
+score_loo = Estimator("score_loo", rule, samples=2)

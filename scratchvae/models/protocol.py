@@ -1,0 +1,65 @@
+"""§7.2.1 What black-box inference asks of a model p(x, z; θ): one function, and for more estimators a few more.
+
+    log_joint(x, z, theta)                    (S, B) nats           required; the score function needs no more
+    log_joint_vjp(w, x, z, theta, dtheta)     dz, shaped like z     the pathwise estimators, and learning θ
+    log_likelihood, log_likelihood_vjp        the same for log p(x | z), where the prior is N(0, I): analytic KL
+    log_factors(x, z, theta), blankets        (S, B, F) and bool (K, F): Rao-Blackwellisation
+
+z is (S, B, K): S samples for each of B rows; w is (S, B). x and theta are the model's own business: an array, a tuple,
+a net, None. A vjp adds into `dtheta` unless that is None. Where z is discrete it returns None for dz.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from ..errors import UsageError
+from ..kernels import NUMPY, Kernels
+from ..types import Array
+
+Q = TypeVar("Q", bound="Family")
+
+
+class Model(Protocol):
+    """The least that a model can do."""
+
+    def log_joint(self, x: Any, z: Array, theta: Any) -> Array:
+        """log p(x, z; θ), (S, B) nats."""
+        ...
+
+
+class Family(Protocol):
+    """A distribution q by its parameters: a NamedTuple of arrays that start with (B, …). A second one holds cotangents.
+
+    `sample_vjp(dz, noise)` exists where z = g(ε) is smooth (§7.2.4); such families take standard normal noise, the
+    others uniforms. Cotangents come back in the shape of the parameters, summed over samples.
+    """
+
+    def sample(self, noise: Array, k: Kernels = NUMPY) -> Array:
+        """z (S, B, K) from noise (S, B, …)."""
+        ...
+
+    def log_prob(self, z: Array, k: Kernels = NUMPY) -> Array:
+        """log q(z), (S, B) nats."""
+        ...
+
+    def log_prob_vjp(self, w: Array, z: Array, k: Kernels = NUMPY) -> tuple[Array | None, Any]:
+        """(dz or None, cotangents of the parameters)."""
+        ...
+
+
+class Functions(NamedTuple):
+    """A model of two plain functions, for a user who has no class to write."""
+
+    log_joint: Callable[[Any, Array, Any], Array]
+    log_joint_vjp: Callable[..., Array | None] | None = None
+
+
+def need(model: Any, name: str, estimator: str, why: str) -> Callable[..., Any]:
+    """The model's function `name`; one clear line where it has none."""
+    found: Callable[..., Any] | None = getattr(model, name, None)
+    if found is None:
+        raise UsageError(
+            f"estimator {estimator!r} needs {why}: give the model {name}, "
+            "or use estimator='score', which needs log_joint alone"
+        )
+    return found
