@@ -1,1 +1,46 @@
-"""§7.3 The command line: one file a command."""
+"""§7.3 The command line, one file a group: `add(commands)` registers it with its `run(args) -> exit code`.
+
+Data go to stdout, words to stderr. Exit codes: 0 fine, 1 a check failed, 2 usage, 3 bad data or checkpoint, 130 Ctrl-C.
+"""
+
+import argparse
+import os
+import sys
+from importlib import import_module
+
+from ..errors import CheckFailed, DataError, UsageError
+
+GROUPS = ("train", "evaluate", "pictures", "info", "gradcheck")
+ABOUT = """The variational autoencoder from scratch: train it, look at it, and prove its gradients.
+
+example:  scratchvae train mnist --out runs/mnist
+          scratchvae evaluate runs/mnist --samples 100
+          scratchvae gradcheck
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    args = parser().parse_args(argv)
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+        return code
+    except (UsageError, DataError, CheckFailed) as error:
+        print(f"scratchvae {args.command}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 3 if isinstance(error, DataError) else 1
+    except KeyboardInterrupt as stop:
+        print(f"scratchvae {args.command}: {str(stop) or 'interrupted'}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader has gone, e.g. `| head`: not an error, but stdout can no longer be flushed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole parser; every command's help ends with an example."""
+    top = argparse.ArgumentParser("scratchvae", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for group in GROUPS:
+        import_module(f"{__name__}.{group}").add(commands)
+    return top

@@ -8,7 +8,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
@@ -60,14 +60,20 @@ class Plan(NamedTuple):
 
 
 def train(
-    steps: Steps, test: Array, plan: Plan, run: Record | None = None, report: Report = lambda _: None
+    steps: Steps,
+    test: Array,
+    plan: Plan,
+    run: Record | None = None,
+    report: Report = lambda _: None,
+    pending: Sequence[float] = (0.0, 0),
 ) -> list[dict[str, Any]]:
     """Train to the end of the plan; returns the metrics that were measured, one dict an evaluation.
 
-    `report` is called about every SLICE seconds with {"step", "bound", "rate", "left"}, and with each metric.
+    `pending` is what the checkpoint kept of the training bound; `report` is called about every SLICE
+    seconds with {"step", "bound", "rate", "left"}, and with each metric.
     Raises Interrupted (saved first) on SIGINT or SIGTERM, Diverged with the last checkpoint intact.
     """
-    state, metrics, bounds, clock = steps.state, [], Mean(), Clock(steps)
+    state, metrics, bounds, clock = steps.state, [], Mean(*pending), Clock(steps)
     with stop_requests() as stopped:
         while state.step < plan.total and not stopped.is_set():
             pause = plan.next_pause(state.step)
@@ -108,8 +114,8 @@ def measure(steps: Steps, test: Array, bounds: "Mean", clock: "Clock") -> dict[s
 class Mean:
     """The mean training bound since the last evaluation, and the last minibatches' for the progress line."""
 
-    def __init__(self) -> None:
-        self.total, self.count, self.last = 0.0, 0, math.nan
+    def __init__(self, total: float = 0.0, count: float = 0) -> None:
+        self.total, self.count, self.last = total, int(count), math.nan
 
     def add(self, bounds: Array) -> None:
         """Take in the bounds of some steps, one by one: the same sum however the steps were sliced."""

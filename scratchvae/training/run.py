@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import DataError, UsageError
-from ..types import Array
 from . import checkpoint
 from .config import Config, from_dict
-from .state import State
+from .state import State, load_state, save_state
 
 
 class Run(NamedTuple):
@@ -90,12 +89,10 @@ class Run(NamedTuple):
 
     def save(self, state: State, bounds: list[float]) -> None:
         """Replace the checkpoint by this state; `bounds` is the running mean (sum, count) of the training bound."""
-        progress = {"step": state.step, "bounds": bounds}
-        meta = {"kind": "vae", "config": state.config.as_dict(), "state": progress}
-        checkpoint.save(self.checkpoint, state.tensors(), meta)
+        save_state(self.checkpoint, state, {"bounds": bounds})
 
-    def load(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        """The last checkpoint's tensors and meta ("config", "state" with "step" and "bounds"), all bytes verified."""
+    def load(self, kernels: str | None = None) -> tuple[State, dict[str, Any]]:
+        """The last checkpoint's state, and its other metadata ("bounds"); all bytes verified."""
         if not self.folder.is_dir() or not os.listdir(self.folder):
             raise DataError(f"{self.folder} holds no run; train one into it first")
-        return checkpoint.load(self.checkpoint, kind="vae")
+        return load_state(self.checkpoint, kernels)

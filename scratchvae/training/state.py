@@ -6,17 +6,20 @@ optimizer's slots and the step counter: a resumed run sees what an unstopped one
 
 import functools
 import math
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..arena import Arena
-from ..errors import CheckFailed, DataError
+from ..errors import CheckFailed, DataError, UsageError
 from ..initial import initialise, output_bias
 from ..kernels import Kernels, table
 from ..models.vae import Cache, elbo, elbo_vjp
 from ..types import Array
-from .config import Config
+from . import checkpoint
+from .config import Config, from_dict
 from .data import binarise, rows
 from .noise import Noise, Purpose
 from .optim import log_prior_vjp
@@ -94,7 +97,8 @@ class Steps:
             x = binarise(x, "fixed", fixed_uniforms(noise, index, x.shape[1], config.dtype))
         elif config.binarisation == "threshold":
             x = binarise(x, "threshold")
-        return x, latent_noise(noise, Purpose.LATENT, step, len(index), config.samples, config.latent, config.dtype)
+        eps = latent_noise(self.state, Purpose.LATENT, step, len(index), config.samples)
+        return x, eps[0] if config.samples == 1 else eps
 
     def advance(self, count: int) -> Array:
         """Take `count` steps; returns each step's mean bound, (count,) float64 nats per datapoint.
@@ -144,12 +148,12 @@ def diverged(step: int, L: Array, cache: Cache) -> Diverged:
     )
 
 
-def latent_noise(
-    noise: Noise, purpose: int, step: int, B: int, S: int, K: int, dtype: str, first_row: int = 0
-) -> Array:
-    """ε (B, K) for one sample, (S, B, K) for S; fewer samples are a prefix of more."""
-    eps = noise.normals(purpose, step, B, S * K, dtype, first_row)
-    return eps if S == 1 else np.ascontiguousarray(eps.reshape(B, S, K).transpose(1, 0, 2))
+
+
+def latent_noise(state: State, purpose: int, step: int, B: int, S: int, first_row: int = 0) -> Array:
+    """ε (S, B, K), named by the row: fewer samples are a prefix of more."""
+    eps = state.noise.normals(purpose, step, B, S * state.config.latent, state.config.dtype, first_row)
+    return np.ascontiguousarray(eps.reshape(B, S, -1).transpose(1, 0, 2))
 
 
 def fixed_uniforms(noise: Noise, index: Array, columns: int, dtype: str) -> Array:
@@ -166,3 +170,24 @@ def mean_row(x: Array, block: int = 4096) -> Array:
         rows(x, np.arange(i, min(i + block, len(x))), "float64").sum(axis=0) for i in range(0, len(x), block)
     )
     return np.asarray(total / len(x))
+
+
+KIND = "vae"  # of a checkpoint: other models say other words
+
+
+def save_state(path: str | Path, state: State, extra: dict[str, Any]) -> None:
+    """A checkpoint of a state: config, step, parameters and optimizer slots; equal states give equal bytes."""
+    meta = {"kind": KIND, "config": state.config.as_dict(), "columns": state.architecture.columns, "step": state.step}
+    checkpoint.save(path, state.tensors(), {**meta, **extra})
+
+
+def load_state(path: str | Path, kernels: str | None = None) -> tuple[State, dict[str, Any]]:
+    """The state that `save_state` wrote, and the other metadata."""
+    tensors, meta = checkpoint.load(path, KIND)
+    try:
+        config: Config = from_dict(meta["config"])
+        state = State(replace(config, kernels=kernels or config.kernels), int(meta["columns"]))
+        state.restore(tensors, int(meta["step"]))
+    except (UsageError, KeyError, TypeError) as error:
+        raise DataError(f"{path} holds no state that this version can use: {error}") from None
+    return state, meta

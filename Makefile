@@ -1,0 +1,39 @@
+# `make train` and `make test` need Python 3.11 or later and make, nothing else: they create .venv and install into it.
+PYTHON ?= python3
+RUN    := .venv/bin/python -m
+ARGS   ?=
+OUT    ?= runs/mnist
+
+.PHONY: help train test lint bench mutants clean
+
+help:
+	@echo "make train    train the paper's VAE on MNIST into $(OUT), then measure it (ARGS: options of scratchvae train)"
+	@echo "make test     every proof: pytest (ARGS: options of pytest)"
+	@echo "make lint     ruff and mypy --strict"
+	@echo "make bench    time it against its peers (ARGS: options of bench)"
+	@echo "make mutants  plant errors in the mathematics and see each one found (ARGS: options of scratchvae.mutants)"
+
+.venv/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(RUN) pip install --quiet --disable-pip-version-check --editable '.[all,test]'
+	@touch $@
+
+train: .venv/installed
+	$(RUN) scratchvae train mnist --out $(OUT) $(ARGS)
+	$(RUN) scratchvae evaluate $(OUT) --samples 100
+
+test: .venv/installed
+	$(RUN) pytest $(ARGS)
+
+lint: .venv/installed
+	.venv/bin/ruff check .
+	$(RUN) mypy
+
+bench: .venv/installed
+	$(RUN) bench $(ARGS)
+
+mutants: .venv/installed
+	$(RUN) scratchvae.mutants $(ARGS)
+
+clean:
+	rm -rf .venv

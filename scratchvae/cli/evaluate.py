@@ -1,0 +1,67 @@
+"""§7.2.3 `evaluate`: the test bound and its two parts, log p(x) by importance sampling, and the latents in use."""
+
+import argparse
+import time
+
+import numpy as np
+
+from ..training.evaluate import active_units, elbo_over, evaluation_rows, log_likelihood
+from ..training.state import State
+from ..types import Array
+from .common import Commands, add_data, add_run, command, emit, open_data, open_run, say
+
+ABOUT = "Measure a run on its test rows. All figures are nats per datapoint, means over rows, constants kept."
+
+
+def add(commands: Commands) -> None:
+    """Register `evaluate`."""
+    p = command(commands, "evaluate", ABOUT, "scratchvae evaluate runs/mnist --samples 100 --json")
+    p.set_defaults(run=run)
+    add_run(p)
+    add_data(p)
+    p.add_argument("--samples", type=int, default=100, help="K, importance samples a row for log p(x); 0 for none")
+    p.add_argument("--rows", type=int, help="only the first so many test rows")
+    p.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the ledger of one run."""
+    state = open_run(args)
+    found = open_data(args, state)
+    test = found.test[: args.rows]
+    bound = elbo_over(state, test)
+    active, _ = active_units(state, test)
+    report = {
+        "elbo": bound.elbo,
+        "reconstruction": bound.reconstruction,
+        "kl": bound.kl,
+        "log_likelihood": None,
+        "standard_error": None,
+        "samples": args.samples,
+        "binarisation": state.config.binarisation,
+        "rows": bound.rows,
+        "active_units": active,
+        "latent": state.config.latent,
+        "data": found.name,
+        "split": found.split,
+        "step": state.step,
+        "unit": "nats per datapoint",
+    }
+    if args.samples > 0:
+        log_p = importance(state, test, args.samples)
+        report["log_likelihood"] = float(log_p.mean())
+        report["standard_error"] = float(log_p.std() / len(log_p) ** 0.5)
+    emit(report, args.json)
+    return 0
+
+
+def importance(state: State, test: Array, samples: int, block: int = 100) -> Array:
+    """log p(x) of every test row, with the time left on stderr."""
+    found, start, shown = np.empty(len(test)), time.monotonic(), time.monotonic()
+    for first in range(0, len(test), block):
+        x = evaluation_rows(state, test, first, min(block, len(test) - first))
+        found[first : first + len(x)] = log_likelihood(state, x, samples, first_row=first)
+        if time.monotonic() - shown > 10:
+            shown, done = time.monotonic(), (first + len(x)) / len(test)
+            say(f"log p(x): {100 * done:.0f} %, {(shown - start) * (1 / done - 1):.0f} s left")
+    return found

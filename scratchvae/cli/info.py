@@ -1,0 +1,62 @@
+"""§7.3 `info`: what a run's folder, a checkpoint or a data file holds."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ..training import checkpoint, data
+from ..training.run import Run
+from .common import Commands, command, emit
+
+ABOUT = "Say what a run, a checkpoint or a data file holds. Every byte of a checkpoint is verified."
+
+
+def add(commands: Commands) -> None:
+    """Register `info`."""
+    p = command(commands, "info", ABOUT, "scratchvae info runs/mnist")
+    p.set_defaults(run=run)
+    p.add_argument("path", metavar="RUN|FILE", help="a run's folder, a checkpoint, a data file, or a data set's name")
+    p.add_argument("--data-folder", help="folder with the files of named data sets (or set SCRATCHVAE_DATA)")
+    p.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the description."""
+    path = Path(args.path)
+    if path.suffix == ".safetensors":
+        emit(describe_checkpoint(path), args.json)
+    elif (path / "config.json").exists():
+        held = Run(path)
+        metrics = held.read_metrics()
+        emit({**describe_checkpoint(held.checkpoint), **({"metrics": metrics[-1]} if metrics else {})}, args.json)
+    else:
+        emit(describe_data(data.load(args.path, folder=args.data_folder)), args.json)
+    return 0
+
+
+def describe_checkpoint(path: Path) -> dict[str, Any]:
+    """Config, step and the parameters' names and shapes."""
+    tensors, meta = checkpoint.load(path)
+    parameters = {name: array for name, array in tensors.items() if not name.startswith("optimizer.")}
+    shown = {key: value for key, value in meta.items() if key not in ("config", "history", "bounds")}
+    return {
+        "file": str(path),
+        **shown,
+        **meta.get("config", {}),
+        "parameters": sum(array.size for array in parameters.values()),
+        "shapes": {name: list(array.shape) for name, array in sorted(parameters.items())},
+    }
+
+
+def describe_data(found: data.Dataset) -> dict[str, Any]:
+    """Rows, columns, type and split."""
+    return {
+        "data": found.name,
+        "rows": len(found.train),
+        "test_rows": len(found.test),
+        "columns": found.train.shape[1],
+        "image": list(found.shape) if found.shape else None,
+        "dtype": str(found.train.dtype),
+        "labels": found.labels is not None,
+        "split": found.split,
+    }

@@ -1,0 +1,223 @@
+"""§7.3 `train`: maximise the bound on a data set, into a folder that every other command reads."""
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ..conditional import HEADS
+from ..errors import UsageError
+from ..initial import INITIALISERS
+from ..networks import ACTIVATIONS
+from ..training import data
+from ..training.config import BINARISATIONS, Config, known
+from ..training.loop import Interrupted, Plan, train
+from ..training.optim import SCHEDULES, SLOTS, Optimizer
+from ..training.run import Run
+from ..training.state import State, Steps, mean_row
+from .common import Commands, command, emit, say
+
+ABOUT = "Train a VAE by hand-written gradients. Leaves a checkpoint, metrics.jsonl and pictures in the folder --out."
+
+DATA = "mnist, fashion-mnist, freyfaces, or a path: IDX (plain, gz, xz), npy (memory map), npz, csv"
+
+
+def add(commands: Commands) -> None:
+    """Register `train`."""
+    p = command(commands, "train", ABOUT, "scratchvae train mnist --latent 2 --epochs 20 --out runs/mnist-2d")
+    p.set_defaults(run=run)
+    p.add_argument("data", nargs="?", default="mnist", help=DATA)
+    p.add_argument("--data-folder", help="folder with the files of named data sets (or set SCRATCHVAE_DATA)")
+    p.add_argument("--test", help="path of the test rows, where the data bring none (default: the last tenth)")
+    p.add_argument("--out", default="runs/mnist", help="the run's folder; must not hold a run yet")
+    p.add_argument("--resume", action="store_true", help="continue the run in --out from its checkpoint, bit for bit")
+    p.add_argument("--config", help="JSON file of options, as in a run's config.json; options given here win")
+    p.add_argument("--samples-seen", type=float, help="stop after that many training rows, instead of --epochs")
+    p.add_argument("--evaluate-every", type=float, default=1.0, help="epochs between two test bounds")
+    p.add_argument("--save-every", type=float, default=1.0, help="epochs between two checkpoints")
+    p.add_argument("--no-pictures", action="store_true", help="leave no PNG files")
+    p.add_argument("--json", action="store_true", help="end with one JSON object on stdout")
+    add_model(p.add_argument_group("model"))
+    add_training(p.add_argument_group("training"))
+
+
+def add_model(p: Any) -> None:
+    """Options of the model; absent ones keep the config's value."""
+    families = tuple(name for name in HEADS if name != "normal")
+    option(p, "--likelihood", choices=families, help="p(x | z); gaussian-sigmoid is the paper's for Frey Face")
+    option(p, "--latent", type=int, help="K, the size of z")
+    option(p, "--hidden", type=sizes, help="widths from x inwards, e.g. 200,200; the decoder mirrors them")
+    option(p, "--activation", choices=ACTIVATIONS, help="of every hidden layer")
+    option(p, "--variance", type=float, help="floor of a learned σ², or σ² itself for gaussian-fixed")
+    option(p, "--initial", choices=INITIALISERS, help="first weights; paper is N(0, 0.01)")
+    option(p, "--binarisation", choices=BINARISATIONS, help="how grey levels become bits; none keeps them grey")
+
+
+def add_training(p: Any) -> None:
+    """Options of the optimisation; absent ones keep the config's value."""
+    option(p, "--epochs", type=float, help="passes over the data")
+    option(p, "--batch", type=int, help="M, rows a minibatch")
+    option(p, "--samples", type=int, help="L, samples of z a row")
+    option(p, "--optimizer", choices=tuple(SLOTS), dest="name", help="adagrad is the paper's")
+    option(p, "--learning-rate", type=float, help="α")
+    option(p, "--momentum", type=float, help="of sgd")
+    option(p, "--decay", type=float, help="λ of adamw")
+    option(p, "--schedule", choices=SCHEDULES, help="of the learning rate")
+    option(p, "--milestones", type=milestones, help="EPOCH:FACTOR,… of the step schedule")
+    option(p, "--prior", action="store_true", help="weight decay as MAP: p(θ) = N(0, I), eq. 8 of the paper")
+    option(p, "--seed", type=int, help="names all noise, the order of rows and the first weights")
+    option(p, "--dtype", choices=("float32", "float64"), help="of parameters and activations")
+    option(p, "--kernels", choices=("numpy", "numba"), help="the NumPy statements, or their compiled twins")
+
+
+def option(group: Any, *names: str, **settings: Any) -> None:
+    """An option of the config: not given means not set, and its default is the config's."""
+    dest = settings.get("dest", names[0].lstrip("-").replace("-", "_"))
+    owner = Optimizer() if hasattr(Optimizer(), dest) else Config()
+    settings["help"] += f" (default: {getattr(owner, dest)})"
+    group.add_argument(*names, default=argparse.SUPPRESS, **settings)
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """ "200,100" → (200, 100)."""
+    return tuple(int(part) for part in text.split(","))
+
+
+def milestones(text: str) -> tuple[tuple[float, float], ...]:
+    """ "10:0.1,20:0.01" → ((10, 0.1), (20, 0.01))."""
+    return tuple((float(epoch), float(factor)) for epoch, factor in (part.split(":") for part in text.split(",")))
+
+
+def config_from(args: argparse.Namespace, base: dict[str, Any]) -> Config:
+    """The config: a run's or a file's values, with the options given on top; MNIST under a Bernoulli is binarised."""
+    given = vars(args)
+    values, optimizer = dict(base), dict(base.get("optimizer", {}))
+    for field in dataclasses.fields(Config):
+        if field.name in given and field.name not in ("data", "optimizer"):
+            values[field.name] = given[field.name]
+    optimizer |= {field.name: given[field.name] for field in dataclasses.fields(Optimizer) if field.name in given}
+    values.setdefault("data", args.data)
+    if values.get("likelihood", "bernoulli") != "bernoulli":
+        values.setdefault("binarisation", "none")
+    values["optimizer"] = known(Optimizer, optimizer, "the config's optimizer")
+    found: Config = known(Config, values, args.config or "the config")
+    return found
+
+
+def read_config(path: str | None) -> dict[str, Any]:
+    """The JSON object in a config file."""
+    if path is None:
+        return {}
+    try:
+        values = json.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--config {path} cannot be read as JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"--config {path} is not a JSON object of options")
+    return values
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, evaluate at the end, leave pictures."""
+    base = Run(Path(args.out)).read_config().as_dict() if args.resume else read_config(args.config)
+    config = config_from(args, base)
+    found = data.load(config.data, args.test, args.data_folder)
+    for part in (found.train, found.test):
+        data.check(part, config.likelihood, found.name)
+    if args.samples_seen:
+        config = dataclasses.replace(config, epochs=args.samples_seen / len(found.train))
+    folder, state, pending = open_folder(args, config, found)
+    steps = Steps(state, found.train)
+    plan = Plan.of(steps, args.evaluate_every, args.save_every)
+    say(f"{found.name}: {len(found.train)} rows, {found.train.shape[1]} columns; test: {found.split}; into {args.out}")
+    progress = Progress(plan.total)
+    try:
+        train(steps, found.test, plan, folder, progress, pending)
+    except Interrupted as stop:
+        raise KeyboardInterrupt(str(stop)) from None
+    finish(args, folder, state, found, progress)
+    return 0
+
+
+def open_folder(args: argparse.Namespace, config: Config, found: data.Dataset) -> tuple[Run, State, list[float]]:
+    """A new run with fresh parameters, or the one in --out as its checkpoint left it."""
+    if not args.resume:
+        state = State(config, found.train.shape[1])
+        folder = Run.create(args.out, config)
+        state.initialise(mean_row(found.train))
+        return folder, state, [0.0, 0]
+    folder = Run(Path(args.out))
+    state, meta = folder.load(config.kernels)
+    data.columns(found.train, state.architecture.columns, found.name)
+    state.config = dataclasses.replace(state.config, epochs=config.epochs)
+    folder.rewind(state.step)
+    say(f"resumed at step {state.step}")
+    return folder, state, meta["bounds"]
+
+
+def finish(args: argparse.Namespace, folder: Run, state: State, found: data.Dataset, progress: "Progress") -> None:
+    """The last words: pictures and the report."""
+    metrics = folder.read_metrics()
+    if not args.no_pictures:
+        from .pictures import picture_run
+
+        picture_run(folder.folder, state, found, metrics)
+    last = metrics[-1]
+    report = {
+        "elbo": last["test_elbo"],
+        "reconstruction": last["test_reconstruction"],
+        "kl": last["test_kl"],
+        "seconds": last["seconds"],
+        "examples_per_second": round(progress.rate, 1),
+        "step": state.step,
+        "run": str(folder.folder),
+    }
+    emit(report, args.json)
+
+
+class Progress:
+    """Words along the way: a bar on a terminal where tqdm is installed, else a line now and then."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.rate, self.shown = total, 0.0, time.monotonic()
+        self.bar = self.open_bar() if sys.stderr.isatty() else None
+
+    def open_bar(self) -> Any:
+        """The bar, or None without tqdm."""
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            return None
+        return tqdm(total=self.total, unit="step", dynamic_ncols=True)
+
+    def __call__(self, now: dict[str, Any]) -> None:
+        """A report of the training loop: between two evaluations, or an evaluation."""
+        if "rate" in now:
+            self.rate = now["rate"]
+            self.tick(now)
+        else:
+            self.line(
+                f"epoch {now['epoch']:g}  train {now['train_elbo']:.2f}  test {now['test_elbo']:.2f} nats "
+                f"(log p(x|z) {now['test_reconstruction']:.2f}, KL {now['test_kl']:.2f})  "
+                f"{self.rate:.0f} rows/s  {now['seconds']:.1f} s"
+            )
+
+    def line(self, text: str) -> None:
+        """A line that stays."""
+        if self.bar is not None:
+            self.bar.write(text, file=sys.stderr)
+        else:
+            say(text)
+
+    def tick(self, now: dict[str, Any]) -> None:
+        """The bar, or every half minute a line with rate and time left."""
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"bound {now['bound']:.2f}, {now['rate']:.0f} rows/s", refresh=False)
+            self.bar.update(now["step"] - self.bar.n)
+        elif time.monotonic() - self.shown > 30:
+            self.shown = time.monotonic()
+            done = f"step {now['step']} of {self.total} ({100 * now['step'] / self.total:.0f} %)"
+            say(f"{done}, {now['rate']:.0f} rows/s, {now['left']:.0f} s left")

@@ -1,0 +1,107 @@
+"""§7.3.1 Pictures: functions take `ax=None`, return the Axes, never call show. Only this module needs matplotlib."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import UsageError
+from .types import Array
+
+
+def axes(ax: Any = None, size: tuple[float, float] = (6, 4)) -> Any:
+    """`ax` itself, or the Axes of a new figure made without pyplot, so nothing lingers and nothing is shown."""
+    if ax is not None:
+        return ax
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UsageError("pictures need matplotlib: pip install 'scratchvae[plot]'") from None
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure.add_subplot()
+
+
+def save(ax: Any, path: str | Path, dpi: int = 120) -> None:
+    """Write the figure that `ax` stands in."""
+    ax.figure.savefig(path, dpi=dpi)
+
+
+def plot_bound(metrics: Sequence[dict[str, Any]], ax: Any = None) -> Any:
+    """Train and test bound against samples seen, as in Figure 2 of Kingma & Welling 2014."""
+    ax = axes(ax)
+    seen = [m["samples_seen"] for m in metrics]
+    ax.plot(seen, [m["train_elbo"] for m in metrics], color="tab:gray", label="train, minibatches since the last point")
+    ax.plot(seen, [m["test_elbo"] for m in metrics], "o-", ms=3, color="tab:red", label="test")
+    ax.set(xscale="log", xlabel="training samples seen", ylabel="bound L, nats per datapoint")
+    ax.grid(alpha=0.3)
+    ax.legend()
+    return ax
+
+
+def tile(images: Array, shape: tuple[int, ...], columns: int, gap: int = 1) -> Array:
+    """Rows (N, D) in [0, 1] as one picture of `columns` images a line, white between them."""
+    height, width = shape
+    lines = -(-len(images) // columns)
+    sheet = np.ones((lines * (height + gap) - gap, columns * (width + gap) - gap))
+    for i, image in enumerate(images):
+        top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
+        sheet[top : top + height, left : left + width] = image.reshape(height, width)
+    return sheet
+
+
+def plot_images(
+    images: Array, shape: tuple[int, ...], columns: int = 10, title: str = "", gap: int = 1, ax: Any = None
+) -> Any:
+    """A sheet of images, rows (N, D) in [0, 1], white on black."""
+    sheet = tile(np.clip(images, 0, 1), shape, columns, gap)  # a Gaussian's mean may leave the range of grey
+    scale = 8 / max(sheet.shape)
+    ax = axes(ax, (sheet.shape[1] * scale, sheet.shape[0] * scale + (0.3 if title else 0)))
+    ax.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    ax.set_axis_off()
+    if title:
+        ax.set_title(title, fontsize=9)
+    return ax
+
+
+def plot_latent(mu: Array, labels: Array | None = None, ax: Any = None) -> Any:
+    """E[z | x] of many rows in the plane of a 2-d latent, coloured by label."""
+    ax = axes(ax, (6, 5))
+    spots = ax.scatter(mu[:, 0], mu[:, 1], c=labels, s=3, cmap="tab10" if labels is not None else None, alpha=0.6)
+    if labels is not None:
+        ax.figure.colorbar(spots, ax=ax, ticks=np.unique(labels), label="label")
+    ax.set(xlabel="z₁", ylabel="z₂", aspect="equal")
+    return ax
+
+
+def manifold_grid(n: int) -> Array:
+    """z (n², 2): the inverse Gaussian CDF of the centres of an n × n grid on the unit square, top row first
+    (Kingma & Welling 2014, Figure 4)."""
+    from scipy.special import ndtri
+
+    z = ndtri((np.arange(n) + 0.5) / n)
+    across, up = np.meshgrid(z, z[::-1])
+    return np.stack([across.ravel(), up.ravel()], axis=1)
+
+
+def line(a: Array, b: Array, steps: int) -> Array:
+    """z (steps, K) on the straight line from a to b, both ends included."""
+    t = np.linspace(0, 1, steps)[:, None]
+    points: Array = (1 - t) * a + t * b
+    return points
+
+
+def sphere(a: Array, b: Array, steps: int) -> Array:
+    """z (steps, K) along the great circle from a to b, the length going linearly from one to the other: a Gaussian's
+    mass lies in a shell, which the straight line leaves."""
+    la, lb = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+    cosine = float(np.clip(np.dot(a, b) / (la * lb), -1, 1))
+    angle = np.arccos(cosine)
+    if np.sin(angle) < 1e-6:  # the same or the opposite direction: no one great circle
+        return line(a, b, steps)
+    t = np.linspace(0, 1, steps)[:, None]
+    unit = (np.sin((1 - t) * angle) * a / la + np.sin(t * angle) * b / lb) / np.sin(angle)
+    points: Array = ((1 - t) * la + t * lb) * unit
+    return points

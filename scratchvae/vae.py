@@ -1,0 +1,141 @@
+"""§7.3 The VAE as one object: fit, encode, decode, reconstruct, sample, bound, log-likelihood, save, load.
+
+Nothing here is mathematics: every method calls the pure functions of `models.vae` on the arena of a `State`.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import models
+from .conditional import Distribution
+from .distributions import Bernoulli, Normal
+from .errors import UsageError
+from .models.vae import Cache
+from .training.config import from_dict
+from .training.data import check, columns, matrix, rows
+from .training.evaluate import log_likelihood
+from .training.loop import Plan, train
+from .training.noise import Purpose
+from .training.optim import Optimizer
+from .training.state import State, Steps, load_state, mean_row, save_state
+from .types import Array
+
+
+class VAE:
+    """A variational autoencoder (Kingma & Welling 2014) with hand-written gradients.
+
+    latent: K; hidden: widths from x inwards, mirrored in the decoder; likelihood: bernoulli, gaussian (σ(z) learned, σ²
+    above `variance`), gaussian-sigmoid (the same, means in (0, 1)), gaussian-fixed (σ² = `variance`). Every other field
+    of `training.config.Config` may be given by name; `optimizer` and `learning_rate` set the optimizer's.
+
+    >>> x = (np.arange(640).reshape(80, 8) % 7 < 3).astype("float32")
+    >>> model = VAE(latent=2, hidden=(16,), epochs=3, batch=20, kernels="numpy").fit(x)
+    >>> model.encode(x[:5]).mu.shape
+    (5, 2)
+    """
+
+    def __init__(
+        self,
+        latent: int = 20,
+        hidden: tuple[int, ...] = (500,),
+        likelihood: str = "bernoulli",
+        optimizer: str | Optimizer = "adam",
+        learning_rate: float | None = None,
+        **options: Any,
+    ) -> None:
+        chosen = Optimizer(optimizer) if isinstance(optimizer, str) else optimizer
+        chosen = chosen if learning_rate is None else replace(chosen, learning_rate=learning_rate)
+        options.setdefault("binarisation", "none")
+        options.setdefault("data", "array")
+        values = {"latent": latent, "hidden": hidden, "likelihood": likelihood, "optimizer": chosen, **options}
+        self.config = from_dict(values)
+        self.state: State | None = None
+        self.history: list[dict[str, Any]] = []
+
+    def fit(self, x: Any, test: Any = None, report: Callable[[dict[str, Any]], None] = lambda _: None) -> "VAE":
+        """Train on rows x (N, ...) for `epochs`; uint8 is read as grey levels / 255. Calling it again starts afresh.
+
+        `history` then holds one dict an epoch: train_elbo and, where `test` rows were given, test_elbo, in nats per
+        datapoint. Raises DataError for values that the likelihood cannot take, Diverged for a bound that is no number.
+        """
+        train_rows, _ = matrix(x)
+        check(train_rows, self.config.likelihood)
+        self.state = State(self.config, train_rows.shape[1])
+        self.state.initialise(mean_row(train_rows))
+        test_rows = train_rows[:1000] if test is None else self._rows(test)
+        steps = Steps(self.state, train_rows)
+        self.history = train(steps, test_rows, Plan.of(steps), report=report)
+        return self
+
+    def encode(self, x: Any) -> Normal:
+        """q(z | x): mu and log_var, (B, K)."""
+        state = self._fitted()
+        return models.vae.encode(self._batch(x), state.phi, state.k)[0]
+
+    def decode(self, z: Any) -> Array:
+        """E[x | z], (B, D), for codes z (B, K)."""
+        state = self._fitted()
+        z = np.asarray(z, self.config.dtype)
+        if z.ndim != 2 or z.shape[1] != self.config.latent:
+            raise UsageError(f"z has shape {z.shape}, expected (B, {self.config.latent})")
+        return mean_of(models.vae.decode(z, state.theta, state.k)[0])
+
+    def reconstruct(self, x: Any) -> Array:
+        """E[x | z] at z = E_q[z | x], (B, D)."""
+        return self.decode(self.encode(x).mu)
+
+    def sample(self, count: int = 64, seed: int = 0) -> Array:
+        """E[x | z] for z from the prior, (count, D)."""
+        state = self._fitted()
+        return self.decode(state.noise._replace(seed=seed).normals(Purpose.SAMPLE, 0, count, self.config.latent))
+
+    def elbo(self, x: Any, eps: Array | None = None) -> Array:
+        """The bound of every row (eq. 10), (B,) nats; eps (B, K) or (S, B, K), else one draw named by the row."""
+        L, _ = self._elbo(x, eps)
+        return L
+
+    def log_likelihood(self, x: Any, samples: int = 100) -> Array:
+        """log p(x) of every row by importance sampling from q with `samples` draws, (B,) nats: below the truth on
+        average, and rising to it with `samples`."""
+        return log_likelihood(self._fitted(), self._batch(x), samples)
+
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint: config and plain (in, out) arrays in the safetensors layout."""
+        save_state(path, self._fitted(), {"history": self.history})
+
+    @classmethod
+    def load(cls, path: str | Path, kernels: str | None = None) -> "VAE":
+        """Read what `save` or a training run wrote. Raises DataError for a damaged or a foreign file."""
+        state, meta = load_state(path, kernels)
+        model = cls.__new__(cls)
+        model.config, model.state, model.history = state.config, state, meta.get("history", [])
+        return model
+
+    def _elbo(self, x: Any, eps: Array | None) -> tuple[Array, Cache]:
+        state, batch = self._fitted(), self._batch(x)
+        if eps is None:
+            eps = state.noise.normals(Purpose.EVALUATE, 0, len(batch), self.config.latent, self.config.dtype)
+        return models.vae.elbo(batch, eps.astype(self.config.dtype), state.phi, state.theta, state.k)
+
+    def _fitted(self) -> State:
+        if self.state is None:
+            raise UsageError("this VAE has no parameters yet: call fit(x) first, or VAE.load(path)")
+        return self.state
+
+    def _rows(self, x: Any) -> Array:
+        found, _ = matrix(x)
+        columns(found, self._fitted().architecture.columns)
+        check(found, self.config.likelihood)
+        return found
+
+    def _batch(self, x: Any) -> Array:
+        return rows(self._rows(x), slice(None), self.config.dtype)
+
+
+def mean_of(p: Distribution) -> Array:
+    """E[x] of a decoder's distribution."""
+    return p.mean if isinstance(p, Bernoulli) else p.mu
