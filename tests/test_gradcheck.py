@@ -337,7 +337,8 @@ def pairs() -> dict[CodeType, str]:
         if info.name.startswith(("scratchvae.gradcheck", "scratchvae.cli")) or info.name.endswith("__main__"):
             continue
         module = importlib.import_module(info.name)
-        owners = [module, *(c for c in vars(module).values() if inspect.isclass(c) and c.__module__ == info.name)]
+        classes = [c for c in vars(module).values() if inspect.isclass(c) and c.__module__ == info.name]
+        owners = [module, *(c for c in classes if not getattr(c, "_is_protocol", False))]  # a protocol has no code
         for name, value in ((n, v) for owner in owners for n, v in vars(owner).items()):
             if "_vjp" in name and not name.endswith("_nb") and inspect.isfunction(value):
                 found[value.__code__] = f"{value.__module__}.{value.__qualname__}"

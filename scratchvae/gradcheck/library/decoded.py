@@ -1,0 +1,22 @@
+"""§7.3 A decoder as log p(x | z) and log p(x, z), with S samples for each row."""
+
+from collections.abc import Iterator
+
+from ...models.decoded import Decoded
+from ...models.vae import LIKELIHOODS, Architecture
+from .. import accumulating
+from . import Case, at
+from .vae import parameters
+
+MODEL = Decoded()
+X, Z = abs(at(91, 3, 4)) - 0.5, at(92, 2, 3, 2)
+
+
+def cases() -> Iterator[Case]:
+    """Both densities for each family; x is data."""
+    for likelihood in LIKELIHOODS:
+        _, theta = parameters(Architecture(4, 2, (3,), "tanh", likelihood, variance=0.3), 300)
+        for name in ("log_likelihood", "log_joint"):
+            f, f_vjp = getattr(MODEL, name), getattr(MODEL, name + "_vjp")
+            vjp = lambda w, x, z, p, dp, f_vjp=f_vjp: (None, f_vjp(w, x, z, p, dp))  # noqa: E731
+            yield Case(f"decoded.{name}[{likelihood}]", f, accumulating(vjp, into=(2,)), (X, Z, theta))
