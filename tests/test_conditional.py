@@ -79,7 +79,11 @@ def test_from_heads_vjp(family: str) -> None:
     douts = from_heads_vjp(type(dist)(*weights), dist, f)
     assert len(douts) == len(outs)
     for i, dout in enumerate(douts):
-        close(dout, slopes(lambda v, i=i: numbers(from_heads([*outs[:i], v, *outs[i + 1 :]], f)), outs[i], weights))
+
+        def of_head(v: Array, i: int = i) -> Array:
+            return numbers(from_heads([*outs[:i], v, *outs[i + 1 :]], f))
+
+        close(dout, slopes(of_head, outs[i], weights))
 
 
 @pytest.mark.parametrize("x", [X, X3], ids=["rows", "samples"])
@@ -95,7 +99,11 @@ def test_net_vjp(family: str, depth: int, x: Array) -> None:
     close(dx, slopes(lambda v: numbers(net(v, p)[0]), x, weights))
     arrays = parameters(p)
     for array, got in zip(arrays, parameters(dp), strict=True):
-        close(got, slopes(lambda v, array=array: numbers(net(x, swapped(p, array, v))[0]), array, weights))
+
+        def of_array(v: Array, array: Array = array) -> Array:
+            return numbers(net(x, swapped(p, array, v))[0])
+
+        close(got, slopes(of_array, array, weights))
     once = [d.copy() for d in parameters(dp)]
     net_vjp(type(dist)(*weights), dist, hs, p, dp, need_dx=False)  # adds the same again, whatever it returns
     for got, first in zip(parameters(dp), once, strict=True):

@@ -113,11 +113,14 @@ def test_mlp(depth: int, x: Array) -> None:
     close(mlp_vjp(dh, hs, layers, dlayers, "tanh"), slopes(lambda v: mlp(v, layers, "tanh")[-1], x, dh))
     for l, (p, dp) in enumerate(zip(layers, dlayers, strict=True)):
 
-        def with_layer(W: Array, b: Array, l: int = l) -> Array:
+        def of_W(W: Array, l: int = l, b: Array = p.b) -> Array:
             return mlp(x, (*layers[:l], Dense(W, b), *layers[l + 1 :]), "tanh")[-1]
 
-        close(dp.W, slopes(lambda W, p=p: with_layer(W, p.b), p.W, dh))
-        close(dp.b, slopes(lambda b, p=p: with_layer(p.W, b), p.b, dh))
+        def of_b(b: Array, l: int = l, W: Array = p.W) -> Array:
+            return mlp(x, (*layers[:l], Dense(W, b), *layers[l + 1 :]), "tanh")[-1]
+
+        close(dp.W, slopes(of_W, p.W, dh))
+        close(dp.b, slopes(of_b, p.b, dh))
 
 
 def test_cotangents_are_added() -> None:

@@ -17,7 +17,7 @@ RNG = np.random.default_rng(31)
 
 def heads(x: Any, prefix: str, depth: int, names: tuple[str, ...], activation: str, views: dict[str, Any]) -> list[Any]:
     """A network in torch's own words."""
-    f = getattr(torch.nn.functional, activation, None) or getattr(torch, activation, lambda a: a)
+    f: Any = torch.nn.Identity() if activation == "identity" else getattr(torch.nn.functional, activation)
     for l in range(depth):
         x = f(x @ views[f"{prefix}.hidden.{l}.W"] + views[f"{prefix}.hidden.{l}.b"])
     return [x @ views[f"{prefix}.{name}.W"] + views[f"{prefix}.{name}.b"] for name in names]
