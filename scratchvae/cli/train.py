@@ -150,7 +150,11 @@ def open_folder(args: argparse.Namespace, config: Config, found: data.Dataset) -
         state.initialise(mean_row(found.train))
         return folder, state, [0.0, 0]
     folder = Run(Path(args.out))
-    state, meta = folder.load(config.kernels)
+    state, meta = folder.load()
+    for name, value in state.config.as_dict().items():
+        if name != "epochs" and value != config.as_dict()[name]:
+            was = f"{name} was {value}, now {config.as_dict()[name]}"
+            raise UsageError(f"--resume continues a run as it was: {was}; only epochs may change")
     data.columns(found.train, state.architecture.columns, found.name)
     state.config = dataclasses.replace(state.config, epochs=config.epochs)
     folder.rewind(state.step)

@@ -1,0 +1,236 @@
+"""The loop: a run that was stopped, killed or sliced is the run that was not; what breaks says where."""
+
+import hashlib
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scratchvae.training.config import Config, from_dict
+from scratchvae.training.loop import Mean, Plan, train
+from scratchvae.training.optim import Optimizer, log_prior, log_prior_vjp
+from scratchvae.training.state import Diverged, State, Steps, mean_row
+from scratchvae.types import Array
+
+SMALL = ["--hidden", "12", "--latent", "3", "--batch", "32", "--no-pictures"]
+
+
+def stripes(n: int = 300) -> Array:
+    """Rows (n, 24) with structure to learn, uint8."""
+    phase = np.arange(n)[:, None] * 7 + np.arange(24)[None, :] * (1 + np.arange(n)[:, None] % 3)
+    return (phase % 11 * 25).astype(np.uint8)
+
+
+def small_steps(**options: Any) -> Steps:
+    config = Config(latent=3, hidden=(12,), batch=32, data="array", **{"kernels": "numpy", **options})
+    state = State(config, 24)
+    state.initialise(mean_row(stripes()))
+    return Steps(state, stripes())
+
+
+def command(*args: str) -> list[str]:
+    return [sys.executable, "-m", "scratchvae", *args]
+
+
+@pytest.fixture
+def rows_file(tmp_path: Path) -> Path:
+    np.save(tmp_path / "rows.npy", stripes())
+    return tmp_path / "rows.npy"
+
+
+def digest(folder: Path) -> str:
+    return hashlib.sha256((folder / "checkpoint.safetensors").read_bytes()).hexdigest()
+
+
+def test_training_raises_the_bound() -> None:
+    """A gradient of the wrong sign anywhere makes this fall."""
+    steps = small_steps(epochs=60.0)
+    metrics = train(steps, stripes()[:50], Plan.of(steps))
+    assert metrics[-1]["test_elbo"] > metrics[0]["test_elbo"] + 1
+    assert metrics[-1]["test_elbo"] == pytest.approx(metrics[-1]["test_reconstruction"] - metrics[-1]["test_kl"])
+
+
+@pytest.mark.parametrize("kernels", ["numpy", "numba"])
+@pytest.mark.parametrize("binarisation", ["dynamic", "fixed", "threshold", "none"])
+def test_slices_leave_no_trace(kernels: str, binarisation: str) -> None:
+    """Where the loop pauses must not matter: noise keyed by anything but the step would show here."""
+    whole, sliced = (small_steps(kernels=kernels, binarisation=binarisation) for _ in range(2))
+    together = whole.advance(13)
+    apart = np.concatenate([sliced.advance(n) for n in (1, 5, 0, 7)])
+    np.testing.assert_array_equal(together, apart)
+    np.testing.assert_array_equal(whole.state.arena.flat, sliced.state.arena.flat)
+
+
+def test_every_row_is_seen_once_an_epoch() -> None:
+    """An order drawn with replacement, or a lost last minibatch, would show."""
+    steps = small_steps()
+    seen = np.concatenate([steps.index(i) for i in range(steps.per_epoch)])
+    assert sorted(seen) == list(range(300))
+    assert not np.array_equal(seen, np.concatenate([steps.index(steps.per_epoch + i) for i in range(steps.per_epoch)]))
+
+
+def test_binarisation_is_fresh_only_where_it_is_dynamic() -> None:
+    """Fixed bits follow the row through every epoch; dynamic ones change."""
+    for how, same in (("fixed", True), ("dynamic", False)):
+        steps = small_steps(binarisation=how)
+        rows: list[dict[int, Any]] = [{}, {}]
+        for step in range(2 * steps.per_epoch):
+            x, _ = steps.minibatch(step)
+            rows[step // steps.per_epoch].update(zip(steps.index(step).tolist(), x, strict=True))
+        assert all(np.array_equal(rows[0][i], rows[1][i]) for i in range(300)) == same
+
+
+def test_samples_are_averaged() -> None:
+    """L samples (eq. 7) estimate the same bound as one: their mean over many steps agrees, their spread is smaller."""
+    one, many = small_steps(binarisation="none"), small_steps(binarisation="none", samples=16)
+    rate = Optimizer(learning_rate=1e-12)
+    for steps in (one, many):
+        object.__setattr__(steps.state.config, "optimizer", rate)
+    a, b = one.advance(200), many.advance(200)
+    assert abs(a.mean() - b.mean()) < 4 * math.hypot(a.std(), b.std()) / math.sqrt(200)
+
+
+def test_killed_three_times_and_resumed_gives_the_same_bits(rows_file: Path, tmp_path: Path) -> None:
+    """SIGKILL at three points: a checkpoint that forgot a slot, the step or the order would end elsewhere."""
+    options = [str(rows_file), *SMALL, "--epochs", "60", "--save-every", "3", "--kernels", "numpy"]
+    subprocess.run(command("train", *options, "--out", str(tmp_path / "whole")), check=True, capture_output=True)
+    run = tmp_path / "killed"
+    for kill in range(3):
+        resume = ["--resume"] if kill else []
+        process = subprocess.Popen(
+            command("train", *options, "--out", str(run), *resume), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        target = 9 * (kill + 1)
+        while process.poll() is None and lines(run / "metrics.jsonl") < target:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert process.returncode == -signal.SIGKILL, "it finished before it could be killed"
+    subprocess.run(command("train", *options, "--out", str(run), "--resume"), check=True, capture_output=True)
+    assert digest(run) == digest(tmp_path / "whole")
+    kept = [(m["step"], m["train_elbo"], m["test_elbo"]) for m in metrics_of(run)]
+    assert kept == [(m["step"], m["train_elbo"], m["test_elbo"]) for m in metrics_of(tmp_path / "whole")]
+
+
+def lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def metrics_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_ctrl_c_saves_and_exits_130(rows_file: Path, tmp_path: Path) -> None:
+    """And the run that continues is the run that was never stopped."""
+    options = [str(rows_file), *SMALL, "--kernels", "numpy"]
+    long = command("train", *options, "--out", str(tmp_path / "run"), "--epochs", "100000")
+    process = subprocess.Popen(long, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and lines(tmp_path / "run" / "metrics.jsonl") < 2:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, words = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in words
+    assert "Traceback" not in words
+    stopped = json.loads(
+        subprocess.run(command("info", str(tmp_path / "run"), "--json"), check=True, capture_output=True).stdout
+    )
+    assert stopped["step"] >= 2 * 9
+    epochs = str(math.ceil(stopped["step"] / 9) + 1)
+    more = ["--resume", "--epochs", epochs]
+    subprocess.run(command("train", *options, "--out", str(tmp_path / "run"), *more), check=True, capture_output=True)
+    whole = command("train", *options, "--out", str(tmp_path / "whole"), "--epochs", epochs)
+    subprocess.run(whole, check=True, capture_output=True)
+    assert digest(tmp_path / "run") == digest(tmp_path / "whole")
+
+
+def test_a_bound_that_breaks_says_step_row_and_term(tmp_path: Path) -> None:
+    """exp(log σ²) overflows for one row: the KL is named, and the state is the one before the step."""
+    steps = small_steps(binarisation="none")
+    steps.advance(3)
+    steps.state.arena.views["q.log_var.b"][1] = 1e4
+    before = steps.state.arena.flat.copy()
+    with pytest.raises(Diverged, match=r"step 3, row 0 of the minibatch: KL\(q \|\| p\) broke"):
+        steps.advance(5)
+    assert steps.state.step == 3
+    np.testing.assert_array_equal(steps.state.arena.flat, before)
+
+
+def test_divergence_leaves_the_last_checkpoint_intact(rows_file: Path, tmp_path: Path) -> None:
+    options = [str(rows_file), *SMALL, "--kernels", "numpy", "--out", str(tmp_path / "run")]
+    options += ["--schedule", "step", "--milestones", "2:1e30"]
+    subprocess.run(command("train", *options, "--epochs", "2"), check=True, capture_output=True)
+    kept = digest(tmp_path / "run")
+    done = subprocess.run(command("train", *options, "--epochs", "9", "--resume"), capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("scratchvae train: the bound is")
+    assert digest(tmp_path / "run") == kept
+
+
+def test_prior_is_map() -> None:
+    """Eq. 8 divided by N: the slope of log p(θ)/N, and only θ feels it."""
+    theta, d = np.array([0.5, -2.0, 1.0]), np.zeros(3)
+    log_prior_vjp(2.0, theta, 10, d)
+    numeric = [
+        (log_prior(theta + h, 10) - log_prior(theta - h, 10)) / 2e-6 for h in 1e-6 * np.eye(3)
+    ]
+    np.testing.assert_allclose(d, 2 * np.array(numeric), rtol=1e-8)
+    free, tied = small_steps(), small_steps(prior=True)
+    gradient = []
+    for steps in (free, tied):
+        steps.advance(1)
+        gradient.append(steps.state.gradient.flat.copy())
+    start = small_steps()
+    first, last = start.generative()
+    np.testing.assert_array_equal(gradient[0][:first], gradient[1][:first])
+    expected = gradient[0][first:last] - start.state.arena.flat[first:last] / 300
+    np.testing.assert_allclose(gradient[1][first:last], expected, rtol=1e-6, atol=1e-9)
+
+
+def test_mean_is_the_same_however_it_is_sliced() -> None:
+    values = np.random.default_rng(0).normal(size=100)
+    a, b = Mean(), Mean()
+    a.add(values)
+    for part in np.split(values, [3, 50, 51]):
+        b.add(part)
+    assert a.take() == b.take()
+
+
+def test_unknown_option_in_a_config_is_named() -> None:
+    with pytest.raises(ValueError, match="unknown option 'latents' in the config: known are"):
+        from_dict({"latents": 3})
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads anonymous memory from /proc")
+def test_a_memory_map_eight_times_the_limit_trains_in_64_mb(tmp_path: Path) -> None:
+    """512 MB of rows under a limit of 64 MB of anonymous memory: a copy of the data shows."""
+    file = tmp_path / "big.npy"
+    mapped = np.lib.format.open_memmap(file, "w+", np.uint8, (680_000, 784))
+    mapped[::1000] = 200
+    del mapped
+    program = f"""
+import re, numpy as np
+from scratchvae.training import data
+from scratchvae.training.config import Config
+from scratchvae.training.state import State, Steps, mean_row
+def anonymous():
+    return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
+found = data.load({str(file)!r})
+state = State(Config(latent=2, hidden=(16,), kernels="numpy"), 784)
+Steps(state, found.train[:200]).advance(1)
+before = anonymous()
+state.initialise(mean_row(found.train))
+Steps(state, found.train).advance(60)
+print(anonymous() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ)
+    assert file.stat().st_size > 8 * 64e6
+    assert float(done.stdout) < 64
