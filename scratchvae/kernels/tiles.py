@@ -23,7 +23,7 @@ from scratchvae.kernels.vectors import Vector, element, fold, lanes, vector_poin
 
 TALL = 12 if vector_width() == 16 else 6  # rows of the big tile: 2 TALL accumulators, of 32 (or 16) registers
 SHORT = TALL // 3  # rows of the small one: every row count is padded to a multiple of SHORT
-DOT_ROWS, DOT_COLS = 4, 4  # tile of `dots`
+DOT_ROWS, DOT_COLS = SHORT, 4  # tile of `dots`
 I32 = ir.IntType(32)
 
 
@@ -136,7 +136,7 @@ product_t_tall, product_t_short = make_product(TALL, True), make_product(SHORT, 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def dots(typingctx: Any, C: Any, c: Any, A: Any, a: Any, B: Any, b: Any, panels: Any, hop_a: Any, hop_b: Any) -> Any:
-    """C[c:] as [DOT_ROWS][DOT_COLS]: C[r, j] = Σ over panels of A[a + r P :][:P] · B[b + j P :][:P]."""
+    """C[c + r P + j] = Σ over panels of A[a + r P :][:P] · B[b + j P :][:P] for r < DOT_ROWS, j < DOT_COLS."""
     ty = Vector(C.dtype, lanes(C.dtype))
     width = 2 * ty.lanes
 
@@ -154,7 +154,7 @@ def dots(typingctx: Any, C: Any, c: Any, A: Any, a: Any, B: Any, b: Any, panels:
             loop.carry([builder.gep(pa, [args[7]]), builder.gep(pb, [args[8]]), *acc])
         for r in range(DOT_ROWS):
             sums = fold(builder, concatenate(builder, loop.results[2:][r * DOT_COLS : (r + 1) * DOT_COLS]), DOT_COLS)
-            to = offset(builder, cp, r * DOT_COLS)
+            to = offset(builder, cp, r * width)
             builder.store(sums, builder.bitcast(to, sums.type.as_pointer()), align=ty.dtype.bitwidth // 8)
         return context.get_dummy_value()
 

@@ -98,6 +98,7 @@ def binary(op: Any, on_float: str, on_int: str, masks: bool = False) -> None:
 for _op, _float, _int in (
     (operator.add, "fadd", "add"), (operator.sub, "fsub", "sub"), (operator.mul, "fmul", "mul"),
     (operator.truediv, "fdiv", "udiv"), (operator.and_, "and_", "and_"), (operator.or_, "or_", "or_"),
+    (operator.iadd, "fadd", "add"), (operator.isub, "fsub", "sub"), (operator.imul, "fmul", "mul"),
     (operator.xor, "xor", "xor"), (operator.lshift, "shl", "shl"), (operator.rshift, "lshr", "lshr"),
 ):  # fmt: skip
     binary(_op, _float, _int)
@@ -377,3 +378,21 @@ def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.intp), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load_as(typingctx: Any, array: Any, index: Any, like: Any) -> Any:
+    """array[index:] of any real type converted to a vector of the array `like`'s type."""
+    to = Vector(like.dtype, lanes(like.dtype))
+    ty = Vector(array.dtype, to.lanes)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = element(context, builder, sig.args[0], args[0], args[1])
+        value = builder.load(vector_pointer(builder, pointer, ty), align=array.dtype.bitwidth // 8)
+        if array.dtype in types.integer_domain:
+            return builder.uitofp(value, to.llvm)
+        if array.dtype == like.dtype:
+            return value
+        return (builder.fpext if array.dtype.bitwidth < like.dtype.bitwidth else builder.fptrunc)(value, to.llvm)
+
+    return to(array, types.intp, like), codegen

@@ -1,0 +1,174 @@
+"""§7.2.5 What happens to a tile while it is still in the first-level cache: activations, likelihoods, latents, Adam.
+
+Each formula is that of the pair in `kernels.activations`, `kernels.normal`, `kernels.bernoulli` or `kernels.optimizers`,
+written for one vector; the derivations stand there. A test holds the compiled step against the composition of those.
+"""
+
+from typing import Any
+
+from scratchvae.kernels.activations import SLOPE
+from scratchvae.kernels.jit import jit
+from scratchvae.kernels.normal import LOG_2PI
+from scratchvae.kernels.vector_math import (
+    exp,
+    exp_below,
+    expm1,
+    expm1_below,
+    log_normal,
+    sigmoid,
+    softplus,
+    tanh,
+)
+from scratchvae.kernels.vectors import absolute, columns, lane_count, load, sqrt, store, total, where
+from scratchvae.types import Array
+
+TANH, RELU, LEAKY_RELU, ELU, SOFTPLUS, SIGMOID, IDENTITY = range(7)
+BERNOULLI, GAUSSIAN, GAUSSIAN_SIGMOID, GAUSSIAN_FIXED = range(4)
+
+
+@jit
+def activate(a: Any, code: int) -> Any:
+    """y = f(a)."""
+    if code == TANH:
+        return tanh(a)
+    if code == RELU:
+        return where(a <= 0.0, a * 0.0, a)
+    if code == LEAKY_RELU:
+        return where(a > 0.0, a, a * SLOPE)
+    if code == ELU:
+        return where(a > 0.0, a, expm1_below(where(a > 0.0, a * 0.0, a)))
+    if code == SOFTPLUS:
+        return softplus(a)
+    if code == SIGMOID:
+        return sigmoid(a)
+    return a
+
+
+@jit
+def activate_vjp(dy: Any, y: Any, code: int) -> Any:
+    """da = f'(a) dy, from the output y."""
+    if code == TANH:
+        return dy * (1.0 - y * y)
+    if code == RELU:
+        return where(y > 0.0, dy, dy * 0.0)
+    if code == LEAKY_RELU:
+        return where(y > 0.0, dy, dy * SLOPE)
+    if code == ELU:
+        return where(y > 0.0, dy, dy * (y + 1.0))
+    if code == SOFTPLUS:
+        return -dy * expm1_below(-y)
+    if code == SIGMOID:
+        return dy * (y * (1.0 - y))
+    return dy
+
+
+@jit
+def with_ones(y: Any, array: Array, column: int, width: int) -> Any:
+    """y in columns below `width`, one in column `width` (it meets the bias), zero beyond."""
+    at = columns(array, column)
+    return where(at < width, y, where(at == width, y * 0.0 + 1.0, y * 0.0))
+
+
+# ── p(x | z): one panel of one row; returns the panel's share of log p(x | z), stores the heads' cotangents ───────────
+
+
+@jit
+def bernoulli_row(work: Array, x: int, C: Array, c: int, dy: int, column: int, width: int, w: float) -> Any:
+    """Σ x l − log(1 + e^l) over a panel; dl = w (x − sigmoid l). The logs of both vectors are one log of a product."""
+    lanes = lane_count(work)
+    value = load(C, c) * 0.0
+    product = value + 1.0
+    for n in range(0, 2 * lanes, lanes):
+        l, xs, real = load(C, c + n), load(work, x + n), columns(work, column + n) < width
+        e = exp_below(-absolute(l))
+        u = e + 1.0
+        value += where(real, xs * l - where(l > 0.0, l, e * 0.0), 0.0)
+        product *= where(real, u, 1.0)
+        p = where(l < 0.0, e, e * 0.0 + 1.0) / u
+        store(work, dy + n, where(real, (xs - p) * w, 0.0))
+    return total(value - log_normal(product))
+
+
+@jit
+def gaussian_row(
+    work: Array, x: int, C: Array, c: int, other: int, dys: Any, column: int, width: int, w: float, shape: Any
+) -> Any:
+    """Σ log N(x; μ, σ²) over a panel; shape = (family, log floor); the heads' tiles lie at c and at c + other."""
+    lanes = lane_count(work)
+    value = load(C, c) * 0.0
+    family, log_floor = shape
+    for n in range(0, 2 * lanes, lanes):
+        mu, xs, real = load(C, c + n), load(work, x + n), columns(work, column + n) < width
+        slope, dlog = mu * 0.0 + 1.0, mu * 0.0
+        log_var = mu * 0.0 + log_floor
+        if family == GAUSSIAN_SIGMOID:
+            mu = sigmoid(mu)
+            slope = mu * (1.0 - mu)
+        if family != GAUSSIAN_FIXED:
+            a = load(C, c + other + n) - log_floor
+            log_var, dlog = softplus(a) + log_floor, sigmoid(a)
+        d = xs - mu
+        r = d * exp(-log_var)
+        value += where(real, (log_var + d * r + LOG_2PI) * -0.5, 0.0)
+        store(work, dys[0] + n, where(real, r * slope * w, 0.0))
+        if family != GAUSSIAN_FIXED:
+            store(work, dys[1] + n, where(real, (r * d - 1.0) * dlog * (0.5 * w), 0.0))
+    return total(value)
+
+
+# ── q(z | x) ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@jit
+def latent_row(work: Array, C: Array, c: int, other: int, at: Any, column: int, width: int) -> Any:
+    """z = μ + σ ε, its column of ones; keeps μ and log σ²; returns KL. at = (μ, log σ², ε, z) in the workspace."""
+    lanes = lane_count(work)
+    mu_at, log_var_at, eps_at, z_at = at
+    kl = load(C, c) * 0.0
+    for n in range(0, 2 * lanes, lanes):
+        mu, log_var, eps = load(C, c + n), load(C, c + other + n), load(work, eps_at + n)
+        real = columns(work, column + n) < width
+        kl += where(real, (mu * mu + expm1(log_var) - log_var) * 0.5, 0.0)
+        store(work, mu_at + n, mu)
+        store(work, log_var_at + n, log_var)
+        store(work, z_at + n, with_ones(mu + exp(log_var * 0.5) * eps, work, column + n, width))
+    return total(kl)
+
+
+@jit
+def latent_row_vjp(work: Array, dz: Any, at: Any, n: int, real: Any, w: float) -> None:
+    """dμ = dz − w μ,  dlog σ² = ½ dz σ ε − ½ w (σ² − 1). at = (μ, log σ², ε, dμ, dlog σ²)."""
+    mu_at, log_var_at, eps_at, dmu_at, dlog_var_at = at
+    mu, log_var, eps = load(work, mu_at + n), load(work, log_var_at + n), load(work, eps_at + n)
+    store(work, dmu_at + n, where(real, dz - mu * w, 0.0))
+    dlog_var = (dz * exp(log_var * 0.5) * eps - expm1(log_var) * w) * 0.5
+    store(work, dlog_var_at + n, where(real, dlog_var, 0.0))
+
+
+# ── the optimizer ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@jit
+def adam_tile(w: Array, m: Array, v: Array, at: int, C: Array, c: int, size: int, k: Any, pull: float) -> None:
+    """Adam on `size` weights from `at` with their cotangents in C; k = (β₁, 1 − β₁, β₂, 1 − β₂, α fix₁, fix₂, ε, αλ)."""
+    b1, c1, b2, c2, a, fix2, epsilon, shrink = k
+    for j in range(0, size, lane_count(w)):
+        W = load(w, at + j)
+        g = load(C, c + j) - W * pull
+        M = load(m, at + j) * b1 + g * c1
+        V = load(v, at + j) * b2 + g * g * c2
+        store(m, at + j, M)
+        store(v, at + j, V)
+        store(w, at + j, W + M * a / (sqrt(V * fix2) + epsilon) - W * shrink)
+
+
+@jit
+def add_tile(g: Array, at: int, C: Array, c: int, size: int, first: bool, last: bool) -> None:
+    """Gather the cotangents of several micro-batches: g = C, g += C, and for the last one C += g."""
+    for j in range(0, size, lane_count(g)):
+        if first:
+            store(g, at + j, load(C, c + j))
+        elif last:
+            store(C, c + j, load(C, c + j) + load(g, at + j))
+        else:
+            store(g, at + j, load(C, c + j) + load(g, at + j))

@@ -1,0 +1,134 @@
+"""§7.2.5 Where the compiled step keeps things: every matrix in panels, every layer one record of offsets.
+
+A matrix (R, N) is stored as [N / P][R][P]: P columns (two vectors) side by side, so that a row of a panel is two
+registers. Weights (I, O) have the bias as row I, met by a column of ones at I in the input. Sizes are padded with zeros
+that stay zero: a padded column of W has no cotangent, so Adam never moves it. Rows are padded to whole tiles and made
+odd in number, since panels at a power of two apart would meet in a few sets of the cache.
+
+The network is a list of groups in order: a hidden layer is a group of one; the heads of a net are a group that shares
+its input. Records are in the order of the arena: q.hidden.*, q's heads, p.hidden.*, p's heads.
+"""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from scratchvae.kernels import tiles
+from scratchvae.kernels.jit import jit
+from scratchvae.types import Array
+
+FIELDS = (
+    "inputs", "outputs",
+    "flat",  # where W, then b, lie in the flat arena
+    "panels",  # panels of W, of y and of dy
+    "rows",  # rows of a panel of W: inputs, the bias, padding
+    "weights",  # where W's panels lie
+    "x", "y", "dy",  # where the panels of input, output and its cotangent lie in the workspace
+    "activation",  # code of a hidden layer; −1 for a head
+    "prior",  # 1 where a MAP prior pulls the layer towards zero
+)  # fmt: skip
+LAYER = np.dtype([(name, np.int64) for name in FIELDS])
+ACTIVATIONS = ("tanh", "relu", "leaky_relu", "elu", "softplus", "sigmoid", "identity")
+
+
+class Layout(NamedTuple):
+    """Offsets and sizes of one network and batch size; `capacity` is the rows of a panel of activations."""
+
+    layers: Array  # LAYER records
+    encoder: int  # hidden layers of q, its heads follow
+    decoder: int  # index of p's first record
+    heads: int  # index of p's first head
+    capacity: int
+    panel: int
+    x: int  # workspace: the panels of the data …
+    z: int  # … of z, with its column of ones
+    eps: int  # … and of ε
+    weights: int  # floats in the weight panels
+    work: int  # floats in the workspace
+    parts: int  # panels of the data: partial sums of log p(x | z), one for each panel and row; then KL
+    noise_room: int  # normals that one thread draws at once, with room for a vector of blocks beyond
+    word_room: int  # the same for the words of one row of the data
+
+
+def ceil_to(n: int, step: int) -> int:
+    return -(-n // step) * step
+
+
+class Builder:
+    """Hands out workspace and appends records."""
+
+    def __init__(self, rows: int, panel: int) -> None:
+        self.panel, self.capacity = panel, ceil_to(rows, tiles.SHORT) | 1
+        self.records: list[tuple[int, ...]] = []
+        self.flat = self.weights = self.work = 0
+
+    def take(self, columns: int) -> int:
+        """Workspace for a matrix of that many columns."""
+        start = self.work
+        self.work += ceil_to(columns, self.panel) * self.capacity
+        return start
+
+    def layer(self, x: int, inputs: int, outputs: int, activation: int, prior: int) -> int:
+        """Append a record; returns where its output lies."""
+        y, dy = self.take(outputs + 1), self.take(outputs)
+        panels, rows = -(-outputs // self.panel), ceil_to(inputs + 1, tiles.SHORT) | 1
+        self.records.append((inputs, outputs, self.flat, panels, rows, self.weights, x, y, dy, activation, prior))
+        self.flat += (inputs + 1) * outputs
+        self.weights += panels * rows * self.panel
+        return y
+
+    def net(self, x: int, sizes: tuple[int, ...], heads: int, outputs: int, activation: str, prior: int) -> None:
+        """The hidden layers of a net and its heads."""
+        for inputs, width in pairwise(sizes):
+            x = self.layer(x, inputs, width, ACTIVATIONS.index(activation), prior)
+        for _ in range(heads):
+            self.layer(x, sizes[-1], outputs, -1, prior)
+
+
+def layout(
+    columns: int, latent: int, hidden: tuple[int, ...], activation: str, heads: int, prior: bool, rows: int, dtype: str
+) -> Layout:
+    """The layout for x → hidden → (μ, log σ²) → z → reversed hidden → `heads` heads, with at most `rows` rows."""
+    b = Builder(rows, tiles.panel(np.dtype(dtype)))
+    x, z, eps = b.take(columns + 1), b.take(latent + 1), b.take(latent)
+    b.net(x, (columns, *hidden), 2, latent, activation, 0)
+    b.net(z, (latent, *hidden[::-1]), heads, columns, activation, int(prior))
+    records, n = np.array(b.records, LAYER), len(hidden)
+    parts = -(-columns // b.panel) + -(-latent // b.panel)
+    sizes = (ceil_to(b.weights, 64) + 64 * b.panel, b.work + 64 * b.panel)
+    rooms = (rows * ceil_to(latent, 4) + 64, ceil_to(columns, 4) + 64)
+    return Layout(records, n, n + 2, 2 * n + 2, b.capacity, b.panel, x, z, eps, *sizes, parts, *rooms)
+
+
+def set_ones(lay: Layout, work: Array) -> None:
+    """Write the columns of ones that meet the biases (they also come again with each output, save in whole panels)."""
+    layers = lay.layers
+    columns = {int(l["x"]): int(l["inputs"]) for l in layers} | {int(l["y"]): int(l["outputs"]) for l in layers}
+    for start, column in columns.items():
+        panel = start + column // lay.panel * lay.capacity * lay.panel
+        work[panel + column % lay.panel : panel + lay.capacity * lay.panel : lay.panel] = 1
+
+
+@jit
+def pack(layers: Array, panel: int, flat: Array, panels: Array) -> None:
+    """Flat (in, out) arrays, each W followed by its b, into panels; padding is left alone."""
+    for l in range(layers.size):
+        layer = layers[l]
+        for i in range(layer.inputs + 1):
+            row = layer.flat + i * layer.outputs
+            for o in range(layer.outputs):
+                p, j = o // panel, o % panel
+                panels[layer.weights + (p * layer.rows + i) * panel + j] = flat[row + o]
+
+
+@jit
+def unpack(layers: Array, panel: int, flat: Array, panels: Array) -> None:
+    """Inverse of `pack`, exact."""
+    for l in range(layers.size):
+        layer = layers[l]
+        for i in range(layer.inputs + 1):
+            row = layer.flat + i * layer.outputs
+            for o in range(layer.outputs):
+                p, j = o // panel, o % panel
+                flat[row + o] = panels[layer.weights + (p * layer.rows + i) * panel + j]

@@ -1,0 +1,116 @@
+"""§7.2.5 What threads need inside one compiled call: a barrier of spinning, and flush-to-zero set and restored.
+
+Fork and join cost 100 to 200 microseconds a region in Python or Numba's work queue; a spin costs a tenth of one. A step
+has about ten places where threads wait for each other, so many steps run in one call and the threads meet by spinning.
+"""
+
+import platform
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from scratchvae.kernels.jit import jit
+from scratchvae.kernels.vectors import element
+from scratchvae.types import Array
+
+X86 = platform.machine().lower() in ("x86_64", "amd64", "i686")
+FLUSH = 0x8040  # MXCSR: results (bit 15) and operands (bit 6) that are subnormal count as zero
+PATIENCE = 20_000  # spins before the core is offered to others: more threads than cores must not hang
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def atomic_add(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+    """array[index] += value as one event that all threads see in one order; returns the old value."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.atomic_rmw("add", element(context, builder, sig.args[0], args[0], args[1]), args[2], "seq_cst")
+
+    return types.int64(array, types.intp, types.int64), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def atomic_load(typingctx: Any, array: Any, index: Any) -> Any:
+    """array[index], never kept in a register."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.load_atomic(element(context, builder, sig.args[0], args[0], args[1]), "acquire", 8)
+
+    return types.int64(array, types.intp), codegen
+
+
+def call_void(builder: Any, name: str, kinds: list[Any], args: list[Any]) -> None:
+    fn = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), kinds), name)
+    builder.call(fn, args)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def pause(typingctx: Any) -> Any:
+    """Tell the core that this is a spin."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if X86:
+            call_void(builder, "llvm.x86.sse2.pause", [], [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def give_way(typingctx: Any) -> Any:
+    """sched_yield: let another thread have the core."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if platform.system() != "Windows":
+            ty = ir.FunctionType(ir.IntType(32), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, ty, "sched_yield"), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@jit
+def barrier(gate: Array, threads: int) -> None:
+    """Wait until all threads have come; gate int64 (1,) only ever counts arrivals."""
+    if threads == 1:
+        return
+    goal = (atomic_add(gate, 0, 1) // threads + 1) * threads
+    spins = 0
+    while atomic_load(gate, 0) < goal:
+        spins += 1
+        if spins > PATIENCE:
+            give_way()
+        else:
+            pause()
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def exchange_control(typingctx: Any, value: Any) -> Any:
+    """Set this thread's floating-point control register; returns the old one (elsewhere than on x86: nothing)."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if not X86:
+            return args[0]
+        i32, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+        old, new = cgutils.alloca_once(builder, i32), cgutils.alloca_once_value(builder, args[0])
+        call_void(builder, "llvm.x86.sse.stmxcsr", [byte], [builder.bitcast(old, byte)])
+        call_void(builder, "llvm.x86.sse.ldmxcsr", [byte], [builder.bitcast(new, byte)])
+        return builder.load(old)
+
+    return types.uint32(types.uint32), codegen
+
+
+@jit
+def flush_to_zero() -> Any:
+    """Subnormals become zero on this thread (dW is full of them, and they cost a trap each); returns what was set."""
+    old = exchange_control(0x1F80 | FLUSH)
+    exchange_control(old | FLUSH)
+    return old
+
+
+@jit
+def restore(old: Any) -> None:
+    """Undo `flush_to_zero`."""
+    exchange_control(old)

@@ -1,0 +1,152 @@
+"""§7.3 The fast way to take training steps: the compiled composition of `kernels.step`, where it covers the run.
+
+    take = steps(state, x)          # Compiled(state, x), or Steps(state, x) for what is not covered
+    means = take.advance(600)       # mean bound of each step, nats per datapoint; state is as after 600 × one()
+
+`Compiled` takes the same steps as `Steps` (equal to rounding): the state's flat arrays are packed into panels when
+`advance` begins and unpacked, exactly, when it ends, so ask for many steps a call.
+"""
+
+import math
+import threading
+from typing import Any
+
+import numpy as np
+
+from ..kernels.jit import threads as default_threads
+from ..types import Array
+from .config import Config
+from .noise import Purpose
+from .state import State, Steps
+
+FAMILIES = ("bernoulli", "gaussian", "gaussian-sigmoid", "gaussian-fixed")
+MICRO = 128  # rows of a micro-batch once a batch has more than twice as many
+
+
+def covers(config: Config, x: Array) -> bool:
+    """Whether the compiled step knows this run: one sample a row, Adam, data that need no check batch by batch."""
+    plain = not isinstance(x, np.memmap) or x.dtype == np.uint8
+    return (
+        config.kernels == "numba"
+        and config.estimator == "sgvb_b"
+        and config.samples == 1
+        and config.optimizer.name in ("adam", "adamw")
+        and plain
+        and x.dtype in (np.uint8, np.bool_, np.float32, np.float64)
+        and x.flags.c_contiguous
+    )
+
+
+def steps(state: State, x: Array, threads: int | None = None) -> Steps:
+    """What takes training steps of `state` over x (N, D): compiled where covered, else the composed pairs."""
+    return Compiled(state, x, threads) if covers(state.config, x) else Steps(state, x)
+
+
+class Compiled(Steps):
+    """`Steps` by the compiled step, on `threads` threads (None: as many as OMP_NUM_THREADS or the affinity allow)."""
+
+    def __init__(self, state: State, x: Array, threads: int | None = None) -> None:
+        super().__init__(state, x)
+        self.threads = threads or default_threads()
+        self.program = program(state, x, self.threads)
+
+    def advance(self, count: int) -> Array:
+        """Take `count` steps; see `Steps.advance`. Raises Diverged with the state before the step that broke."""
+        state, config = self.state, self.state.config
+        if count < 1:
+            return np.zeros(0)
+        indices = [self.index(step) for step in range(state.step, state.step + count)]
+        batches = np.array([len(i) for i in indices])
+        epochs = [step / self.per_epoch for step in range(state.step, state.step + count)]
+        rates = np.array([config.optimizer.rate(epoch, config.epochs) for epoch in epochs])
+        sums, done = self.run(np.concatenate(indices).astype(np.int64), batches, rates)
+        state.step += done
+        if done < count:
+            self.one()  # the composition says which row and which term broke
+        return sums / batches
+
+    def run(self, index: Array, batches: Array, rates: Array) -> tuple[Array, int]:
+        """Pack, take the steps on all threads, unpack; returns Σ_b L_b of each step and how many were taken."""
+        from ..kernels import layout, step
+
+        state, program = self.state, self.program
+        lay, sums = program.layout, np.full(len(batches), math.nan)
+        flats = [state.arena.flat, *state.slots]
+        for flat, panels in zip(flats, (program.w, program.m, program.v), strict=True):
+            layout.pack(lay.layers, lay.panel, flat, panels)
+        program.gate[0] = 0
+        args = (state.step, index, batches, rates, sums)
+        done = together(self.threads, lambda t: step.run(program, t, self.threads, *args))
+        for flat, panels in zip(flats, (program.w, program.m, program.v), strict=True):
+            layout.unpack(lay.layers, lay.panel, flat, panels)
+        return sums, done
+
+
+def together(threads: int, work: Any) -> Any:
+    """work(t) for each t < threads at the same time; returns work(0). All start, or none does."""
+    go, ready = threading.Event(), []
+    others = [threading.Thread(target=lambda t=t: go.wait() and ready and work(t), daemon=True) for t in range(1, threads)]
+    try:
+        for other in others:
+            other.start()
+        ready.append(True)
+    finally:
+        go.set()
+    result = work(0)
+    for other in others:
+        other.join()
+    return result
+
+
+def aligned(size: int, dtype: str) -> Array:
+    """Zeros that begin at a multiple of 64 bytes, so that no vector straddles two cache lines."""
+    item = np.dtype(dtype).itemsize
+    raw = np.zeros(size + 64 // item, dtype)
+    skip = -raw.ctypes.data % 64 // item
+    return raw[skip : skip + size]
+
+
+def program(state: State, x: Array, threads: int) -> Any:
+    """Everything that the threads of a run share."""
+    from ..kernels import layout, tiles
+    from ..kernels.step import Program
+
+    config = state.config
+    rows = config.batch if config.batch <= 2 * MICRO else MICRO
+    rows = min(rows, x.shape[0])
+    a = state.architecture
+    heads = len(state.theta.heads)
+    lay = layout.layout(a.columns, a.latent, a.hidden, a.activation, heads, config.prior, rows, config.dtype)
+    work = aligned(lay.work, config.dtype)
+    layout.set_ones(lay, work)
+    w, m, v, g = (aligned(lay.weights, config.dtype) for _ in range(4))
+    scratch = aligned(threads * 2 * tiles.TALL * lay.panel, config.dtype)
+    noise, words = np.zeros(threads * lay.noise_room, config.dtype), np.zeros(threads * lay.word_room, np.uint32)
+    parts, bound = np.zeros(lay.parts * lay.capacity), np.zeros(lay.capacity)
+    data = np.asarray(x).view(np.uint8 if x.dtype == np.bool_ else x.dtype).reshape(-1)
+    gate = np.zeros(1, np.int64)
+    return Program(lay, options(config, x, rows), w, m, v, g, work, scratch, noise, words, parts, bound, data, gate)
+
+
+def options(config: Config, x: Array, rows: int) -> Any:
+    """The numbers of a run that never change."""
+    from ..kernels.step import Options
+
+    fixed = config.binarisation == "fixed"
+    return Options(
+        family=FAMILIES.index(config.likelihood),
+        log_floor=math.log(config.variance),
+        binarise=("none", "dynamic", "fixed", "threshold").index(config.binarisation),
+        divisor=255.0 if x.dtype == np.uint8 else 1.0,
+        seed=np.uint64(config.seed),
+        latent_purpose=int(Purpose.LATENT),
+        binarise_purpose=int(Purpose.FIXED_BINARISATION if fixed else Purpose.BINARISE),
+        micro=rows,
+        beta1=config.optimizer.beta1,
+        beta2=config.optimizer.beta2,
+        epsilon=config.optimizer.epsilon,
+        decay=config.optimizer.decay if config.optimizer.name == "adamw" else 0.0,
+        pull=1 / x.shape[0] if config.prior else 0.0,
+        data_columns=x.shape[1],
+        latent=config.latent,
+    )
