@@ -1,4 +1,4 @@
-"""§7.2.5 `python -m bench`: times scratchvae beside the tools a reader would otherwise pick, and writes what it found."""
+"""§7.2.5 `python -m bench`: times scratchvae beside the tools a reader would otherwise pick; writes what it found."""
 
 import argparse
 import datetime
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     size = p.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="the cells that decide, under 60 s (default)")
     size.add_argument("--full", action="store_true", help="every cell, under 12 minutes")
-    size.add_argument("--table", metavar="FILE", help="print the markdown table of these results and stop")
+    size.add_argument("--table", metavar="FILE", help="print the table of these results and stop")
     p.add_argument("--out", metavar="FILE", help="write the results here as JSON (default: only the table is printed)")
     p.add_argument("--plot", metavar="PNG", help="draw the roofline here (needs matplotlib)")
     p.add_argument("--only", default=",".join(PARTS), help="parts, joined by commas (default: %(default)s)")
@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--networks", default="", help="time only these, joined by commas")
     p.add_argument("--batches", default="", help="time only these batch sizes, joined by commas")
     p.add_argument("--threads", default="", help="time only these thread counts, joined by commas")
-    p.add_argument("--realtime", action="store_true", help="timed turns at real-time priority (needs root; others wait)")
+    p.add_argument("--realtime", action="store_true", help="real-time priority in timed turns (root only)")
     return p
 
 

@@ -1,4 +1,4 @@
-"""§7.2.5 A contest: all contestants do the same job, checked first, then timed in turn; medians and ratios against ours."""
+"""§7.2.5 A contest: all do the same job, are checked first, then timed in turn; medians, and ratios against ours."""
 
 import json
 import statistics
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from bench.peers import MODULES
+from bench.peers import FIELD
 from bench.work import TOLERANCE, Product, StepWork
 from bench.worker import limit
 
@@ -24,12 +24,14 @@ class Worker:
     def __init__(self, module: str, threads: int) -> None:
         self.module = module
         command = [sys.executable, "-m", "bench.worker", module, str(threads)]
+        pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=limit(threads)
+            command, stdin=pipe, stdout=pipe, stderr=nowhere, text=True, env=limit(threads)
         )
 
     def ask(self, do: str, **rest: Any) -> Any:
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         print(json.dumps({"do": do, **rest}), file=self.process.stdin, flush=True)
         line = self.process.stdout.readline()
         if not line:
@@ -40,7 +42,8 @@ class Worker:
         return reply["ok"]
 
     def close(self) -> None:
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         self.process.stdin.close()
         self.process.stdout.close()
         self.process.wait(timeout=30)
@@ -78,18 +81,16 @@ def enter(kind: str, threads: int, plan: Plan, notes: list[str]) -> tuple[dict[s
     """Contestant → its process, and module → version, for those that are installed."""
     field: dict[str, Worker] = {}
     versions: dict[str, str] = {}
-    for module in MODULES:
-        worker = Worker(module, threads)
+    names = {what: module for what, module in FIELD[kind].items() if not any(skip in what for skip in plan.leave_out)}
+    workers = {module: Worker(module, threads) for module in dict.fromkeys(names.values())}  # they import side by side
+    for module, worker in workers.items():
         try:
-            about = worker.ask("version")
+            versions[module] = worker.ask("version")
         except PeerError as e:
             worker.close()
             _note(notes, plan, f"{module.removesuffix('_peer')} left out: {e}")
             continue
-        versions[module] = about["version"]
-        field |= {w: worker for w in about[kind] if not any(skip in w for skip in plan.leave_out)}
-        if worker not in field.values():
-            worker.close()
+        field |= {what: worker for what, home in names.items() if home == module}
     return field, versions
 
 
@@ -114,7 +115,7 @@ def agree(kind: str, job: Job, field: dict[str, Worker], plan: Plan, notes: list
     ready = []
     for what, worker in field.items():
         try:
-            found = worker.ask("build", kind=kind, what=what, job=job._asdict())
+            found = worker.ask("build", kind=kind, what=what, job=job._asdict(), realtime=plan.realtime)
         except PeerError as e:
             _note(notes, plan, f"{what} left out ({job.dtype}): {e}")
             continue
@@ -138,8 +139,9 @@ def row(kind: str, job: Job, what: str, times: list[float], ours: list[float] | 
     """One line of the results. ratio: its median time over ours in the same rounds; None where ours did not run."""
     median = statistics.median(times)
     return {
-        "kind": kind, "network": job.network, "batch": job.batch, "threads": job.threads, "dtype": job.dtype, "what": what,
-        "microseconds": round(median, 2), "ratio": round(median / statistics.median(ours), 3) if ours else None,
+        "kind": kind, "network": job.network, "batch": job.batch, "threads": job.threads, "dtype": job.dtype,
+        "what": what, "microseconds": round(median, 2),
+        "ratio": round(median / statistics.median(ours), 3) if ours else None,
         "best": round(min(times), 2), "gflops": round(job.operations() / median / 1e3, 2),
         "intensity": round(job.operations() / job.traffic(), 2), "chunks": len(times),
     }  # fmt: skip

@@ -1,7 +1,7 @@
-"""§7.2.5 The machine: what it is, and what it can do at most, measured: FMA from registers, reading and updating each cache.
+"""§7.2.5 The machine: what it is, and the most it can do: FMA from registers, reading and updating each cache.
 
-The kernels are emitted as LLVM vectors of the host's full width, so that no vectoriser's taste (256 bits on AVX-512 machines)
-comes between. Peaks: the best of several short tries.
+The kernels are emitted as LLVM vectors of the host's full width, so that no vectoriser's taste (256 bits on machines
+with AVX-512) comes between. Peaks: the best of several short tries.
 """
 
 import os
@@ -70,7 +70,7 @@ def width() -> int:
 
 
 def limits(threads: int = 2) -> dict[str, Any]:
-    """GFLOP/s of FMA from registers, and GB/s of reading and updating (bytes read; written back as well), by thread count."""
+    """By thread count: GFLOP/s of FMA from registers, GB/s of reading, and of updating (counting what is read)."""
     found: dict[str, Any] = {}
     sizes = {name: size // 2 for name, size in caches().items()}
     sizes["DRAM"] = min(256 << 20, 4 * caches()["L3"])
@@ -103,7 +103,7 @@ def _best(call: Callable[..., Any], work: float, threads: int, given: list[tuple
     """Billions of units of work a second, all threads at once, the best of several tries."""
     call(1, *given[0])
     n = 1
-    while _seconds(lambda: call(n, *given[0])) < TRY:
+    while _seconds(lambda n=n: call(n, *given[0])) < TRY:  # type: ignore[misc]
         n *= 2
     with ThreadPoolExecutor(threads) as pool:
         def together() -> None:

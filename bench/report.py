@@ -12,7 +12,8 @@ def markdown(found: dict[str, Any]) -> str:
     for kind, title in (("step", "Training step"), ("product", "Matrix product")):
         rows = [r for r in found["rows"] if r["kind"] == kind]
         if rows:
-            parts.append(f"**{title}**, median µs; in brackets how many times slower than ours, within this run\n\n{table(rows)}")
+            how = "median µs; in brackets how many times slower than ours, within this run"
+            parts.append(f"**{title}**, {how}\n\n{table(rows)}")
     if found["machine"].get("limits"):
         parts.append(_limits(found["machine"]["limits"]))
     if found.get("startup"):
@@ -61,9 +62,10 @@ def _limits(limits: dict[str, Any]) -> str:
     for name in next(iter(limits.values())):
         values = [one[name] for one in limits.values()]
         if name.startswith("fma"):
-            lines.append(_line([f"FMA from registers, {name[4:]}-bit, float32", *(f"{v:.0f} GFLOP/s" for v in values)]))
+            lines.append(_line([f"FMA from registers, {name[4:]}-bit", *(f"{v:.0f} GFLOP/s" for v in values)]))
         else:
-            lines.append(_line([f"{name} read / update", *(f"{v['read']:.0f} / {v['update']:.0f} GB/s" for v in values)]))
+            speeds = (f"{v['read']:.0f} / {v['update']:.0f} GB/s" for v in values)
+            lines.append(_line([f"{name} read / update", *speeds]))
     return "\n".join(lines)
 
 

@@ -9,22 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.peers import MODULES
+from bench.peers import FIELD, load
 from bench.work import StepWork
 from bench.worker import limit
 
 JOB = StepWork("784-500-20", 100, "float32", 2)
-FIRST = {  # contestant → module; the order of the table
-    "ours": "ours", "NumPy": "numpy_peer", "torch eager": "torch_peer", "torch fused Adam": "torch_peer",
-    "torch.compile + fused Adam": "torch_peer", "JAX step": "jax_peer",
-}  # fmt: skip
+NOT = ("ours, composed in NumPy", "JAX scan")  # they start as their neighbours do
 
 
 def measure(full: bool, leave_out: tuple[str, ...], say: Callable[[str], None]) -> list[dict[str, Any]]:
     """One row a contestant: seconds with cold and with warm caches, and the peak of resident memory (warm), MB."""
     rows = []
-    for what, module in FIRST.items():
-        if any(skip in what for skip in leave_out) or (not full and what == "torch eager"):
+    for what, module in FIELD["step"].items():
+        if what in NOT or any(skip in what for skip in leave_out) or (not full and what == "torch eager"):
             continue
         with tempfile.TemporaryDirectory() as folder:
             tries = [once(module, what, folder) for _ in range(4 if full else 2)]
@@ -33,7 +30,8 @@ def measure(full: bool, leave_out: tuple[str, ...], say: Callable[[str], None]) 
             continue
         (cold, _), *warm = (t for t in tries if t)
         seconds, peak = min(warm)
-        rows.append({"what": what, "cold_seconds": round(cold, 2), "warm_seconds": round(seconds, 2), "peak_mb": round(peak)})
+        times = {"cold_seconds": round(cold, 2), "warm_seconds": round(seconds, 2)}
+        rows.append({"what": what, **times, "peak_mb": round(peak)})
         say(f"startup: {what}: cold {cold:.2f} s, warm {seconds:.2f} s, {peak:.0f} MB")
     return rows
 
@@ -64,9 +62,6 @@ def peak_memory() -> float:
 
 def child(module: str, what: str) -> None:
     """The first step of one contestant, then one line: the peak of memory."""
-    assert module in MODULES
-    from bench.peers import load
-
     contestant = load(module).step(what, JOB)
     contestant.run(contestant.quantum)
     os.write(1, f"{peak_memory():.1f}\n".encode())

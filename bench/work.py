@@ -1,18 +1,20 @@
 """§7.2.5 The work that every contestant does: the same networks, images, weights and, for the check, the same noise.
 
-One step: gather a shuffled minibatch from images resident in memory, binarise it with fresh uniforms (u < pixel), draw ε,
-run the encoder, z = μ + σ ε, the decoder, the Bernoulli bound with analytic KL (Kingma & Welling 2014, eq. 10), its gradient,
-and one Adam step on every weight. Objective: mean over the rows of the bound, in nats per datapoint.
+One step: gather a shuffled minibatch from images resident in memory, binarise it with fresh uniforms (u < pixel),
+draw ε, run the encoder, z = μ + σ ε, the decoder, the Bernoulli bound with analytic KL (Kingma & Welling 2014, eq. 10),
+its gradient, and one Adam step on every weight. Objective: the mean bound over the rows, in nats per datapoint.
 """
 
 from functools import cache
+from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from scratchvae.types import Array
 
-NETWORKS = {"784-500-20": ((500,), 20), "784-200-200-50": ((200, 200), 50)}  # hidden layers of q (mirrored in p), latents
+# hidden layers of q (mirrored in p), latents
+NETWORKS = {"784-500-20": ((500,), 20), "784-200-200-50": ((200, 200), 50)}
 PIXELS = 784
 ROWS = 60_000
 ADAM = (1e-3, 0.9, 0.999, 1e-8)  # step size, β₁, β₂, ε: the paper's and every framework's default
@@ -42,13 +44,13 @@ class StepWork(NamedTuple):
         return NETWORKS[self.network][1]
 
     def layers(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        """(inputs, outputs) of each layer of q and of p; q's last layer holds both heads, μ then log σ², side by side."""
+        """(inputs, outputs) of each layer of q and p; q's last layer holds both heads, μ then log σ², side by side."""
         hidden, latents = NETWORKS[self.network]
         q, p = (PIXELS, *hidden), (latents, *hidden[::-1], PIXELS)
-        return [*zip(q, q[1:], strict=False), (q[-1], 2 * latents)], [*zip(p, p[1:], strict=False)]
+        return [*pairwise(q), (q[-1], 2 * latents)], [*pairwise(p)]
 
     def weights(self) -> tuple[list[Array], list[Array]]:
-        """The same start for everybody: [W, b, W, b, …] of q and of p, W (in, out). Biases are not zero: a lost one shows."""
+        """The same start for everybody: [W, b, W, b, …] of q and p, W (in, out). No bias is zero: a lost one shows."""
         rng = np.random.default_rng(2014)
         q, p = ([a for i, o in net for a in _layer(rng, i, o, self.dtype)] for net in self.layers())
         return q, p
@@ -80,12 +82,12 @@ def _layer(rng: np.random.Generator, inputs: int, outputs: int, dtype: str) -> t
 def images() -> Array:
     """uint8 (60000, 784): blurred strokes in the middle of a black frame, about MNIST's share of zeros; no download."""
     rng = np.random.default_rng(28)
-    centre, slope = rng.uniform(9, 19, (1000, 2, 1, 1)), rng.uniform(-0.8, 0.8, (1000, 1, 1))
+    centre, slope = rng.uniform(9, 19, (200, 2, 1, 1)), rng.uniform(-0.8, 0.8, (200, 1, 1))
     row, column = np.mgrid[:28, :28]
     stroke = (column - centre[:, 0] - slope * (row - centre[:, 1])) / 2.2
     ink = np.exp(-(stroke**2)) * (np.abs(row - centre[:, 1]) < 9)
-    picture = np.where(ink > 0.1, 255 * ink, 0).astype(np.uint8).reshape(1000, PIXELS)
-    return np.tile(picture, (ROWS // 1000, 1))
+    picture = np.where(ink > 0.1, 255 * ink, 0).astype(np.uint8).reshape(200, PIXELS)
+    return np.tile(picture, (ROWS // 200, 1))
 
 
 def batches(batch: int, seed: int = 0) -> Array:

@@ -1,9 +1,21 @@
-"""§7.2.5 The contestants: each module has STEPS and PRODUCTS (names), `version()`, `step(what, work)` and `product(...)`."""
+"""§7.2.5 The contestants by name; each module has `version()`, `step(what, work)` and `product(what, job)`."""
 
 from importlib import import_module
 from typing import Any
 
-MODULES = ("ours", "torch_peer", "jax_peer", "numpy_peer")
+FIELD = {  # kind of work → contestant → module
+    "step": {
+        "ours": "ours",
+        "ours, composed in NumPy": "ours",
+        "torch eager": "torch_peer",
+        "torch fused Adam": "torch_peer",
+        "torch.compile + fused Adam": "torch_peer",
+        "JAX step": "jax_peer",
+        "JAX scan": "jax_peer",
+        "NumPy": "numpy_peer",
+    },
+    "product": {"ours": "ours", "torch": "torch_peer", "JAX": "jax_peer", "NumPy": "numpy_peer"},
+}
 
 
 def load(module: str) -> Any:

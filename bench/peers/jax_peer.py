@@ -1,7 +1,7 @@
 """§7.2.5 JAX: one jitted step with donated buffers, and many steps as one lax.scan (an epoch in one call)."""
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import jax
@@ -9,9 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from bench.work import ADAM, PIXELS, Product, StepWork, batches, fingerprint, images
-
-STEPS = ("JAX step", "JAX scan")
-PRODUCTS = ("JAX",)
 
 
 def version() -> str:
@@ -65,8 +62,11 @@ def _jit_step(latents: int) -> Callable[..., Any]:
 
 def _jit_scan(latents: int) -> Callable[..., Any]:
     def body(pixels: Any, state: Any, key: Any, epoch: Any) -> Any:
-        one = partial(one_step, latents, pixels)
-        return jax.lax.scan(lambda c, rows: (one(*c, rows), None), (state, key), epoch)[0]
+        def one(carry: Any, rows: Any) -> tuple[Any, None]:
+            state, key = carry
+            return one_step(latents, pixels, state, key, rows), None
+
+        return jax.lax.scan(one, (state, key), epoch)[0]
 
     return jax.jit(body, donate_argnums=(1, 2))
 

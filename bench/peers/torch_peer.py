@@ -9,9 +9,6 @@ import torch.nn.functional as F
 from bench.work import ADAM, PIXELS, Product, StepWork, batches, fingerprint, images
 from scratchvae.types import Array
 
-STEPS = ("torch eager", "torch fused Adam", "torch.compile + fused Adam")
-PRODUCTS = ("torch",)
-
 
 def version() -> str:
     return f"torch {torch.__version__} ({'MKL' if torch.backends.mkl.is_available() else 'no MKL'})"
