@@ -209,6 +209,8 @@ def test_pytrees_in_and_out_with_constants_among_the_leaves() -> None:
     args = {"layers": [Layer(W, B), 2 * W]}, 0.7, 3, "tanh"
     report = check(f, f_vjp, args)
     assert report.ok, str(report)
+    named = check(lambda p: p["q.mu.W"] ** 2, lambda dy, p: {"q.mu.W": 2 * dy * p["q.mu.W"]}, ({"q.mu.W": W},))
+    assert named.ok, str(named)  # dots in the keys, as in an arena's views
     assert [(row.block, row.size) for row in report.rows] == [("p.layers.0.W", 16), ("p.layers.1", 16), ("scale", 1)]
 
 

@@ -11,9 +11,10 @@ from ..types import Array
 from . import numeric
 from .contract import argument_names, cotangent, matched, promote, pull_back
 from .report import METHODS, Measure, Report, Row
-from .tree import flat, leaves, like, transform
+from .tree import Path, flat, leaves, like, replaced
 
 TOLERANCE: Mapping[str, float] = {"complex": 1e-12, "central": 1e-7, "direction": 1e-9}
+DIRECTIONS = 10**6  # seeds of the directions u start here, those of the cotangents dy at 0
 FLOOR = 1e-3  # a block's scale is at least this share of the largest block's, or rounding in an idle block would count
 
 
@@ -88,36 +89,40 @@ def check(
 
 
 def differentiate(
-    f: Callable[..., Any], args: dict[str, Any], grads: dict[str, Array], c: Array, settings: Settings, notes: list[str]
+    f: Callable[..., Any],
+    args: dict[str, Any],
+    grads: dict[Path, Array],
+    c: Array,
+    settings: Settings,
+    notes: list[str],
 ) -> Iterator[Finding]:
     """Every block by every method that fits it, the other blocks held where they are."""
     values = dict(leaves(args))
     for number, (path, grad) in enumerate(grads.items()):
 
-        def block(value: Array, path: str = path) -> Array:
-            moved = transform(lambda p, leaf: like(leaf, value) if p == path else leaf, args)
-            return flat(f(*moved.values()))
+        def block(value: Array, path: Path = path) -> Array:
+            return flat(f(*replaced(args, path, like(values[path], value)).values()))
 
-        x, u = np.asarray(values[path]), numeric.spread(settings.seed + number + 1, grad.shape)
+        x, u = np.asarray(values[path]), numeric.spread(settings.seed + DIRECTIONS + number, grad.shape)
         if not x.size:
-            notes.append(f"{path} is empty")
+            notes.append(f"{'.'.join(path)} is empty")
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            yield from methods_of(path, block, x, u, grad, c, settings, notes)
+            yield from methods_of(".".join(path), block, x, u, grad, c, settings, notes)
 
 
 def methods_of(
-    path: str, block: numeric.Function, x: Array, u: Array, grad: Array, c: Array, how: Settings, notes: list[str]
+    name: str, block: numeric.Function, x: Array, u: Array, grad: Array, c: Array, how: Settings, notes: list[str]
 ) -> Iterator[Finding]:
     """The methods for one block; along a direction, or where asked for, the complex step if the path is analytic."""
     methods, length, h = set(how.methods), how.step * numeric.size(x), numeric.steps(x, how.step)
     if x.size > how.limit and methods != {"direction"}:
-        notes.append(f"{path} has {x.size} elements, over limit={how.limit}: checked along one direction")
+        notes.append(f"{name} has {x.size} elements, over limit={how.limit}: checked along one direction")
         methods = {"direction"}
     reason = numeric.analytic(block, x, u, length) if methods & {"complex", "direction"} else ""
     if reason:
-        notes.append(f"{path}: no complex step: {reason}")
+        notes.append(f"{name}: no complex step: {reason}")
         methods = {"central" if method == "complex" else method for method in methods}
 
     def real(v: Array, h: float) -> Array:
@@ -127,12 +132,12 @@ def methods_of(
         return real(v, h) if reason else numeric.complex_step(block, x, v)
 
     if "complex" in methods:
-        yield Finding(path, x.size, "complex", grad, numeric.gradient(exact, x, c, h), how.tolerance["complex"])
+        yield Finding(name, x.size, "complex", grad, numeric.gradient(exact, x, c, h), how.tolerance["complex"])
     if "central" in methods:
-        yield Finding(path, x.size, "central", grad, numeric.gradient(real, x, c, h), how.tolerance["central"])
+        yield Finding(name, x.size, "central", grad, numeric.gradient(real, x, c, h), how.tolerance["central"])
     if "direction" in methods:  # without the complex step a direction can be no surer than central differences are
         bound = how.tolerance["central" if reason else "direction"]
-        yield Finding(path, x.size, "direction", np.sum(grad * u), np.asarray(c @ exact(u, length)), bound)
+        yield Finding(name, x.size, "direction", np.sum(grad * u), np.asarray(c @ exact(u, length)), bound)
 
 
 def grade(findings: Sequence[Finding]) -> tuple[Row, ...]:

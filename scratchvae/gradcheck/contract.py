@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import CheckFailed, UsageError
 from ..types import Array
 from . import numeric
-from .tree import children, copied, flat, is_float, leaves, like, transform, unchanged
+from .tree import Path, children, copied, flat, is_float, leaves, like, transform, unchanged
 
 
 def argument_names(f: Callable[..., Any], count: int) -> list[str]:
@@ -24,13 +24,14 @@ def argument_names(f: Callable[..., Any], count: int) -> list[str]:
 def promote(args: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     """Own copies, floats in float64; says so where that changes the type."""
 
-    def one(path: str, leaf: Any) -> Any:
+    def one(path: Path, leaf: Any) -> Any:
+        name = ".".join(path)
         if not is_float(leaf):
             return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
         if np.iscomplexobj(leaf):
-            raise UsageError(f"{path} is complex; check real functions (the complex step needs the imaginary part)")
+            raise UsageError(f"{name} is complex; check real functions (the complex step needs the imaginary part)")
         if np.asarray(leaf).dtype != np.float64:
-            notes.append(f"{path} came as {np.asarray(leaf).dtype} and was checked in float64")
+            notes.append(f"{name} came as {np.asarray(leaf).dtype} and was checked in float64")
         return like(leaf, np.array(leaf, dtype=np.float64))
 
     blocks: dict[str, Any] = transform(one, args)
@@ -71,34 +72,35 @@ def pull_back(f_vjp: Callable[..., Any], dy: Any, args: dict[str, Any]) -> Any:
 def first_change(before: Any, after: Any) -> str:
     """The path of the first leaf that differs."""
     pairs = zip(leaves(before), leaves(after), strict=True)
-    return next((path for (path, a), (_, b) in pairs if not unchanged(a, b)), "")
+    return next((".".join(path) for (path, a), (_, b) in pairs if not unchanged(a, b)), "")
 
 
-def matched(grads: Any, args: dict[str, Any]) -> dict[str, Array]:
+def matched(grads: Any, args: dict[str, Any]) -> dict[Path, Array]:
     """{path: cotangent} for every float leaf of args that f_vjp differentiates."""
     if len(args) == 1 and not (type(grads) is tuple and len(grads) == 1):
         grads = (grads,)
-    if not isinstance(grads, tuple | list) or len(grads) != len(args):
-        got = f"{len(grads)} cotangents" if isinstance(grads, tuple | list) else type(grads).__name__
+    if type(grads) not in (tuple, list) or len(grads) != len(args):
+        got = f"{len(grads)} cotangents" if type(grads) in (tuple, list) else type(grads).__name__
         raise CheckFailed(
             f"f_vjp returned {got} for {len(args)} arguments ({', '.join(args)}): return one for each, "
             "None for what is not differentiated"
         )
-    found: dict[str, Array] = {}
+    found: dict[Path, Array] = {}
     for (name, arg), grad in zip(args.items(), grads, strict=True):
-        for path, leaf in leaves(arg, name):
-            value = follow(grad, path.split(".")[1:])
+        for path, leaf in leaves(arg, (name,)):
+            value = follow(grad, path[1:])
             if value is None or not is_float(leaf):
                 continue
             if np.shape(value) != np.shape(leaf):
-                raise CheckFailed(f"f_vjp's cotangent of {path} has shape {np.shape(value)}, expected {np.shape(leaf)}")
+                shapes = f"has shape {np.shape(value)}, expected {np.shape(leaf)}"
+                raise CheckFailed(f"f_vjp's cotangent of {'.'.join(path)} {shapes}")
             found[path] = np.asarray(value, dtype=np.float64)
     if not found:
         raise CheckFailed("f_vjp returned no cotangent of a float argument: nothing was checked")
     return found
 
 
-def follow(grad: Any, path: list[str]) -> Any:
+def follow(grad: Any, path: Path) -> Any:
     """The cotangent at a path; None as soon as a branch is None."""
     for i, key in enumerate(path):
         if grad is None:
@@ -120,6 +122,11 @@ def is_array(leaf: Any) -> bool:
     return isinstance(leaf, np.ndarray) and is_float(leaf)
 
 
+def doubled(first: Array, second: Array) -> bool:
+    """Whether second is 2 first, but for rounding where terms cancel; a NaN passes here and fails by its number."""
+    return np.allclose(second, 2 * first, rtol=1e-12, atol=1e-10 * np.max(np.abs(first), initial=0), equal_nan=True)
+
+
 def accumulating(f_vjp: Callable[..., Any], into: Sequence[int]) -> Callable[..., Any]:
     """For a pair that adds parameter cotangents into buffers: the f_vjp that `check` expects, which also proves the +=.
 
@@ -136,13 +143,13 @@ def accumulating(f_vjp: Callable[..., Any], into: Sequence[int]) -> Callable[...
         once = transform(lambda _, leaf: leaf.copy() if is_array(leaf) else None, buffers)
         f_vjp(dy, *args, *buffers.values())
         for (path, first), (_, second) in zip(leaves(once), leaves(buffers), strict=True):
-            if first is not None and not np.allclose(second, 2 * first, rtol=1e-10, atol=0, equal_nan=True):
+            if first is not None and not doubled(first, second):
                 raise CheckFailed(
-                    f"f_vjp did not add into the buffer for argument {path}: a second call must double "
+                    f"f_vjp did not add into the buffer for argument {'.'.join(path)}: a second call must double "
                     "the cotangent (+=, never =)"
                 )
         rest = [i for i in range(len(args)) if i not in buffers]
-        values = returned if isinstance(returned, tuple) and len(rest) != 1 else (returned,)
+        values = returned if type(returned) is tuple and len(rest) != 1 else (returned,)
         if returned is None:
             values = (None,) * len(rest)
         if len(values) != len(rest):

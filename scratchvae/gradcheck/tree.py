@@ -7,6 +7,8 @@ import numpy as np
 
 from ..types import Array
 
+Path = tuple[str, ...]  # shown with dots: theta.hidden.0.W
+
 
 def children(tree: Any) -> list[tuple[str, Any]] | None:
     """The named branches of a node, or None for a leaf."""
@@ -19,25 +21,37 @@ def children(tree: Any) -> list[tuple[str, Any]] | None:
     return None
 
 
-def leaves(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Each leaf with its dotted path: ("theta.hidden.0.W", array)."""
+def leaves(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Each leaf with its path: (("theta", "hidden", "0", "W"), array)."""
     branches = children(tree)
     if branches is None:
-        yield name, tree
+        yield path, tree
         return
     for key, branch in branches:
-        yield from leaves(branch, f"{name}.{key}" if name else key)
+        yield from leaves(branch, (*path, key))
 
 
-def transform(fn: Callable[[str, Any], Any], tree: Any, name: str = "") -> Any:
+def rebuilt(tree: Any, branches: list[Any]) -> Any:
+    """A node of tree's kind with other branches."""
+    if isinstance(tree, dict):
+        return dict(zip(tree, branches, strict=True))
+    return type(tree)(*branches) if hasattr(tree, "_fields") else type(tree)(branches)
+
+
+def transform(fn: Callable[[Path, Any], Any], tree: Any, path: Path = ()) -> Any:
     """The same structure with fn(path, leaf) in place of each leaf."""
     branches = children(tree)
     if branches is None:
-        return fn(name, tree)
-    values = [transform(fn, branch, f"{name}.{key}" if name else key) for key, branch in branches]
-    if isinstance(tree, dict):
-        return dict(zip(tree, values, strict=True))
-    return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
+        return fn(path, tree)
+    return rebuilt(tree, [transform(fn, branch, (*path, key)) for key, branch in branches])
+
+
+def replaced(tree: Any, path: Path, leaf: Any) -> Any:
+    """The same structure with another leaf at a path; all other branches are shared."""
+    if not path:
+        return leaf
+    key, *rest = path
+    return rebuilt(tree, [replaced(b, tuple(rest), leaf) if k == key else b for k, b in children(tree) or []])
 
 
 def is_float(leaf: Any) -> bool:
