@@ -1,0 +1,241 @@
+"""§7.2 The rules of the house, read from the source itself: what a reader may rely on in every file."""
+
+import ast
+import functools
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "scratchvae"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+SOURCES = [*MODULES, *sorted(ROOT.glob("tests/*.py")), *sorted(ROOT.glob("bench/**/*.py"))]
+
+# From the kernels up to the face: a module imports from its own room and from rooms above it in this list, never below.
+ORDER = (
+    ("types", "errors"),
+    ("kernels", "gradcheck"),  # gradcheck checks anybody's pair, so it knows none; its library knows all of ours
+    ("networks", "distributions", "arena", "initial", "reparam", "training.noise"),  # noise by name, for all rooms
+    ("conditional",),
+    ("models",),
+    ("estimators",),
+    ("tasks",),
+    ("training",),
+    ("vae", "plots", "gradcheck.library", "estimators.verify"),
+    ("cli",),
+    ("mutants", "__main__", ""),  # "" is scratchvae/__init__.py: names loaded at their first use
+)
+RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
+INTRINSICS = ("kernels.sync", "kernels.tiles", "kernels.vectors")  # made of LLVM: loaded by compiled kernels alone
+OPTIONAL = ("matplotlib", "sklearn", "torch", "tqdm", "numba", "llvmlite", "jax", "mpi4py", "safetensors")
+
+FunctionDef = ast.FunctionDef | ast.AsyncFunctionDef
+each_module = pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+
+
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def dotted(path: Path) -> str:
+    """scratchvae/models/vae.py -> "models.vae", without the package's own name."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {dotted(path) for path in MODULES}
+
+
+def room(module: str) -> str:
+    parts = module.split(".")
+    return next((r for n in (2, 1) if (r := ".".join(parts[:n])) in RANK), parts[0])
+
+
+def in_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+
+
+def statements(node: ast.AST, functions: bool) -> Iterator[ast.AST]:
+    """Every node that runs: with functions=False only what runs at import."""
+    for child in ast.iter_child_nodes(node):
+        if in_type_checking(child) or (not functions and isinstance(child, FunctionDef)):
+            continue
+        yield child
+        yield from statements(child, functions)
+
+
+def imported(path: Path, functions: bool = True) -> Iterator[str]:
+    """Our own modules that this one imports, dotted; functions=False leaves out imports inside functions."""
+    package = path.parent.relative_to(PACKAGE).parts
+    for node in statements(tree(path), functions):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [a.name.removeprefix("scratchvae.") for a in node.names if a.name.startswith("scratchvae.")]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else None
+            if base is None and (node.module or "").split(".")[0] != "scratchvae":
+                continue
+            prefix = [*(base or ()), *(node.module or "").removeprefix("scratchvae").strip(".").split(".")]
+            stem = ".".join(p for p in prefix if p)
+            found = [a.name for a in node.names if a.name != "__version__"]
+            names = [n if (n := f"{stem}.{name}".strip(".")) in NAMES else stem for name in found]
+        yield from (name for name in names if name in NAMES)
+
+
+def functions_in(node: ast.AST) -> Iterator[list[FunctionDef]]:
+    """The functions of the module and of each class, in order."""
+    for scope in ast.walk(node):
+        if isinstance(scope, ast.Module | ast.ClassDef):
+            yield [child for child in scope.body if isinstance(child, FunctionDef)]
+
+
+@each_module
+def test_imports_point_one_way(path: Path) -> None:
+    """Catches a model that knows an estimator's name, and a kernel that knows anything of ours."""
+    me = room(dotted(path))
+    assert me in RANK, f"say in ORDER where the room {me!r} stands"
+    for other in map(room, imported(path)):
+        assert me == other or RANK[other] < RANK[me], f"{dotted(path)} imports {other}, which stands below it"
+
+
+def test_no_cycles() -> None:
+    """Catches two modules of one room that need each other: neither could be read first."""
+    graph = {dotted(path): set(imported(path, functions=False)) - {dotted(path)} for path in MODULES}
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, f"cycle: {' -> '.join((*trail, name))}"
+        if name not in done:
+            for other in graph[name]:
+                if not name.startswith(f"{other}."):  # a package's front page is loaded before its pages, by Python
+                    visit(other, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def twinless(name: str) -> str:
+    return re.sub(r"_(np|nb)$", "", name)
+
+
+@each_module
+def test_every_vjp_stands_below_its_function(path: Path) -> None:
+    """Catches a backward that is a page away from its forward, or has none: between the two only kin may stand."""
+    for scope in functions_in(tree(path)):
+        names = [twinless(f.name) for f in scope]
+        for i, name in enumerate(names):
+            if found := re.fullmatch(r"(.+?)_vjp(_\w+)?", name):
+                forward = found[1]
+                above = [n for n in reversed(names[:i]) if not n.startswith(f"{forward}_vjp")]
+                assert above[:1] == [forward], f"{path.name}: {name} must stand directly below {forward}"
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("kernels/*.py")), ids=lambda p: p.name)
+def test_every_twin_stands_below_its_statement(path: Path) -> None:
+    """Catches a compiled kernel without the formula above it, or with other arguments."""
+    scope = [node for node in tree(path).body if isinstance(node, FunctionDef)]
+    for above, twin in zip([None, *scope], scope, strict=False):
+        if twin.name.endswith("_nb"):
+            plain = above.name if above else ""
+            assert plain == twin.name[:-3] + "_np", f"{twin.name} needs its _np right above"
+        if above is not None and twin.name.endswith("_nb"):
+            names = [[a.arg for a in f.args.args if a.arg != "real"] for f in (above, twin)]
+            assert names[0] == names[1], f"{twin.name}{names[1]} must take {names[0]}"
+
+
+@each_module
+def test_no_hidden_random_state(path: Path) -> None:
+    """Mathematics never draws: catches np.random, the random module, and any generator made inside the library."""
+    for node in ast.walk(tree(path)):
+        words = ast.unparse(node) if isinstance(node, ast.Attribute | ast.Import | ast.ImportFrom) else ""
+        assert not re.search(r"\bnp\.random|numpy\.random|^import random\b|^from random\b|RandomState", words), words
+
+
+@each_module
+def test_optional_packages_are_imported_where_they_are_used(path: Path) -> None:
+    """Catches a second of import time for everybody; matplotlib is known in plots alone."""
+    for functions in (False, True):
+        for node in statements(tree(path), functions):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            tops = {name.split(".")[0] for name in names}
+            if functions:
+                assert "matplotlib" not in tops or dotted(path) == "plots" or path.parent.name == "plots", path
+                assert not tops & {"numba", "llvmlite"} or room(dotted(path)) in ("kernels", "cli"), path
+            else:
+                heavy = tops & set(OPTIONAL)
+                assert not heavy or dotted(path) in INTRINSICS, f"{path.name} imports {heavy} at module level"
+
+
+@each_module
+def test_first_line_names_the_section(path: Path) -> None:
+    """Catches a module that cannot be found from the chapter."""
+    first = (ast.get_docstring(tree(path)) or "").partition("\n")[0]
+    assert re.match(r"§7(\.\d)*", first), f"{path.name}: the first docstring line starts with the chapter's section"
+
+
+@each_module
+def test_every_public_function_is_explained(path: Path) -> None:
+    """Catches a public name without a docstring."""
+    for node in tree(path).body:
+        members = [m for m in node.body if isinstance(m, FunctionDef)] if isinstance(node, ast.ClassDef) else []
+        for item in [node, *members]:
+            if isinstance(item, FunctionDef | ast.ClassDef) and not item.name.startswith("_"):
+                assert ast.get_docstring(item), f"{path.name}: {item.name} has no docstring"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_it_fits_a_screen(path: Path) -> None:
+    """Files of at most 400 lines, function bodies of at most 45, 12 arguments: what does not fit is two things."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+    for node in ast.walk(tree(path)):
+        if isinstance(node, FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            lines = (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+            assert lines <= 45, f"{path.name}: the body of {node.name} has {lines} lines"
+            assert len(node.args.args) <= 12, f"{path.name}: {node.name} has {len(node.args.args)} arguments"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_path_of_one_machine(path: Path) -> None:
+    """Catches a file that only works where it was written."""
+    found = re.search(r"(?<![\w.])/(work|tmp|home|root|Users)/\w|[A-Z]:\\\\", path.read_text(encoding="utf-8"))
+    assert found is None, found
+
+
+def test_readme_table_is_true() -> None:
+    """Chapter section, module, test: catches a row that names a file which is not there."""
+    rows = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("| §7")]
+    assert rows, "README.md has no table of chapter sections"
+    for row in rows:
+        files = re.findall(r"[\w/]+\.py\b|(?:scratchvae|tests)/[\w/]+", row)
+        assert any(f.startswith("tests/") for f in files), f"no test in: {row}"
+        for file in files:
+            places = [ROOT / file, PACKAGE / file, ROOT / "tests" / file]
+            assert any(place.exists() for place in places), f"README.md names {file}, which is not there"
+
+
+def test_import_is_quick_and_light() -> None:
+    """Under 0.35 s (best of ten) and without scipy, numba or any optional package: catches an eager import."""
+    code = inspect.cleandoc("""
+        import sys, time
+        start = time.perf_counter()
+        import scratchvae
+        print(time.perf_counter() - start, *sorted(m for m in sys.modules if "." not in m))
+    """)
+    best = float("inf")
+    for _ in range(10):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+        seconds, *modules = done.stdout.split()
+        assert not {*OPTIONAL, "scipy"} & set(modules)
+        best = min(best, float(seconds))
+        if best < 0.35:
+            break
+    assert best < 0.35, f"import scratchvae took {best:.2f} s"
