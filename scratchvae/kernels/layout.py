@@ -111,24 +111,22 @@ def set_ones(lay: Layout, work: Array) -> None:
 
 
 @jit
-def pack(layers: Array, panel: int, flat: Array, panels: Array) -> None:
-    """Flat (in, out) arrays, each W followed by its b, into panels; padding is left alone."""
-    for l in range(layers.size):
-        layer = layers[l]
-        for i in range(layer.inputs + 1):
-            row = layer.flat + i * layer.outputs
-            for o in range(layer.outputs):
-                p, j = o // panel, o % panel
-                panels[layer.weights + (p * layer.rows + i) * panel + j] = flat[row + o]
+def copy(a: Array, at: int, b: Array, to: int, size: int) -> None:
+    """b[to : to + size] = a[at : at + size]; unsigned indices are not wrapped, so the loop becomes vectors."""
+    for j in range(size):
+        b[np.uintp(to + j)] = a[np.uintp(at + j)]
 
 
 @jit
-def unpack(layers: Array, panel: int, flat: Array, panels: Array) -> None:
-    """Inverse of `pack`, exact."""
+def convert(layers: Array, panel: int, flat: Array, panels: Array, pack: bool) -> None:
+    """Flat (in, out) arrays, each W followed by its b, into panels, or back: exact. Padding is left alone."""
     for l in range(layers.size):
         layer = layers[l]
-        for i in range(layer.inputs + 1):
-            row = layer.flat + i * layer.outputs
-            for o in range(layer.outputs):
-                p, j = o // panel, o % panel
-                flat[row + o] = panels[layer.weights + (p * layer.rows + i) * panel + j]
+        for p in range(layer.panels):
+            size = min(panel, layer.outputs - p * panel)
+            for i in range(layer.inputs + 1):
+                at, to = layer.flat + i * layer.outputs + p * panel, layer.weights + (p * layer.rows + i) * panel
+                if pack:
+                    copy(flat, at, panels, to, size)
+                else:
+                    copy(panels, to, flat, at, size)

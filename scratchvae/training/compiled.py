@@ -73,12 +73,12 @@ class Compiled(Steps):
         lay, sums = program.layout, np.full(len(batches), math.nan)
         flats = [state.arena.flat, *state.slots]
         for flat, panels in zip(flats, (program.w, program.m, program.v), strict=True):
-            layout.pack(lay.layers, lay.panel, flat, panels)
+            layout.convert(lay.layers, lay.panel, flat, panels, True)
         program.gate[0] = 0
         args = (state.step, index, batches, rates, sums)
         done = together(self.threads, lambda t: step.run(program, t, self.threads, *args))
         for flat, panels in zip(flats, (program.w, program.m, program.v), strict=True):
-            layout.unpack(lay.layers, lay.panel, flat, panels)
+            layout.convert(lay.layers, lay.panel, flat, panels, False)
         return sums, done
 
 
