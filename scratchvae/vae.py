@@ -15,13 +15,14 @@ from .conditional import Distribution
 from .distributions import Bernoulli, Normal
 from .errors import UsageError
 from .models.vae import Cache
+from .training import compiled
 from .training.config import from_dict
 from .training.data import check, columns, matrix, rows
 from .training.evaluate import log_likelihood
 from .training.loop import Plan, train
 from .training.noise import Purpose
 from .training.optim import Optimizer
-from .training.state import State, Steps, load_state, mean_row, save_state
+from .training.state import State, load_state, mean_row, save_state
 from .types import Array
 
 
@@ -67,7 +68,7 @@ class VAE:
         self.state = State(self.config, train_rows.shape[1])
         self.state.initialise(mean_row(train_rows))
         test_rows = train_rows[:1000] if test is None else self._rows(test)
-        steps = Steps(self.state, train_rows)
+        steps = compiled.steps(self.state, train_rows)
         self.history = train(steps, test_rows, Plan.of(steps), report=report)
         return self
 

@@ -12,12 +12,12 @@ from ..conditional import HEADS
 from ..errors import UsageError
 from ..initial import INITIALISERS
 from ..networks import ACTIVATIONS
-from ..training import data
+from ..training import compiled, data
 from ..training.config import BINARISATIONS, Config, known
 from ..training.loop import Interrupted, Plan, train
 from ..training.optim import SCHEDULES, SLOTS, Optimizer
 from ..training.run import Run
-from ..training.state import State, Steps, mean_row
+from ..training.state import State, mean_row
 from .common import Commands, command, emit, say
 
 ABOUT = "Train a VAE by hand-written gradients. Leaves a checkpoint, metrics.jsonl and pictures in the folder --out."
@@ -38,6 +38,7 @@ def add(commands: Commands) -> None:
     p.add_argument("--samples-seen", type=float, help="stop after that many training rows, instead of --epochs")
     p.add_argument("--evaluate-every", type=float, default=1.0, help="epochs between two test bounds")
     p.add_argument("--save-every", type=float, default=1.0, help="epochs between two checkpoints")
+    p.add_argument("--threads", type=int, help="default: OMP_NUM_THREADS, else the cores; does not change a bit")
     p.add_argument("--no-pictures", action="store_true", help="leave no PNG files")
     p.add_argument("--json", action="store_true", help="end with one JSON object on stdout")
     add_model(p.add_argument_group("model"))
@@ -130,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
     if args.samples_seen:
         config = dataclasses.replace(config, epochs=args.samples_seen / len(found.train))
     folder, state, pending = open_folder(args, config, found)
-    steps = Steps(state, found.train)
+    steps = compiled.steps(state, found.train, args.threads)
     plan = Plan.of(steps, args.evaluate_every, args.save_every)
     say(f"{found.name}: {len(found.train)} rows, {found.train.shape[1]} columns; test: {found.split}; into {args.out}")
     progress = Progress(plan.total)
