@@ -27,25 +27,26 @@ def steps(optimizer: Optimizer, k: Any, theta: Array, gradients: Array, rate: fl
 
 @KERNELS
 def test_adam_by_hand(k: Any) -> None:
-    """Kingma & Ba, Algorithm 1, with α = 0.1, β₁ = ½, β₂ = ¾, ε = 0.25 and θ₀ = (0, 1).
+    """Kingma & Ba, Algorithm 1, with α = 0.1, β₁ = ¼, β₂ = ¾, ε = 0.25 and θ₀ = (0, 1).
 
     Catches a bias correction that is computed and not used (y0ast), a decay in the wrong convention (nips14-ssl), a
     second moment that starts at one (IWAE), ε inside the root, and a step counter that runs per parameter (tinygrad).
     """
-    # t  g          m = ½ m + ½ g        v = ¾ v + ¼ g²       m̂ = m/(1−½ᵗ)         v̂ = v/(1−¾ᵗ)
-    # 1  ( 1, −2)   ( 0.5  , −1   )      (0.25    , 1     )   /½: ( 1   , −2   )    /¼:     ( 1   ,  4    )
-    # 2  ( 3,  0)   ( 1.75 , −0.5 )      (2.4375  , 0.75  )   /¾: ( 7/3 , −2/3 )    /7/16:  ( 39/7, 12/7  )
-    # 3  (−1,  4)   ( 0.375,  1.75)      (2.078125, 4.5625)   /⅞: ( 3/7 ,  2   )    /37/64: (133/37, 292/37)
+    # t  g          m = ¼ m + ¾ g           v = ¾ v + ¼ g²       m̂ = m/(1−¼ᵗ)              v̂ = v/(1−¾ᵗ)
+    # 1  ( 1, −2)   ( 0.75    , −1.5    )   (0.25    , 1     )   /¾:     ( 1  , −2   )     /¼:     ( 1     ,  4     )
+    # 2  ( 3,  0)   ( 2.4375  , −0.375  )   (2.4375  , 0.75  )   /15/16: ( 2.6, −0.4 )     /7/16:  ( 39/7  ,  12/7  )
+    # 3  (−1,  4)   (−0.140625,  2.90625)   (2.078125, 4.5625)   /63/64: (−1/7, 62/21)     /37/64: ( 133/37,  292/37)
     #
-    # t  α m̂/(√v̂ + ε)                                             θ
-    # 1  ( 0.1/1.25               , −0.2/2.25                )      ( 0.08              , 0.9111111111111111)
-    # 2  ( 0.2333333/(2.3603873+¼), −0.0666667/(1.3093073+¼) )      ( 0.1693865033402   , 0.8683557169061)
-    # 3  ( 0.0428571/(1.8959396+¼),  0.2      /(2.8092511+¼) )      ( 0.1893575748131   , 0.9337312052264)
-    optimizer = Optimizer("adam", beta1=0.5, beta2=0.75, epsilon=0.25)
+    # t  α m̂/(√v̂ + ε)
+    # 1  ( 0.1/1.25                   , −0.2/2.25                  )   (β₁ = ½ would hide 1 − β₁ taken for β₁)
+    # 2  ( 0.26/(2.3603873+¼)         , −0.04/(1.3093073+¼)        )
+    # 3  (−0.01428571/(1.8959396+¼)   ,  0.2952381/(2.8092511+¼)   )
+    optimizer = Optimizer("adam", beta1=0.25, beta2=0.75, epsilon=0.25)
     path = steps(optimizer, k, np.array([0.0, 1.0]), G, 0.1)
     close(path[0], np.array([0.1 / 1.25, 1 - 0.2 / 2.25]))
-    close(path[1], path[0] + 0.1 * np.array([7 / 3 / (math.sqrt(39 / 7) + 0.25), -2 / 3 / (math.sqrt(12 / 7) + 0.25)]))
-    close(path[2], path[1] + 0.1 * np.array([3 / 7 / (math.sqrt(133 / 37) + 0.25), 2 / (math.sqrt(292 / 37) + 0.25)]))
+    close(path[1], path[0] + 0.1 * np.array([2.6 / (math.sqrt(39 / 7) + 0.25), -0.4 / (math.sqrt(12 / 7) + 0.25)]))
+    third = np.array([-1 / 7 / (math.sqrt(133 / 37) + 0.25), 62 / 21 / (math.sqrt(292 / 37) + 0.25)])
+    close(path[2], path[1] + 0.1 * third)
 
 
 @KERNELS
