@@ -141,6 +141,8 @@ def test_order_is_a_permutation_of_its_name() -> None:
         order = Noise(SEED).order(3, n)
         np.testing.assert_array_equal(np.sort(order), np.arange(n))
         np.testing.assert_array_equal(order, Noise(SEED, NUMBA).order(3, n), strict=True)
+        words = NUMPY.words(SEED, Purpose.ORDER, 3, 0, 1, 2 * n)[0].tolist()
+        assert order.tolist() == sorted(range(n), key=lambda i: words[2 * i : 2 * i + 2])
     assert (Noise(SEED).order(3, 1000) != Noise(SEED).order(4, 1000)).any()
     assert (Noise(SEED).order(3, 1000) != Noise(SEED + 2**32).order(3, 1000)).any()
 
