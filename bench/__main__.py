@@ -10,6 +10,7 @@ from typing import Any
 
 from bench import products, steps
 from bench.contest import Plan, run
+from bench.worker import realtime
 
 EPILOG = """
 what is timed     steps     whole training steps: gather, binarise, noise, bound, gradient, Adam
@@ -74,26 +75,25 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"date": datetime.date.today().isoformat(), "mode": "full" if options.full else "quick"}
     found |= {"machine": machine.describe(), "versions": [], "notes": [], "rows": []}
     if "machine" in parts:
-        found["machine"]["limits"] = machine.limits()
+        with realtime(options.realtime):
+            found["machine"]["limits"] = machine.limits()
     plan = _plan(options)
-    for kind, cells in (("step", steps.cells), ("product", products.cells)):
-        if kind + "s" in parts:
-            rows, versions, notes = run(kind, [j for j in cells(options.full) if _wanted(j, options)], plan)
-            found["rows"] += rows
-            found["versions"] += [v for v in versions if v not in found["versions"]]
-            found["notes"] += [n for n in notes if n not in found["notes"]]
+    cells = [part.cells(options.full) for name, part in (("steps", steps), ("products", products)) if name in parts]
+    found["rows"], found["versions"], notes = run([j for c in cells for j in c if _wanted(j, options)], plan)
+    if not options.full:
+        notes.append("torch.compile left out of a quick run: its compiler takes half a minute a cell; see --full")
+    found["notes"] = notes
     if "startup" in parts:
-        found["startup"] = startup.measure(options.full, plan.leave_out, plan.say)
+        found["startup"] = startup.measure(options.full, plan)
     found["seconds"] = round(time.perf_counter() - start, 1)
     return found
 
 
 def _plan(options: argparse.Namespace) -> Plan:
     leave_out = tuple(filter(None, options.leave_out.split(",")))
-    if not options.full and "compile" not in leave_out:
-        leave_out += ("compile",)
-        _say("torch.compile left out of the quick run: its compiler alone takes minutes; --full times it")
-    seconds, rounds = (0.12, 5) if options.full else (0.06, 5)
+    if not options.full:
+        leave_out += ("compile", "composed")
+    seconds, rounds = (0.12, 5) if options.full else (0.06, 4)
     return Plan(seconds, rounds, options.realtime, leave_out, _say)
 
 

@@ -59,49 +59,52 @@ class Plan(NamedTuple):
     say: Callable[[str], None]
 
 
-def run(kind: str, jobs: Iterable[Job], plan: Plan) -> tuple[list[dict[str, Any]], list[str], list[str]]:
+def run(jobs: Iterable[Job], plan: Plan) -> tuple[list[dict[str, Any]], list[str], list[str]]:
     """(rows, versions, notes) of all jobs, grouped by thread count: one set of processes for each."""
     jobs = list(jobs)
     rows: list[dict[str, Any]] = []
     versions: list[str] = []
     notes: list[str] = []
     for threads in sorted({j.threads for j in jobs}, reverse=True):
-        field, started = enter(kind, threads, plan, notes)
-        versions += [v for v in started.values() if v not in versions]
+        workers, started = enter(threads, plan, notes)
+        versions += [v for v in started if v not in versions]
         try:
             for job in (j for j in jobs if j.threads == threads):
-                rows += compare(kind, job, field, plan, notes)
+                rows += compare(job, workers, plan, notes)
         finally:
-            for worker in {id(w): w for w in field.values()}.values():
+            for worker in workers.values():
                 worker.close()
     return rows, versions, notes
 
 
-def enter(kind: str, threads: int, plan: Plan, notes: list[str]) -> tuple[dict[str, Worker], dict[str, str]]:
-    """Contestant → its process, and module → version, for those that are installed."""
-    field: dict[str, Worker] = {}
-    versions: dict[str, str] = {}
-    names = {what: module for what, module in FIELD[kind].items() if not any(skip in what for skip in plan.leave_out)}
-    workers = {module: Worker(module, threads) for module in dict.fromkeys(names.values())}  # they import side by side
-    for module, worker in workers.items():
+def wanted(kind: str, plan: Plan) -> dict[str, str]:
+    """Contestant → module, without those that the caller leaves out."""
+    return {what: module for what, module in FIELD[kind].items() if not any(skip in what for skip in plan.leave_out)}
+
+
+def enter(threads: int, plan: Plan, notes: list[str]) -> tuple[dict[str, Worker], list[str]]:
+    """Module → its process, for those that are installed, and their versions."""
+    modules = dict.fromkeys(module for kind in FIELD for module in wanted(kind, plan).values())
+    workers, versions = {module: Worker(module, threads) for module in modules}, []  # they import side by side
+    for module, worker in list(workers.items()):
         try:
-            versions[module] = worker.ask("version")
+            versions.append(worker.ask("version"))
         except PeerError as e:
-            worker.close()
+            workers.pop(module).close()
             _note(notes, plan, f"{module.removesuffix('_peer')} left out: {e}")
-            continue
-        field |= {what: worker for what, home in names.items() if home == module}
-    return field, versions
+    return workers, versions
 
 
-def compare(kind: str, job: Job, field: dict[str, Worker], plan: Plan, notes: list[str]) -> list[dict[str, Any]]:
+def compare(job: Job, workers: dict[str, Worker], plan: Plan, notes: list[str]) -> list[dict[str, Any]]:
     """One cell: build and check all, then rounds in which each has one turn."""
+    kind = "step" if isinstance(job, StepWork) else "product"
+    field = {what: workers[module] for what, module in wanted(kind, plan).items() if module in workers}
     ready = agree(kind, job, field, plan, notes)
     times: dict[str, list[float]] = {what: [] for what in ready}
     for _ in range(plan.rounds):
         for what in ready:
             times[what] += field[what].ask("turn", what=what, seconds=plan.seconds, realtime=plan.realtime)
-    for worker in {id(w): w for w in field.values()}.values():
+    for worker in workers.values():
         worker.ask("drop")
     rows = [row(kind, job, what, t, times.get("ours")) for what, t in times.items()]
     plan.say(f"{job.network}, batch {job.batch}, {job.threads} threads, {job.dtype}: "

@@ -5,26 +5,29 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.contest import Plan
 from bench.peers import FIELD, load
 from bench.work import StepWork
-from bench.worker import limit
+from bench.worker import limit, realtime
 
 JOB = StepWork("784-500-20", 100, "float32", 2)
 NOT = ("ours, composed in NumPy", "JAX scan")  # they start as their neighbours do
 
 
-def measure(full: bool, leave_out: tuple[str, ...], say: Callable[[str], None]) -> list[dict[str, Any]]:
+def measure(full: bool, plan: Plan) -> list[dict[str, Any]]:
     """One row a contestant: seconds with cold and with warm caches, and the peak of resident memory (warm), MB."""
+    say = plan.say
     rows = []
     for what, module in FIELD["step"].items():
-        if what in NOT or any(skip in what for skip in leave_out) or (not full and what == "torch eager"):
+        if what in NOT or any(skip in what for skip in plan.leave_out) or (not full and what == "torch eager"):
             continue
         with tempfile.TemporaryDirectory() as folder:
-            tries = [once(module, what, folder) for _ in range(4 if full else 2)]
+            tries = [once(module, what, folder)]  # cold; not at real-time priority: a compiler may take its minute
+            with realtime(plan.realtime):
+                tries += [once(module, what, folder) for _ in range(3 if full else 1)]
         if any(t is None for t in tries):
             say(f"startup: {what} left out: it cannot run here")
             continue
