@@ -112,8 +112,8 @@ def test_we_read_the_official_packages(path: Path) -> None:
 
 def test_official_package_refuses_what_we_refuse() -> None:
     official = pytest.importorskip("safetensors")
-    for header, data in LAYOUTS.values():
-        if "kind" not in str(header):
+    for what, (header, data) in LAYOUTS.items():
+        if what not in ("a key twice", "many dimensions"):  # it takes the last of two keys, and any rank
             with pytest.raises(official.SafetensorError):
                 official.deserialize(signed(dict(header) if isinstance(header, dict) else header, data))
 
@@ -179,6 +179,15 @@ def tensor(begin: Any = 0, end: Any = 8, shape: Any = (2,), dtype: Any = "F32") 
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
 
+TWICE = b'"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}'
+WORDS = {  # where another check would refuse too, with worse words
+    "a key twice": "a key stands twice",
+    "a negative shape": "no natural number",
+    "a negative offset": "no natural number",
+    "a true shape": "no natural number",
+    "overlap": "'b' begins at byte 4 instead of 8",
+    "bytes left over": "need 8 bytes of data, the file has 9",
+}
 LAYOUTS: dict[str, tuple[dict[str, Any] | bytes, bytes]] = {
     "overlap": ({"a": tensor(), "b": tensor(4, 12)}, bytes(12)),
     "the same bytes twice": ({"a": tensor(), "b": tensor()}, bytes(8)),
@@ -198,8 +207,8 @@ LAYOUTS: dict[str, tuple[dict[str, Any] | bytes, bytes]] = {
     "a list for a header": (b"[1, 2, 3, 4]", b""),
     "deep nesting": (b'{"a":' + b"[" * 100_000, b""),
     "no UTF-8": (b'{"\xff\xff": 1}', b""),
-    "a key twice": (b'{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":3}', b""),
-    "many dimensions": ({"a": tensor(end=4, shape=(1,) * 33), "kind": tensor(4, 8, (1,))}, bytes(8)),
+    "a key twice": (b'{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},' + TWICE, b""),
+    "many dimensions": ({"a": tensor(end=4, shape=(1,) * 33), "b": tensor(4, 8, (1,))}, bytes(8)),
 }
 
 
@@ -207,7 +216,7 @@ LAYOUTS: dict[str, tuple[dict[str, Any] | bytes, bytes]] = {
 def test_bad_layouts(path: Path, what: str) -> None:
     header, data = LAYOUTS[what]
     path.write_bytes(signed(dict(header) if isinstance(header, dict) else header, data))
-    refused(path, "is damaged")
+    refused(path, f"is damaged: .*{WORDS.get(what, '')}")
 
 
 def test_the_signed_files_of_these_tests_are_good(path: Path) -> None:

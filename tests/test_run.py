@@ -97,13 +97,19 @@ def test_no_run(tmp_path: Path) -> None:
 
 def test_a_state_comes_back(run: Run) -> None:
     config = Config(hidden=(3,), latent=2, kernels="numpy")
-    state, again = State(config, 4), State(config, 4)
+    state = State(config, 4)
     state.initialise(np.full(4, 0.5))
     state.slots[...], state.step = 0.25, 11
     run.save(state, [-3.5, 2])
-    tensors, meta = run.load()
-    assert meta["state"] == {"step": 11, "bounds": [-3.5, 2]}
-    again.restore(tensors, meta["state"]["step"])
+    again, meta = run.load()
+    assert (again.config, again.step, meta["bounds"]) == (config, 11, [-3.5, 2])
     assert again.arena.flat.tobytes() == state.arena.flat.tobytes()
     assert again.slots.tobytes() == state.slots.tobytes()
-    assert meta["config"] == json.loads(json.dumps(config.as_dict()))
+
+
+def test_a_damaged_checkpoint(run: Run) -> None:
+    run.save(State(Config(hidden=(3,), latent=2, kernels="numpy"), 4), [0.0, 0])
+    raw = run.checkpoint.read_bytes()
+    run.checkpoint.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+    with pytest.raises(DataError, match="SHA-256"):
+        run.load()
