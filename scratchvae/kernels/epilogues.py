@@ -7,7 +7,7 @@ written for one vector; the derivations stand there. A test holds the compiled s
 from typing import Any
 
 from scratchvae.kernels.activations import SLOPE
-from scratchvae.kernels.jit import jit
+from scratchvae.kernels.jit import part
 from scratchvae.kernels.normal import LOG_2PI
 from scratchvae.kernels.vector_math import (
     exp,
@@ -26,7 +26,7 @@ TANH, RELU, LEAKY_RELU, ELU, SOFTPLUS, SIGMOID, IDENTITY = range(7)
 BERNOULLI, GAUSSIAN, GAUSSIAN_SIGMOID, GAUSSIAN_FIXED = range(4)
 
 
-@jit
+@part
 def activate(a: Any, code: int) -> Any:
     """y = f(a)."""
     if code == TANH:
@@ -44,7 +44,7 @@ def activate(a: Any, code: int) -> Any:
     return a
 
 
-@jit
+@part
 def activate_vjp(dy: Any, y: Any, code: int) -> Any:
     """da = f'(a) dy, from the output y."""
     if code == TANH:
@@ -62,7 +62,7 @@ def activate_vjp(dy: Any, y: Any, code: int) -> Any:
     return dy
 
 
-@jit
+@part
 def with_ones(y: Any, array: Array, column: int, width: int) -> Any:
     """y in columns below `width`, one in column `width` (it meets the bias), zero beyond."""
     at = columns(array, column)
@@ -72,7 +72,7 @@ def with_ones(y: Any, array: Array, column: int, width: int) -> Any:
 # ── p(x | z): one panel of one row; returns the panel's share of log p(x | z), stores the heads' cotangents ───────────
 
 
-@jit
+@part
 def bernoulli_row(work: Array, x: int, C: Array, c: int, dy: int, column: int, width: int, w: float) -> Any:
     """Σ x l − log(1 + e^l) over a panel; dl = w (x − sigmoid l). The logs of both vectors are one log of a product."""
     lanes = lane_count(work)
@@ -89,7 +89,7 @@ def bernoulli_row(work: Array, x: int, C: Array, c: int, dy: int, column: int, w
     return total(value - log_normal(product))
 
 
-@jit
+@part
 def gaussian_row(
     work: Array, x: int, C: Array, c: int, other: int, dys: Any, column: int, width: int, w: float, shape: Any
 ) -> Any:
@@ -119,7 +119,7 @@ def gaussian_row(
 # ── q(z | x) ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@jit
+@part
 def latent_row(work: Array, C: Array, c: int, other: int, at: Any, column: int, width: int) -> Any:
     """z = μ + σ ε, its column of ones; keeps μ and log σ²; returns KL. at = (μ, log σ², ε, z) in the workspace."""
     lanes = lane_count(work)
@@ -135,7 +135,7 @@ def latent_row(work: Array, C: Array, c: int, other: int, at: Any, column: int, 
     return total(kl)
 
 
-@jit
+@part
 def latent_row_vjp(work: Array, dz: Any, at: Any, n: int, real: Any, w: float) -> None:
     """dμ = dz − w μ,  dlog σ² = ½ dz σ ε − ½ w (σ² − 1). at = (μ, log σ², ε, dμ, dlog σ²)."""
     mu_at, log_var_at, eps_at, dmu_at, dlog_var_at = at
@@ -148,7 +148,7 @@ def latent_row_vjp(work: Array, dz: Any, at: Any, n: int, real: Any, w: float) -
 # ── the optimizer ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@jit
+@part
 def adam_tile(w: Array, m: Array, v: Array, at: int, C: Array, c: int, size: int, k: Any, pull: float) -> None:
     """Adam on `size` weights from `at` with their cotangents in C; k = (β₁, 1 − β₁, β₂, 1 − β₂, α fix₁, fix₂, ε, αλ)."""
     b1, c1, b2, c2, a, fix2, epsilon, shrink = k
@@ -162,7 +162,7 @@ def adam_tile(w: Array, m: Array, v: Array, at: int, C: Array, c: int, size: int
         store(w, at + j, W + M * a / (sqrt(V * fix2) + epsilon) - W * shrink)
 
 
-@jit
+@part
 def add_tile(g: Array, at: int, C: Array, c: int, size: int, first: bool, last: bool) -> None:
     """Gather the cotangents of several micro-batches: g = C, g += C, and for the last one C += g."""
     for j in range(0, size, lane_count(g)):

@@ -8,11 +8,13 @@ Environment: SCRATCHVAE_VECTOR_WIDTH (16, 8, 4 float32 lanes, or 1 for plain loo
 compiled code; `off` for none), OMP_NUM_THREADS.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -24,6 +26,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 # No fastmath but contraction: a NaN stays a NaN and sums keep their order. The NumPy error model returns inf for 1/0.
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "boundscheck": False}
 
+LOCK = threading.RLock()
+
 
 class Lazy:
     """A function that becomes a Numba object (a dispatcher or an intrinsic) at its first use."""
@@ -34,13 +38,14 @@ class Lazy:
 
     def realise(self) -> Any:
         """The Numba object; every lazy global that the function names is replaced by its own."""
-        if self.made is None:
-            self.made = self.make(self.fn)
-            seen = self.fn.__globals__
-            for name in names(self.fn.__code__):
-                if isinstance(seen.get(name), Lazy):
-                    seen[name] = seen[name].realise()
-        return self.made
+        with LOCK:  # two threads may meet here, and half a job is none
+            if self.made is None:
+                self.made = self.make(self.fn)
+                seen = self.fn.__globals__
+                for name in names(self.fn.__code__):
+                    if isinstance(seen.get(name), Lazy):
+                        seen[name] = seen[name].realise()
+            return self.made
 
     def __call__(self, *args: Any) -> Any:
         return self.realise()(*args)
@@ -57,6 +62,23 @@ def names(code: Any) -> Iterator[str]:
 def jit(fn: F) -> F:
     """Compile `fn` with Numba at its first call; the same function, the same arguments."""
     return cast(F, Lazy(fn, dispatcher))
+
+
+def part(fn: F) -> F:
+    """A function for compiled callers only: no door for Python and no cache of its own, which halves the compilation."""
+    return cast(F, Lazy(fn, functools.partial(inner, no_cpython_wrapper=True, no_cfunc_wrapper=True)))
+
+
+def inline(fn: F) -> F:
+    """A small function that exists only inside compiled callers: Numba pastes it in, which costs no compilation."""
+    return cast(F, Lazy(fn, functools.partial(inner, inline="always")))
+
+
+def inner(fn: Callable[..., Any], **options: Any) -> Any:
+    """Numba's dispatcher for `fn`, without a cache."""
+    from numba import njit
+
+    return njit(**OPTIONS, **options)(fn)
 
 
 def intrinsic(fn: F) -> F:
@@ -103,10 +125,8 @@ def heal(cache: Any) -> None:
 
 def attempt(f: Callable[..., Any], *args: Any) -> None:
     """Call f; a failing disk costs only the cache."""
-    try:
+    with contextlib.suppress(OSError):
         f(*args)
-    except OSError:
-        pass
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchvae.kernels.jit import jit
+from scratchvae.kernels.jit import inline, jit, part
 from scratchvae.kernels.noise import LOW, MULTIPLIER_0, MULTIPLIER_1, ROUNDS, TURN, WEYL_0, WEYL_1
 from scratchvae.kernels.vector_math import log_normal, sin_cos
 from scratchvae.kernels.vectors import (
@@ -29,7 +29,7 @@ TURN_HIGH = float(np.float32(TURN))
 TURN_LOW = TURN - TURN_HIGH
 
 
-@jit
+@part
 def philox(c0: Any, c1: Any, c2: Any, c3: Any, seed: Any) -> Any:
     """Ten rounds on four vectors of counter words; the four output words."""
     k0, k1 = np.uint32(np.uint64(seed) & np.uint64(LOW)), np.uint32(np.uint64(seed) >> np.uint64(32))
@@ -41,7 +41,7 @@ def philox(c0: Any, c1: Any, c2: Any, c3: Any, seed: Any) -> Any:
     return c0, c1, c2, c3
 
 
-@jit
+@inline
 def angle(f: Any, like: Any) -> Any:
     """2π f 2⁻³² for a signed 30-bit f, rounded about once: f is cut into two halves that float32 holds exactly."""
     low = f & np.uint32(0x7FFF)
@@ -49,7 +49,7 @@ def angle(f: Any, like: Any) -> Any:
     return fma(high, TURN_HIGH, fma(high, TURN_LOW, numbers(low, like) * TURN))
 
 
-@jit
+@inline
 def box_muller(v: Any, w: Any, like: Any) -> Any:
     """`box_muller_np` for two vectors of words, in the element type of `like`."""
     below, rest = counts(v + np.uint32(1), like) * 2.0**-32, counts(v ^ np.uint32(LOW), like) * -(2.0**-32)
@@ -65,7 +65,7 @@ def box_muller(v: Any, w: Any, like: Any) -> Any:
     return r * x, r * where((q & np.uint32(2)) == np.uint32(2), -y, y)
 
 
-@jit
+@inline
 def counters(rows_of: Array, blocks_of: Array, first: int, blocks: int, lanes: int) -> None:
     """Row and block of the flat positions first … first + lanes − 1."""
     row, block = first // blocks, first % blocks
@@ -76,7 +76,7 @@ def counters(rows_of: Array, blocks_of: Array, first: int, blocks: int, lanes: i
             row, block = row + 1, 0
 
 
-@jit
+@inline
 def draw(address: Any, rows_of: Array, blocks_of: Array, first: int, blocks: int, like: Array) -> Any:
     """The words of one vector of blocks from flat position `first` on; address = (seed, purpose, step, first_row)."""
     seed, purpose, step, first_row = address

@@ -24,10 +24,10 @@ from scratchvae.kernels.epilogues import (
     latent_row_vjp,
     with_ones,
 )
-from scratchvae.kernels.jit import jit
+from scratchvae.kernels.jit import inline, jit, part
 from scratchvae.kernels.layout import Layout
 from scratchvae.kernels.noise_vectors import normals, words
-from scratchvae.kernels.sync import barrier, flush_to_zero, restore
+from scratchvae.kernels.sync import barrier, flush_to_zero, out_of_line, restore
 from scratchvae.kernels.tiles import (
     DOT_COLS,
     DOT_ROWS,
@@ -84,26 +84,26 @@ class Program(NamedTuple):
     gate: Array  # int64 (1,)
 
 
-@jit
+@inline
 def share(units: int, t: int, threads: int) -> Any:
     """First and last + 1 of thread t's units."""
     return units * t // threads, units * (t + 1) // threads
 
 
-@jit
+@inline
 def tile_count(rows: int) -> int:
     """Tiles of `rows` rows: as many tall ones as fit, then short ones (the last may be padding in part)."""
     return rows // TALL + (rows % TALL + SHORT - 1) // SHORT
 
 
-@jit
+@inline
 def tile_at(i: int, rows: int) -> Any:
     """First row and height of tile i."""
     tall = rows // TALL
     return (i * TALL, TALL) if i < tall else (tall * TALL + (i - tall) * SHORT, SHORT)
 
 
-@jit
+@inline
 def product(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> None:
     """Tile (rows r …, panel p) of x W + b into the scratch at c."""
     P, capacity = s.layout.panel, s.layout.capacity
@@ -114,7 +114,7 @@ def product(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> None
         product_short(s.scratch, c, s.work, layer.x + r * P, s.w, W, layer.inputs + 1, P, capacity * P)
 
 
-@jit
+@inline
 def scratch_of(s: Program, t: int) -> int:
     return t * 2 * TALL * s.layout.panel
 
@@ -122,9 +122,10 @@ def scratch_of(s: Program, t: int) -> int:
 # ── the minibatch ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@jit
+@part
 def minibatch(s: Program, t: int, threads: int, step: int, index: Array, start: int, first: int, rows: int) -> None:
     """x: rows index[start …] of the data, binarised; ε. Noise is named by the row of the minibatch."""
+    out_of_line()
     begin, end = share(rows, t, threads)
     for r in range(begin, end):
         data_row(s, t, step, index[start + r], first + r, r)
@@ -138,7 +139,7 @@ def minibatch(s: Program, t: int, threads: int, step: int, index: Array, start: 
             s.work[at] = s.noise[buffer + (r - begin) * 4 * blocks + k]
 
 
-@jit
+@inline
 def data_row(s: Program, t: int, step: int, source: int, noise_row: int, r: int) -> None:
     """One row of the data into row r of the panels of x."""
     o, P, lanes = s.options, s.layout.panel, lane_count(s.work)
@@ -160,7 +161,7 @@ def data_row(s: Program, t: int, step: int, source: int, noise_row: int, r: int)
         s.work[s.layout.x + (c // P * s.layout.capacity + r) * P + c % P] = data_value(s, source, c, u)
 
 
-@jit
+@inline
 def data_value(s: Program, source: int, c: int, u: int) -> Any:
     """The same for one value: columns beyond the last whole vector."""
     real, o = s.work.dtype.type, s.options
@@ -175,9 +176,10 @@ def data_value(s: Program, source: int, c: int, u: int) -> Any:
 # ── forward ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@jit
+@part
 def hidden(s: Program, t: int, threads: int, layer: Any, rows: int) -> None:
     """y = f(x W + b)."""
+    out_of_line()
     P, capacity, tiles, c = s.layout.panel, s.layout.capacity, tile_count(rows), scratch_of(s, t)
     begin, end = share(layer.panels * tiles, t, threads)
     for unit in range(begin, end):
@@ -189,9 +191,10 @@ def hidden(s: Program, t: int, threads: int, layer: Any, rows: int) -> None:
             store(s.work, layer.y + (p * capacity + r) * P + j, y)
 
 
-@jit
+@part
 def latent(s: Program, t: int, threads: int, mu: Any, log_var: Any, rows: int) -> None:
     """q = N(μ, σ²) from the encoder's heads, z = μ + σ ε, KL(q ‖ p)."""
+    out_of_line()
     P, capacity, tiles, c = s.layout.panel, s.layout.capacity, tile_count(rows), scratch_of(s, t)
     begin, end = share(mu.panels * tiles, t, threads)
     for unit in range(begin, end):
@@ -206,9 +209,10 @@ def latent(s: Program, t: int, threads: int, mu: Any, log_var: Any, rows: int) -
             s.parts[(s.layout.parts - mu.panels + p) * capacity + r + q] = -kl
 
 
-@jit
+@part
 def likelihood(s: Program, t: int, threads: int, heads: Any, rows: int, w: float) -> None:
     """log p(x | z) by panel and row, and the cotangents of the decoder's heads for the cotangent w of each row."""
+    out_of_line()
     one, two = heads
     P, capacity, tiles, c = s.layout.panel, s.layout.capacity, tile_count(rows), scratch_of(s, t)
     begin, end = share(one.panels * tiles, t, threads)
@@ -231,7 +235,7 @@ def likelihood(s: Program, t: int, threads: int, heads: Any, rows: int, w: float
             s.parts[p * capacity + r + q] = value
 
 
-@jit
+@inline
 def bound_rows(s: Program, t: int, threads: int, rows: int) -> None:
     """L = log p(x | z) − KL for each row: its panels summed in order, in float64."""
     begin, end = share(rows, t, threads)
@@ -245,7 +249,7 @@ def bound_rows(s: Program, t: int, threads: int, rows: int) -> None:
 # ── backward ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@jit
+@inline
 def dots_tile(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> None:
     """Rows r … of panel p of dx = dy Wᵀ into the scratch at c."""
     P, capacity = s.layout.panel, s.layout.capacity
@@ -256,9 +260,10 @@ def dots_tile(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> No
             dots(s.scratch, c + q * P + i, s.work, dy, s.w, W, layer.panels, capacity * P, layer.rows * P)
 
 
-@jit
+@part
 def through(s: Program, t: int, threads: int, first: int, count: int, below: int, rows: int, w: float) -> None:
     """dx of the `count` layers that read the same x, and through what made x: layer `below`, or z where below < 0."""
+    out_of_line()
     one, two, P, capacity = s.layout.layers[first], s.layout.layers[first + count - 1], s.layout.panel, s.layout.capacity
     tiles, c, panels = tile_count(rows), scratch_of(s, t), (one.inputs + P - 1) // P
     begin, end = share(panels * tiles, t, threads)
@@ -275,7 +280,7 @@ def through(s: Program, t: int, threads: int, first: int, count: int, below: int
             made_by(s, dx, below, (p * capacity + r) * P + j, p * P + j % P, w)
 
 
-@jit
+@inline
 def made_by(s: Program, dx: Any, below: int, at: int, column: int, w: float) -> None:
     """From dx of one vector to the cotangent of the layer, or of the heads of q, that x came from."""
     if below >= 0:
@@ -288,9 +293,10 @@ def made_by(s: Program, dx: Any, below: int, at: int, column: int, w: float) -> 
         latent_row_vjp(s.work, dx, ats, 0, columns(s.work, column) < mu.outputs, w)
 
 
-@jit
+@part
 def update(s: Program, t: int, threads: int, rows: int, phase: Any, k: Any) -> None:
     """dW = xᵀ dy for every layer, a tile at a time, and Adam on it at once; phase = (first, last) micro-batch."""
+    out_of_line()
     P, layers, units = s.layout.panel, s.layout.layers, 0
     for l in range(layers.size):
         units += layers[l].panels * (layers[l].inputs // P + 1)
@@ -304,7 +310,7 @@ def update(s: Program, t: int, threads: int, rows: int, phase: Any, k: Any) -> N
         begin, end = begin - here, end - here
 
 
-@jit
+@inline
 def update_panel(s: Program, c: int, layer: Any, p: int, across: int, rows: int, phase: Any, k: Any) -> None:
     """The weights that join one panel of x to one panel of dy."""
     P, capacity = s.layout.panel, s.layout.capacity
@@ -328,7 +334,7 @@ def update_panel(s: Program, c: int, layer: Any, p: int, across: int, rows: int,
 # ── the step ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@jit
+@inline
 def bounds(s: Program, t: int, threads: int, rows: int, w: float) -> None:
     """Encode, sample, decode; leaves log p(x | z), KL and the cotangents of the decoder's heads."""
     lay = s.layout
@@ -345,7 +351,7 @@ def bounds(s: Program, t: int, threads: int, rows: int, w: float) -> None:
     barrier(s.gate, threads)
 
 
-@jit
+@inline
 def bounds_vjp(s: Program, t: int, threads: int, rows: int, w: float) -> None:
     """The same, walked in reverse: leaves the cotangent of every layer's output."""
     lay = s.layout
@@ -361,14 +367,14 @@ def bounds_vjp(s: Program, t: int, threads: int, rows: int, w: float) -> None:
         first, count = first - 1, 1
 
 
-@jit
+@inline
 def adam_constants(o: Options, t: int, rate: float) -> Any:
     """What `adam_tile` needs at step number t ≥ 1."""
     fix1, fix2 = 1.0 / (1.0 - o.beta1**t), 1.0 / (1.0 - o.beta2**t)
     return (o.beta1, 1.0 - o.beta1, o.beta2, 1.0 - o.beta2, rate * fix1, fix2, o.epsilon, rate * o.decay)
 
 
-@jit
+@inline
 def train_step(s: Program, t: int, threads: int, step: int, index: Array, start: int, batch: int, rate: float) -> float:
     """One minibatch, index[start : start + batch]; returns Σ_b L_b. Not finite: the weights are as before."""
     w, sum_of_bounds, k = 1.0 / batch, 0.0, adam_constants(s.options, step + 1, rate)

@@ -12,7 +12,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from scratchvae.kernels.jit import jit
+from scratchvae.kernels.jit import part
 from scratchvae.kernels.vectors import element
 from scratchvae.types import Array
 
@@ -71,7 +71,18 @@ def give_way(typingctx: Any) -> Any:
     return types.void(), codegen
 
 
-@jit
+@intrinsic  # type: ignore[untyped-decorator]
+def out_of_line(typingctx: Any) -> Any:
+    """Said inside a function: LLVM shall not paste it into its callers (one copy compiles faster than three)."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@part
 def barrier(gate: Array, threads: int) -> None:
     """Wait until all threads have come; gate int64 (1,) only ever counts arrivals."""
     if threads == 1:
@@ -102,7 +113,7 @@ def exchange_control(typingctx: Any, value: Any) -> Any:
     return types.uint32(types.uint32), codegen
 
 
-@jit
+@part
 def flush_to_zero() -> Any:
     """Subnormals become zero on this thread (dW is full of them, and they cost a trap each); returns what was set."""
     old = exchange_control(0x1F80 | FLUSH)
@@ -110,7 +121,7 @@ def flush_to_zero() -> Any:
     return old
 
 
-@jit
+@part
 def restore(old: Any) -> None:
     """Undo `flush_to_zero`."""
     exchange_control(old)

@@ -10,7 +10,7 @@ Each is within 4 ulp over its whole range, and NaN and infinities pass as in lib
 
 from typing import Any
 
-from scratchvae.kernels.jit import jit
+from scratchvae.kernels.jit import inline, part
 from scratchvae.kernels.vectors import (
     absolute,
     bits,
@@ -29,13 +29,13 @@ LOG2E = 1.4426950408889634
 SQRT_HALF = 0.7071067811865476
 
 
-@jit
+@inline
 def power_of_two(n: Any) -> Any:
     """2ⁿ for whole n within the normal exponents: n is put where the exponent lies."""
     return floats((bits(n + constant(n, "shifter")) << mantissa(n)) + bits(n * 0.0 + 1.0))
 
 
-@jit
+@inline
 def reduced(x: Any) -> Any:
     """(n, q) with e^x = 2ⁿ (1 + q)."""
     n = rint(x * LOG2E)
@@ -43,14 +43,14 @@ def reduced(x: Any) -> Any:
     return n, r * polynomial(r, "exp")
 
 
-@jit
+@inline
 def clamped(x: Any) -> Any:
     """x between the points where e^x is 0 and inf; a NaN passes."""
     x = where(x > constant(x, "exp_most"), constant(x, "exp_most"), x)
     return where(x < constant(x, "exp_least"), constant(x, "exp_least"), x)
 
 
-@jit
+@part
 def exp(x: Any) -> Any:
     """e^x; 2ⁿ is applied in two halves, so that the ends of the range come out as inf and as subnormals."""
     n, q = reduced(clamped(x))
@@ -59,7 +59,7 @@ def exp(x: Any) -> Any:
     return fma(scale, q, scale) * power_of_two(n - half)
 
 
-@jit
+@part
 def expm1(x: Any) -> Any:
     """e^x − 1 = (2ʰ q + (2ʰ − 2⁻ᵏ)) 2ᵏ with n = h + k."""
     n, q = reduced(clamped(x))
@@ -69,7 +69,7 @@ def expm1(x: Any) -> Any:
     return fma(scale, q, scale - power_of_two(-rest)) * power_of_two(rest)
 
 
-@jit
+@part
 def exp_below(x: Any) -> Any:
     """e^x for x ≤ 0, cheaper: what would be subnormal is the least normal number."""
     n, q = reduced(where(x < constant(x, "exp_normal"), constant(x, "exp_normal"), x))
@@ -77,7 +77,7 @@ def exp_below(x: Any) -> Any:
     return fma(scale, q, scale)
 
 
-@jit
+@part
 def expm1_below(x: Any) -> Any:
     """e^x − 1 for x ≤ 0."""
     n, q = reduced(where(x < constant(x, "exp_normal"), constant(x, "exp_normal"), x))
@@ -85,21 +85,21 @@ def expm1_below(x: Any) -> Any:
     return fma(scale, q, scale - 1.0)
 
 
-@jit
+@part
 def tanh(x: Any) -> Any:
     """tanh x = −t / (t + 2)."""
     t = expm1_below(absolute(x) * -2.0)
     return copysign(t / (t + 2.0), x)
 
 
-@jit
+@part
 def sigmoid(x: Any) -> Any:
     """1 / (1 + e^−x) with e^−|x|, which cannot overflow."""
     e = exp(-absolute(x))
     return where(x < 0.0, e, e * 0.0 + 1.0) / (e + 1.0)
 
 
-@jit
+@inline
 def split(x: Any) -> Any:
     """(k, s) with x = 2ᵏ m, m in [√½, √2), s = (m − 1)/(m + 1), for positive normal x."""
     one = bits(x * 0.0 + 1.0)
@@ -110,14 +110,14 @@ def split(x: Any) -> Any:
     return k, (m - 1.0) / (m + 1.0)
 
 
-@jit
+@part
 def log_normal(x: Any) -> Any:
     """log x for positive normal x, and nothing else."""
     k, s = split(x)
     return fma(k, constant(x, "log2_high"), fma(k, constant(x, "log2_low"), s * polynomial(s * s, "log")))
 
 
-@jit
+@part
 def log(x: Any) -> Any:
     """log x: −inf at 0, NaN below."""
     small = x < constant(x, "tiny")
@@ -128,7 +128,7 @@ def log(x: Any) -> Any:
     return where(infinite, where(x > 0.0, x, x - x), where(x < 0.0, x * 0.0 / (x * 0.0), y))
 
 
-@jit
+@part
 def log1p(x: Any) -> Any:
     """log(1 + x), for x ≥ 0: what rounding 1 + x lost, over 1 + x, is added."""
     u = x + 1.0
@@ -136,7 +136,7 @@ def log1p(x: Any) -> Any:
     return where(u - u == 0.0, y, u)
 
 
-@jit
+@part
 def softplus(x: Any) -> Any:
     """log(1 + e^x) = max(x, 0) + log1p(e^−|x|)."""
     e = exp(-absolute(x))
@@ -144,7 +144,7 @@ def softplus(x: Any) -> Any:
     return where(x > 0.0, x, e * 0.0) + log_normal(u) + (e - (u - 1.0)) / u
 
 
-@jit
+@part
 def sin_cos(f: Any) -> Any:
     """(sin f, cos f) for |f| ≤ π/4."""
     square = f * f

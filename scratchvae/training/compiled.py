@@ -28,6 +28,7 @@ def covers(config: Config, x: Array) -> bool:
     plain = not isinstance(x, np.memmap) or x.dtype == np.uint8
     return (
         config.kernels == "numba"
+        and not config.deep
         and config.estimator == "sgvb_b"
         and config.samples == 1
         and config.optimizer.name in ("adam", "adamw")
@@ -76,6 +77,7 @@ class Compiled(Steps):
             layout.convert(lay.layers, lay.panel, flat, panels, True)
         program.gate[0] = 0
         args = (state.step, index, batches, rates, sums)
+        step.run(program, 0, 1, 0, index, batches[:0], rates, sums)  # compile here, not in a race of threads
         done = together(self.threads, lambda t: step.run(program, t, self.threads, *args))
         for flat, panels in zip(flats, (program.w, program.m, program.v), strict=True):
             layout.convert(lay.layers, lay.panel, flat, panels, False)
