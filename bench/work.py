@@ -96,6 +96,11 @@ def batches(batch: int, seed: int = 0) -> Array:
     return order[: ROWS // batch * batch].reshape(-1, batch)
 
 
+def scan_length(batch: int) -> int:
+    """Steps of one call where a contestant takes many at once: a few tenths of a second at most."""
+    return max(4, min(300, 6000 // batch))
+
+
 class Product(NamedTuple):
     """One cell of the product table: a single matrix product of the step at that batch."""
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bench.work import ADAM, PIXELS, Product, StepWork, batches, fingerprint, images
+from bench.work import ADAM, PIXELS, Product, StepWork, batches, fingerprint, images, scan_length
 
 
 def version() -> str:
@@ -77,7 +77,7 @@ class Step:
     def __init__(self, what: str, work: StepWork) -> None:
         _only_float32(work.dtype)
         self.work = work
-        self.quantum = max(2, min(200, 4000 // work.batch)) if "scan" in what else 1
+        self.quantum = scan_length(work.batch) if "scan" in what else 1
         self.call = (_jit_scan if "scan" in what else _jit_step)(work.latents)
         self.state = _start(work)
         self.key = jax.random.key(0)

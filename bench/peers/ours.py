@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from bench.work import ADAM, PIXELS, TOLERANCE, Product, StepWork, fingerprint, images
+from bench.work import ADAM, PIXELS, TOLERANCE, Product, StepWork, fingerprint, images, scan_length
 from scratchvae import __version__
 from scratchvae.errors import CheckFailed
 from scratchvae.kernels import table
 from scratchvae.models.vae import elbo
+from scratchvae.training import compiled
 from scratchvae.training.config import Config
 from scratchvae.training.optim import Optimizer
 from scratchvae.training.state import State, Steps
@@ -25,7 +26,7 @@ def make(work: StepWork, kernels: str) -> Steps:
                     binarisation="dynamic", optimizer=Optimizer("adam", rate, beta1, beta2, tiny))  # fmt: skip
     state = State(config, PIXELS)
     state.arena.fill(named(work))
-    return Steps(state, images())
+    return compiled.steps(state, images(), work.threads)  # what `scratchvae train` takes its steps with
 
 
 def named(work: StepWork) -> dict[str, Array]:
@@ -42,11 +43,10 @@ def named(work: StepWork) -> dict[str, Array]:
 
 
 class Step:
-    """One cell: `Steps.advance`, which is what training calls."""
-
-    quantum = 1
+    """One cell: `advance`, as training calls it: many steps a call (as many as the JAX scan's)."""
 
     def __init__(self, what: str, work: StepWork) -> None:
+        self.quantum = scan_length(work.batch)
         self.work, self.kernels = work, "numpy" if "NumPy" in what else "numba"
         self.steps = make(work, self.kernels)
 
