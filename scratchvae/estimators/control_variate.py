@@ -18,9 +18,15 @@ from .score import with_baseline
 def coefficient(r: Array, h: Array) -> Array:
     """a for each sample from the others: r (S, B), h (S, B, …), returns (S, B, …)."""
     r, squares = r.reshape(*r.shape, *(1,) * (h.ndim - r.ndim)), h * h
-    weighted = r * squares
-    a: Array = (weighted.sum(axis=0) - weighted) / (squares.sum(axis=0) - squares)
-    return a
+    return of_others(r * squares) / of_others(squares)
+
+
+def of_others(a: Array) -> Array:
+    """Σ_{t ≠ s} a_t for each s: those before and those after, so that nothing large is taken off again."""
+    found = np.zeros_like(a)
+    found[1:] += np.cumsum(a[:-1], axis=0)
+    found[:-1] += np.cumsum(a[:0:-1], axis=0)[::-1]
+    return found
 
 
 def rule(d: Draw) -> Cotangents:

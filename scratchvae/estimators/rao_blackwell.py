@@ -21,9 +21,7 @@ def signals(d: Draw) -> Array:
     factors = need(d.model, "log_factors", "score_rb", why)(d.x, d.z, d.theta)
     blankets = need(d.model, "blankets", "score_rb", "to know which factors hold z_k")(d.z.shape[-1])
     if any(f.shape[-1] != d.z.shape[-1] or f.ndim != 2 for f in d.q):
-        raise UsageError(
-            f"estimator 'score_rb' needs independent latents; q is a {type(d.q).__name__}: use 'score'"
-        )
+        raise UsageError(f"estimator 'score_rb' needs independent latents; q is a {type(d.q).__name__}: use 'score'")
     each = type(d.q)(*(f[..., None] for f in d.q)).log_prob(d.z[..., None], d.k)
     found: Array = factors @ blankets.T.astype(factors.dtype) - each
     return found

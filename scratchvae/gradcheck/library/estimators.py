@@ -13,7 +13,9 @@ from ...conditional import Net
 from ...distributions import Normal
 from ...estimators import ESTIMATORS, Estimator, State, estimate, get
 from ...models.decoded import Decoded
-from ...models.vae import LIKELIHOODS, Architecture
+from ...models.linear_gaussian import LinearGaussian
+from ...models.pca import Oracle
+from ...models.vae import Architecture
 from ...types import Array
 from .. import accumulating
 from . import Case, at
@@ -228,23 +230,23 @@ def replayed(name: str, likelihood: str, samples: int) -> Case:
     return Case(title, surrogate, accumulating(estimated, into=(1,)), (p.q, p.theta))
 
 
-def model_cases() -> Iterator[Case]:
-    """The VAE's generative half as a model of the protocol."""
-    p = point(get("stl"), "gaussian", 3)
-    for name in ("log_joint", "log_likelihood"):
-        f, vjp = getattr(p.model, name), getattr(p.model, name + "_vjp")
-        yield Case(
-            f"decoded.{name}",
-            lambda z, theta, f=f: f(p.x, z, theta),
-            accumulating(lambda w, z, theta, dtheta, vjp=vjp: vjp(w, p.x, z, theta, dtheta), into=(1,)),
-            (p.z, p.theta),
-        )
+def oracle(name: str) -> Case:
+    """One log density of probabilistic PCA, by z and θ."""
+    f, vjp = getattr(Oracle(), name), getattr(Oracle(), name + "_vjp")
+    x, theta = at(96, ROWS, COLUMNS), LinearGaussian(at(97, LATENT, COLUMNS), at(98, COLUMNS), at(99, 1))
+
+    def f_vjp(w: Array, z: Array, theta: Any, dtheta: Any) -> Any:
+        return vjp(w, x, z, theta, dtheta)
+
+    args = (at(95, 3, ROWS, LATENT), theta)
+    return Case(f"pca.Oracle.{name}", lambda z, theta: f(x, z, theta), accumulating(f_vjp, into=(1,)), args)
 
 
 def cases() -> Iterator[Case]:
-    """Every estimator under every decoder, with one sample (where one is enough) and with three."""
-    yield from model_cases()
+    """Every estimator under a discrete and a continuous decoder, with one sample, if one will do, and with three."""
+    yield oracle("log_joint")
+    yield oracle("log_likelihood")
     for name in NAMES:
-        for likelihood in LIKELIHOODS:
+        for likelihood in ("bernoulli", "gaussian"):
             for samples in (1, 3) if get(name).samples == 1 else (2, 3):
                 yield replayed(name, likelihood, samples)
