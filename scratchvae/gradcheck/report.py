@@ -21,6 +21,7 @@ class Measure(NamedTuple):
 
     @property
     def ok(self) -> bool:
+        """Whether the error is within the tolerance."""
         return self.error <= self.tolerance  # False for NaN
 
 
@@ -33,6 +34,7 @@ class Row(NamedTuple):
 
     @property
     def ok(self) -> bool:
+        """Whether it was measured and every measure holds."""
         return bool(self.measures) and all(m.ok for m in self.measures)
 
     @property

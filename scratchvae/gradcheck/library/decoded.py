@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from ...models.decoded import Decoded
+from ...models.joint import Joint
 from ...models.vae import LIKELIHOODS, Architecture
 from .. import accumulating
 from . import Case, at
@@ -13,10 +14,13 @@ X, Z = abs(at(91, 3, 4)) - 0.5, at(92, 2, 3, 2)
 
 
 def cases() -> Iterator[Case]:
-    """Both densities for each family; x is data."""
+    """Both densities for each family, x being data; and the slope in z alone, which walks back by itself."""
     for likelihood in LIKELIHOODS:
         _, theta = parameters(Architecture(4, 2, (3,), "tanh", likelihood, variance=0.3), 300)
         for name in ("log_likelihood", "log_joint"):
             f, f_vjp = getattr(MODEL, name), getattr(MODEL, name + "_vjp")
             vjp = lambda w, x, z, p, dp, f_vjp=f_vjp: (None, f_vjp(w, x, z, p, dp))  # noqa: E731
             yield Case(f"decoded.{name}[{likelihood}]", f, accumulating(vjp, into=(2,)), (X, Z, theta))
+        model = Joint(theta)
+        alone = lambda w, x, z, model=model: (None, model.log_joint_vjp(w, x, z))  # noqa: E731
+        yield Case(f"joint.log_joint[{likelihood}]", model.log_joint, alone, (X, Z))
