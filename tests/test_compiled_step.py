@@ -1,0 +1,153 @@
+"""The compiled step against the composition of the pairs: every likelihood, depth, size, width and thread count."""
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scratchvae.kernels import NUMPY
+from scratchvae.training.compiled import Compiled, covers, steps
+from scratchvae.training.config import Config
+from scratchvae.training.objective import Diverged
+from scratchvae.training.state import State, Steps
+from scratchvae.types import Array
+
+TOLERANCE = {"float32": 1e-5, "float64": 1e-11}
+WIDTH = os.environ.get("SCRATCHVAE_VECTOR_WIDTH", "")
+
+
+def grey(rows: int, columns: int) -> Array:
+    return np.random.default_rng(rows * columns).integers(0, 256, (rows, columns)).astype(np.uint8)
+
+
+def start(x: Array, **options: Any) -> State:
+    state = State(Config(**options), x.shape[1])
+    state.initialise(np.full(x.shape[1], 0.3))
+    return state
+
+
+def composed(x: Array, **options: Any) -> State:
+    """The same state with the NumPy statements, noise included."""
+    state = start(x, **options)
+    state.k, state.noise = NUMPY, state.noise._replace(k=NUMPY)
+    return state
+
+
+def relative(a: Array, b: Array) -> float:
+    return float(np.abs(a - b).max() / np.abs(b).max())
+
+
+def same_steps(x: Array, count: int = 3, threads: int = 2, **options: Any) -> None:
+    """`count` steps by both: bounds, parameters and Adam's moments agree to the dtype's tolerance."""
+    fast, slow = start(x, **options), composed(x, **options)
+    means, expected = Compiled(fast, x, threads).advance(count), Steps(slow, x).advance(count)
+    limit = TOLERANCE[options.get("dtype", "float32")]
+    assert fast.step == slow.step == count
+    assert relative(means, expected) < limit
+    assert relative(fast.slots[0], slow.slots[0]) < 10 * limit  # Σ of cotangents, relative to the largest
+    assert relative(fast.slots[1], slow.slots[1]) < 20 * limit
+    close = np.abs(fast.arena.flat - slow.arena.flat)
+    # Adam's first steps are α sign(g): a cotangent that is zero but for rounding may step either way
+    assert np.mean(close > 10 * limit) < (1e-3 if limit > 1e-6 else 1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "gaussian-sigmoid", "gaussian-fixed"])
+@pytest.mark.parametrize("hidden", [(33,), (40, 17), (9, 64, 31)])
+def test_equals_the_composition(dtype: str, likelihood: str, hidden: tuple[int, ...]) -> None:
+    binarisation = "dynamic" if likelihood == "bernoulli" else "none"
+    options = {"binarisation": binarisation, "likelihood": likelihood, "hidden": hidden, "variance": 0.01}
+    same_steps(grey(50, 37), dtype=dtype, latent=5, batch=13, **options)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "leaky_relu", "elu", "softplus", "sigmoid", "identity"])
+def test_every_activation(activation: str) -> None:
+    same_steps(grey(40, 21), dtype="float64", latent=3, hidden=(18, 7), batch=20, activation=activation)
+
+
+@pytest.mark.parametrize(
+    ("columns", "latent", "hidden", "batch"),
+    [(1, 1, (1,), 1), (32, 32, (32,), 12), (64, 20, (96, 64), 7), (31, 2, (), 5), (100, 33, (65,), 1), (784, 20, (500,), 100)],
+)
+def test_odd_sizes(columns: int, latent: int, hidden: tuple[int, ...], batch: int) -> None:
+    same_steps(grey(101, columns), latent=latent, hidden=hidden, batch=batch)
+
+
+@pytest.mark.parametrize("binarisation", ["dynamic", "fixed", "threshold", "none"])
+def test_every_binarisation_and_type_of_data(binarisation: str) -> None:
+    x = grey(30, 19)
+    for data in (x, x > 127, (x / 255).astype(np.float32), x / 255.0):
+        same_steps(data, dtype="float64", binarisation=binarisation, latent=4, hidden=(11,), batch=8)
+
+
+def test_last_batch_of_an_epoch_is_smaller_and_epochs_follow() -> None:
+    same_steps(grey(25, 10), count=9, dtype="float64", latent=2, hidden=(8,), batch=10)
+
+
+def test_micro_batches_add_up() -> None:
+    same_steps(grey(700, 24), dtype="float64", latent=3, hidden=(16,), batch=300)
+    same_steps(grey(700, 24), dtype="float32", latent=3, hidden=(16,), batch=650)
+
+
+def test_prior_schedule_and_decay() -> None:
+    adamw = {"name": "adamw", "decay": 0.1, "schedule": "cosine", "learning_rate": 0.01}
+    same_steps(grey(60, 12), count=6, dtype="float64", latent=2, hidden=(9,), batch=20, optimizer=adamw, prior=True)
+
+
+@pytest.mark.parametrize("batch", [30, 300])
+def test_same_bits_for_any_number_of_threads(batch: int) -> None:
+    x, results = grey(600, 50), []
+    for threads in (1, 2, 3, 4):
+        state = start(x, latent=7, hidden=(70, 40), batch=batch)
+        means = Compiled(state, x, threads).advance(4)
+        results.append((means.tobytes(), state.arena.flat.tobytes(), state.slots.tobytes()))
+    assert len(set(results)) == 1
+
+
+def test_steps_in_one_call_or_in_many() -> None:
+    x = grey(60, 20)
+    one, many = start(x, latent=3, hidden=(12,), batch=10), start(x, latent=3, hidden=(12,), batch=10)
+    Compiled(one, x, 2).advance(8)
+    take = Compiled(many, x, 2)
+    for _ in range(4):
+        take.advance(2)
+    assert one.arena.flat.tobytes() == many.arena.flat.tobytes()
+
+
+def test_a_broken_bound_stops_before_the_update() -> None:
+    x = grey(40, 10) / 255.0
+    state = start(x, latent=2, hidden=(6,), batch=10, dtype="float64")
+    state.arena.views["p.logits.b"][3] = np.nan
+    before = state.arena.flat.copy()
+    with pytest.raises(Diverged, match=r"step 0.*log p"):
+        Compiled(state, x, 2).advance(3)
+    assert state.step == 0
+    assert state.arena.flat.tobytes() == before.tobytes()
+
+
+def test_what_is_not_covered_is_composed() -> None:
+    x = grey(20, 6)
+    for options in ({"samples": 2}, {"kernels": "numpy"}, {"optimizer": {"name": "sgd"}}, {"estimator": "score"}):
+        assert not covers(Config(**options), x)
+    state = start(x, latent=2, hidden=(4,), batch=5, samples=2)
+    assert type(steps(state, x)) is Steps
+
+
+def test_flush_to_zero_does_not_leak() -> None:
+    x = grey(20, 6)
+    Compiled(start(x, latent=2, hidden=(4,), batch=5), x, 1).advance(1)
+    assert np.float32(1e-30) * np.float32(1e-10) > 0
+
+
+@pytest.mark.skipif(bool(WIDTH), reason="is itself the run at a forced width")
+@pytest.mark.parametrize("width", ["16", "8", "4", "1"])
+def test_forced_widths(width: str) -> None:
+    """One test of each kind again at every width, each with a cache of its own."""
+    chosen = "hidden1-bernoulli-float32 or hidden2-gaussian-sigmoid-float32 or odd_sizes or any_number_of_threads"
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__, "-k", chosen]
+    environment = {**os.environ, "SCRATCHVAE_VECTOR_WIDTH": width}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
