@@ -54,6 +54,8 @@ class VAE:
         options.setdefault("data", "array")
         values = {"latent": latent, "hidden": hidden, "likelihood": likelihood, "optimizer": chosen, **options}
         self.config = from_dict(values)
+        if self.config.deep:
+            raise UsageError(f"latent={latent}: VAE has one latent layer; ladders are trained by training.state.State")
         self.state: State | None = None
         self.history: list[dict[str, Any]] = []
 
@@ -92,7 +94,7 @@ class VAE:
     def sample(self, count: int = 64, seed: int = 0) -> Array:
         """E[x | z] for z from the prior, (count, D)."""
         state = self._fitted()
-        return self.decode(state.noise._replace(seed=seed).normals(Purpose.SAMPLE, 0, count, self.config.latent))
+        return self.decode(state.noise._replace(seed=seed).normals(Purpose.SAMPLE, 0, count, self.config.codes))
 
     def elbo(self, x: Any, eps: Array | None = None) -> Array:
         """The bound of every row (eq. 10), (B,) nats; eps (B, K) or (S, B, K), else one draw named by the row."""
@@ -119,7 +121,7 @@ class VAE:
     def _elbo(self, x: Any, eps: Array | None) -> tuple[Array, Cache]:
         state, batch = self._fitted(), self._batch(x)
         if eps is None:
-            eps = state.noise.normals(Purpose.EVALUATE, 0, len(batch), self.config.latent, self.config.dtype)
+            eps = state.noise.normals(Purpose.EVALUATE, 0, len(batch), self.config.codes, self.config.dtype)
         return models.vae.elbo(batch, eps.astype(self.config.dtype), state.phi, state.theta, state.k)
 
     def _fitted(self) -> State:

@@ -16,8 +16,9 @@ import pytest
 
 from scratchvae.training.config import Config, from_dict
 from scratchvae.training.loop import Mean, Plan, train
+from scratchvae.training.objective import Diverged
 from scratchvae.training.optim import Optimizer, log_prior, log_prior_vjp
-from scratchvae.training.state import Diverged, State, Steps, mean_row
+from scratchvae.training.state import State, Steps, mean_row
 from scratchvae.types import Array
 
 SMALL = ["--hidden", "12", "--latent", "3", "--batch", "32", "--no-pictures"]

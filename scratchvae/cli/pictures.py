@@ -10,10 +10,10 @@ from .. import plots
 from ..conditional import Distribution
 from ..distributions import Bernoulli
 from ..errors import UsageError
-from ..models.vae import decode, encode
 from ..training import data
 from ..training.evaluate import evaluation_rows
 from ..training.noise import Purpose
+from ..training.objective import decode, encode, prior
 from ..training.state import State
 from ..types import Array
 from .common import Commands, add_data, add_run, command, image_shape, open_data, open_run, rows_of, say, write_rows
@@ -73,8 +73,8 @@ def run(args: argparse.Namespace) -> int:
 def sample(args: argparse.Namespace, state: State) -> tuple[Array, dict[str, Any]]:
     """§7.1: z ~ p(z), x ~ p(x | z), or its mean."""
     noise = state.noise._replace(seed=args.seed)
-    z = noise.normals(Purpose.SAMPLE, 0, args.count, state.config.latent, state.config.dtype)
-    p, _ = decode(z, state.theta, state.k)
+    z = prior(state, noise.normals(Purpose.SAMPLE, 0, args.count, state.config.codes, state.config.dtype))
+    p = decode(state, z)
     x = mean_of(p)
     if args.draw and isinstance(p, Bernoulli):
         x = p.sample(noise.uniforms(Purpose.SAMPLE, 1, x.shape[0], x.shape[1], state.config.dtype), state.k)
@@ -91,8 +91,7 @@ def reconstruct(args: argparse.Namespace, state: State) -> tuple[Array, dict[str
 
 def encoding(args: argparse.Namespace, state: State) -> tuple[Array, dict[str, Any]]:
     """(N, 2 K): mu, then log_var."""
-    q, _ = encode(test_rows(args, state), state.phi, state.k)
-    return np.concatenate(q, axis=1), {}
+    return np.concatenate(encode(state, test_rows(args, state)), axis=1), {}
 
 
 def manifold(args: argparse.Namespace, state: State) -> tuple[Array, dict[str, Any]]:
@@ -100,7 +99,7 @@ def manifold(args: argparse.Namespace, state: State) -> tuple[Array, dict[str, A
     if state.config.latent != 2:
         raise UsageError(f"the manifold is a picture of a 2-d latent, but this run has latent={state.config.latent}")
     z = plots.manifold_grid(args.grid).astype(state.config.dtype)
-    return mean_of(decode(z, state.theta, state.k)[0]), {"columns": args.grid, "gap": 0}
+    return mean_of(decode(state, z)), {"columns": args.grid, "gap": 0}
 
 
 def interpolate(args: argparse.Namespace, state: State) -> tuple[Array, dict[str, Any]]:
@@ -108,10 +107,10 @@ def interpolate(args: argparse.Namespace, state: State) -> tuple[Array, dict[str
     x = test_rows(args, state)
     if len(x) != 2:
         raise UsageError(f"--rows {args.rows!r} names {len(x)} rows: interpolation goes between two, e.g. 3,8")
-    ends = encode(x, state.phi, state.k)[0].mu
+    ends = encode(state, x).mu
     path = plots.line if args.path == "line" else plots.sphere
     z = path(ends[0], ends[1], args.steps).astype(state.config.dtype)
-    return mean_of(decode(z, state.theta, state.k)[0]), {"columns": args.steps}
+    return mean_of(decode(state, z)), {"columns": args.steps}
 
 
 MAKE = {
@@ -137,7 +136,7 @@ def mean_of(p: Distribution) -> Array:
 
 def reconstructions(state: State, x: Array) -> Array:
     """E[x | z] at z = E[z | x]."""
-    return mean_of(decode(encode(x, state.phi, state.k)[0].mu, state.theta, state.k)[0])
+    return mean_of(decode(state, encode(state, x).mu))
 
 
 def beside(x: Array, y: Array, columns: int) -> Array:
@@ -163,11 +162,11 @@ def picture_run(folder: Path, state: State, found: data.Dataset, metrics: list[d
     pairs = beside(x, reconstructions(state, x), 20)
     sheet = plots.plot_images(pairs, shape, min(20, len(x)), "test rows above reconstructions")
     plots.save(sheet, folder / "reconstructions.png")
-    z = state.noise.normals(Purpose.SAMPLE, 0, 100, state.config.latent, state.config.dtype)
-    drawn = mean_of(decode(z, state.theta, state.k)[0])
+    z = state.noise.normals(Purpose.SAMPLE, 0, 100, state.config.codes, state.config.dtype)
+    drawn = mean_of(decode(state, prior(state, z)))
     plots.save(plots.plot_images(drawn, shape, 10, "E[x | z], z from the prior"), folder / "samples.png")
     if state.config.latent == 2:
-        grid = mean_of(decode(plots.manifold_grid(20).astype(state.config.dtype), state.theta, state.k)[0])
+        grid = mean_of(decode(state, plots.manifold_grid(20).astype(state.config.dtype)))
         plots.save(plots.plot_images(grid, shape, 20, gap=0), folder / "manifold.png")
-        codes = encode(evaluation_rows(state, found.test, 0, len(found.test)), state.phi, state.k)[0].mu
+        codes = encode(state, evaluation_rows(state, found.test, 0, len(found.test))).mu
         plots.save(plots.plot_latent(codes, found.test_labels), folder / "latent.png")

@@ -49,8 +49,8 @@ def add_model(p: Any) -> None:
     """Options of the model; absent ones keep the config's value."""
     families = tuple(name for name in HEADS if name != "normal")
     option(p, "--likelihood", choices=families, help="p(x | z); gaussian-sigmoid is the paper's for Frey Face")
-    option(p, "--latent", type=int, help="K, the size of z")
-    option(p, "--hidden", type=sizes, help="widths from x inwards, e.g. 200,200; the decoder mirrors them")
+    option(p, "--latent", type=latent, help="K, the size of z; several, as 100,50, make a ladder of latent layers")
+    option(p, "--hidden", type=hidden, help="widths from x inwards, mirrored; 200,200, or 200,200/100,100 for a ladder")
     option(p, "--activation", choices=ACTIVATIONS, help="of every hidden layer")
     option(p, "--variance", type=float, help="floor of a learned σ², or σ² itself for gaussian-fixed")
     option(p, "--initial", choices=INITIALISERS, help="first weights; paper is N(0, 0.01)")
@@ -61,7 +61,8 @@ def add_training(p: Any) -> None:
     """Options of the optimisation; absent ones keep the config's value."""
     option(p, "--epochs", type=float, help="passes over the data")
     option(p, "--batch", type=int, help="M, rows a minibatch")
-    option(p, "--samples", type=int, help="L, samples of z a row")
+    option(p, "--estimator", help="of the gradient: sgvb_b, sgvb_a, stl, iw, dreg, vr:ALPHA, score_nvil, …")
+    option(p, "--samples", type=int, help="L of eq. 7, samples of z a row; K of iw and dreg")
     option(p, "--optimizer", choices=tuple(SLOTS), dest="name", help="adagrad is the paper's")
     option(p, "--learning-rate", type=float, help="α")
     option(p, "--momentum", type=float, help="of sgd")
@@ -82,9 +83,15 @@ def option(group: Any, *names: str, **settings: Any) -> None:
     group.add_argument(*names, default=argparse.SUPPRESS, **settings)
 
 
-def sizes(text: str) -> tuple[int, ...]:
-    """ "200,100" → (200, 100)."""
-    return tuple(int(part) for part in text.split(","))
+def hidden(text: str) -> tuple[Any, ...]:
+    """ "200,100" → (200, 100), and "200,200/100,100" → ((200, 200), (100, 100))."""
+    arrows = [tuple(int(part) for part in arrow.split(",")) for arrow in text.split("/")]
+    return arrows[0] if len(arrows) == 1 else tuple(arrows)
+
+
+def latent(text: str) -> int | tuple[int, ...]:
+    """ "20" → 20, and "100,50" → (100, 50)."""
+    return tuple(int(part) for part in text.split(",")) if "," in text else int(text)
 
 
 def milestones(text: str) -> tuple[tuple[float, float], ...]:

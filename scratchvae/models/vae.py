@@ -54,6 +54,11 @@ class Architecture:
         """(input and hidden sizes, family, output size) of p(x | z)."""
         return (self.latent, *self.hidden[::-1]), Family(self.likelihood, self.variance), self.columns
 
+    @property
+    def output_bias(self) -> str:
+        """The name of the bias that follows the data's mean."""
+        return f"p.{self.decoder[1].heads[0]}.b"
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Every parameter's name and shape, in the order of the arena: "q.hidden.0.W" … "p.logits.b"."""
         return {**net_shapes("q", *self.encoder), **net_shapes("p", *self.decoder)}

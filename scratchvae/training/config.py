@@ -5,6 +5,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..initial import INITIALISERS
+from ..models.ladder import LadderArchitecture
 from ..models.vae import Architecture
 from .optim import Optimizer
 
@@ -17,8 +18,8 @@ class Config:
 
     data: str = "mnist"
     binarisation: str = "dynamic"
-    latent: int = 20
-    hidden: tuple[int, ...] = (500,)
+    latent: int | tuple[int, ...] = 20  # several sizes, from x upwards, make a ladder …
+    hidden: tuple[Any, ...] = (500,)  # … whose every arrow has widths of its own: ((200, 200), (100, 100))
     activation: str = "tanh"
     likelihood: str = "bernoulli"
     variance: float = (1 / 255) ** 2
@@ -34,7 +35,9 @@ class Config:
     kernels: str = "numba"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(self.hidden))
+        object.__setattr__(self, "hidden", tuple(tuple(h) if isinstance(h, list) else h for h in self.hidden))
+        if isinstance(self.latent, list | tuple):
+            object.__setattr__(self, "latent", tuple(self.latent))
         if isinstance(self.optimizer, dict):
             object.__setattr__(self, "optimizer", known(Optimizer, self.optimizer, "optimizer"))
         for field, choices in (
@@ -48,8 +51,21 @@ class Config:
         if self.batch < 1 or self.samples < 1 or not self.epochs > 0:
             raise UsageError(f"batch={self.batch}, samples={self.samples}, epochs={self.epochs} must be above 0")
 
-    def architecture(self, columns: int) -> Architecture:
+    @property
+    def deep(self) -> bool:
+        """Whether the model has several latent layers (§7.1)."""
+        return isinstance(self.latent, tuple)
+
+    @property
+    def codes(self) -> int:
+        """Columns of noise for one sample of z: K, or Σ K_l of a ladder."""
+        return sum(self.latent) if isinstance(self.latent, tuple) else self.latent
+
+    def architecture(self, columns: int) -> Architecture | LadderArchitecture:
         """The model for rows of that many columns."""
+        if isinstance(self.latent, tuple):
+            rest = self.activation, self.likelihood, self.variance
+            return LadderArchitecture(columns, self.latent, self.hidden, *rest)
         return Architecture(columns, self.latent, self.hidden, self.activation, self.likelihood, self.variance)
 
     def as_dict(self) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..models.vae import decode, elbo, encode
 from ..types import Array
 from .data import binarise, rows
 from .noise import Purpose
+from .objective import bound, encode, log_weights
 from .state import State, latent_noise
 
 
@@ -46,37 +46,17 @@ def elbo_over(state: State, x: Array, block: int = 500) -> Bound:
     totals = np.zeros(3)
     for first, count in blocks(len(x), block):
         batch = evaluation_rows(state, x, first, count)
-        eps = state.noise.normals(Purpose.EVALUATE, 0, count, state.config.latent, state.config.dtype, first)
-        L, cache = elbo(batch, eps, state.phi, state.theta, state.k)
-        totals += [term.sum(dtype=np.float64) for term in (L, cache.reconstruction, cache.kl)]
-    bound, reconstruction, kl = (float(total) for total in totals / len(x))
-    return Bound(bound, reconstruction, kl, len(x))
+        eps = latent_noise(state, Purpose.EVALUATE, 0, count, 1, first)
+        totals += [term.sum(dtype=np.float64) for term in bound(state, batch, eps)]
+    L, reconstruction, kl = (float(total) for total in totals / len(x))
+    return Bound(L, reconstruction, kl, len(x))
 
 
 def active_units(state: State, x: Array, block: int = 500, threshold: float = 0.01) -> tuple[int, Array]:
     """Latents in use: Var_x[E[z | x]] > 0.01 (Burda et al. 2015, §5.2). Returns their number and the variances (K,)."""
-    means = [
-        encode(evaluation_rows(state, x, first, count), state.phi, state.k)[0].mu
-        for first, count in blocks(len(x), block)
-    ]
+    means = [encode(state, evaluation_rows(state, x, first, count)).mu for first, count in blocks(len(x), block)]
     variance = np.concatenate(means).astype(np.float64).var(axis=0)
     return int((variance > threshold).sum()), variance
-
-
-# log p(x) = log E_q[p(x, z) / q(z | x)] ≈ log (1/S) Σ_s p(x, z_s) / q(z_s | x)          Burda et al. 2015, eq. 7–8
-#   with log w_s = log p(x | z_s) + log p(z_s) − log q(z_s | x): the log-density ratio at the sample, never its mean
-#   (the analytic KL): weights must average to p(x), and exp(−KL) does not.
-#   With z = μ + σ ε:   log p(z) − log q(z) = −½ Σₖ (zₖ² − εₖ² − log σₖ²)
-
-
-def log_weights(x: Array, eps: Array, state: State) -> Array:
-    """log w (S, B) for x (B, D) and eps (S, B, K)."""
-    q, _ = encode(x, state.phi, state.k)
-    z = q.sample(eps, state.k)
-    p, _ = decode(z, state.theta, state.k)
-    ratio = -0.5 * (z * z - eps * eps - q.log_var).sum(axis=-1)
-    weights: Array = p.log_prob(x, state.k) + ratio
-    return weights
 
 
 def log_likelihood(state: State, x: Array, samples: int, block: int = 100, first_row: int = 0) -> Array:
@@ -86,7 +66,7 @@ def log_likelihood(state: State, x: Array, samples: int, block: int = 100, first
         total = np.full(count, -np.inf)
         for s, size in blocks(samples, max(1, 5000 // count)):
             eps = latent_noise(state, Purpose.EVALUATE, 1 + s, count, size, first_row + first)
-            log_w = log_weights(x[first : first + count], eps, state).astype(np.float64)
+            log_w = log_weights(state, x[first : first + count], eps).astype(np.float64)
             total = np.logaddexp(total, np.logaddexp.reduce(log_w, axis=0))
         found[first : first + count] = total - math.log(samples)
     return found

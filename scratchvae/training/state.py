@@ -8,20 +8,21 @@ import functools
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ..arena import Arena
-from ..errors import CheckFailed, DataError, UsageError
+from ..errors import DataError, UsageError
+from ..estimators import get
 from ..initial import initialise, output_bias
 from ..kernels import Kernels, table
-from ..models.vae import Cache, elbo, elbo_vjp
 from ..types import Array
 from . import checkpoint
 from .config import Config, from_dict
 from .data import binarise, rows
 from .noise import Noise, Purpose
+from .objective import check_pair, gradient
 from .optim import log_prior_vjp
 
 
@@ -34,10 +35,15 @@ class State:
         self.arena = Arena(self.architecture.shapes(), config.dtype)
         self.gradient = self.arena.like()
         self.slots: Array = np.zeros((len(config.optimizer.slots), self.arena.flat.size), config.dtype)
-        self.phi, self.theta = self.architecture.nets(self.arena.views)
-        self.dphi, self.dtheta = self.architecture.nets(self.gradient.views)
+        # a Net each; of a ladder a list of Nets each
+        self.phi, self.theta = cast(tuple[Any, Any], self.architecture.nets(self.arena.views))
+        self.dphi, self.dtheta = cast(tuple[Any, Any], self.architecture.nets(self.gradient.views))
         self.k: Kernels = table(config.kernels)
         self.noise = Noise(config.seed, self.k)
+        self.estimator = get(config.estimator)
+        self.memory = self.estimator.state(columns, self.draw_memory)  # a learned baseline's arrays; {} for most
+        self.scratch: Any = self.architecture.nets(self.arena.like().views)[0] if config.deep else ()
+        check_pair(self)
 
     def initialise(self, mean: Array) -> None:
         """Draw the first parameters; `mean` (D,) of the training data sets the output bias."""
@@ -48,28 +54,27 @@ class State:
         }
         initialise(views, config.initial, normals)
         if config.initial != "paper":
-            views[f"p.{self.theta.family.heads[0]}.b"][...] = output_bias(mean, config.likelihood)
+            views[self.architecture.output_bias][...] = output_bias(mean, config.likelihood)
+
+    def draw_memory(self, rows: int, columns: int) -> Array:
+        """Noise for the first weights of a learned baseline."""
+        return self.noise.normals(Purpose.INITIAL, 1_000_000, rows, columns, self.config.dtype)
 
     def tensors(self) -> dict[str, Array]:
         """Named arrays for a checkpoint: plain (in, out) weights, and one flat array for each optimizer slot."""
         slots = {f"optimizer.{name}": slot for name, slot in zip(self.config.optimizer.slots, self.slots, strict=True)}
-        return {**self.arena.views, **slots}
+        memory = {f"estimator.{name}": array for name, array in self.memory.items()}
+        return {**self.arena.views, **slots, **memory}
 
     def restore(self, tensors: dict[str, Array], step: int) -> None:
         """Take back what `tensors` gave."""
         slots = {name: tensors[f"optimizer.{name}"] for name in self.config.optimizer.slots}
-        self.arena.fill({name: array for name, array in tensors.items() if not name.startswith("optimizer.")})
+        memory = {name: tensors[f"estimator.{name}"] for name in self.memory}
+        beside = ("optimizer.", "estimator.")
+        self.arena.fill({name: array for name, array in tensors.items() if not name.startswith(beside)})
         for i, name in enumerate(self.config.optimizer.slots):
             self.slots[i] = slots[name]
-        self.step = step
-
-    def snapshot(self) -> tuple[Array, Array, int]:
-        """A copy to go back to with `rewind`."""
-        return self.arena.flat.copy(), self.slots.copy(), self.step
-
-    def rewind(self, snapshot: tuple[Array, Array, int]) -> None:
-        """Go back to a snapshot."""
-        self.arena.flat[...], self.slots[...], self.step = snapshot
+        self.memory, self.step = memory, step
 
 
 class Steps:
@@ -87,7 +92,7 @@ class Steps:
         return self.order(epoch)[start : start + self.state.config.batch]
 
     def minibatch(self, step: int) -> tuple[Array, Array]:
-        """x (B, D), binarised, and ε (B, K) or (L, B, K)."""
+        """x (B, D), binarised, and ε (L, B, columns)."""
         config, noise = self.state.config, self.state.noise
         index = self.index(step)
         x = rows(self.x, index, config.dtype)
@@ -97,8 +102,7 @@ class Steps:
             x = binarise(x, "fixed", fixed_uniforms(noise, index, x.shape[1], config.dtype))
         elif config.binarisation == "threshold":
             x = binarise(x, "threshold")
-        eps = latent_noise(self.state, Purpose.LATENT, step, len(index), config.samples)
-        return x, eps[0] if config.samples == 1 else eps
+        return x, latent_noise(self.state, Purpose.LATENT, step, len(index), config.samples)
 
     def advance(self, count: int) -> Array:
         """Take `count` steps; returns each step's mean bound, (count,) float64 nats per datapoint.
@@ -111,49 +115,29 @@ class Steps:
         """One minibatch: bound, cotangents, update."""
         state, config = self.state, self.state.config
         x, eps = self.minibatch(state.step)
-        with np.errstate(over="ignore", invalid="ignore"):  # a broken bound is found below, with row and term
-            L, cache = elbo(x, eps, state.phi, state.theta, state.k)
-        mean = float(L.mean(dtype=np.float64))
-        if not math.isfinite(mean):
-            raise diverged(state.step, L, cache)
         state.gradient.flat[...] = 0
-        w = np.full(len(L), 1 / len(L), L.dtype)
-        elbo_vjp(w, cache, x, eps, state.phi, state.theta, state.dphi, state.dtheta, state.k)
+        L = gradient(state, x, eps)
         if config.prior:
             generative = slice(*self.generative())
             log_prior_vjp(1.0, state.arena.flat[generative], len(self.x), state.gradient.flat[generative])
         rate = config.optimizer.rate(state.step / self.per_epoch, config.epochs)
         config.optimizer.update(state.arena.flat, state.gradient.flat, state.slots, state.step + 1, rate, state.k)
         state.step += 1
-        return mean
+        return float(L.mean(dtype=np.float64))
 
     def generative(self) -> tuple[int, int]:
         """Where θ lies in the arena: it follows φ."""
         sizes = {name: view.size for name, view in self.state.arena.views.items()}
-        return sum(n for name, n in sizes.items() if name.startswith("q.")), sum(sizes.values())
-
-
-class Diverged(CheckFailed):
-    """The bound is no longer a number."""
-
-
-def diverged(step: int, L: Array, cache: Cache) -> Diverged:
-    """Says which step, which row of the minibatch, and which term broke."""
-    row = int(np.argmin(np.isfinite(L)))
-    reconstruction = cache.reconstruction.reshape(-1, len(L))[:, row]
-    term = "KL(q || p)" if not np.isfinite(cache.kl[row]) else "log p(x | z)"
-    return Diverged(
-        f"the bound is {L[row]} at step {step}, row {row} of the minibatch: {term} broke "
-        f"(log p(x | z) = {reconstruction.mean():g}, KL = {cache.kl[row]:g}); "
-        "the last checkpoint is intact: lower the learning rate or raise the variance floor"
-    )
-
-
+        return sum(n for name, n in sizes.items() if name.startswith("q")), sum(sizes.values())
 
 
 def latent_noise(state: State, purpose: int, step: int, B: int, S: int, first_row: int = 0) -> Array:
-    """ε (S, B, K), named by the row: fewer samples are a prefix of more."""
-    eps = state.noise.normals(purpose, step, B, S * state.config.latent, state.config.dtype, first_row)
+    """ε (S, B, columns), named by the row: fewer samples are a prefix of more. Normals, for q is Gaussian.
+
+    columns is K, or Σ K_l of a ladder, and in training times what the estimator asks for.
+    """
+    each = state.config.codes * (state.estimator.noise if purpose == Purpose.LATENT else 1)
+    eps = state.noise.normals(purpose, step, B, S * each, state.config.dtype, first_row)
     return np.ascontiguousarray(eps.reshape(B, S, -1).transpose(1, 0, 2))
 
 
