@@ -135,7 +135,11 @@ def test_frey_faces_both_ways(write: Write, tmp_path: Path, packed_mat: bool) ->
     from scipy.io import savemat
 
     faces = np.random.default_rng(1).integers(0, 256, (20, 28, 20)).astype(np.uint8)
-    savemat(tmp_path / "frey_rawface.mat", {"x": np.ones(3), "ff": faces.reshape(20, 560).T}, do_compression=packed_mat)
+    savemat(
+        tmp_path / "frey_rawface.mat",
+        {"before": np.ones(5, np.uint8), "ff": faces.reshape(20, 560).T},
+        do_compression=packed_mat,
+    )
     mat = load("freyfaces", folder=tmp_path)
     write("freyfaces/freyfaces-images-idx3-ubyte.gz", gzip.compress(as_idx(faces)))
     packed = load("freyfaces", folder=tmp_path)
@@ -475,6 +479,13 @@ def faces_mat(packed: bool) -> bytes:
     out: Any = io.BytesIO()
     savemat(out, {"ff": PIXELS.reshape(-1)[:300].repeat(56).reshape(560, 30)}, do_compression=packed)
     return out.getvalue()
+
+
+def test_a_packed_variable_without_its_checksum(write: Write) -> None:
+    raw = faces_mat(True)
+    assert load(write("x.mat", raw)).train.shape == (27, 560)
+    cut = raw[:132] + struct.pack("<I", len(raw) - 136 - 4) + raw[136:-4]
+    refused("a packed variable is truncated", write("x.mat", cut))
 
 
 FUZZED = {
