@@ -213,6 +213,13 @@ def test_bernoulli_vjps(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None
     close(Bernoulli(logits).entropy_vjp(v).logits, slopes(lambda l: Bernoulli(l).entropy(), logits, v))
 
 
+def test_entropy_vjp_of_a_shared_mu() -> None:
+    """Catches a cotangent with the shape of the other parameter."""
+    d = Normal(MU[0], LOG_VAR).entropy_vjp(W)
+    close(d.mu, np.zeros(3), 0)
+    close(d.log_var, slopes(lambda v: Normal(MU[0], v).entropy(), LOG_VAR, W))
+
+
 def test_arguments_survive() -> None:
     """Catches a cotangent that is a view of its argument, so that `+=` on one spoils the other."""
     dz = Z.copy()
@@ -231,6 +238,7 @@ def test_as_rows_and_unbroadcast() -> None:
     close(a, Z3.reshape(8, 3), 0)
     close(b, np.tile(MU[:1], (8, 1)), 0)
     close(unbroadcast(Z3, (4, 3)), Z3.sum(axis=0))
+    close(unbroadcast(Z[:2], (1, 3)), Z[:2].sum(axis=0, keepdims=True))
     close(unbroadcast(Z3, (1, 3)), Z3.sum(axis=(0, 1))[None])
     close(unbroadcast(Z3, (2, 1, 3)), Z3.sum(axis=1, keepdims=True))
     close(unbroadcast(Z[:1], (1, 3)), Z[:1], 0)
@@ -245,3 +253,4 @@ def test_dtype_is_kept(dtype: str) -> None:
     results += [p.log_prob_vjp(w, z)[0], *p.log_prob_vjp(w, z)[1], b.mean, b.sample(z), b.log_prob(z), b.entropy()]
     results += [b.log_prob_vjp(w, z)[1].logits, b.entropy_vjp(w).logits]
     assert {r.dtype for r in results} == {np.dtype(dtype)}
+    assert b.sample(Z).dtype == np.dtype(dtype), "a sample has the type of its logits, not of its uniforms"

@@ -98,6 +98,23 @@ def test_activation_far_out(name: str) -> None:
     assert np.isfinite(activate_vjp(np.ones(2, np.float32), y, name)).all()
 
 
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_nan_and_zero_cotangents(name: str) -> None:
+    """Catches a dead unit that swallows a NaN from above (it must be seen), and 0/0 where dy is zero."""
+    y = activate(np.array([-2.0, 0.0, 2.0]), name)
+    assert np.isnan(activate_vjp(np.full(3, np.nan), y, name)).all()
+    close(activate_vjp(np.zeros(3), y, name), np.zeros(3), 0)
+    assert np.isnan(activate(np.array([np.nan]), name)).all()
+
+
+@pytest.mark.parametrize(("name", "low"), [("relu", 0), ("softplus", 0), ("elu", -1), ("sigmoid", 0), ("tanh", -1)])
+@pytest.mark.parametrize("kernels", ["numpy", "numba"])
+def test_infinite_inputs_have_their_limits(name: str, low: float, kernels: str) -> None:
+    """Catches 0 * inf in a branch that is not taken: relu(-inf) is 0."""
+    y = activate(np.array([-np.inf, np.inf]), name, table(kernels))
+    close(y, np.array([low, 1 if name in ("sigmoid", "tanh") else np.inf]), 0)
+
+
 @pytest.mark.parametrize("x", [X, X3], ids=["rows", "samples"])
 @pytest.mark.parametrize("depth", [0, 1, 2, 3])
 def test_mlp(depth: int, x: Array) -> None:

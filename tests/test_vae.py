@@ -195,6 +195,22 @@ def test_float32_stays_float32(likelihood: str, kernels: str) -> None:
         close(gradient.flat, slopes(partial(bound_of, arch, x, eps), arena.flat.astype(float)), 1e-5)
 
 
+def test_nobody_asks_for_dx_of_the_data() -> None:
+    """Catches the backward product of the layer that reads x, computed for nothing: all numbers would be right."""
+    calls: list[str] = []
+
+    def counted(dy: Array, W: Array) -> Array:
+        calls.append("dense_vjp_x")
+        return table("numpy").dense_vjp_x(dy, W)
+
+    arch, arena = small_vae()
+    k, x, eps = table("numpy")._replace(dense_vjp_x=counted), data(3, 5), RNG.standard_normal((3, LATENT))
+    phi, theta = arch.nets(arena.views)
+    _, cache = elbo(x, eps, phi, theta, k)
+    elbo_vjp(np.ones(3), cache, x, eps, phi, theta, *arch.nets(arena.like().views), k)
+    assert len(calls) == 4  # the decoder's head and hidden layer, the encoder's two heads
+
+
 def test_names_and_shapes() -> None:
     """Weights are (in, out) and the decoder mirrors the encoder: catches a checkpoint that nobody else can read."""
     shapes = Architecture(784, latent=20, hidden=(500, 200), likelihood="gaussian").shapes()
@@ -212,6 +228,12 @@ def test_x_that_does_not_fit_is_refused(x: Array) -> None:
     arch, arena = small_vae()
     with pytest.raises(UsageError, match=r"x has shape .* but phi was built for rows of D=5 columns"):
         elbo(x, np.zeros((3, LATENT)), *arch.nets(arena.views))
+
+
+def test_architecture_is_a_value() -> None:
+    """Catches a list for `hidden` that makes two equal architectures differ and cannot be hashed."""
+    assert Architecture(5, hidden=[4, 3]) == Architecture(5, hidden=(4, 3))  # type: ignore[arg-type]
+    assert hash(Architecture(5, hidden=[4])) == hash(Architecture(5, hidden=(4,)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("options", "words"), [

@@ -79,7 +79,7 @@ def sigmoid_vjp_nb(dy: Array, y: Array) -> Array:
 def softplus_np(a: Array) -> Array:
     """y = log(1 + e^a) = max(a, 0) + log(1 + e^−|a|): the exponent is never positive, so nothing overflows."""
     positive = a.real > 0
-    return np.where(positive, a, 0 * a) + np.log1p(np.exp(np.where(positive, -a, a)))
+    return np.where(positive, a, 0) + np.log1p(np.exp(np.where(positive, -a, a)))
 
 
 @jit
@@ -88,7 +88,7 @@ def softplus_nb(a: Array) -> Array:
     zero, y = a.dtype.type(0), np.empty_like(a)
     for i in range(a.size):
         t = a.flat[i]
-        y.flat[i] = (t if t > zero else zero * t) + math.log1p(math.exp(-t if t > zero else t))
+        y.flat[i] = (zero if t <= zero else t) + math.log1p(math.exp(-t if t > zero else t))
     return y
 
 
@@ -108,7 +108,7 @@ def softplus_vjp_nb(dy: Array, y: Array) -> Array:
 
 def relu_np(a: Array) -> Array:
     """y = max(a, 0); a NaN stays a NaN."""
-    return np.where(a.real <= 0, 0 * a, a)
+    return np.where(a.real <= 0, 0, a)
 
 
 @jit
@@ -116,7 +116,7 @@ def relu_nb(a: Array) -> Array:
     """Twin of `relu_np`."""
     zero, y = a.dtype.type(0), np.empty_like(a)
     for i in range(a.size):
-        y.flat[i] = zero * a.flat[i] if a.flat[i] <= zero else a.flat[i]
+        y.flat[i] = zero if a.flat[i] <= zero else a.flat[i]
     return y
 
 
@@ -165,7 +165,7 @@ def leaky_relu_vjp_nb(dy: Array, y: Array) -> Array:
 def elu_np(a: Array) -> Array:
     """y = a where a > 0, else e^a − 1; the branch not taken is fed 0, so it cannot overflow."""
     positive = a.real > 0
-    return np.where(positive, a, np.expm1(np.where(positive, 0 * a, a)))
+    return np.where(positive, a, np.expm1(np.where(positive, 0, a)))
 
 
 @jit
