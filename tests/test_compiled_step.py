@@ -41,17 +41,19 @@ def relative(a: Array, b: Array) -> float:
 
 
 def same_steps(x: Array, count: int = 3, threads: int = 2, **options: Any) -> None:
-    """`count` steps by both: bounds, parameters and Adam's moments agree to the dtype's tolerance."""
+    """`count` steps by both: bounds, parameters and Adam's moments agree to the dtype's tolerance.
+
+    With Adam's usual ε its first step is α sign(g), which makes a whole step of the rounding of a cotangent near zero.
+    """
+    options.setdefault("optimizer", {"epsilon": 1e-2})
     fast, slow = start(x, **options), composed(x, **options)
     means, expected = Compiled(fast, x, threads).advance(count), Steps(slow, x).advance(count)
     limit = TOLERANCE[options.get("dtype", "float32")]
     assert fast.step == slow.step == count
     assert relative(means, expected) < limit
-    assert relative(fast.slots[0], slow.slots[0]) < 10 * limit  # Σ of cotangents, relative to the largest
-    assert relative(fast.slots[1], slow.slots[1]) < 20 * limit
-    close = np.abs(fast.arena.flat - slow.arena.flat)
-    # Adam's first steps are α sign(g): a cotangent that is zero but for rounding may step either way
-    assert np.mean(close > 10 * limit) < (1e-3 if limit > 1e-6 else 1e-9)
+    assert relative(fast.arena.flat, slow.arena.flat) < limit
+    assert relative(fast.slots[0], slow.slots[0]) < limit
+    assert relative(fast.slots[1], slow.slots[1]) < 2 * limit  # of squares
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -93,7 +95,7 @@ def test_micro_batches_add_up() -> None:
 
 
 def test_prior_schedule_and_decay() -> None:
-    adamw = {"name": "adamw", "decay": 0.1, "schedule": "cosine", "learning_rate": 0.01}
+    adamw = {"name": "adamw", "epsilon": 1e-2, "decay": 0.1, "schedule": "cosine", "learning_rate": 0.01}
     same_steps(grey(60, 12), count=6, dtype="float64", latent=2, hidden=(9,), batch=20, optimizer=adamw, prior=True)
 
 
@@ -130,7 +132,7 @@ def test_a_broken_bound_stops_before_the_update() -> None:
 
 def test_what_is_not_covered_is_composed() -> None:
     x = grey(20, 6)
-    for options in ({"samples": 2}, {"kernels": "numpy"}, {"optimizer": {"name": "sgd"}}, {"estimator": "score"}):
+    for options in ({"samples": 2}, {"kernels": "numpy"}, {"optimizer": {"name": "sgd"}}, {"estimator": "score"}, {"latent": (4, 2)}):
         assert not covers(Config(**options), x)
     state = start(x, latent=2, hidden=(4,), batch=5, samples=2)
     assert type(steps(state, x)) is Steps

@@ -29,6 +29,7 @@ def covers(config: Config, x: Array) -> bool:
     return (
         config.kernels == "numba"
         and not config.deep
+        and not config.deep
         and config.estimator == "sgvb_b"
         and config.samples == 1
         and config.optimizer.name in ("adam", "adamw")
