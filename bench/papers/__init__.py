@@ -1,0 +1,1 @@
+"""§7.3.1 Published numbers, reproduced: a command for each row, its result as JSON beside it."""
