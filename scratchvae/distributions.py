@@ -56,6 +56,18 @@ class Normal(NamedTuple):
         dz, dmu, dlog_var = (d.reshape(shape) for d in k.normal_log_prob_vjp(w.reshape(-1), *rows))
         return unbroadcast(dz, z.shape), self._like(dmu, dlog_var)
 
+    def log_prob_observed(self, z: Array, m: Array, k: Kernels = NUMPY) -> Array:
+        """§7.1.1  log N of the entries with m = 1, m (..., K) in {0, 1}; the others must hold numbers, any numbers."""
+        shape, rows = as_rows(z, m, self.mu, self.log_var)
+        log_prob: Array = k.normal_masked_log_prob(*rows)
+        return log_prob.reshape(shape[:-1])
+
+    def log_prob_observed_vjp(self, w: Array, z: Array, m: Array, k: Kernels = NUMPY) -> tuple[Array, "Normal"]:
+        """Cotangents of z and of (mu, log_var), 0 where m = 0, for w the cotangent of log_prob_observed."""
+        shape, rows = as_rows(z, m, self.mu, self.log_var)
+        dz, dmu, dlog_var = (d.reshape(shape) for d in k.normal_masked_log_prob_vjp(w.reshape(-1), *rows))
+        return unbroadcast(dz, z.shape), self._like(dmu, dlog_var)
+
     def kl(self, k: Kernels = NUMPY) -> Array:
         """KL(q ‖ N(0, I)) in closed form, nats (Kingma & Welling 2014, App. B)."""
         shape, rows = as_rows(self.mu, self.log_var)
@@ -110,6 +122,18 @@ class Bernoulli(NamedTuple):
         """(None, cotangent of the logits), for w the cotangent of log_prob; x is discrete and gets none."""
         shape, rows = as_rows(x, self.logits)
         dlogits: Array = k.bernoulli_log_prob_vjp(w.reshape(-1), *rows)
+        return None, Bernoulli(unbroadcast(dlogits.reshape(shape), self.logits.shape))
+
+    def log_prob_observed(self, x: Array, m: Array, k: Kernels = NUMPY) -> Array:
+        """§7.1.1  log p of the entries with m = 1, m (..., D) in {0, 1}; the others must hold numbers, any numbers."""
+        shape, rows = as_rows(x, m, self.logits)
+        log_prob: Array = k.bernoulli_masked_log_prob(*rows)
+        return log_prob.reshape(shape[:-1])
+
+    def log_prob_observed_vjp(self, w: Array, x: Array, m: Array, k: Kernels = NUMPY) -> tuple[None, "Bernoulli"]:
+        """(None, cotangent of the logits, 0 where m = 0), for w the cotangent of log_prob_observed."""
+        shape, rows = as_rows(x, m, self.logits)
+        dlogits: Array = k.bernoulli_masked_log_prob_vjp(w.reshape(-1), *rows)
         return None, Bernoulli(unbroadcast(dlogits.reshape(shape), self.logits.shape))
 
     def entropy(self, k: Kernels = NUMPY) -> Array:

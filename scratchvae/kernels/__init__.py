@@ -36,12 +36,16 @@ class Kernels(NamedTuple):
     normal_sample_vjp: Kernel
     normal_log_prob: Kernel
     normal_log_prob_vjp: Kernel
+    normal_masked_log_prob: Kernel
+    normal_masked_log_prob_vjp: Kernel
     normal_kl: Kernel
     normal_kl_vjp: Kernel
     normal_entropy: Kernel
     normal_entropy_vjp: Kernel
     bernoulli_log_prob: Kernel
     bernoulli_log_prob_vjp: Kernel
+    bernoulli_masked_log_prob: Kernel
+    bernoulli_masked_log_prob_vjp: Kernel
     bernoulli_sample: Kernel
     bernoulli_entropy: Kernel
     bernoulli_entropy_vjp: Kernel

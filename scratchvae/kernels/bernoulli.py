@@ -48,6 +48,43 @@ def bernoulli_log_prob_vjp_nb(w: Array, x: Array, logits: Array) -> Array:
     return dlogits
 
 
+# Of the entries with m_d = 1 alone, m in {0, 1}:    log p(x_obs) = Σ_d m_d (x l − log(1 + e^l))      §7.1.1, task 3
+#   ∂/∂l = m (x − sigmoid(l))      a missing entry adds nothing and pulls at nothing, but its x must be a number
+
+
+def bernoulli_masked_log_prob_np(x: Array, m: Array, logits: Array) -> Array:
+    """log p(x_obs), (B,) nats; m (B, D) is 1 where x was observed."""
+    return (m * (x * logits - softplus_np(logits))).sum(axis=-1)
+
+
+@jit
+def bernoulli_masked_log_prob_nb(x: Array, m: Array, logits: Array) -> Array:
+    """Twin of `bernoulli_masked_log_prob_np`."""
+    log_prob = np.empty(x.shape[0], logits.dtype)
+    for b in range(x.shape[0]):
+        total = 0.0
+        for d in range(x.shape[1]):
+            l = logits[b, d]
+            total += m[b, d] * (x[b, d] * l - ((l if l > 0 else 0 * l) + math.log1p(math.exp(-l if l > 0 else l))))
+        log_prob[b] = total
+    return log_prob
+
+
+def bernoulli_masked_log_prob_vjp_np(w: Array, x: Array, m: Array, logits: Array) -> Array:
+    """dl = w m (x − sigmoid(l)), (B, D)."""
+    return w[:, None] * m * (x - sigmoid_np(logits))
+
+
+@jit
+def bernoulli_masked_log_prob_vjp_nb(w: Array, x: Array, m: Array, logits: Array) -> Array:
+    """Twin of `bernoulli_masked_log_prob_vjp_np`."""
+    half, one, dlogits = logits.dtype.type(0.5), logits.dtype.type(1), np.empty_like(logits)
+    for b in range(x.shape[0]):
+        for d in range(x.shape[1]):
+            dlogits[b, d] = w[b] * m[b, d] * (x[b, d] - half * (one + math.tanh(half * logits[b, d])))
+    return dlogits
+
+
 # z = 1 where u < sigmoid(l), u uniform: an exact sample, but a step in l, so no slope passes (§7.2.2 is for these).
 
 

@@ -89,6 +89,53 @@ def normal_log_prob_vjp_nb(w: Array, z: Array, mu: Array, log_var: Array) -> tup
     return dz, dmu, dlog_var
 
 
+# Of the entries with m_k = 1 alone, m in {0, 1}: each term of the sum and each of its slopes times m_k     §7.1.1
+
+
+def normal_masked_log_prob_np(z: Array, m: Array, mu: Array, log_var: Array) -> Array:
+    """log N(z_obs; μ, σ²), (B,) nats; m (B, K) is 1 where z was observed."""
+    return -0.5 * (m * (LOG_2PI + log_var + (z - mu) ** 2 * np.exp(-log_var))).sum(axis=-1)
+
+
+@jit
+def normal_masked_log_prob_nb(z: Array, m: Array, mu: Array, log_var: Array) -> Array:
+    """Twin of `normal_masked_log_prob_np`."""
+    log_prob = np.empty(z.shape[0], z.dtype)
+    for b in range(z.shape[0]):
+        total = 0.0
+        for k in range(z.shape[1]):
+            d = z[b, k] - mu[b, k]
+            total += m[b, k] * (LOG_2PI + log_var[b, k] + d * d * math.exp(-log_var[b, k]))
+        log_prob[b] = -0.5 * total
+    return log_prob
+
+
+def normal_masked_log_prob_vjp_np(
+    w: Array, z: Array, m: Array, mu: Array, log_var: Array
+) -> tuple[Array, Array, Array]:
+    """Cotangents (dz, dμ, dlog σ²) of Σ_b w_b log N(z_obs; μ, σ²): those of the whole, with w m for w."""
+    r = (z - mu) * np.exp(-log_var)
+    v = w[:, None] * m
+    return -v * r, v * r, 0.5 * v * (r * (z - mu) - 1)
+
+
+@jit
+def normal_masked_log_prob_vjp_nb(
+    w: Array, z: Array, m: Array, mu: Array, log_var: Array
+) -> tuple[Array, Array, Array]:
+    """Twin of `normal_masked_log_prob_vjp_np`."""
+    half, one = z.dtype.type(0.5), z.dtype.type(1)
+    dz, dmu, dlog_var = np.empty_like(z), np.empty_like(z), np.empty_like(z)
+    for b in range(z.shape[0]):
+        for k in range(z.shape[1]):
+            d = z[b, k] - mu[b, k]
+            r, v = d * math.exp(-log_var[b, k]), w[b] * m[b, k]
+            dz[b, k] = -v * r
+            dmu[b, k] = v * r
+            dlog_var[b, k] = half * v * (r * d - one)
+    return dz, dmu, dlog_var
+
+
 # KL(q ‖ N(0, I))                                                          Kingma & Welling 2014, App. B
 #   E_q[log q − log p] = −½ Σₖ (log 2π + log σₖ² + 1) + ½ Σₖ (log 2π + μₖ² + σₖ²)
 #   forward:  ½ Σₖ (μₖ² + σₖ² − 1 − log σₖ²)
