@@ -61,7 +61,7 @@ class Step:
             raise CheckFailed(f"three steps give {found}, the composed pairs in NumPy {expected}")
         fixed = make(self.work, self.kernels)
         x, eps = self.work.probe()
-        fixed.minibatch = lambda step: (x, eps)  # type: ignore[method-assign]
+        fixed.minibatch = lambda step: (x, eps[None])  # type: ignore[method-assign]  # one sample a row
         before = self.bound(fixed, x, eps)
         fixed.one()
         return [before, self.bound(fixed, x, eps)]
