@@ -1,49 +1,20 @@
 """§7.3 Data come in whole and exact, a batch of a map costs a batch, and bad data are one clear line."""
 
 import gzip
-import io
 import lzma
-import os
-import struct
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from made_files import PIXELS, as_idx, npy, refused
 
 from scratchvae.errors import DataError, UsageError
-from scratchvae.training import data, idx
+from scratchvae.training import data
 from scratchvae.training.data import binarise, check, columns, load, matrix, rows
 from scratchvae.types import Array
-
-CODES = {"u1": 8, "i1": 9, "i2": 11, "i4": 12, "f4": 13, "f8": 14}
-PACK: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress}
-PIXELS = np.random.default_rng(0).integers(0, 256, (30, 4, 3)).astype(np.uint8)
-EACH = settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-
-
-def as_idx(x: Array) -> bytes:
-    """An IDX file by its definition, written independently of the reader."""
-    head = struct.pack(f">BBBB{x.ndim}I", 0, 0, CODES[x.dtype.str[1:]], x.ndim, *x.shape)
-    return head + x.astype(x.dtype.newbyteorder(">")).tobytes()
-
-
-def npy(x: Array, **options: Any) -> bytes:
-    file = io.BytesIO()
-    np.save(file, x, **options)
-    return file.getvalue()
-
-
-def refused(words: str, source: Any, **options: Any) -> None:
-    with pytest.raises(DataError, match=words) as caught:
-        load(source, **options)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.fixture
@@ -61,20 +32,6 @@ Write = Callable[[str, bytes], Path]
 
 
 # What comes in
-
-
-@pytest.mark.parametrize("pack", PACK)
-@pytest.mark.parametrize("kind", CODES)
-def test_every_idx(write: Write, kind: str, pack: str) -> None:
-    x = (np.arange(2 * 3 * 4).reshape(2, 3, 4) * 5 - (0 if kind == "u1" else 60)).astype(kind)
-    read = idx.read_idx(write("x.idx" + pack, PACK[pack](as_idx(x))))
-    assert isinstance(read, np.memmap) == (pack == "")
-    np.testing.assert_array_equal(read, x)
-    assert read.dtype.newbyteorder("=") == x.dtype
-
-
-def test_the_name_does_not_decide_the_packing(write: Write) -> None:
-    np.testing.assert_array_equal(idx.read_idx(write("a-ubyte", gzip.compress(as_idx(PIXELS)))), PIXELS)
 
 
 def test_mnist() -> None:
@@ -150,24 +107,6 @@ def test_frey_faces_both_ways(write: Write, tmp_path: Path, packed_mat: bool) ->
     assert load(tmp_path / "frey_rawface.mat").shape == (28, 20)
 
 
-@pytest.mark.parametrize("order", "<>")
-@pytest.mark.parametrize("kind", ["u1", "i2", "u2", "i4", "u4", "f4", "f8"])
-def test_mat_by_its_definition(write: Write, order: str, kind: str) -> None:
-    """Both byte orders (old files came from big-endian machines) and all stored types; the name as a small element."""
-    x = np.arange(3 * 560).reshape(3, 560).astype(order + kind)
-    values = x.tobytes()
-    code = {"u1": 2, "i2": 3, "u2": 4, "i4": 5, "u4": 6, "f4": 7, "f8": 9}[kind]
-    parts = struct.pack(order + "IIII", 6, 8, 6, 0) + struct.pack(order + "IIii", 5, 8, 560, 3)
-    name = struct.pack(order + "I2s2x", 2 << 16 | 1, b"ff") if order == "<" else struct.pack(">HH2s2x", 2, 1, b"ff")
-    parts += name + struct.pack(order + "II", code, len(values)) + values
-    raw = b"MATLAB 5.0".ljust(124) + struct.pack(order + "HH", 0x0100, 0x4D49)
-    found = load(write("f.mat", raw + struct.pack(order + "II", 14, len(parts)) + parts))
-    np.testing.assert_array_equal(np.concatenate([found.train, found.test]), x)
-    assert found.shape == (28, 20)
-    for cut in (3, 100, 130, 150, 180, 200, len(raw) + 70):
-        refused("MATLAB|damaged|truncated|no variable ff", write("g.mat", (raw + parts)[:cut]))
-
-
 def test_last_tenth_is_kept_for_the_test(write: Write) -> None:
     found = load(write("x.npy", npy(PIXELS)))
     assert (len(found.train), len(found.test), found.split) == (27, 3, "last tenth of the rows")
@@ -199,15 +138,6 @@ def test_npz(write: Write, tmp_path: Path) -> None:
     assert split.labels is not None
     assert split.test_labels is not None
     assert [*split.labels, *split.test_labels] == list(range(30))
-
-
-@pytest.mark.parametrize("header", ["", "a,b,c\n", '"p q",r,s\n'])
-@pytest.mark.parametrize("delimiter", [",", ";", "\t", " "])
-def test_text(write: Write, header: str, delimiter: str) -> None:
-    x = np.random.default_rng(2).random((10, 3))
-    text = header.replace(",", delimiter) + "\n".join(delimiter.join(map(repr, row)) for row in x.tolist())
-    found = load(write("x.csv.gz", gzip.compress(("\ufeff" + text).encode())))
-    np.testing.assert_array_equal(np.concatenate([found.train, found.test]), x)
 
 
 def test_arrays_stay_as_they_are() -> None:
@@ -383,136 +313,17 @@ def mat_file(folder: Path) -> bytes:
     return (folder / "other.mat").read_bytes()
 
 
-GOOD = as_idx(PIXELS)
+def test_training_checks_a_map_batch_by_batch(write: Write) -> None:
+    """The step and the evaluation read a map through `rows` with the likelihood: a bad value stops them."""
+    from scratchvae.training.config import Config
+    from scratchvae.training.evaluate import elbo_over
+    from scratchvae.training.state import State, Steps
 
-
-@pytest.mark.parametrize("pack", PACK)
-@pytest.mark.parametrize(
-    ("raw", "words"),
-    [
-        (b"", "begins with nothing"),
-        (b"\0\0\x08", "begins with 000008"),
-        (b"\x89PNG" + GOOD[4:], "begins with 89504e47, expected e.g. 00000803"),
-        (b"\0\0\x0a\x03" + GOOD[4:], "begins with 00000a03"),
-        (b"\0\0\x08\x00" + GOOD[4:], "begins with 00000800"),
-        (GOOD[:11], "truncated: 12 bytes .* 7 found"),
-        (GOOD[:-1], "truncated: 360 bytes .* 359 found"),
-        (GOOD + b"\0", "longer than its header says: 360 bytes .* 361 found"),
-        (struct.pack(">BBBB3I", 0, 0, 14, 3, 2**20, 2**20, 2**20) + bytes(9), f"truncated: {2**63} bytes .* 9 found"),
-        (struct.pack(">BBBB32I", 0, 0, 8, 32, *[2**32 - 1] * 32), "truncated"),
-        (as_idx(PIXELS[:0]), r"shape \(0, 4, 3\)"),
-    ],
-)
-def test_bad_idx(write: Write, raw: bytes, words: str, pack: str) -> None:
-    if pack and words.endswith("361 found"):
-        raw += bytes(10_000_000)  # unpacking stops one byte past what was declared
-    refused(words, write("x-ubyte" + pack, PACK[pack](raw)))
-
-
-@pytest.mark.parametrize("pack", [".gz", ".xz"])
-def test_corrupt_packing(write: Write, pack: str) -> None:
-    packed = PACK[pack](GOOD)
-    refused("corrupt|truncated|not IDX", write("a.idx" + pack, packed[: len(packed) // 2]))
-    refused("corrupt", write("b.idx" + pack, packed[:-1]))
-    refused("corrupt", write("c.idx" + pack, packed[:100] + bytes([packed[100] ^ 8]) + packed[101:]))
-    if pack == ".gz":  # Python's lzma passes over what follows the last stream
-        refused("corrupt", write("d.idx" + pack, packed + b"garbage"))
-
-
-def evil_npz(size: int) -> bytes:
-    """A zip whose x.npy declares `size` float64 values and holds none."""
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (size, 1)})
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        archive.writestr("x.npy", header.getvalue())
-    return out.getvalue()
-
-
-def npz(**arrays: Any) -> bytes:
-    out = io.BytesIO()
-    np.savez(out, **arrays)
-    return out.getvalue()
-
-
-OBJECTS = np.array([[print]])
-
-
-@pytest.mark.parametrize(
-    ("name", "raw", "words"),
-    [
-        ("x.npy", b"", "cannot be read"),
-        ("x.npy", npy(OBJECTS, allow_pickle=True), "cannot be read: .*Python objects"),
-        ("x.npy", b"\x80\x04K\x01." * 9, "magic string"),
-        ("x.npy", npy(np.ones((9, 9)))[:-1], "cannot be read"),
-        ("x.npy", npy(np.asfortranarray(np.ones((9, 9)))), "stored column by column"),
-        ("x.npy", npy(np.zeros((3, 2), "i4,f4")), "has dtype"),
-        ("x.npy", npy(np.zeros((0, 2))), "shape"),
-        ("x.npy", npz(x=PIXELS), "magic string"),
-        ("x.npz", npz(x=OBJECTS), "holds Python objects .a pickle."),
-        ("x.npz", npy(PIXELS), "not a zip file"),
-        ("x.npz", evil_npz(2**60), "truncated: 9223372036854775808 bytes"),
-        ("x.npz", npz(), "holds no arrays"),
-        ("x.csv", b"", "shape"),
-        ("x.csv", b"a,b\n", "shape"),
-        ("x.csv", b"1,2\n3\n", "cannot be read: .*number of columns"),
-        ("x.csv", b"1,2\n3,x\n", "could not convert string 'x' .*row 1, column 2"),
-        ("x.csv", b"1,x\n3,4\n", "could not convert string 'x'"),
-        ("x.csv", b"1,2\n\xff,3\n", "cannot be read"),
-        ("x.mat", b"junk", "not a MATLAB 5 file"),
-    ],
-)
-def test_bad_files(write: Write, name: str, raw: bytes, words: str) -> None:
-    refused(words, write(name, raw))
-
-
-def test_an_unreadable_file(write: Write) -> None:
-    path = write("x.idx", GOOD)
-    path.chmod(0)
-    if os.geteuid():
-        refused("Permission denied", path)
-
-
-def faces_mat(packed: bool) -> bytes:
-    from scipy.io import savemat
-
-    out: Any = io.BytesIO()
-    savemat(out, {"ff": PIXELS.reshape(-1)[:300].repeat(56).reshape(560, 30)}, do_compression=packed)
-    return out.getvalue()
-
-
-def test_a_packed_variable_without_its_checksum(write: Write) -> None:
-    raw = faces_mat(True)
-    assert load(write("x.mat", raw)).train.shape == (27, 560)
-    cut = raw[:132] + struct.pack("<I", len(raw) - 136 - 4) + raw[136:-4]
-    refused("a packed variable is truncated", write("x.mat", cut))
-
-
-FUZZED = {
-    "x.mat": faces_mat(False),
-    "y.mat": faces_mat(True),
-    "x.idx": GOOD,
-    "x.idx.gz": gzip.compress(GOOD),
-    "x.idx.xz": lzma.compress(GOOD),
-    "x.npy": npy(PIXELS),
-    "x.npz": npz(x=PIXELS, y=np.arange(30)),
-    "x.csv": "\n".join(",".join(map(str, row)) for row in PIXELS[:, 0].tolist()).encode(),
-}
-
-
-@EACH
-@given(st.sampled_from(sorted(FUZZED)), st.data())
-def test_fuzz(tmp_path: Path, name: str, draw: st.DataObject) -> None:
-    """A damaged file gives data of some finite numbers or a DataError, nothing else, whatever the damage."""
-    raw = bytearray(FUZZED[name])
-    for _ in range(draw.draw(st.integers(1, 3))):
-        at, cut = draw.draw(st.integers(0, min(len(raw), 200)) | st.integers(0, len(raw))), draw.draw(st.integers(0, 5))
-        raw[at : at + cut] = draw.draw(st.binary(max_size=5))
-    path = tmp_path / name
-    path.write_bytes(raw)
-    try:
-        found = load(path)
-        got = rows(found.train, np.arange(len(found.train)), np.float64)
-    except DataError:
-        return
-    assert np.isfinite(got).all()
+    x = np.full((30, 6), 0.5, np.float32)
+    x[11, 2] = 1.5
+    found = load(write("x.npy", npy(x)), test=write("t.npy", npy(x[10:12])))
+    state = State(Config(hidden=(3,), latent=2, batch=30, kernels="numpy"), 6)
+    with pytest.raises(DataError, match=r"holds 1\.5 at row 11, column 2"):
+        Steps(state, found.train).one()
+    with pytest.raises(DataError, match=r"holds 1\.5 at row 1, column 2"):
+        elbo_over(state, found.test)

@@ -27,7 +27,7 @@ class Bound(NamedTuple):
 
 def evaluation_rows(state: State, x: Array, first: int, count: int) -> Array:
     """Rows first … first + count − 1 as the model sees them in evaluation: binarised by noise named by the row."""
-    batch = rows(x, np.arange(first, first + count), state.config.dtype)
+    batch = rows(x, np.arange(first, first + count), state.config.dtype, state.config.likelihood)
     how = state.config.binarisation
     if how in ("dynamic", "fixed"):
         u = state.noise.uniforms(Purpose.FIXED_BINARISATION, 1, count, x.shape[1], state.config.dtype, first)

@@ -95,7 +95,7 @@ class Steps:
         """x (B, D), binarised, and ε (L, B, columns)."""
         config, noise = self.state.config, self.state.noise
         index = self.index(step)
-        x = rows(self.x, index, config.dtype)
+        x = rows(self.x, index, config.dtype, config.likelihood)
         if config.binarisation == "dynamic":
             x = binarise(x, "dynamic", noise.uniforms(Purpose.BINARISE, step, len(x), x.shape[1], config.dtype))
         elif config.binarisation == "fixed":
