@@ -23,7 +23,8 @@ from scratchvae.kernels.vectors import Vector, element, fold, lanes, vector_poin
 
 TALL = 12 if vector_width() == 16 else 6  # rows of the big tile: 2 TALL accumulators, of 32 (or 16) registers
 SHORT = TALL // 3  # rows of the small one: every row count is padded to a multiple of SHORT
-DOT_ROWS, DOT_COLS = SHORT, 4  # tile of `dots`
+DOT_ROWS = SHORT  # tile of `dots` …
+DOT_COLS = 4 if vector_width() > 1 else 2  # … whose columns stay within a panel
 I32 = ir.IntType(32)
 
 
@@ -163,7 +164,7 @@ def dots(typingctx: Any, C: Any, c: Any, A: Any, a: Any, B: Any, b: Any, panels:
 
 
 def concatenate(builder: Any, vectors: list[Any]) -> Any:
-    """Four vectors end to end as one long one (LLVM splits it into registers again)."""
+    """Two or four vectors end to end as one long one (LLVM splits it into registers again)."""
     while len(vectors) > 1:
         n = 2 * vectors[0].type.count
         order = ir.Constant(ir.VectorType(I32, n), list(range(n)))
