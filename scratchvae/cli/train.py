@@ -159,6 +159,7 @@ def open_folder(args: argparse.Namespace, config: Config, found: data.Dataset) -
         state = State(config, found.train.shape[1])
         folder = Run.create(args.out, config)
         state.initialise(mean_row(found.train))
+        folder.save(state, [0.0, 0])  # a run killed before its first epoch can be resumed too
         return folder, state, [0.0, 0]
     folder = Run(Path(args.out))
     state, meta = folder.load()

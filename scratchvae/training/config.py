@@ -1,15 +1,18 @@
 """§7.3 Everything that decides a run's result, in one frozen record: it goes into config.json and the checkpoint."""
 
 import dataclasses
+import math
+from numbers import Integral, Real
 from typing import Any
 
 from ..errors import UsageError
 from ..initial import INITIALISERS
 from ..models.ladder import LadderArchitecture
 from ..models.vae import Architecture
+from .data import BINARISATIONS
 from .optim import Optimizer
 
-BINARISATIONS = ("dynamic", "fixed", "threshold", "none")
+__all__ = ["BINARISATIONS", "Config", "from_dict", "known"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +20,7 @@ class Config:
     """A training run. Two runs with equal configs give equal bits, whatever the number of threads."""
 
     data: str = "mnist"
+    test: str | None = None  # the test rows, where they are a file of their own
     binarisation: str = "dynamic"
     latent: int | tuple[int, ...] = 20  # several sizes, from x upwards, make a ladder …
     hidden: tuple[Any, ...] = (500,)  # … whose every arrow has widths of its own: ((200, 200), (100, 100))
@@ -73,12 +77,34 @@ class Config:
         return dataclasses.asdict(self)
 
 
+def fits(name: str, value: Any, usual: Any) -> bool:
+    """Whether a value, as a config file may hold it, is of its default's kind."""
+    if name in ("latent", "hidden"):
+        return naturals(value) and (name == "latent" or not isinstance(value, Integral))
+    if name == "milestones":
+        return isinstance(value, list | tuple) and all(isinstance(v, list | tuple) and len(v) == 2 for v in value)
+    if isinstance(usual, bool | str):
+        return type(value) is type(usual)
+    if isinstance(usual, float):
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return not isinstance(usual, int) or naturals(value) and isinstance(value, Integral)
+
+
+def naturals(value: Any) -> bool:
+    """A whole number, or a list of such, or of lists of such."""
+    if isinstance(value, list | tuple):
+        return all(naturals(item) for item in value)
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def known(kind: type[Any], values: dict[str, Any], where: str) -> Any:
-    """Build `kind` from a dict; an option that it does not have is one clear line."""
-    names = [field.name for field in dataclasses.fields(kind)]
-    for name in values:
-        if name not in names:
-            raise UsageError(f"unknown option {name!r} in {where}: known are {', '.join(names)}")
+    """Build `kind` from a dict; an option that it does not have, or a value of another kind, is one clear line."""
+    usual = {field.name: field.default for field in dataclasses.fields(kind)}
+    for name, value in values.items():
+        if name not in usual:
+            raise UsageError(f"unknown option {name!r} in {where}: known are {', '.join(usual)}")
+        if not fits(name, value, usual[name]):
+            raise UsageError(f"{name}={value!r} in {where}: expected a value such as {usual[name]!r}")
     return kind(**values)
 
 
