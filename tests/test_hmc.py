@@ -152,6 +152,38 @@ def test_a_blown_up_trajectory_is_refused() -> None:
     chains = hmc(lambda z: -(z**4).sum(-1), lambda z: -4 * z**3, np.ones((C, B, K)), Noise(6), plan)
     assert (chains.divergent == 20).all()
     assert (chains.draws == 1).all()
+    plan = Plan(draws=20, warm_up=0, step_size=5.0, leapfrog=1, jitter=0)  # one step: far out, but still a number
+    chains = hmc(lambda z: -(z**4).sum(-1), lambda z: -4 * z**3, np.ones((C, B, K)), Noise(6), plan)
+    assert (chains.divergent > 15).all()
+
+
+def test_each_row_gets_its_own_step() -> None:
+    width = np.array([[0.01], [1.0], [30.0]])
+    start = np.zeros((C, B, 1))
+    chains = hmc(lambda z: -0.5 * ((z / width) ** 2).sum(-1), lambda z: -z / width**2, start, Noise(9), Plan(300, 300))
+    assert (abs(chains.acceptance.mean(0) - 0.9) < 0.1).all()
+    np.testing.assert_allclose(chains.draws.std((0, 1)), width, rtol=0.2)
+
+
+class Recorder:
+    """A noise that remembers what was asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, int]] = []
+
+    def normals(self, purpose: int, step: int, rows: int, columns: int, dtype: object, first_row: int = 0) -> Array:
+        self.asked.append((purpose, step))
+        return np.ones((rows, columns))
+
+    uniforms = normals
+
+
+def test_no_noise_is_used_twice() -> None:
+    recorder = Recorder()
+    plan = Plan(draws=6, warm_up=4, first_step=10)
+    hmc(lambda z: -(z**2).sum(-1), lambda z: -2 * z, np.zeros((C, B, K)), recorder, plan)  # type: ignore[arg-type]
+    assert len(set(recorder.asked)) == len(recorder.asked) == 20
+    assert {step for _, step in recorder.asked} == set(range(10, 20))
 
 
 def test_choice() -> None:
@@ -203,6 +235,28 @@ def test_effective_sample_size_of_an_autoregression(rho: float) -> None:
         x[t] = rho * x[t - 1] + np.sqrt(1 - rho**2) * rng.normal(size=x[0].shape)
     worth = diagnostics.effective_sample_size(x) / (4000 * 4)
     assert abs(worth.mean() * (1 + rho) / (1 - rho) - 1) < 0.08
+
+
+def test_effective_sample_size_is_geyers_by_the_book() -> None:
+    draws = np.cumsum(np.random.default_rng(13).normal(size=(60, 3)), axis=0) * 0.2
+    draws += np.random.default_rng(14).normal(size=(60, 3))
+    chains = np.concatenate([draws[:30], draws[30:]], axis=1)
+    N, M = chains.shape
+    within = np.mean([chains[:, c].var(ddof=1) for c in range(M)])
+    total = within * (N - 1) / N + chains.mean(0).var(ddof=1)
+    rho = [1.0]
+    for lag in range(1, N):
+        product = [((c[lag:] - c.mean()) * (c[: N - lag] - c.mean())).sum() / (N - 1) for c in chains.T]
+        rho.append(1 - (within - np.mean(product)) / total)
+    tau, least = -1.0, np.inf
+    for k in range(N // 2):
+        pair = rho[2 * k] + rho[2 * k + 1]
+        if pair <= 0:
+            break
+        least = min(least, pair)
+        tau += 2 * least
+    np.testing.assert_allclose(diagnostics.effective_sample_size(draws), N * M / tau, rtol=1e-12)
+    assert tau > 3  # correlated enough to try the rule
 
 
 def test_autocovariance_is_the_sum() -> None:

@@ -95,7 +95,7 @@ def hmc_step(
         z, v_end, gradient = leapfrog(state.z, v, state.gradient, step, steps, slope)
         log_p = log_density(z)
         gain = log_p - state.log_p - 0.5 * ((v_end * v_end).sum(-1) - (v * v).sum(-1))  # −ΔH
-    divergent = ~(np.isfinite(gain) & np.isfinite(gradient).all(-1)) | (gain < -DIVERGED)
+    divergent = ~np.isfinite(gain) | (gain < -DIVERGED)  # a slope that is no number has spoilt v_end and so the gain
     return choose(state, State(z, log_p, gradient), gain, u, divergent)
 
 
