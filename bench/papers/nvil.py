@@ -19,7 +19,7 @@ import numpy as np
 from scratchvae.conditional import Family, Net, net
 from scratchvae.estimators import estimate, get
 from scratchvae.initial import output_bias
-from scratchvae.kernels import table
+from scratchvae.kernels import Kernels, table
 from scratchvae.models.sigmoid_belief import SigmoidBelief, Theta
 from scratchvae.networks import Dense
 from scratchvae.tasks.bbvi import Fit, fit
@@ -28,6 +28,12 @@ from scratchvae.training.noise import Noise, Purpose
 from scratchvae.types import Array
 
 PUBLISHED = {"NVIL": 113.1, "wake-sleep": 120.8}
+
+
+def kernels() -> Kernels:
+    """NumPy's products of matrices, and the compiled loops for what NumPy takes several passes for."""
+    fast = table("numba")
+    return table("numpy")._replace(adam=fast.adam, uniforms=fast.uniforms, normals=fast.normals)
 
 
 def binarised(rows: int | None, seed: int) -> tuple[Array, Array]:
@@ -69,7 +75,8 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
     """Fit, with the test bound now and then; the results, also of a run that is stopped, are in the file."""
     x, test = binarised(args.rows, args.seed)
     phi, theta = start(x, args.units, args.seed)
-    per_epoch, begin, curve = math.ceil(len(x) / args.batch), time.perf_counter(), []
+    per_epoch, begin = math.ceil(len(x) / args.batch), time.perf_counter()
+    curve: list[dict[str, float]] = []
     settings = {k: v for k, v in vars(args).items() if k != "out"}
 
     def result() -> dict[str, Any]:
@@ -89,8 +96,14 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
         if args.out:
             Path(args.out).write_text(json.dumps(result(), indent=1) + "\n", "utf-8")
 
-    options = {"estimator": args.estimator, "samples": args.samples, "rate": args.rate, "batch": args.batch}
-    fit(SigmoidBelief(), x, phi, theta, steps=args.epochs * per_epoch, seed=args.seed, report=report, **options)
+    options: dict[str, Any] = {
+        "estimator": args.estimator,
+        "samples": args.samples,
+        "rate": args.rate,
+        "batch": args.batch,
+    }
+    steps, k = args.epochs * per_epoch, kernels()
+    fit(SigmoidBelief(k), x, phi, theta, steps=steps, report=report, k=k, **options)
     return result()
 
 

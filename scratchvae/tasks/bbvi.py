@@ -1,0 +1,185 @@
+"""§7.2.1 Black-box variational inference: fit q, and θ if there is one, to any model that has a log_joint.
+
+>>> import numpy as np
+>>> from scratchvae.distributions import Normal
+>>> from scratchvae.models.protocol import Functions
+>>> model = Functions(lambda x, z, theta: -0.5 * ((z - 3.0) ** 2).sum(axis=-1))      # p(z | x) = N(3, 1)
+>>> found = fit(model, None, Normal(np.zeros((1, 1)), np.zeros((1, 1))), estimator="score_loo", steps=400)
+>>> found.q.mu.round(1).tolist(), found.q.log_var.round(1).tolist()
+([[3.0]], [[0.0]])
+
+q is either a family whose parameters are free for each row (mean field, one row for a global latent), or a `Net`, which
+amortises them over rows (§7.3). Both are one algorithm: forward, estimator, backward, step.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..conditional import Net, net, net_vjp
+from ..errors import CheckFailed, UsageError
+from ..estimators import Estimator, State, estimate, get
+from ..gradcheck import accumulating, check
+from ..gradcheck.tree import copied, flat, leaves, transform
+from ..kernels import NUMPY, Kernels
+from ..training.noise import Noise, Purpose
+from ..types import Array
+
+ADAM = (0.9, 0.999, 1e-8, 0.0)  # β₁, β₂, ε, decay
+
+
+class Fit(NamedTuple):
+    """What was found: phi and theta as they were given, trained; history (steps,) of mean bounds, nats a row."""
+
+    phi: Any
+    theta: Any
+    history: Array
+    state: State
+
+    @property
+    def q(self) -> Any:
+        """The posterior's approximation, for free parameters; an amortised one is `posterior(x)`."""
+        return self.phi
+
+    def posterior(self, x: Array) -> Any:
+        """q(z | x) by the net."""
+        return net(x, self.phi)[0]
+
+
+class Settings(NamedTuple):
+    """How to fit; see `fit`."""
+
+    estimator: Estimator
+    samples: int
+    steps: int
+    rate: float
+    batch: int | None
+    noise: Noise
+    k: Kernels
+
+
+def fit(
+    model: Any,
+    x: Any,
+    q: Any,
+    theta: Any = None,
+    *,
+    estimator: str = "score_loo",
+    samples: int = 10,
+    steps: int = 1000,
+    rate: float = 0.05,
+    batch: int | None = None,
+    seed: int = 0,
+    report: Callable[[int, float, "Fit"], None] = lambda *_: None,
+    k: Kernels = NUMPY,
+) -> Fit:
+    """Maximise the bound over q (and θ, unless None) by Adam, at a rate that falls linearly to zero.
+
+    model    see `models.protocol`: log_joint is enough for estimator="score" and its kin
+    x        whatever the model takes; an array with one row for each row of q where `batch` or a Net is used
+    q        a family, e.g. Normal(mu (B, K), log_var (B, K)), or a Net for an amortised one; the start, left unchanged
+    batch    rows a step, drawn afresh each epoch (a Net only); all rows by default
+    report   called after each step with (step, mean bound, the Fit so far)
+
+    Before the first step the model's vjp, if it is used, is compared with numerical derivatives. Raises CheckFailed
+    with the element that differs; UsageError where the estimator needs what model or q lacks, or log_joint misbehaves.
+    """
+    s = Settings(get(estimator), samples, steps, rate, batch, Noise(seed, k), k)
+    if batch is not None and not isinstance(q, Net):
+        raise UsageError("batch goes with an amortised q: free parameters are fitted to all rows at once")
+    phi, theta = copied(q), copied(theta)
+    state = s.estimator.state(*state_arguments(s, x)) if s.estimator.initial else {}
+    compare_slopes(s, model, x, phi, theta)
+    slots = [(leaf, np.zeros_like(leaf), np.zeros_like(leaf)) for leaf in arrays((phi, theta))]
+    history = np.full(steps, np.nan)
+    for step in range(steps):
+        L, gradients = one(s, step, model, x, phi, theta, state)
+        history[step] = L.mean(dtype=np.float64)
+        hyper = (rate * (1 - step / steps), *ADAM)
+        for (leaf, m, v), g in zip(slots, gradients, strict=True):
+            k.adam(leaf.reshape(-1), g.reshape(-1), m.reshape(-1), v.reshape(-1), step + 1, hyper)
+        report(step, float(history[step]), Fit(phi, theta, history[: step + 1], state))
+    return Fit(phi, theta, history, state)
+
+
+def one(s: Settings, step: int, model: Any, x: Any, phi: Any, theta: Any, state: State) -> tuple[Array, list[Array]]:
+    """One estimate: the bounds of the rows, and the gradients of every array of phi and theta."""
+    if s.batch is not None:
+        x = x[minibatch(s.noise, step, len(x), s.batch)]
+    q, layers = net(x, phi, s.k) if isinstance(phi, Net) else (phi, [])
+    noise, dtheta = draw(s, step, q), zeros_like(theta)
+    w = np.full(noise.shape[1], 1 / noise.shape[1], noise.dtype)
+    L, dphi = estimate(s.estimator, model, q, x, noise, theta, dtheta, w, state, s.k)
+    if isinstance(phi, Net):
+        dq, dphi = dphi, zeros_like(phi)
+        net_vjp(dq, q, layers, phi, dphi, s.k, need_dx=False)
+    return L, arrays((dphi, dtheta))
+
+
+def zeros_like(tree: Any) -> Any:
+    """The same structure and types, all zeros: to add cotangents into."""
+    return transform(lambda _, leaf: np.zeros_like(leaf) if isinstance(leaf, np.ndarray) else leaf, tree)
+
+
+def arrays(tree: Any) -> list[Array]:
+    """What is trained: every array in it, in order."""
+    return [leaf for _, leaf in leaves(tree) if isinstance(leaf, np.ndarray)]
+
+
+def draw(s: Settings, step: int, q: Any) -> Array:
+    """Noise (S, B, columns) for q: normals where it is reparametrised, uniforms where it is discrete."""
+    B, K = q[0].shape[:2]
+    source = s.noise.normals if hasattr(q, "sample_vjp") else s.noise.uniforms
+    columns = K * s.estimator.noise
+    flat_noise = source(Purpose.LATENT, step, B, s.samples * columns, q[0].dtype)
+    return np.ascontiguousarray(flat_noise.reshape(B, s.samples, columns).transpose(1, 0, 2))
+
+
+def minibatch(noise: Noise, step: int, rows: int, batch: int) -> Array:
+    """The rows of step number `step`."""
+    per_epoch = math.ceil(rows / batch)
+    epoch, i = divmod(step, per_epoch)
+    return noise.order(epoch, rows)[i * batch : (i + 1) * batch]
+
+
+def state_arguments(s: Settings, x: Array) -> tuple[int, Callable[..., Array]]:
+    """What a baseline is made from."""
+
+    def normals(*shape: int) -> Array:
+        return s.noise.normals(Purpose.INITIAL, 0, 1, math.prod(shape), x.dtype).reshape(shape)
+
+    return x.shape[1] if isinstance(x, np.ndarray) else 0, normals
+
+
+# --- once, before the first step ---------------------------------------------------------------------
+
+
+def compare_slopes(s: Settings, model: Any, x: Any, phi: Any, theta: Any) -> None:
+    """The model's vjp against numerical derivatives of its function, at a first draw (of two rows, for a net)."""
+    name = "log_likelihood" if s.estimator.analytic_kl else "log_joint"
+    f, vjp = getattr(model, name, None), getattr(model, name + "_vjp", None)
+    if f is None or vjp is None or not (s.estimator.pathwise or theta is not None):
+        return
+    x = x[:2] if isinstance(phi, Net) else x
+    q = net(x, phi, s.k)[0] if isinstance(phi, Net) else phi
+    z = q.sample(draw(s, 0, q)[:2, :, : q[0].shape[1]], s.k).astype(np.float64)
+    options: dict[str, Any] = {"methods": ("central", "direction"), "tolerance": {"central": 1e-5, "direction": 1e-5}}
+    if flat(theta).size:
+        f_vjp = accumulating(lambda w, z, theta, dtheta: vjp(w, x, z, theta, dtheta), into=(1,))
+        found = check(lambda z, theta: f(x, z, theta), f_vjp, (z, theta), limit=64, **options)
+    else:
+        found = check(lambda z: f(x, z, theta), lambda w, z: vjp(w, x, z, theta, None), (z,), limit=64, **options)
+    if not found.ok:
+        raise CheckFailed(f"the model's {name}_vjp disagrees with {name}: {first_difference(found)}")
+
+
+def first_difference(found: Any) -> str:
+    """The element that differs, with both numbers, or what else is wrong, in one line."""
+    if found.problems:
+        return str(found.problems[0])
+    row = next(row for row in found.rows if not row.ok)
+    m = next((m for m in row.measures if m.at is not None and not m.ok), row.worst)
+    at = "along a direction" if m.at is None else f"at {list(m.at)}"
+    return f"{row.block} {at} is {m.analytic:g} by the vjp and {m.numeric:g} numerically"
