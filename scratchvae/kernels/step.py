@@ -320,11 +320,11 @@ def update_panel(s: Program, c: int, layer: Any, p: int, across: int, rows: int,
     for tile in range(tile_count(inputs)):
         i, height = tile_at(tile, inputs)
         x, dy = layer.x + across * capacity * P + i, layer.dy + p * capacity * P
+        at = layer.weights + (p * layer.rows + across * P + i) * P
         if height == TALL:
             product_t_tall(s.scratch, c, s.work, x, s.work, dy, rows, rows, 0)
         else:
             product_t_short(s.scratch, c, s.work, x, s.work, dy, rows, rows, 0)
-        at = layer.weights + (p * layer.rows + across * P + i) * P
         if not (first and last):
             add_tile(s.g, at, s.scratch, c, height * P, first, last)
         if last:

@@ -366,21 +366,6 @@ def store_four(typingctx: Any, array: Any, index: Any, a: Any, b: Any, c: Any, d
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
-    """Ask for the cache line of array[index], to be written soon."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
-        pointer = builder.bitcast(element(context, builder, sig.args[0], args[0], args[1]), byte)
-        ty = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
-        fn = cgutils.get_or_insert_function(builder.module, ty, "llvm.prefetch.p0i8")
-        builder.call(fn, [pointer, *(ir.Constant(i32, n) for n in (1, 3, 1))])
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp), codegen
-
-
-@intrinsic  # type: ignore[untyped-decorator]
 def load_as(typingctx: Any, array: Any, index: Any, like: Any) -> Any:
     """array[index:] of any real type converted to a vector of the array `like`'s type."""
     to = Vector(like.dtype, lanes(like.dtype))
