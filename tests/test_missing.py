@@ -51,10 +51,12 @@ def errors(found: Imputations, theta: LinearGaussian, x: Array, observed: Array)
     return float(first), float(abs((got - cov) / error)[both].max())
 
 
-METHODS: dict[str, Callable[..., Imputations]] = {
-    "metropolis": missing.chain,
-    "importance": lambda *args: missing.importance(*args, 20_000),
-}
+def importance(coder: Coder, x: Array, observed: Array, fill: Array, noise: Noise, plan: Plan) -> Imputations:
+    """With as many codes as the chain takes steps."""
+    return missing.importance(coder, x, observed, fill, noise, plan, samples=20_000)
+
+
+METHODS: dict[str, Callable[..., Imputations]] = {"metropolis": missing.chain, "importance": importance}
 
 
 @pytest.mark.parametrize("method", METHODS)
