@@ -237,6 +237,7 @@ def test_as_rows_and_unbroadcast() -> None:
     assert shape == (2, 4, 3)
     close(a, Z3.reshape(8, 3), 0)
     close(b, np.tile(MU[:1], (8, 1)), 0)
+    assert as_rows(np.asfortranarray(Z))[1][0].flags.c_contiguous, "kernels walk rows in C order"
     close(unbroadcast(Z3, (4, 3)), Z3.sum(axis=0))
     close(unbroadcast(Z[:2], (1, 3)), Z[:2].sum(axis=0, keepdims=True))
     close(unbroadcast(Z3, (1, 3)), Z3.sum(axis=(0, 1))[None])
@@ -254,3 +255,35 @@ def test_dtype_is_kept(dtype: str) -> None:
     results += [b.log_prob_vjp(w, z)[1].logits, b.entropy_vjp(w).logits]
     assert {r.dtype for r in results} == {np.dtype(dtype)}
     assert b.sample(Z).dtype == np.dtype(dtype), "a sample has the type of its logits, not of its uniforms"
+
+
+# --- missing entries --------------------------------------------------------------------------------------------------
+
+SEEN = (np.arange(12).reshape(4, 3) % 5 != 1).astype(float)  # every row misses something else
+
+
+@pytest.mark.parametrize("shapes", [((4, 3), (4, 3)), ((2, 4, 3), (4, 3)), ((4, 3), (3,))])
+def test_observed_entries_alone_count(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    """log p of what was seen, by scipy: catches a missing entry that adds its constant, or moves a parameter."""
+    rng = np.random.default_rng(6)
+    z, mu, log_var = rng.standard_normal(shapes[0]), rng.standard_normal(shapes[1]), rng.standard_normal((4, 3))
+    q, w = Normal(mu, log_var), rng.standard_normal((*shapes[0][:-1],))
+    close(q.log_prob_observed(z, SEEN), (SEEN * stats.norm.logpdf(z, mu, np.exp(log_var / 2))).sum(axis=-1))
+    close(q.log_prob_observed(z, np.ones((4, 3))), q.log_prob(z))
+    dz, d = q.log_prob_observed_vjp(w, z, SEEN)
+    close(dz, slopes(lambda v: q.log_prob_observed(v, SEEN), z, w))
+    close(d.mu, slopes(lambda v: Normal(v, log_var).log_prob_observed(z, SEEN), mu, w))
+    close(d.log_var, slopes(lambda v: Normal(mu, v).log_prob_observed(z, SEEN), log_var, w))
+
+    x, logits = (z > 0) * 1.0, mu
+    close(Bernoulli(logits).log_prob_observed(x, SEEN),
+          (SEEN * stats.bernoulli.logpmf(x, special.expit(logits))).sum(axis=-1))  # fmt: skip
+    dx, b = Bernoulli(logits).log_prob_observed_vjp(w, x, SEEN)
+    assert dx is None
+    close(b.logits, slopes(lambda v: Bernoulli(v).log_prob_observed(x, SEEN), logits, w))
+
+
+def test_one_value_for_all_rows_of_observed_entries() -> None:
+    """Catches a cotangent of z that is not summed where z was shared."""
+    dz, _ = Q.log_prob_observed_vjp(W, Z[0], SEEN)
+    close(dz, slopes(lambda v: Q.log_prob_observed(v, SEEN), Z[0], W))

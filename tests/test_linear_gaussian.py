@@ -82,6 +82,26 @@ def test_sampling_follows_the_noise() -> None:
     assert abs(np.cov(draws.T) - cov).max() < 4 * np.sqrt(2 / 20000) * cov.diagonal().max()
 
 
+def test_samples_are_their_formulas() -> None:
+    """Draw by draw, since a distribution does not see the noise's sign: catches −ε, which replayed noise would."""
+    theta, x = make(8)
+    rng = np.random.default_rng(9)
+    eps_z, eps_x = rng.normal(size=(B, K)), rng.normal(size=(B, D))
+    close(theta.sample(eps_z, eps_x)[0], eps_z @ theta.W + theta.m + np.sqrt(np.exp(theta.log_var)) * eps_x)
+    mean, cov = theta.posterior(x)
+    close(theta.sample_posterior(x, eps_z), mean + np.einsum("kl,bl->bk", np.linalg.cholesky(cov), eps_z))
+
+
+def test_cotangents_of_theta_are_added() -> None:
+    """Catches = for +=."""
+    theta, x = make(14)
+    once, twice = zeros(theta), zeros(theta)
+    for dtheta in (once, twice, twice):
+        lg.elbo_diag_vjp(np.ones(B), x, np.ones((B, K)), np.zeros((B, K)), theta, dtheta)
+    for d1, d2 in zip(once, twice, strict=True):
+        close(d2, 2 * d1)
+
+
 def test_the_bound_is_tight_at_the_posterior_and_only_there() -> None:
     theta, x = make(6)
     mean, cov = theta.posterior(x)

@@ -230,6 +230,12 @@ def test_x_that_does_not_fit_is_refused(x: Array) -> None:
         elbo(x, np.zeros((3, LATENT)), *arch.nets(arena.views))
 
 
+def test_output_bias_is_the_heads_that_names_the_mean() -> None:
+    """Catches a data mean written into a log-variance."""
+    assert Architecture(5).output_bias == "p.logits.b"
+    assert Architecture(5, likelihood="gaussian").output_bias == "p.mu.b"
+
+
 def test_architecture_is_a_value() -> None:
     """Catches a list for `hidden` that makes two equal architectures differ and cannot be hashed."""
     assert Architecture(5, hidden=[4, 3]) == Architecture(5, hidden=(4, 3))  # type: ignore[arg-type]

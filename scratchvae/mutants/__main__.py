@@ -1,0 +1,86 @@
+"""§7.2 `python -m scratchvae.mutants`: plant errors in the mathematics, run the checks, print what survives.
+
+Exit code 0 if every error is found (or known to change no value), 1 if one survives, 2 for a wrong call.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from . import automatic, gallery
+
+TESTS = Path(__file__).parent.parent.parent / "tests"
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The options."""
+    parser = argparse.ArgumentParser("python -m scratchvae.mutants", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="one object: mutants, killed, equivalent, survivors")
+    parser.add_argument("--limit", type=int, metavar="N", help="only N mutants, chosen by --seed")
+    parser.add_argument("--seed", type=int, default=0, help="which N (default 0)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only mutants whose name holds TEXT")
+    parser.add_argument("--gallery", action="store_true", help="errors of other people's VAEs: which check kills which")
+    parser.add_argument("--tests", type=Path, default=TESTS, metavar="FOLDER", help="where the tests are")
+    return parser
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Words go to stderr, so that stdout holds data alone."""
+    print(text, file=sys.stderr, end=end, flush=True)
+
+
+def progress(done: int, total: int, survivors: int) -> None:
+    """A line that is written over, on a terminal."""
+    if sys.stderr.isatty():
+        say(f"\r{done}/{total} mutants, {survivors} survive ", end="")
+
+
+def automatic_mutants(options: argparse.Namespace) -> int:
+    """The whole run, or a part of it; prints survivors."""
+    files = [options.tests / name for name in automatic.TESTS]
+    if missing := [file for file in files if not file.exists()]:
+        raise UsageError(f"{missing[0]} is not there: run from the repository, or give --tests FOLDER")
+    mutants = [m for m in automatic.make() if options.only in m.name]
+    mutants = automatic.chosen(mutants, options.limit, options.seed)
+    if not mutants:
+        raise UsageError(f"no mutant's name holds {options.only!r}")
+    result = automatic.against_tests(mutants, map(str, files), progress)
+    if options.json:
+        print(json.dumps(report(result)))
+    for name in result.survivors:
+        print(f"SURVIVES  {name}", file=sys.stderr if options.json else sys.stdout)
+    say(f"{result.total} mutants in {result.seconds:.0f} s: {len(result.killed)} killed "
+        f"({result.by_value} by a wrong number), "
+        f"{len(result.equivalent)} change no value, {len(result.survivors)} survive")  # fmt: skip
+    return 1 if result.survivors else 0
+
+
+def report(result: automatic.Result) -> dict[str, Any]:
+    """Numbers first, then names with their reasons and killers."""
+    return {
+        "mutants": result.total,
+        "killed": len(result.killed),
+        "equivalent": len(result.equivalent),
+        "survivors": result.survivors,
+        "killed_by_value": result.by_value,
+        "seconds": round(result.seconds, 1),
+        "reasons": result.equivalent,
+        "killed_by": result.killed,
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run; returns the exit code."""
+    options = arguments().parse_args(argv)
+    try:
+        return gallery.main(options.json) if options.gallery else automatic_mutants(options)
+    except UsageError as error:
+        say(f"error: {error}")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

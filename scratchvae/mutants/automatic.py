@@ -1,0 +1,220 @@
+"""§7.2 Automatic mutants of every pair, each run against the tests that touch it, until one fails.
+
+The tests are collected once, in one process; each test's own time and the functions that it calls are noted; then every
+mutant meets those tests, the quickest first. A mutant that no test kills survives: either it changes no value
+(`EQUIVALENT` says why), or a check is missing.
+"""
+
+import contextlib
+import fnmatch
+import functools
+import hashlib
+import sys
+import time
+import types
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from .equivalent import EQUIVALENT
+from .operators import mutations
+from .pairs import matched
+from .plant import FunctionDef, Target, code_of, swapped, targets
+
+MODULES = (
+    "kernels.dense", "kernels.activations", "kernels.normal", "kernels.bernoulli", "kernels.optimizers",
+    "networks", "distributions", "conditional", "models.vae", "models.decoded", "models.linear_gaussian",
+)  # fmt: skip
+TESTS = (
+    "test_networks.py", "test_distributions.py", "test_conditional.py", "test_vae.py", "test_decoded.py",
+    "test_optimizers.py", "test_linear_gaussian.py",
+)  # fmt: skip
+SLOW = 2.0  # seconds of processor: no test of this length takes part
+
+
+class Mutant(NamedTuple):
+    """One planted error. Its name stays the same as long as the code does:
+    "networks.dense | sign flipped | return x @ W + b -> return x @ W - b"."""
+
+    name: str
+    parts: tuple[tuple[Target, FunctionDef], ...]  # each function that changes, and its new syntax tree
+
+    @contextlib.contextmanager
+    def planted(self) -> Iterator[None]:
+        """In force inside the block."""
+        with contextlib.ExitStack() as stack:
+            for target, tree in self.parts:
+                stack.enter_context(swapped(target.function, code_of(tree, target)))
+            yield
+
+
+class Result(NamedTuple):
+    """What became of the mutants: name -> the test that killed it; survivors; survivors that change no value."""
+
+    killed: dict[str, str]
+    survivors: list[str]
+    equivalent: dict[str, str]
+    seconds: float
+
+    @property
+    def total(self) -> int:
+        """All mutants that were made."""
+        return len(self.killed) + len(self.survivors) + len(self.equivalent)
+
+    @property
+    def by_value(self) -> int:
+        """How many were killed by a wrong number; the others broke the program (wrong shapes or types, a warning)."""
+        return sum("(AssertionError)" in why for why in self.killed.values())
+
+
+@functools.cache
+def make(modules: tuple[str, ...] = MODULES) -> list[Mutant]:
+    """Every mutant of every function of the modules, then the pairs that are wrong together."""
+    found = [t for name in modules for t in targets(f"scratchvae.{name}")]
+    slips = [(t, m) for t in found for m in mutations(t.tree)]
+    single = [Mutant(f"{t.label} | {m.kind} | {m.before} -> {m.after}", ((t, m.tree),)) for t, m in slips]
+    return single + [Mutant(name, parts) for name, parts in matched(found)]
+
+
+def chosen(mutants: list[Mutant], limit: int | None, seed: int = 0) -> list[Mutant]:
+    """`limit` of them, spread by a hash of their names: the same for the same seed, whatever else changes."""
+    def key(mutant: Mutant) -> str:
+        return hashlib.sha256(f"{seed} {mutant.name}".encode()).hexdigest()
+
+    return mutants if limit is None else sorted(mutants, key=key)[:limit]
+
+
+class Check(NamedTuple):
+    """A test, its time in seconds, and the code objects that it runs."""
+
+    item: Any
+    seconds: float
+    touched: set[types.CodeType]
+
+
+def failure(item: Any) -> str:
+    """The kind of error that a test fails with, "" if it passes (or is skipped)."""
+    import pytest
+
+    try:
+        item._initrequest()
+        item.session._setupstate.setup(item)
+        item.runtest()
+    except pytest.skip.Exception:
+        return ""
+    except (Exception, pytest.fail.Exception) as error:  # whatever a mutant breaks
+        return type(error).__name__
+    finally:
+        item.session._setupstate.teardown_exact(None)
+    return ""
+
+
+def observed(item: Any, codes: set[types.CodeType]) -> Check:
+    """Runs a test on the healthy library; notes what it touches and how long it takes."""
+    touched: set[types.CodeType] = set()
+
+    def profile(frame: Any, event: str, arg: Any) -> None:
+        if event == "call" and frame.f_code in codes:
+            touched.add(frame.f_code)
+
+    start = time.process_time()  # not the clock on the wall: a busy machine must not change what takes part
+    sys.setprofile(profile)
+    try:
+        why = failure(item)
+    finally:
+        sys.setprofile(None)
+    if why:
+        raise RuntimeError(f"{item.nodeid} fails without any mutant ({why}): mend that first")
+    return Check(item, time.process_time() - start, touched)
+
+
+def killer(mutant: Mutant, checks: list[Check], seconds: float = 10.0) -> str:
+    """The first test that fails with the mutant planted, "" if all pass; one that hangs is dead too."""
+    touching = [c.item for c in checks if not c.touched.isdisjoint(codes_of(mutant))]
+    with mutant.planted(), alarm(seconds):
+        for item in touching:
+            if why := failure(item):
+                return f"{item.nodeid.rpartition('/')[2]} ({why})"
+    return ""
+
+
+def codes_of(mutant: Mutant) -> set[types.CodeType]:
+    """The healthy code of the functions that a mutant changes."""
+    return {target.function.__code__ for target, _ in mutant.parts}
+
+
+class alarm:
+    """Raises TimeoutError inside the block after some seconds, where the system has alarms."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __enter__(self) -> None:
+        import signal
+
+        def ring(*_: Any) -> None:
+            raise TimeoutError
+
+        if hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGALRM, ring)
+            signal.setitimer(signal.ITIMER_REAL, self.seconds)
+
+    def __exit__(self, *_: object) -> None:
+        import signal
+
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def run(mutants: list[Mutant], items: list[Any], progress: Any = None) -> Result:
+    """Every mutant against the tests that touch it."""
+    start = time.perf_counter()
+    codes = {code for m in mutants for code in codes_of(m)}
+    checks = sorted((observed(item, codes) for item in items), key=lambda c: c.seconds)
+    checks = [c for c in checks if c.seconds < SLOW]
+    killed: dict[str, str] = {}
+    survivors: list[str] = []
+    equivalent: dict[str, str] = {}
+    for i, mutant in enumerate(mutants):
+        if progress and i % 20 == 0:
+            progress(i, len(mutants), len(survivors))
+        by, reason = killer(mutant, checks), why_equivalent(mutant.name)
+        if by:
+            killed[mutant.name] = by
+        elif reason:
+            equivalent[mutant.name] = reason
+        else:
+            survivors.append(mutant.name)
+    return Result(killed, survivors, equivalent, time.perf_counter() - start)
+
+
+def why_equivalent(name: str) -> str:
+    """The reason why a mutant changes no value, "" if none is known."""
+    return next((why for pattern, why in EQUIVALENT.items() if fnmatch.fnmatchcase(name, pattern)), "")
+
+
+class Plugin:
+    """Takes pytest's collected tests and runs mutants in place of pytest's own loop."""
+
+    def __init__(self, mutants: list[Mutant], progress: Any) -> None:
+        self.mutants, self.progress, self.result = mutants, progress, Result({}, [], {}, 0.0)
+
+    def pytest_runtestloop(self, session: Any) -> bool:
+        """Every mutant, with warnings as errors, as in the tests."""
+        import warnings
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            self.result = run(self.mutants, session.items, self.progress)
+        return True
+
+
+def against_tests(mutants: list[Mutant], files: Iterable[str], progress: Any = None) -> Result:
+    """The mutants against the tests in `files` (those that run in numpy: a compiled twin does not see a mutant)."""
+    import pytest
+
+    plugin = Plugin(mutants, progress)
+    options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-o", "addopts=", "-k", "not numba and not torch"]
+    code = pytest.main([*files, *options], plugins=[plugin])
+    if code not in (0, 5) or not plugin.result.total:
+        raise RuntimeError(f"the tests could not be collected or run (pytest says {code})")
+    return plugin.result
