@@ -10,6 +10,7 @@ from typing import Any
 
 from bench import products, steps
 from bench.contest import Plan, run
+from bench.peers import DECISIVE, SLOW
 from bench.worker import realtime
 
 EPILOG = """
@@ -80,7 +81,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     plan = _plan(options)
     cells = [part.cells(options.full) for name, part in (("steps", steps), ("products", products)) if name in parts]
     found["rows"], found["versions"], notes = run([j for c in cells for j in c if _wanted(j, options)], plan)
-    if not options.full:
+    if options.full:
+        notes.append(f"{' and '.join(SLOW)}: slow to build or to run, timed only for {DECISIVE}")
+    else:
         notes.append("torch.compile left out of a quick run: its compiler takes half a minute a cell; see --full")
     found["notes"] = notes
     if "startup" in parts:
@@ -93,7 +96,7 @@ def _plan(options: argparse.Namespace) -> Plan:
     leave_out = tuple(filter(None, options.leave_out.split(",")))
     if not options.full:
         leave_out += ("compile", "composed")
-    seconds, rounds = (0.12, 5) if options.full else (0.06, 4)
+    seconds, rounds = (0.12, 4) if options.full else (0.06, 4)
     return Plan(seconds, rounds, options.realtime, leave_out, _say)
 
 

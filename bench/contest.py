@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from bench.peers import FIELD
+from bench.peers import DECISIVE, FIELD, SLOW
 from bench.work import TOLERANCE, Product, StepWork
 from bench.worker import limit
 
@@ -99,6 +99,8 @@ def compare(job: Job, workers: dict[str, Worker], plan: Plan, notes: list[str]) 
     """One cell: build and check all, then rounds in which each has one turn."""
     kind = "step" if isinstance(job, StepWork) else "product"
     field = {what: workers[module] for what, module in wanted(kind, plan).items() if module in workers}
+    if (job.network, job.batch) not in DECISIVE:
+        field = {what: worker for what, worker in field.items() if what not in SLOW}
     ready = agree(kind, job, field, plan, notes)
     times: dict[str, list[float]] = {what: [] for what in ready}
     for _ in range(plan.rounds):

@@ -17,6 +17,9 @@ FIELD = {  # kind of work → contestant → module
     "product": {"ours": "ours", "torch": "torch_peer", "JAX": "jax_peer", "NumPy": "numpy_peer"},
 }
 
+SLOW = ("torch.compile + fused Adam", "ours, composed in NumPy")  # to build or to run: timed only in these cells
+DECISIVE = (("784-500-20", 100), ("784-200-200-50", 20))  # network, batch
+
 
 def load(module: str) -> Any:
     """The peer's module; ImportError where its package is not installed."""
