@@ -59,6 +59,9 @@ def main(argv: list[str] | None = None) -> int:
     if unknown := set(options.only.split(",")) - set(PARTS):
         print(f"--only got {', '.join(sorted(unknown))}; expected some of {', '.join(PARTS)}", file=sys.stderr)
         return 2
+    if options.plot and "machine" not in options.only.split(","):
+        print("--plot needs the machine's limits: add machine to --only", file=sys.stderr)
+        return 2
     found = measure(options)
     if options.out:
         Path(options.out).write_text(json.dumps(found, indent=1) + "\n")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from bench import __main__ as bench
-from bench import machine, products, report, steps
-from bench.contest import oracle, row
+from bench import contest, machine, products, report, steps
+from bench.contest import Plan, oracle, row
 from bench.peers import FIELD, load, numpy_peer
 from bench.work import TOLERANCE, Product, StepWork, batches, images
 
@@ -92,6 +92,21 @@ def test_a_run_writes_rows_of_both_kinds(
 def test_wrong_usage_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.main(["--only", "stepps"]) == 2
     assert "stepps" in capsys.readouterr().err
+    assert bench.main(["--only", "steps", "--plot", "roof.png"]) == 2
+    assert "machine" in capsys.readouterr().err
+
+
+def test_a_contestant_that_computes_something_else_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    plan, notes = Plan(0.01, 1, False, (), said.append), list[str]()
+    monkeypatch.setattr(contest, "oracle", lambda kind, job: [-500.0, -400.0])
+
+    class Liar:
+        def ask(self, do: str, **rest: object) -> list[float]:
+            return [-500.0, -401.0]
+
+    assert contest.agree("step", SMALL, {"ours": Liar()}, plan, notes) == []  # type: ignore[dict-item]
+    assert notes[0].startswith("WRONG: ours")
 
 
 def test_operations_and_minibatches() -> None:
