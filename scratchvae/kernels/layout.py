@@ -47,6 +47,7 @@ class Layout(NamedTuple):
     weights: int  # floats in the weight panels
     work: int  # floats in the workspace
     parts: int  # panels of the data: partial sums of log p(x | z), one for each panel and row; then KL
+    turned_room: int  # a panel of the largest Wᵀ
     noise_room: int  # normals that one thread draws at once, with room for a vector of blocks beyond
     word_room: int  # the same for the words of one row of the data
 
@@ -97,7 +98,8 @@ def layout(
     records, n = np.array(b.records, LAYER), len(hidden)
     parts = -(-columns // b.panel) + -(-latent // b.panel)
     sizes = (ceil_to(b.weights, 64) + 64 * b.panel, b.work + 64 * b.panel)
-    rooms = (rows * ceil_to(latent, 4) + 64, ceil_to(columns, 4) + 64)
+    widest = max(int(l["panels"]) for l in records) * b.panel**2
+    rooms = (widest, rows * ceil_to(latent, 4) + 64, ceil_to(columns, 4) + 64)
     return Layout(records, n, n + 2, 2 * n + 2, b.capacity, b.panel, x, z, eps, *sizes, parts, *rooms)
 
 

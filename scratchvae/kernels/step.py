@@ -38,11 +38,13 @@ from scratchvae.kernels.tiles import (
     product_t_short,
     product_t_tall,
     product_tall,
+    transpose,
 )
 from scratchvae.kernels.vectors import columns, counts, lane_count, load, load_as, load_words, store, where
 from scratchvae.types import Array
 
 GREY, DYNAMIC, FIXED, THRESHOLD = range(4)
+FEW_ROWS = 48  # fewer rows than this do not repay the turning of W
 
 
 class Options(NamedTuple):
@@ -75,6 +77,7 @@ class Program(NamedTuple):
     v: Array
     g: Array  # cotangents, gathered over micro-batches
     work: Array  # panels of activations and their cotangents
+    turned: Array  # (threads, heads, outputs, panel): a panel of Wᵀ
     scratch: Array  # (threads, heads, TALL, panel): the tiles in hand
     noise: Array  # (threads, capacity, blocks, 4)
     words: Array  # uint32, (threads, blocks of a data row, 4)
@@ -249,9 +252,31 @@ def bound_rows(s: Program, t: int, threads: int, rows: int) -> None:
 # ── backward ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@part
+def turn(s: Program, t: int, layer: Any, p: int, head: int) -> int:
+    """The P rows of W behind panel p of dx, transposed: panel p of Wᵀ as (outputs, P); returns where it lies."""
+    P, lanes = s.layout.panel, lane_count(s.w)
+    to = (2 * t + head) * s.layout.turned_room
+    for o in range(0, layer.panels * P, lanes):
+        for i in range(0, P, lanes):
+            W = layer.weights + (o // P * layer.rows + p * P + i) * P + o % P
+            transpose(s.w, W, s.turned, to + o * P + i)
+    return to
+
+
+@inline
+def turned_tile(s: Program, c: int, layer: Any, to: int, r: int, height: int) -> None:
+    """Rows r … of a panel of dx = dy Wᵀ into the scratch at c, with Wᵀ from `turn`."""
+    P, hop = s.layout.panel, s.layout.capacity * s.layout.panel
+    if height == TALL:
+        product_tall(s.scratch, c, s.work, layer.dy + r * P, s.turned, to, layer.outputs, P, hop)
+    else:
+        product_short(s.scratch, c, s.work, layer.dy + r * P, s.turned, to, layer.outputs, P, hop)
+
+
 @inline
 def dots_tile(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> None:
-    """Rows r … of panel p of dx = dy Wᵀ into the scratch at c."""
+    """The same straight from W: for few rows, which do not repay the turning."""
     P, capacity = s.layout.panel, s.layout.capacity
     for i in range(0, min(P, layer.inputs - p * P), DOT_COLS):
         W = layer.weights + (p * P + i) * P
@@ -264,15 +289,20 @@ def dots_tile(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> No
 def through(s: Program, t: int, threads: int, first: int, count: int, below: int, rows: int, w: float) -> None:
     """dx of the `count` layers that read the same x, and through what made x: layer `below`, or z where below < 0."""
     out_of_line()
-    one, two, P, capacity = s.layout.layers[first], s.layout.layers[first + count - 1], s.layout.panel, s.layout.capacity
-    tiles, c, panels = tile_count(rows), scratch_of(s, t), (one.inputs + P - 1) // P
+    one, P, capacity = s.layout.layers[first], s.layout.panel, s.layout.capacity
+    tiles, c, panels, turned = tile_count(rows), scratch_of(s, t), (one.inputs + P - 1) // P, -1
     begin, end = share(panels * tiles, t, threads)
     for unit in range(begin, end):
         p = unit // tiles
         r, height = tile_at(unit % tiles, rows)
-        dots_tile(s, c, one, p, r, height)
-        if count == 2:
-            dots_tile(s, c + TALL * P, two, p, r, height)
+        for head in range(count):
+            layer, tile = s.layout.layers[first + head], c + head * TALL * P
+            if rows < FEW_ROWS:
+                dots_tile(s, tile, layer, p, r, height)
+            else:
+                to = turn(s, t, layer, p, head) if p != turned else (2 * t + head) * s.layout.turned_room
+                turned_tile(s, tile, layer, to, r, height)
+        turned = p
         for j in range(0, height * P, lane_count(s.work)):
             dx = load(s.scratch, c + j)
             if count == 2:

@@ -75,11 +75,13 @@ def offset(builder: Any, pointer: Any, step: int) -> Any:
 
 
 def vector_at(builder: Any, pointer: Any, step: int, ty: Vector) -> Any:
+    """The vector that starts `step` elements after the pointer."""
     size = ty.dtype.bitwidth // 8
     return builder.load(vector_pointer(builder, offset(builder, pointer, step), ty), align=size)
 
 
 def broadcast(builder: Any, scalar: Any, ty: Vector) -> Any:
+    """The scalar in every lane."""
     one = builder.insert_element(ir.Constant(ty.llvm, ir.Undefined), scalar, ir.Constant(I32, 0))
     return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(I32, ty.lanes), [0] * ty.lanes))
 
@@ -170,3 +172,30 @@ def concatenate(builder: Any, vectors: list[Any]) -> Any:
         order = ir.Constant(ir.VectorType(I32, n), list(range(n)))
         vectors = [builder.shuffle_vector(x, y, order) for x, y in zip(vectors[::2], vectors[1::2], strict=True)]
     return vectors[0]
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def transpose(typingctx: Any, A: Any, a: Any, B: Any, b: Any) -> Any:
+    """B[b + j P + i] = A[a + i P + j] for a block of lanes × lanes; P is the width of a panel on both sides."""
+    ty = Vector(A.dtype, lanes(A.dtype))
+    n = ty.lanes
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        source, to = (element(context, builder, sig.args[i], args[i], args[i + 1]) for i in (0, 2))
+        rows = [vector_at(builder, source, 2 * n * i, ty) for i in range(n)]
+        # log₂ n perfect shuffles: interleaving row i with row i + n/2 moves one bit of the row number into the column
+        for _ in range(n.bit_length() - 1):
+            pairs = [(rows[i], rows[i + n // 2]) for i in range(n // 2)]
+            rows = [interleave(builder, x, y, n, half) for x, y in pairs for half in (0, 1)]
+        for j, row in enumerate(rows):
+            pointer = vector_pointer(builder, offset(builder, to, 2 * n * j), ty)
+            builder.store(row, pointer, align=ty.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(A, types.intp, B, types.intp), codegen
+
+
+def interleave(builder: Any, x: Any, y: Any, n: int, half: int) -> Any:
+    """x₀ y₀ x₁ y₁ … of the lower (0) or upper (1) halves."""
+    order = [half * n // 2 + j // 2 + (n if j % 2 else 0) for j in range(n)]
+    return builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, n), order))

@@ -101,12 +101,17 @@ def together(threads: int, work: Any) -> Any:
     return result
 
 
-def aligned(size: int, dtype: str) -> Array:
-    """Zeros that begin at a multiple of 64 bytes, so that no vector straddles two cache lines."""
-    item = np.dtype(dtype).itemsize
-    raw = np.zeros(size + 64 // item, dtype)
-    skip = -raw.ctypes.data % 64 // item
-    return raw[skip : skip + size]
+def aligned(sizes: list[int], dtype: str) -> list[Array]:
+    """Arrays of zeros, each beginning at a multiple of 64 bytes so that no vector straddles two cache lines.
+
+    They share one allocation, large enough for NumPy to ask the system for large pages.
+    """
+    line = 64 // np.dtype(dtype).itemsize
+    starts = np.cumsum([0] + [-(-size // line) * line for size in sizes])
+    block: Array = np.empty(int(starts[-1]) + line, dtype)
+    block[...] = 0
+    block = block[-block.ctypes.data % 64 // block.itemsize :]
+    return [block[start : start + size] for start, size in zip(starts, sizes, strict=False)]
 
 
 def program(state: State, x: Array, threads: int) -> Any:
@@ -120,15 +125,14 @@ def program(state: State, x: Array, threads: int) -> Any:
     a = state.architecture
     heads = len(state.theta.heads)
     lay = layout.layout(a.columns, a.latent, a.hidden, a.activation, heads, config.prior, rows, config.dtype)
-    work = aligned(lay.work, config.dtype)
+    sizes = [lay.weights] * 4 + [lay.work, threads * 2 * lay.turned_room, threads * 2 * tiles.TALL * lay.panel]
+    w, m, v, g, work, turned, scratch = aligned(sizes, config.dtype)
     layout.set_ones(lay, work)
-    w, m, v, g = (aligned(lay.weights, config.dtype) for _ in range(4))
-    scratch = aligned(threads * 2 * tiles.TALL * lay.panel, config.dtype)
     noise, words = np.zeros(threads * lay.noise_room, config.dtype), np.zeros(threads * lay.word_room, np.uint32)
     parts, bound = np.zeros(lay.parts * lay.capacity), np.zeros(lay.capacity)
     data = np.asarray(x).view(np.uint8 if x.dtype == np.bool_ else x.dtype).reshape(-1)
     gate = np.zeros(1, np.int64)
-    return Program(lay, options(config, x, rows), w, m, v, g, work, scratch, noise, words, parts, bound, data, gate)
+    return Program(lay, options(config, x, rows), w, m, v, g, work, turned, scratch, noise, words, parts, bound, data, gate)
 
 
 def options(config: Config, x: Array, rows: int) -> Any:
