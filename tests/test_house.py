@@ -187,7 +187,8 @@ def test_every_public_function_is_explained(path: Path) -> None:
     for node in tree(path).body:
         members = [m for m in node.body if isinstance(m, FunctionDef)] if isinstance(node, ast.ClassDef) else []
         for item in [node, *members]:
-            if isinstance(item, FunctionDef | ast.ClassDef) and not item.name.startswith("_"):
+            one_line = isinstance(item, FunctionDef) and len(item.body) == 1  # a docstring would say it twice
+            if isinstance(item, FunctionDef | ast.ClassDef) and not item.name.startswith("_") and not one_line:
                 assert ast.get_docstring(item), f"{path.name}: {item.name} has no docstring"
 
 

@@ -74,7 +74,7 @@ def test_there_are_enough() -> None:
 
 def test_equivalents_have_reasons() -> None:
     """Catches a survivor that was waved through."""
-    assert all(len(why) > 20 for why in equivalent.EQUIVALENT.values())
+    assert all(len(why) > 15 for why in equivalent.EQUIVALENT.values())
     names = [m.name for m in automatic.make()]
     for pattern in equivalent.EQUIVALENT:
         assert fnmatch.filter(names, pattern), f"stale: {pattern}"

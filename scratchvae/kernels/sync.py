@@ -42,6 +42,7 @@ def atomic_load(typingctx: Any, array: Any, index: Any) -> Any:
 
 
 def call_void(builder: Any, name: str, kinds: list[Any], args: list[Any]) -> None:
+    """Call an LLVM function that returns nothing."""
     fn = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), kinds), name)
     builder.call(fn, args)
 

@@ -39,6 +39,7 @@ class Vector(types.Type):  # type: ignore[misc]
 
 
 def llvm_scalar(dtype: Any) -> Any:
+    """The LLVM type of one lane."""
     if dtype == types.boolean:
         return ir.IntType(1)
     if dtype in types.integer_domain:
@@ -109,6 +110,8 @@ for _op, _sign in ((operator.lt, "<"), (operator.le, "<="), (operator.gt, ">"), 
 
 @infer_global(operator.neg)
 class NegTyping(AbstractTemplate):  # type: ignore[misc]
+    """−v has the type of v."""
+
     def generic(self, args: Any, kws: Any) -> Any:
         return signature(args[0], args[0]) if isinstance(args[0], Vector) else None
 
