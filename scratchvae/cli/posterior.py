@@ -1,0 +1,115 @@
+"""§7.1.1, §7.1.2 `posterior`: all that can be known of z for one row, by every method, and the inference gap."""
+
+import argparse
+import math
+from typing import Any
+
+import numpy as np
+
+from ..errors import UsageError
+from ..models.joint import Joint
+from ..tasks import posterior
+from ..tasks.hmc import Plan
+from ..tasks.posterior import Gap, Summary
+from ..training.evaluate import evaluation_rows
+from ..training.objective import encode
+from .common import Commands, add_data, add_run, command, emit, open_data, open_run, say, write_rows
+
+ABOUT = """Infer z for one test row: q(z | x) as the encoder gives it and refined for this row, chains on the posterior
+(HMC and Metropolis-Hastings), and for one or two latents the grid. Then the gap log p(x) - L in its two parts."""
+
+
+def add(commands: Commands) -> None:
+    """Register `posterior`."""
+    p = command(commands, "posterior", ABOUT, "scratchvae posterior runs/mnist --row 7")
+    p.set_defaults(run=run)
+    add_run(p)
+    add_data(p)
+    p.add_argument("--row", type=int, default=0, help="which test row")
+    p.add_argument("--chains", type=int, default=4, help="chains, from twice as wide as q")
+    p.add_argument("--draws", type=int, default=1000, help="kept of each chain")
+    p.add_argument("--warm-up", type=int, default=500, help="steps in which the step size is tuned")
+    p.add_argument("--steps", type=int, default=500, help="of Adam, to refine q for this row")
+    p.add_argument(
+        "--samples", type=int, default=1000, help="draws from q for each bound; five times that for log p(x)"
+    )
+    p.add_argument("--seed", type=int, default=0, help="names the draws")
+    p.add_argument("--out", help=".npy or .csv of the HMC draws, (chains * draws, K), or - for CSV on stdout")
+    p.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Every method, one table, one gap."""
+    state = open_run(args)
+    if state.config.deep:
+        raise UsageError(f"posterior takes a run with one latent layer, this one has latent={state.config.latent}")
+    found = open_data(args, state)
+    if not 0 <= args.row < len(found.test):
+        raise UsageError(f"--row {args.row}: the test rows are 0 to {len(found.test) - 1}")
+    x = evaluation_rows(state, found.test, args.row, 1)
+    model, noise = Joint(state.theta, state.k), state.noise._replace(seed=args.seed)
+    place = {"first_row": args.row}
+    q = encode(state, x)
+    refined = posterior.refine(model, x, q, noise, args.steps, k=state.k, **place)
+    plan = Plan(args.draws, args.warm_up, step_size=0.3, **place)
+    hmc = posterior.sample(model, x, refined, noise, args.chains, plan)
+    metropolis = posterior.sample(model, x, refined, noise, args.chains, plan._replace(target=0.3), "metropolis")
+    methods = {
+        "amortised": posterior.of_normal(q),
+        "refined": posterior.of_normal(refined),
+        "hmc": posterior.of_chains(hmc),
+        "metropolis": posterior.of_chains(metropolis),
+    }
+    if q.mu.shape[1] <= 2:
+        methods["exact"] = posterior.exact(model, x, q.mu.shape[1])
+    for name in ("hmc", "metropolis"):
+        if words := posterior.doubts(name, methods[name]):
+            say(words)
+    gap = posterior.gap(model, x, q, refined, noise, args.samples, **place)
+    if words := gap.evidence.doubts():
+        say(words)
+    about = {"row": args.row, "binarisation": state.config.binarisation, "data": found.name, "step": state.step}
+    acceptance = {"hmc": float(hmc.acceptance.mean()), "metropolis": float(metropolis.acceptance.mean())}
+    show(methods, {**of_gap(gap), **about}, acceptance, args.json)
+    if args.out:
+        write_rows(hmc.draws.reshape(-1, hmc.draws.shape[-1]), args.out)
+    return 0
+
+
+def of_gap(gap: Gap) -> dict[str, Any]:
+    """The report of one row's gap, nats."""
+    return {
+        "log_likelihood": float(gap.evidence.value[0]),
+        "standard_error": float(gap.evidence.standard_error[0]),
+        "estimator": gap.evidence.estimator,
+        "elbo_refined": float(gap.refined[0]),
+        "elbo_amortised": float(gap.amortised[0]),
+        "approximation_gap": float(gap.approximation[0]),
+        "amortisation_gap": float(gap.amortisation[0]),
+        "amortisation_error": float(gap.difference_error[0]),
+        "unit": "nats",
+    }
+
+
+def show(methods: dict[str, Summary], report: dict[str, Any], acceptance: dict[str, float], as_json: bool) -> None:
+    """A table with a line a latent and a column a method, then the gap; or all of it as JSON."""
+    if as_json:
+        inner = {name: {**numbers(found), "acceptance": acceptance.get(name)} for name, found in methods.items()}
+        emit({**report, "posterior": inner}, True)
+        return
+    print("latent  " + "".join(f"{name:>18}" for name in methods) + "     R-hat    ESS  (of hmc)")
+    chains = methods["hmc"]
+    for k in range(chains.mean.shape[1]):
+        cells = "".join(f"{found.mean[0, k]:>+9.3f} ± {found.sd[0, k]:<6.3f}" for found in methods.values())
+        print(f"{k:>6}  {cells}  {chains.r_hat[0, k]:>8.4f} {chains.ess[0, k]:>6.0f}")
+    for name, rate in acceptance.items():
+        print(f"{name}: {100 * rate:.0f} % accepted, worst R-hat {np.max(methods[name].r_hat):.4f}, "
+              f"least ESS {np.min(methods[name].ess):.0f}, cost {methods[name].cost}")  # fmt: skip
+    emit(report, False)
+
+
+def numbers(found: Summary) -> dict[str, Any]:
+    """Lists for JSON; null where a method has no such number."""
+    rows = {"mean": found.mean, "sd": found.sd, "r_hat": found.r_hat, "ess": found.ess}
+    lists = {key: [float(v) if math.isfinite(v) else None for v in value[0]] for key, value in rows.items()}
+    return {**lists, "cost": found.cost}

@@ -1,0 +1,115 @@
+"""§7.1.1 Inferring z: the refined q is the best Gaussian there is, chains meet the posterior, the gap adds up."""
+
+import numpy as np
+import pytest
+
+from scratchvae.conditional import Family, Net
+from scratchvae.distributions import Normal
+from scratchvae.errors import UsageError
+from scratchvae.models import linear_gaussian as lg
+from scratchvae.models.joint import Joint
+from scratchvae.models.linear_gaussian import LinearGaussian
+from scratchvae.networks import Dense
+from scratchvae.tasks import diagnostics, posterior, quadrature
+from scratchvae.tasks.hmc import Plan
+from scratchvae.training.noise import Noise
+from scratchvae.types import Array
+
+B, K, D = 4, 2, 6
+
+
+def linear(K: int = K) -> tuple[LinearGaussian, Array]:
+    rng = np.random.default_rng(0)
+    theta = LinearGaussian(rng.normal(size=(K, D)), rng.normal(size=D), np.array([-0.5]))
+    return theta, theta.sample(rng.normal(size=(B, K)), rng.normal(size=(B, D)))[0]
+
+
+def off(theta: LinearGaussian, x: Array) -> Normal:
+    """An encoder's q: misplaced and too wide."""
+    mean, cov = theta.posterior(x)
+    return Normal(mean + 0.4, np.log(np.diagonal(cov)) * np.ones_like(mean) + 0.7)
+
+
+def best(theta: LinearGaussian, x: Array) -> Normal:
+    """argmin KL(N(mu, diag) ‖ N(m, C)): mu = m, variances 1/(C⁻¹)ₖₖ."""
+    mean, cov = theta.posterior(x)
+    return Normal(mean, -np.log(np.diagonal(np.linalg.inv(cov))) * np.ones_like(mean))
+
+
+def bent(seed: int = 1) -> tuple[Joint, Array]:
+    """A 2-latent VAE with a curved posterior, and bits drawn from it."""
+    rng = np.random.default_rng(seed)
+    hidden = Dense(rng.normal(size=(2, 8)) * 1.5, rng.normal(size=8))
+    theta = Net((hidden,), (Dense(rng.normal(size=(8, 10)), rng.normal(size=10)),), "tanh", Family("bernoulli"))
+    return Joint(theta), (rng.random((B, 10)) < 0.5) * 1.0
+
+
+def test_refined_q_is_the_best_gaussian() -> None:
+    """Catches a slope of the wrong way (score counted twice, σ for σ²): against the optimum in closed form."""
+    theta, x = linear()
+    found, aim = posterior.refine(theta, x, off(theta, x), Noise(1), steps=400), best(theta, x)
+    np.testing.assert_allclose(found.mu, aim.mu, atol=0.02)
+    np.testing.assert_allclose(found.log_var, aim.log_var, atol=0.03)
+
+
+def test_refining_keeps_rows_apart() -> None:
+    theta, x = linear()
+    q = off(theta, x)
+    whole = posterior.refine(theta, x, q, Noise(1), steps=5)
+    part = posterior.refine(theta, x[2:], Normal(q.mu[2:], q.log_var[2:]), Noise(1), steps=5, first_row=2)
+    np.testing.assert_allclose(whole.mu[2:], part.mu, rtol=1e-12)
+
+
+@pytest.mark.parametrize("latents", [2, 3])
+def test_the_gap_in_its_two_parts(latents: int) -> None:
+    """Both parts against closed forms, by quadrature (two latents) and by importance sampling (three)."""
+    theta, x = linear(latents)
+    q, refined = off(theta, x), best(theta, x)
+    found = posterior.gap(theta, x, q, refined, Noise(2), samples=2000)
+    bounds = [lg.elbo_diag(x, one.mu, one.log_var, theta) for one in (q, refined)]
+    assert (abs(found.amortisation - (bounds[1] - bounds[0])) < 4 * found.difference_error).all()
+    error = np.hypot(found.refined_error, found.evidence.standard_error)
+    assert (abs(found.approximation - (theta.log_marginal(x) - bounds[1])) < 4 * error).all()
+    assert error.max() < 0.1
+    assert found.amortisation.min() > 5 * found.difference_error.max()  # the test could have failed
+
+
+def test_chains_meet_quadrature_on_a_curved_posterior() -> None:
+    """HMC's mean and covariance within 4 standard errors of the grid's, and the posterior is no Gaussian's."""
+    model, x = bent()
+    truth = quadrature.posterior(model.log_joint, x, 2)
+    q = Normal(np.zeros((B, 2)), np.zeros((B, 2)))
+    chains = posterior.sample(model, x, q, Noise(3), 4, Plan(draws=1500, warm_up=300))
+    got, error = diagnostics.mean_with_error(chains.draws)
+    assert (abs(got - truth.mean) < 4 * error).all()
+    away = chains.draws - truth.mean
+    got, error = diagnostics.mean_with_error(away[..., :, None] * away[..., None, :])
+    assert (abs(got - truth.cov) < 4 * error).all()
+    found, exact = posterior.of_chains(chains), posterior.exact(model, x, 2)
+    assert found.r_hat.max() < 1.01
+    np.testing.assert_allclose(found.sd, exact.sd, rtol=0.1)
+    assert posterior.doubts("hmc", found) == ""
+
+
+def test_metropolis_meets_quadrature() -> None:
+    model, x = bent(2)
+    truth = posterior.exact(model, x, 2)
+    q = Normal(np.zeros((B, 2)), np.zeros((B, 2)))
+    chains = posterior.sample(model, x, q, Noise(3), 8, Plan(draws=800, warm_up=300, target=0.3), "metropolis")
+    got, error = diagnostics.mean_with_error(chains.draws)
+    assert (abs(got - truth.mean) < 4 * error).all()
+
+
+def test_chains_too_short_are_doubted() -> None:
+    model, x = bent()
+    q = Normal(np.zeros((B, 2)), np.zeros((B, 2)))
+    found = posterior.of_chains(posterior.sample(model, x, q, Noise(3), 2, Plan(draws=8, warm_up=2)))
+    assert "do not trust these chains" in posterior.doubts("hmc", found)
+
+
+def test_bad_settings_are_refused() -> None:
+    theta, x = linear()
+    with pytest.raises(UsageError, match="steps=0"):
+        posterior.refine(theta, x, off(theta, x), Noise(0), steps=0)
+    with pytest.raises(UsageError, match="samples=1: a bound"):
+        posterior.gap(theta, x, off(theta, x), off(theta, x), Noise(0), samples=1)
