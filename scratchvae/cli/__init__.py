@@ -7,16 +7,27 @@ import argparse
 import os
 import sys
 from importlib import import_module
+from typing import NoReturn
 
 from ..errors import CheckFailed, DataError, UsageError
 
-GROUPS = ("train", "evaluate", "pictures", "info", "gradcheck")
+GROUPS = ("train", "evaluate", "posterior", "fill", "pictures", "info", "gradcheck", "estimators")
 ABOUT = """The variational autoencoder from scratch: train it, look at it, and prove its gradients.
 
 example:  scratchvae train mnist --out runs/mnist
           scratchvae evaluate runs/mnist --samples 100
           scratchvae gradcheck
+
+exit codes: 0 fine, 1 a check failed, 2 usage, 3 bad data or checkpoint, 130 interrupted (Ctrl-C).
 """
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but a wrong call is answered with one line instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -35,11 +46,14 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has gone, e.g. `| head`: not an error, but stdout can no longer be flushed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except MemoryError as error:
+        print(f"scratchvae {args.command}: not enough memory: {error}; ask for less at a time", file=sys.stderr)
+        return 2
 
 
 def parser() -> argparse.ArgumentParser:
     """The whole parser; every command's help ends with an example."""
-    top = argparse.ArgumentParser("scratchvae", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
+    top = Parser("scratchvae", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for group in GROUPS:
         import_module(f"{__name__}.{group}").add(commands)

@@ -1,0 +1,188 @@
+"""§7.2.2-7.2.4 `scratchvae estimators`: the variance laboratory, a table and four pictures."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..estimators import ESTIMATORS
+from ..training import data, laboratory
+from ..training.config import Config
+from ..types import Array
+from .common import Commands, command, say
+
+ABOUT = (
+    "Measure every gradient estimator: bias, variance, signal-to-noise and cost along a training run, with pictures."
+)
+RACERS = ("score", "score_mean", "score_loo", "sgvb_b")
+COUNTS = (1, 2, 4, 8, 16, 32, 64)
+FREQUENCIES = tuple(0.25 * i for i in range(1, 25))
+COLUMNS = ("place", "estimator", "variance", "bias", "error", "snr", "ms_per_row")
+
+
+def add(commands: Commands) -> None:
+    """Register `estimators`."""
+    p = command(commands, "estimators", ABOUT, "scratchvae estimators --out laboratory --seed 0")
+    p.set_defaults(run=run)
+    p.add_argument("--list", action="store_true", help="name every estimator and what it needs, and stop")
+    p.add_argument("--data", default="mnist", help="a data set's name or a path")
+    p.add_argument("--data-folder", help="folder with the files of named data sets (or set SCRATCHVAE_DATA)")
+    p.add_argument("--out", default="laboratory", help="folder for laboratory.json, table.md and the pictures")
+    p.add_argument("--epochs", type=float, default=4.0, help="length of the training run that is looked into")
+    p.add_argument("--latent", type=int, default=10, help="K")
+    p.add_argument("--hidden", type=int, default=200, help="units of the one hidden layer")
+    p.add_argument("--samples", type=int, default=4, help="S, samples of z an estimate")
+    p.add_argument("--rows", type=int, default=8, help="rows of the test data that are asked about")
+    p.add_argument("--draws", type=int, default=1000, help="estimates a row")
+    p.add_argument("--steps", type=int, default=1200, help="steps of the race between estimators")
+    p.add_argument("--seed", type=int, default=0, help="names all noise")
+    p.add_argument("--no-pictures", action="store_true", help="leave no PNG files")
+    p.add_argument("--json", action="store_true", help="one JSON object on stdout in place of the table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, measure, draw."""
+    if args.list:
+        print("\n".join(listing()))
+        return 0
+    found = data.load(args.data, folder=args.data_folder)
+    results = measured(args, found.train, found.test)
+    folder = Path(args.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "laboratory.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    table = words(results)
+    (folder / "table.md").write_text(table + "\n", "utf-8")
+    if not args.no_pictures:
+        draw(results, folder)
+    print(json.dumps(results) if args.json else table)
+    return 0
+
+
+def measured(args: argparse.Namespace, train: Array, test: Array) -> dict[str, Any]:
+    """Everything, as JSON."""
+    options = {"hidden": (args.hidden,), "latent": args.latent, "seed": args.seed, "kernels": "numpy"}
+    config = Config(epochs=args.epochs, binarisation="dynamic", **options)
+    table: list[Any] = []
+    ratios: list[Any] = []
+    for place in laboratory.places(train, test, config, args.rows):
+        for line in laboratory.compare(place, args.samples, args.draws, args.seed):
+            table.append(line)
+            say(f"{place.name:6}  {line['estimator']:12}  variance {line['variance']:.3g}")
+        if place.name == "end":
+            ratios = list(laboratory.against_samples(place, COUNTS, max(2, args.draws // 4), args.seed))
+    race = Config(epochs=1, samples=args.samples, **options)
+    say("race: " + ", ".join(RACERS))
+    return {
+        "command": " ".join(["scratchvae", *sys.argv[1:]]),
+        "seed": args.seed,
+        "table": table,
+        "signal_to_noise": ratios,
+        "race": list(laboratory.races(train, race, RACERS, args.steps, max(1, args.steps // 60))),
+        "squares": laboratory.squares(200_000, args.seed),
+        "waves": laboratory.waves(FREQUENCIES),
+    }
+
+
+def listing() -> list[str]:
+    """One line an estimator."""
+    lines = ["name          samples  needs"]
+    for e in ESTIMATORS.values():
+        needs = ["log p(x | z) apart"] if e.analytic_kl else []
+        needs += ["d log p/dz, a smooth q"] if e.pathwise else []
+        needs += ["a state (baseline)"] if e.initial else []
+        lines.append(f"{e.name:12}  {e.samples:>7}  {', '.join(needs) or 'log_joint alone'}")
+    return [*lines, "vr:ALPHA, score_constant:NATS take a number"]
+
+
+def words(results: dict[str, Any]) -> str:
+    """The table in Markdown, with what made it."""
+    S, command_line = results["table"][0]["samples"], results["command"]
+    lines = [f"`{command_line}`, seed {results['seed']}, {S} samples an estimate, variance in nats²", ""]
+    lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    for line in results["table"]:
+        cells = [f"{line[c]:.3g}" if isinstance(line[c], float) else line[c] for c in COLUMNS]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "d/dμ E[z²] at N(2, 1), one sample:",
+        "",
+        "| estimator | mean | variance | exact |",
+        "|---|---|---|---|",
+    ]
+    for line in results["squares"]:
+        lines.append(f"| {line['estimator']} | {line['mean']:.3f} | {line['variance']:.2f} | {line['exact']:.2f} |")
+    return "\n".join(lines)
+
+
+# --- pictures ---------------------------------------------------------------------------------------
+
+
+def draw(results: dict[str, Any], folder: Path) -> None:
+    """Four PNG files."""
+    from ..plots import save
+
+    for name, picture in (("variance", variances), ("signal_to_noise", ratios), ("race", race), ("waves", waves)):
+        save(picture(results), folder / f"{name}.png")
+
+
+def variances(results: dict[str, Any]) -> Any:
+    """How many times noisier than SGVB B each estimator is, along the run."""
+    from ..plots import axes
+
+    ax = axes(None, (8, 4.5))
+    names = list(dict.fromkeys(line["estimator"] for line in results["table"]))
+    for i, place in enumerate(("start", "middle", "end")):
+        values = {line["estimator"]: line["variance"] for line in results["table"] if line["place"] == place}
+        heights = [values[n] for n in names]
+        ax.bar([j + 0.27 * (i - 1) for j in range(len(names))], heights, width=0.25, label=f"{place} of training")
+    ax.set_xticks(range(len(names)), names, rotation=40, ha="right")
+    ax.set(yscale="log", ylabel="variance of a row's gradient, nats²")
+    ax.set_title(f"The same mean, {results['table'][0]['samples']} samples each: what an estimator costs in variance")
+    ax.grid(axis="y", alpha=0.3)
+    ax.legend()
+    return ax
+
+
+def ratios(results: dict[str, Any]) -> Any:
+    """Signal to noise against the number of samples."""
+    from ..plots import axes
+
+    ax = axes()
+    for name, style in (("iw", "o-"), ("dreg", "s-")):
+        lines = [line for line in results["signal_to_noise"] if line["estimator"] == name]
+        ax.plot([line["samples"] for line in lines], [line["snr"] for line in lines], style, label=name)
+    ax.set(xscale="log", yscale="log", xlabel="samples S of the bound", ylabel="signal-to-noise of q's gradient")
+    ax.set_title("A tighter bound starves its encoder; reparametrised twice it does not")
+    ax.grid(alpha=0.3, which="both")
+    ax.legend()
+    return ax
+
+
+def race(results: dict[str, Any]) -> Any:
+    """The bound against steps, by estimator."""
+    from ..plots import axes
+
+    ax = axes()
+    for line in results["race"]:
+        ax.plot(line["step"], line["bound"], label=line["estimator"])
+    last = results["race"][-1]["bound"][-1]
+    ax.set(xlabel="steps", ylabel="training bound, nats per datapoint", ylim=(last - 130, last + 10))
+    ax.set_title(f"One VAE, {results['race'][0]['samples']} samples a row, four estimators")
+    ax.grid(alpha=0.3)
+    ax.legend()
+    return ax
+
+
+def waves(results: dict[str, Any]) -> Any:
+    """Where the score function is the better one."""
+    from ..plots import axes
+
+    ax, found = axes(), results["waves"]
+    ax.plot(found["frequency"], found["pathwise"], label="pathwise: f' grows with k")
+    ax.plot(found["frequency"], found["score"], label="score function: f stays in [−1, 1]")
+    ax.set(yscale="log", xlabel="k", ylabel="exact variance of one estimate")
+    ax.set_title("d/dμ E[cos kz], z ~ N(1, 1): pathwise does not always win")
+    ax.grid(alpha=0.3)
+    ax.legend()
+    return ax
