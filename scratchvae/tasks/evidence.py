@@ -49,7 +49,7 @@ class Evidence(NamedTuple):
     cost: int
     estimator: str
 
-    def doubts(self, ess: float = 10.0, error: float = 0.5) -> str:
+    def doubts(self, ess: float = 5.0, error: float = 0.5) -> str:
         """One line if some row should not be trusted, "" otherwise: few effective samples mean that the largest weight
         decides, and then the standard error is itself too small."""
         doubtful = ~((self.ess >= ess) & (self.standard_error <= error) & np.isfinite(self.value))
