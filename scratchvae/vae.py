@@ -68,7 +68,7 @@ class VAE:
         train_rows, _ = matrix(x)
         check(train_rows, self.config.likelihood)
         self.state = State(self.config, train_rows.shape[1])
-        self.state.initialise(mean_row(train_rows))
+        self.state.initialise(mean_row(train_rows, self.config.likelihood))
         test_rows = train_rows[:1000] if test is None else self._rows(test)
         steps = compiled.steps(self.state, train_rows)
         self.history = train(steps, test_rows, Plan.of(steps), report=report)

@@ -82,19 +82,27 @@ def fits(name: str, value: Any, usual: Any) -> bool:
     if name in ("latent", "hidden"):
         return naturals(value) and (name == "latent" or not isinstance(value, Integral))
     if name == "milestones":
-        return isinstance(value, list | tuple) and all(isinstance(v, list | tuple) and len(v) == 2 for v in value)
+        pairs = isinstance(value, list | tuple) and all(isinstance(v, list | tuple) and len(v) == 2 for v in value)
+        return pairs and all(number(part) for pair in value for part in pair)
+    if name == "test":
+        return value is None or isinstance(value, str)
     if isinstance(usual, bool | str):
         return type(value) is type(usual)
     if isinstance(usual, float):
-        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    return not isinstance(usual, int) or naturals(value) and isinstance(value, Integral)
+        return number(value)
+    return not isinstance(usual, int) or (isinstance(value, Integral) and (name == "seed" or naturals(value)))
+
+
+def number(value: Any) -> bool:
+    """A finite real number."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def naturals(value: Any) -> bool:
-    """A whole number, or a list of such, or of lists of such."""
+    """A whole number that may be a size, or a list of such, or of lists of such."""
     if isinstance(value, list | tuple):
         return all(naturals(item) for item in value)
-    return isinstance(value, Integral) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool) and value < 2**31
 
 
 def known(kind: type[Any], values: dict[str, Any], where: str) -> Any:

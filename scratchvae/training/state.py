@@ -147,12 +147,15 @@ def fixed_uniforms(noise: Noise, index: Array, columns: int, dtype: str) -> Arra
     return np.concatenate(u) if u else np.zeros((0, columns), dtype)
 
 
-def mean_row(x: Array, block: int = 4096) -> Array:
-    """The mean of the data, (D,) float64 in units of `rows`: read block by block, so a memory map stays on disk."""
+def mean_row(x: Array, likelihood: str = "", block: int = 4096) -> Array:
+    """The mean of the data, (D,) float64 in units of `rows`: read block by block, so a memory map stays on disk.
+
+    Of a memory map each value is checked on the way, so a run on bad data is refused before its first step.
+    """
     if len(x) == 0:
         raise DataError("the training data have zero rows")
     total: Any = sum(
-        rows(x, np.arange(i, min(i + block, len(x))), "float64").sum(axis=0) for i in range(0, len(x), block)
+        rows(x, np.arange(i, min(i + block, len(x))), "float64", likelihood).sum(axis=0) for i in range(0, len(x), block)
     )
     return np.asarray(total / len(x))
 
