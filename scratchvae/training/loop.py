@@ -139,14 +139,18 @@ class Clock:
     """Time spent in training steps (not in evaluation), and what follows from it."""
 
     def __init__(self, steps: Steps) -> None:
-        self.steps, self.seconds, self.taken, self.examples = steps, 0.0, 0, 0
+        self.steps, self.seconds = steps, 0.0
+        self.pace, self.taken, self.examples = 0.0, 0, 0  # seconds, steps and rows that the rate is made of
 
     @contextmanager
     def running(self, count: int) -> Iterator[None]:
         """Time `count` steps."""
         start, first = time.perf_counter(), self.samples(self.steps.state.step)
         yield
-        self.seconds += time.perf_counter() - start
+        if self.seconds and self.taken == 1:  # the first slice, one step, may have compiled: time spent, but no pace
+            self.pace, self.taken, self.examples = 0.0, 0, 0
+        spent = time.perf_counter() - start
+        self.seconds, self.pace = self.seconds + spent, self.pace + spent
         self.taken += count
         self.examples += self.samples(self.steps.state.step) - first
 
@@ -157,11 +161,11 @@ class Clock:
 
     def steps_in(self, seconds: float) -> int:
         """How many steps fit; the first slice is one step, since it may compile."""
-        return max(1, int(self.taken / self.seconds * seconds)) if self.seconds else 1
+        return max(1, int(self.taken / self.pace * seconds)) if self.pace else 1
 
     def rate(self) -> float:
-        """Examples per second so far."""
-        return self.examples / self.seconds if self.seconds else 0.0
+        """Examples per second so far, compilation aside."""
+        return self.examples / self.pace if self.pace else 0.0
 
     def left(self, total: int) -> float:
         """Seconds of training still to go."""
