@@ -2,7 +2,10 @@
 
 import argparse
 import json
+import math
+import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from ..training.run import Run
 from ..training.state import State, load_state
 from ..types import Array
 
+SEEDS = 2**64 - 1  # the largest: two words of Philox's key
 Commands = Any  # argparse's subparsers object has no public name
 
 
@@ -21,7 +25,7 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
     """Shows a default where there is one to show."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
+        return action.help if action.default is None or action.default is False else super()._get_help_string(action)
 
 
 def command(commands: Commands, name: str, about: str, example: str) -> argparse.ArgumentParser:
@@ -44,7 +48,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Where rows come from, when they are not the run's own."""
-    parser.add_argument("--data", help="a data set's name or a path, instead of the run's own")
+    parser.add_argument("--data", help="instead of the run's test rows: those of a named set, or all of a file")
     parser.add_argument("--data-folder", help="folder with the files of named data sets (or set SCRATCHVAE_DATA)")
 
 
@@ -56,7 +60,12 @@ def open_run(args: argparse.Namespace) -> State:
 
 def open_data(args: argparse.Namespace, state: State) -> data.Dataset:
     """The rows that the command is about, with the columns and the values that the model takes."""
-    found = data.load(args.data or state.config.data, folder=args.data_folder)
+    if args.data is None:
+        found = data.load(state.config.data, state.config.test, args.data_folder)
+    elif args.data in data.NAMES or not Path(args.data).is_file() or args.data.endswith(".npz"):
+        found = data.load(args.data, folder=args.data_folder)
+    else:
+        found = data.load(args.data, test=args.data)._replace(split="all rows of the file")
     data.columns(found.train, state.architecture.columns, found.name)
     for part in (found.train, found.test):
         data.check(part, state.config.likelihood, found.name)
@@ -79,11 +88,28 @@ def say(text: str) -> None:
 def emit(values: dict[str, Any], as_json: bool) -> None:
     """One JSON object, or one line a value, on stdout."""
     if as_json:
-        print(json.dumps(values))
+        print(json.dumps(finite(values), allow_nan=False))
         return
-    width = max(map(len, values))
-    for key, value in values.items():
+    lines = flat(values)
+    width = max(map(len, lines))
+    for key, value in lines.items():
         print(f"{key:<{width}}  {value:.6g}" if isinstance(value, float) else f"{key:<{width}}  {value}")
+
+
+def finite(value: Any) -> Any:
+    """JSON knows no NaN and no infinity: null."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def flat(values: dict[str, Any]) -> dict[str, Any]:
+    """{"optimizer": {"name": "adam"}} → {"optimizer.name": "adam"}."""
+    lines: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = flat(value) if isinstance(value, dict) else {}
+        lines |= {f"{key}.{name}": item for name, item in inner.items()} or {key: value}
+    return lines
 
 
 def write_rows(array: Array, out: str) -> None:
@@ -91,11 +117,54 @@ def write_rows(array: Array, out: str) -> None:
     if out == "-":
         np.savetxt(sys.stdout, array, fmt="%.9g", delimiter=",")
     elif out.endswith(".npy"):
-        np.save(out, array)
+        write(out, lambda path: np.save(path, array))
     elif out.endswith(".csv"):
-        np.savetxt(out, array, fmt="%.9g", delimiter=",")
+        write(out, lambda path: np.savetxt(path, array, fmt="%.9g", delimiter=","))
     else:
         raise UsageError(f"--out {out} has an unknown ending: give .png, .npy, .csv, or - for CSV on stdout")
+
+
+def write(out: str | Path, save: Callable[[str | Path], object]) -> None:
+    """Call save(out), and say so. Raises UsageError where the path cannot be written."""
+    try:
+        save(out)
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror or error}; name another file") from None
+    say(f"wrote {out}")
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """The type of an option that is a whole number from `least` to `most`."""
+
+    def read(text: str) -> int:
+        value = int(text) if re.fullmatch(r"-?[0-9]{1,100}", text) else None
+        if value is None or value < least or (most is not None and value > most):
+            limits = f"{least} or more" if most is None else f"{least} to {most}"
+            raise argparse.ArgumentTypeError(f"expected a whole number, {limits}, got {text!r}")
+        return value
+
+    return read
+
+
+def amount(text: str) -> float:
+    """The type of an option that is a finite number above 0."""
+    return bounded(text, "a finite number above 0", lambda value: 0 < value < math.inf)
+
+
+def fraction(text: str) -> float:
+    """The type of an option that is a number in [0, 1)."""
+    return bounded(text, "a number from 0 to below 1", lambda value: 0 <= value < 1)
+
+
+def bounded(text: str, expected: str, fits: Callable[[float], bool]) -> float:
+    """The number in `text`; ArgumentTypeError unless it fits."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not fits(value):
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
+    return value
 
 
 def rows_of(text: str, n: int) -> Array:

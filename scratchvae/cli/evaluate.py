@@ -8,7 +8,7 @@ import numpy as np
 from ..training.evaluate import active_units, elbo_over, evaluation_rows, log_likelihood
 from ..training.state import State
 from ..types import Array
-from .common import Commands, add_data, add_run, command, emit, open_data, open_run, say
+from .common import Commands, add_data, add_run, command, emit, open_data, open_run, say, whole
 
 ABOUT = "Measure a run on its test rows. All figures are nats per datapoint, means over rows, constants kept."
 
@@ -19,8 +19,8 @@ def add(commands: Commands) -> None:
     p.set_defaults(run=run)
     add_run(p)
     add_data(p)
-    p.add_argument("--samples", type=int, default=100, help="K, importance samples a row for log p(x); 0 for none")
-    p.add_argument("--rows", type=int, help="only the first so many test rows")
+    p.add_argument("--samples", type=whole(0), default=100, help="K, importance samples a row for log p(x); 0 for none")
+    p.add_argument("--rows", type=whole(1), help="only the first so many test rows")
     p.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 

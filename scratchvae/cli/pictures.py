@@ -16,7 +16,21 @@ from ..training.noise import Purpose
 from ..training.objective import decode, encode, prior
 from ..training.state import State
 from ..types import Array
-from .common import Commands, add_data, add_run, command, image_shape, open_data, open_run, rows_of, say, write_rows
+from .common import (
+    SEEDS,
+    Commands,
+    add_data,
+    add_run,
+    command,
+    image_shape,
+    open_data,
+    open_run,
+    rows_of,
+    say,
+    whole,
+    write,
+    write_rows,
+)
 
 COMMANDS = {
     "sample": "Draw z from the prior and show E[x | z].",
@@ -35,38 +49,48 @@ def add(commands: Commands) -> None:
         p = command(commands, name, about, f"scratchvae {name} runs/mnist{extra} --out {out}")
         p.set_defaults(run=run)
         add_run(p)
-        add_data(p)
-        p.add_argument("--out", default=out, help=".png, .npy, .csv, or - for CSV on stdout")
+        p.add_argument("--out", default=out, help=f"{'' if name == 'encode' else '.png, '}.npy, .csv, or - for stdout")
         options(p, name)
 
 
 def options(p: argparse.ArgumentParser, name: str) -> None:
     """What each command asks for beyond the run."""
     if name == "sample":
-        p.add_argument("--count", type=int, default=100, help="how many")
-        p.add_argument("--seed", type=int, default=0, help="names the draws")
+        p.add_argument("--count", type=whole(1), default=100, help="how many")
+        p.add_argument("--seed", type=whole(0, SEEDS), default=0, help="names the draws")
         p.add_argument("--draw", action="store_true", help="draw x from p(x | z) too, instead of its mean")
     elif name == "manifold":
-        p.add_argument("--grid", type=int, default=20, help="images a side")
+        p.add_argument("--grid", type=whole(1), default=20, help="images a side")
     else:
+        add_data(p)
         default = {"reconstruct": "0:20", "encode": "0:", "interpolate": "0,1"}[name]
         p.add_argument("--rows", default=default, help="test rows, as 0,5,7 or 0:10")
     if name == "interpolate":
-        p.add_argument("--steps", type=int, default=10, help="images from one end to the other")
+        p.add_argument("--steps", type=whole(2), default=10, help="images from one end to the other")
         p.add_argument("--path", choices=("line", "sphere"), default="line", help="in latent space")
+    if name in ("sample", "manifold"):
+        p.add_argument("--image", type=image, help="HEIGHT,WIDTH of a row (default: the most nearly square)")
+
+
+def image(text: str) -> tuple[int, int]:
+    """ "28,20" → (28, 20)."""
+    height, _, width = text.partition(",")
+    return whole(1)(height), whole(1)(width)
 
 
 def run(args: argparse.Namespace) -> int:
     """Make the rows, then write them as the file's ending says."""
+    if args.command == "encode" and args.out.endswith(".png"):
+        raise UsageError(f"encode gives numbers: --out {args.out} must end in .npy or .csv, or be - for stdout")
     state = open_run(args)
     made, shown = MAKE[args.command](args, state)
     if not args.out.endswith(".png"):
         write_rows(made, args.out)
         return 0
-    if args.command == "encode":
-        raise UsageError(f"encode gives numbers: --out {args.out} must end in .npy or .csv, or be - for stdout")
-    plots.save(plots.plot_images(made, shape_of(state), **shown), args.out)
-    say(f"wrote {args.out}")
+    if made.shape[1] != shown["shape"][0] * shown["shape"][1]:
+        raise UsageError(f"--image {shown['shape']} does not fit rows of {made.shape[1]} columns")
+    drawn = plots.plot_images(made, **shown)
+    write(args.out, lambda path: plots.save(drawn, path))
     return 0
 
 
@@ -80,18 +104,19 @@ def sample(args: argparse.Namespace, state: State) -> tuple[Array, dict[str, Any
         x = p.sample(noise.uniforms(Purpose.SAMPLE, 1, x.shape[0], x.shape[1], state.config.dtype), state.k)
     elif args.draw:
         x = p.sample(noise.normals(Purpose.SAMPLE, 1, x.shape[0], x.shape[1], state.config.dtype), state.k)
-    return x, {"columns": max(1, round(args.count**0.5))}
+    return x, {"columns": round(args.count**0.5), "shape": shape_of(args, state)}
 
 
 def reconstruct(args: argparse.Namespace, state: State) -> tuple[Array, dict[str, Any]]:
     """Rows above their reconstructions, twenty a line."""
-    x = test_rows(args, state)
-    return beside(x, reconstructions(state, x), 20), {"columns": min(20, len(x))}
+    x, shape = test_rows(args, state)
+    return beside(x, reconstructions(state, x), 20), {"columns": min(20, len(x)), "shape": shape}
 
 
 def encoding(args: argparse.Namespace, state: State) -> tuple[Array, dict[str, Any]]:
     """(N, 2 K): mu, then log_var."""
-    return np.concatenate(encode(state, test_rows(args, state)), axis=1), {}
+    x, shape = test_rows(args, state)
+    return np.concatenate(encode(state, x), axis=1), {"shape": shape}
 
 
 def manifold(args: argparse.Namespace, state: State) -> tuple[Array, dict[str, Any]]:
@@ -99,18 +124,18 @@ def manifold(args: argparse.Namespace, state: State) -> tuple[Array, dict[str, A
     if state.config.latent != 2:
         raise UsageError(f"the manifold is a picture of a 2-d latent, but this run has latent={state.config.latent}")
     z = plots.manifold_grid(args.grid).astype(state.config.dtype)
-    return mean_of(decode(state, z)), {"columns": args.grid, "gap": 0}
+    return mean_of(decode(state, z)), {"columns": args.grid, "gap": 0, "shape": shape_of(args, state)}
 
 
 def interpolate(args: argparse.Namespace, state: State) -> tuple[Array, dict[str, Any]]:
     """From the first of two rows to the second, through latent space."""
-    x = test_rows(args, state)
+    x, shape = test_rows(args, state)
     if len(x) != 2:
-        raise UsageError(f"--rows {args.rows!r} names {len(x)} rows: interpolation goes between two, e.g. 3,8")
+        raise UsageError(f"--rows {args.rows!r} must name two rows to go between, e.g. 3,8, but names {len(x)}")
     ends = encode(state, x).mu
     path = plots.line if args.path == "line" else plots.sphere
     z = path(ends[0], ends[1], args.steps).astype(state.config.dtype)
-    return mean_of(decode(state, z)), {"columns": args.steps}
+    return mean_of(decode(state, z)), {"columns": args.steps, "shape": shape}
 
 
 MAKE = {
@@ -122,11 +147,12 @@ MAKE = {
 }
 
 
-def test_rows(args: argparse.Namespace, state: State) -> Array:
-    """The test rows that --rows names, as the model sees them."""
-    found = open_data(args, state).test
-    index = rows_of(args.rows, len(found))
-    return np.concatenate([evaluation_rows(state, found, int(i), 1) for i in index])
+def test_rows(args: argparse.Namespace, state: State) -> tuple[Array, tuple[int, ...]]:
+    """The test rows that --rows names, as the model sees them, and the shape of one as a picture."""
+    found = open_data(args, state)
+    index = rows_of(args.rows, len(found.test))
+    x = np.concatenate([evaluation_rows(state, found.test, int(i), 1) for i in index])
+    return x, image_shape(x.shape[1], found.shape)
 
 
 def mean_of(p: Distribution) -> Array:
@@ -145,9 +171,9 @@ def beside(x: Array, y: Array, columns: int) -> Array:
     return np.concatenate(parts)
 
 
-def shape_of(state: State) -> tuple[int, ...]:
-    """(height, width) of a row as a picture."""
-    return image_shape(state.architecture.columns, None)
+def shape_of(args: argparse.Namespace, state: State) -> tuple[int, ...]:
+    """(height, width) of a row as a picture, where no data say it."""
+    return args.image or image_shape(state.architecture.columns, None)
 
 
 def picture_run(folder: Path, state: State, found: data.Dataset, metrics: list[dict[str, Any]]) -> None:

@@ -3,7 +3,9 @@
 import argparse
 import dataclasses
 import json
+import math
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from ..training.loop import Interrupted, Plan, train
 from ..training.optim import SCHEDULES, SLOTS, Optimizer
 from ..training.run import Run
 from ..training.state import State, mean_row
-from .common import Commands, command, emit, say
+from .common import SEEDS, Commands, amount, command, emit, fraction, say, whole
 
 ABOUT = "Train a VAE by hand-written gradients. Leaves a checkpoint, metrics.jsonl and pictures in the folder --out."
 
@@ -29,16 +31,16 @@ def add(commands: Commands) -> None:
     """Register `train`."""
     p = command(commands, "train", ABOUT, "scratchvae train mnist --latent 2 --epochs 20 --out runs/mnist-2d")
     p.set_defaults(run=run)
-    p.add_argument("data", nargs="?", default="mnist", help=DATA)
+    p.add_argument("data", nargs="?", help=f"{DATA} (default: mnist)")
     p.add_argument("--data-folder", help="folder with the files of named data sets (or set SCRATCHVAE_DATA)")
     p.add_argument("--test", help="path of the test rows, where the data bring none (default: the last tenth)")
     p.add_argument("--out", default="runs/mnist", help="the run's folder; must not hold a run yet")
     p.add_argument("--resume", action="store_true", help="continue the run in --out from its checkpoint, bit for bit")
     p.add_argument("--config", help="JSON file of options, as in a run's config.json; options given here win")
-    p.add_argument("--samples-seen", type=float, help="stop after that many training rows, instead of --epochs")
-    p.add_argument("--evaluate-every", type=float, default=1.0, help="epochs between two test bounds")
-    p.add_argument("--save-every", type=float, default=1.0, help="epochs between two checkpoints")
-    p.add_argument("--threads", type=int, help="default: OMP_NUM_THREADS, else the cores; does not change a bit")
+    p.add_argument("--samples-seen", type=amount, help="stop after that many training rows, instead of --epochs")
+    p.add_argument("--evaluate-every", type=amount, default=1.0, help="epochs between two test bounds")
+    p.add_argument("--save-every", type=amount, default=1.0, help="epochs between two checkpoints")
+    p.add_argument("--threads", type=whole(1), help="default: OMP_NUM_THREADS, else the cores; does not change a bit")
     p.add_argument("--no-pictures", action="store_true", help="leave no PNG files")
     p.add_argument("--json", action="store_true", help="end with one JSON object on stdout")
     add_model(p.add_argument_group("model"))
@@ -52,28 +54,28 @@ def add_model(p: Any) -> None:
     option(p, "--latent", type=latent, help="K, the size of z; several, as 100,50, make a ladder of latent layers")
     option(p, "--hidden", type=hidden, help="widths from x inwards, mirrored; 200,200, or 200,200/100,100 for a ladder")
     option(p, "--activation", choices=ACTIVATIONS, help="of every hidden layer")
-    option(p, "--variance", type=float, help="floor of a learned σ², or σ² itself for gaussian-fixed")
+    option(p, "--variance", type=amount, help="floor of a learned σ², or σ² itself for gaussian-fixed")
     option(p, "--initial", choices=INITIALISERS, help="first weights; paper is N(0, 0.01)")
     option(p, "--binarisation", choices=BINARISATIONS, help="how grey levels become bits; none keeps them grey")
 
 
 def add_training(p: Any) -> None:
     """Options of the optimisation; absent ones keep the config's value."""
-    option(p, "--epochs", type=float, help="passes over the data")
-    option(p, "--batch", type=int, help="M, rows a minibatch")
+    option(p, "--epochs", type=amount, help="passes over the data")
+    option(p, "--batch", type=whole(1), help="M, rows a minibatch")
     option(p, "--estimator", help="of the gradient: sgvb_b, sgvb_a, stl, iw, dreg, vr:ALPHA, score_nvil, …")
-    option(p, "--samples", type=int, help="L of eq. 7, samples of z a row; K of iw and dreg")
+    option(p, "--samples", type=whole(1), help="L of eq. 7, samples of z a row; K of iw and dreg")
     option(p, "--optimizer", choices=tuple(SLOTS), dest="name", help="adagrad is the paper's")
-    option(p, "--learning-rate", type=float, help="α")
-    option(p, "--beta1", type=float, help="decay of Adam's first moment")
-    option(p, "--beta2", type=float, help="decay of Adam's second moment")
-    option(p, "--epsilon", type=float, help="added to the root in Adam and Adagrad")
-    option(p, "--momentum", type=float, help="of sgd")
-    option(p, "--decay", type=float, help="λ of adamw")
+    option(p, "--learning-rate", type=amount, help="α")
+    option(p, "--beta1", type=fraction, help="decay of Adam's first moment")
+    option(p, "--beta2", type=fraction, help="decay of Adam's second moment")
+    option(p, "--epsilon", type=amount, help="added to the root in Adam and Adagrad")
+    option(p, "--momentum", type=fraction, help="of sgd")
+    option(p, "--decay", type=fraction, help="λ of adamw")
     option(p, "--schedule", choices=SCHEDULES, help="of the learning rate")
     option(p, "--milestones", type=milestones, help="EPOCH:FACTOR,… of the step schedule")
     option(p, "--prior", action="store_true", help="weight decay as MAP: p(θ) = N(0, I), eq. 8 of the paper")
-    option(p, "--seed", type=int, help="names all noise, the order of rows and the first weights")
+    option(p, "--seed", type=whole(0, SEEDS), help="names all noise, the order of rows and the first weights")
     option(p, "--dtype", choices=("float32", "float64"), help="of parameters and activations")
     option(p, "--kernels", choices=("numpy", "numba"), help="the NumPy statements, or their compiled twins")
 
@@ -82,35 +84,50 @@ def option(group: Any, *names: str, **settings: Any) -> None:
     """An option of the config: not given means not set, and its default is the config's."""
     dest = settings.get("dest", names[0].lstrip("-").replace("-", "_"))
     owner = Optimizer() if hasattr(Optimizer(), dest) else Config()
-    settings["help"] += f" (default: {getattr(owner, dest)})"
+    usual = getattr(owner, dest)
+    shown = ",".join(map(str, usual)) if isinstance(usual, tuple) else f"{usual:.6g}" if type(usual) is float else usual
+    settings["help"] += f" (default: {shown})" if shown not in ("", False) else ""
     group.add_argument(*names, default=argparse.SUPPRESS, **settings)
 
 
 def hidden(text: str) -> tuple[Any, ...]:
     """ "200,100" → (200, 100), and "200,200/100,100" → ((200, 200), (100, 100))."""
-    arrows = [tuple(int(part) for part in arrow.split(",")) for arrow in text.split("/")]
+    try:
+        arrows = [tuple(int(part) for part in arrow.split(",")) for arrow in text.split("/")]
+    except ValueError:
+        expected = "widths as 500 or 200,100, of a ladder as 200,200/100,100"
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}") from None
     return arrows[0] if len(arrows) == 1 else tuple(arrows)
 
 
 def latent(text: str) -> int | tuple[int, ...]:
     """ "20" → 20, and "100,50" → (100, 50)."""
-    return tuple(int(part) for part in text.split(",")) if "," in text else int(text)
+    try:
+        return tuple(int(part) for part in text.split(",")) if "," in text else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a size as 20, of a ladder as 100,50, got {text!r}") from None
 
 
 def milestones(text: str) -> tuple[tuple[float, float], ...]:
     """ "10:0.1,20:0.01" → ((10, 0.1), (20, 0.01))."""
-    return tuple((float(epoch), float(factor)) for epoch, factor in (part.split(":") for part in text.split(",")))
+    try:
+        pairs = [(float(epoch), float(factor)) for epoch, factor in (part.split(":") for part in text.split(","))]
+        if all(math.isfinite(part) for pair in pairs for part in pair):
+            return tuple(pairs)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected EPOCH:FACTOR, as 10:0.1,20:0.01, got {text!r}")
 
 
 def config_from(args: argparse.Namespace, base: dict[str, Any]) -> Config:
-    """The config: a run's or a file's values, with the options given on top; MNIST under a Bernoulli is binarised."""
-    given = vars(args)
-    values, optimizer = dict(base), dict(base.get("optimizer", {}))
-    for field in dataclasses.fields(Config):
-        if field.name in given and field.name not in ("data", "optimizer"):
-            values[field.name] = given[field.name]
-    optimizer |= {field.name: given[field.name] for field in dataclasses.fields(Optimizer) if field.name in given}
-    values.setdefault("data", args.data)
+    """The config: a run's or a file's values, with the options given on top; only Bernoulli rows are binarised."""
+    given = {name: value for name, value in vars(args).items() if value is not None}
+    values, optimizer = dict(base), base.get("optimizer", {})
+    optimizer = {"name": optimizer} if isinstance(optimizer, str) else optimizer
+    if not isinstance(optimizer, dict):
+        raise UsageError(f"optimizer={optimizer!r} in {args.config}: expected a name, or an object of its options")
+    values |= {field.name: given[field.name] for field in dataclasses.fields(Config) if field.name in given}
+    optimizer = optimizer | {f.name: given[f.name] for f in dataclasses.fields(Optimizer) if f.name in given}
     if values.get("likelihood", "bernoulli") != "bernoulli":
         values.setdefault("binarisation", "none")
     values["optimizer"] = known(Optimizer, optimizer, "the config's optimizer")
@@ -133,9 +150,10 @@ def read_config(path: str | None) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> int:
     """Train, evaluate at the end, leave pictures."""
-    base = Run(Path(args.out)).read_config().as_dict() if args.resume else read_config(args.config)
-    config = config_from(args, base)
-    found = data.load(config.data, args.test, args.data_folder)
+    if not args.out or (args.resume and args.config):
+        raise UsageError("--resume takes the run's own config: leave --config out" if args.out else "--out is empty")
+    config = config_from(args, resumed(args.out).as_dict() if args.resume else read_config(args.config))
+    found = data.load(config.data, config.test, args.data_folder)
     for part in (found.train, found.test):
         data.check(part, config.likelihood, found.name)
     if args.samples_seen:
@@ -143,29 +161,38 @@ def run(args: argparse.Namespace) -> int:
     folder, state, pending = open_folder(args, config, found)
     steps = compiled.steps(state, found.train, args.threads)
     plan = Plan.of(steps, args.evaluate_every, args.save_every)
-    say(f"{found.name}: {len(found.train)} rows, {found.train.shape[1]} columns; test: {found.split}; into {args.out}")
+    rows, columns = found.train.shape
+    say(f"{found.name}: {rows} rows, {columns} columns, binarisation {config.binarisation}; test: {found.split}")
     progress = Progress(plan.total)
     try:
         train(steps, found.test, plan, folder, progress, pending)
     except Interrupted as stop:
         raise KeyboardInterrupt(str(stop)) from None
+    finally:
+        progress.close()
     finish(args, folder, state, found, progress)
     return 0
 
 
+def resumed(out: str) -> Config:
+    """The config of the run in `out`: its checkpoint's, which knows of longer runs asked for since it began."""
+    folder = Run(Path(out))
+    return folder.load()[0].config if folder.checkpoint.exists() else folder.read_config()
+
+
 def open_folder(args: argparse.Namespace, config: Config, found: data.Dataset) -> tuple[Run, State, list[float]]:
     """A new run with fresh parameters, or the one in --out as its checkpoint left it."""
-    if not args.resume:
+    folder = Run(Path(args.out))
+    if not args.resume or not folder.checkpoint.exists():
         state = State(config, found.train.shape[1])
-        folder = Run.create(args.out, config)
-        state.initialise(mean_row(found.train))
+        state.initialise(mean_row(found.train, config.likelihood))
+        folder = folder if args.resume else Run.create(args.out, config)  # after all that may be refused
         folder.save(state, [0.0, 0])  # a run killed before its first epoch can be resumed too
         return folder, state, [0.0, 0]
-    folder = Run(Path(args.out))
     state, meta = folder.load()
     for name, value in state.config.as_dict().items():
         if name != "epochs" and value != config.as_dict()[name]:
-            was = f"{name} was {value}, now {config.as_dict()[name]}"
+            was = f"{name} was {value!r}, now {config.as_dict()[name]!r}"
             raise UsageError(f"--resume continues a run as it was: {was}; only epochs may change")
     data.columns(found.train, state.architecture.columns, found.name)
     state.config = dataclasses.replace(state.config, epochs=config.epochs)
@@ -177,6 +204,8 @@ def open_folder(args: argparse.Namespace, config: Config, found: data.Dataset) -
 def finish(args: argparse.Namespace, folder: Run, state: State, found: data.Dataset, progress: "Progress") -> None:
     """The last words: pictures and the report."""
     metrics = folder.read_metrics()
+    if not metrics:
+        raise UsageError(f"nothing to do: the run is at step {state.step} already; give more --epochs")
     if not args.no_pictures:
         from .pictures import picture_run
 
@@ -188,10 +217,21 @@ def finish(args: argparse.Namespace, folder: Run, state: State, found: data.Data
         "kl": last["test_kl"],
         "seconds": last["seconds"],
         "examples_per_second": round(progress.rate, 1),
+        "peak_memory_mb": peak_memory(),
         "step": state.step,
         "run": str(folder.folder),
     }
     emit(report, args.json)
+
+
+def peak_memory() -> float | None:
+    """The largest resident size of this process so far, 10^6 bytes; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
 
 
 class Progress:
@@ -200,6 +240,9 @@ class Progress:
     def __init__(self, total: int) -> None:
         self.total, self.rate, self.shown = total, 0.0, time.monotonic()
         self.bar = self.open_bar() if sys.stderr.isatty() else None
+        self.patience = threading.Timer(5, say, ["compiling the kernels; the next run finds them compiled"])
+        self.patience.daemon = True
+        self.patience.start()
 
     def open_bar(self) -> Any:
         """The bar, or None without tqdm."""
@@ -211,6 +254,7 @@ class Progress:
 
     def __call__(self, now: dict[str, Any]) -> None:
         """A report of the training loop: between two evaluations, or an evaluation."""
+        self.patience.cancel()
         if "rate" in now:
             self.rate = now["rate"]
             self.tick(now)
@@ -220,6 +264,12 @@ class Progress:
                 f"(log p(x|z) {now['test_reconstruction']:.2f}, KL {now['test_kl']:.2f})  "
                 f"{self.rate:.0f} rows/s  {now['seconds']:.1f} s"
             )
+
+    def close(self) -> None:
+        """Leave the terminal tidy."""
+        self.patience.cancel()
+        if self.bar is not None:
+            self.bar.close()
 
     def line(self, text: str) -> None:
         """A line that stays."""
@@ -233,7 +283,7 @@ class Progress:
         if self.bar is not None:
             self.bar.set_postfix_str(f"bound {now['bound']:.2f}, {now['rate']:.0f} rows/s", refresh=False)
             self.bar.update(now["step"] - self.bar.n)
-        elif time.monotonic() - self.shown > 30:
+        elif time.monotonic() - self.shown > 30 and now["step"] > 1:
             self.shown = time.monotonic()
             done = f"step {now['step']} of {self.total} ({100 * now['step'] / self.total:.0f} %)"
             say(f"{done}, {now['rate']:.0f} rows/s, {now['left']:.0f} s left")
