@@ -12,9 +12,7 @@ from ..training.config import Config
 from ..types import Array
 from .common import Commands, command, say
 
-ABOUT = (
-    "Measure every gradient estimator: bias, variance, signal-to-noise and cost along a training run, with pictures."
-)
+ABOUT = "Measure every gradient estimator. Bias, variance, signal-to-noise and cost along a training run; pictures."
 RACERS = ("score", "score_mean", "score_loo", "sgvb_b")
 COUNTS = (1, 2, 4, 8, 16, 32, 64)
 FREQUENCIES = tuple(0.25 * i for i in range(1, 25))
@@ -103,13 +101,8 @@ def words(results: dict[str, Any]) -> str:
     for line in results["table"]:
         cells = [f"{line[c]:.3g}" if isinstance(line[c], float) else line[c] for c in COLUMNS]
         lines.append("| " + " | ".join(cells) + " |")
-    lines += [
-        "",
-        "d/dμ E[z²] at N(2, 1), one sample:",
-        "",
-        "| estimator | mean | variance | exact |",
-        "|---|---|---|---|",
-    ]
+    lines += ["", "d/dμ E[z²] at N(2, 1), one sample:", ""]
+    lines += ["| estimator | mean | variance | exact variance |", "|---|---|---|---|"]
     for line in results["squares"]:
         lines.append(f"| {line['estimator']} | {line['mean']:.3f} | {line['variance']:.2f} | {line['exact']:.2f} |")
     return "\n".join(lines)
