@@ -144,7 +144,7 @@ def test_mixture_on_iris() -> None:
     q = found.q.mean
     bound = (q * (Mixture().table(x, found.theta) - np.log(q))).sum(axis=1)
     assert (bound <= evidence + 1e-12).all()
-    assert (evidence - bound).mean() < 0.01
+    assert (evidence - bound).mean() < 0.02
     posterior = Mixture().posterior(x, found.theta).mean
     em = (posterior.T @ x) / posterior.sum(axis=0)[:, None]
     np.testing.assert_allclose(found.theta.mu, em, atol=0.05)
@@ -164,7 +164,7 @@ def tiny_network(seed: int) -> tuple[Array, Net, sigmoid_belief.Theta]:
 def test_discrete_latents_in_expectation(name: str) -> None:
     """Binary latents, where nothing but the score function goes: mean against the sum over all 16 states."""
     x, _, theta = tiny_network(1)
-    model, n, S = SigmoidBelief(), 60_000, 2
+    model, n, S = SigmoidBelief(), 30_000, 2
     q = Bernoulli(np.array([[0.4, -0.3, 0.8, -1.0]]))
     joint = lambda x, z: model.log_joint(x, z, theta)  # noqa: E731
     wanted = exact.elbo_vjp(np.ones(1), joint, x[:1], q, exact.bits(4, 1)).logits[0]
