@@ -1,0 +1,151 @@
+"""§7.1.1 `evidence`: log p(x), how good the model really is, by any estimator, with error, doubts and cost."""
+
+import argparse
+import time
+from typing import Any
+
+import numpy as np
+
+from ..distributions import Normal
+from ..errors import UsageError
+from ..models.joint import Joint
+from ..tasks import ais, appendix_d, evidence, posterior, quadrature
+from ..tasks.ais import Annealing, schedule
+from ..tasks.evidence import Evidence
+from ..tasks.hmc import Plan
+from ..training.evaluate import evaluation_rows
+from ..training.noise import Purpose
+from ..training.objective import decode, encode
+from ..training.state import State
+from ..types import Array
+from .common import Commands, add_data, add_run, command, emit, open_data, open_run, say, whole, write_rows
+
+ABOUT = """Estimate log p(x) of test rows, nats per datapoint, constants kept. AIS comes as a sandwich: forward a lower
+bound, backward an upper one, which is exact for --simulate and else rests on HMC draws of the posterior."""
+SAMPLES = {"importance": 5000, "ais": 16, "appendix-d": 2000, "quadrature": 0}
+BLOCK = 50
+
+
+def add(commands: Commands) -> None:
+    """Register `evidence`."""
+    p = command(commands, "evidence", ABOUT, "scratchvae evidence runs/mnist --estimator ais --rows 100")
+    p.set_defaults(run=run)
+    add_run(p)
+    add_data(p)
+    p.add_argument("--estimator", choices=tuple(SAMPLES), default="importance", help="how")
+    p.add_argument("--rows", type=whole(1), default=100, help="the first so many test rows")
+    p.add_argument("--samples", type=whole(1), help="a row: draws (5000), chains of ais (16), posterior draws (2000)")
+    p.add_argument("--temperatures", type=whole(1), default=200, help="steps from q to the posterior, for ais")
+    p.add_argument("--start", choices=("prior", "q"), default="prior", help="where ais starts")
+    p.add_argument("--refine", type=whole(0), default=0, help="steps of Adam on each row's q before it is used")
+    p.add_argument("--simulate", action="store_true", help="rows drawn from the model itself, instead of test rows")
+    p.add_argument("--seed", type=whole(0), default=0, help="names the draws")
+    p.add_argument("--out", help=".npy or .csv, or - for CSV: value, standard error, effective samples of each row")
+    p.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """One estimator, block by block."""
+    state = open_run(args)
+    if state.config.deep:
+        raise UsageError(f"evidence takes a run with one latent layer, not latent={state.config.latent}: use evaluate")
+    check_reach(args.estimator, state.config.codes)
+    start, done = time.monotonic(), 0
+    found: list[Evidence] = []
+    upper: list[Evidence] = []
+    x, z, origin = rows(args, state)
+    while done < len(x):
+        part = slice(done, done + BLOCK)
+        low, high = one(args, state, x[part], None if z is None else z[part], done)
+        found.append(low)
+        upper += [high] if high else []
+        done += len(x[part])
+        if done < len(x):
+            say(f"{done} of {len(x)} rows, {(time.monotonic() - start) * (len(x) / done - 1):.0f} s left")
+    whole_found = joined(found)
+    report = {**of(whole_found), **(of_sandwich(whole_found, joined(upper), z is not None) if upper else {}), **origin}
+    report |= {"binarisation": state.config.binarisation, "step": state.step, "unit": "nats per datapoint"}
+    emit({**report, "seconds": round(time.monotonic() - start, 2)}, args.json)
+    if words := whole_found.doubts():
+        say(words)
+    if args.out:
+        columns = (whole_found.value, whole_found.standard_error, whole_found.ess)
+        write_rows(np.stack(columns, axis=1), args.out)
+    return 0
+
+
+def rows(args: argparse.Namespace, state: State) -> tuple[Array, Array | None, dict[str, Any]]:
+    """x (N, D), the z that they came from where they are simulated, and words on their origin."""
+    if not args.simulate:
+        found = open_data(args, state)
+        n = min(args.rows, len(found.test))
+        return evaluation_rows(state, found.test, 0, n), None, {"rows": n, "data": found.name, "split": found.split}
+    noise, dtype, B = state.noise._replace(seed=args.seed), state.config.dtype, args.rows
+    z = noise.normals(Purpose.DATA, 0, B, state.config.codes, dtype)
+    p = decode(state, z)
+    source = noise.normals if isinstance(p, Normal) else noise.uniforms
+    x = p.sample(source(Purpose.DATA, 1, B, state.architecture.columns, dtype), state.k)
+    return x, z, {"rows": B, "data": "drawn from the model", "split": "simulated"}
+
+
+def one(
+    args: argparse.Namespace, state: State, x: Array, z: Array | None, first_row: int
+) -> tuple[Evidence, Evidence | None]:
+    """log p(x) of a block of rows, and AIS's upper bound."""
+    model, noise = Joint(state.theta, state.k), state.noise._replace(seed=args.seed)
+    samples = args.samples or SAMPLES[args.estimator]
+    q = encode(state, x)
+    if args.refine:
+        q = posterior.refine(model, x, q, noise, args.refine, k=state.k, first_row=first_row)
+    if args.estimator == "quadrature":
+        return evidence.quadrature(model, x, q), None
+    if args.estimator == "importance":
+        return evidence.importance(model, x, q, noise, samples, first_row), None
+    if args.estimator == "appendix-d":
+        return appendix_d.appendix_d(model, x, q, noise, samples, first_row=first_row), None
+    start = ais.prior(q) if args.start == "prior" else q
+    if z is None:  # no exact posterior draw of a real row exists: the ends of chains stand in
+        plan = Plan(draws=1, warm_up=300, step_size=0.3, first_step=2**31, first_row=first_row)
+        z = posterior.sample(model, x, q, noise, samples, plan).draws[-1]
+    annealing = Annealing(schedule(args.temperatures))
+    both = ais.sandwich(model, x, z, start, noise, samples, annealing, first_row)
+    return both.lower, both.upper
+
+
+def check_reach(estimator: str, latents: int) -> None:
+    """Refuse before any work what an estimator cannot do."""
+    if estimator == "quadrature":
+        quadrature.check_latents(latents)
+    if estimator == "appendix-d":
+        appendix_d.check_reach(latents, "kernel")
+
+
+def joined(parts: list[Evidence]) -> Evidence:
+    """Blocks of rows as one."""
+    value, error, ess = (np.concatenate([part[i] for part in parts]) for i in range(3))
+    return Evidence(value, error, ess, sum(part.cost for part in parts), parts[0].estimator)
+
+
+def of(found: Evidence) -> dict[str, Any]:
+    """The mean over rows, with the error of the estimates and that of having these rows only."""
+    n = len(found.value)
+    return {
+        "log_likelihood": float(found.value.mean()),
+        "standard_error": float(np.sqrt((found.standard_error**2).sum()) / n),
+        "error_of_rows": float(found.value.std() / n**0.5),
+        "estimator": found.estimator,
+        "least_effective_samples": float(found.ess.min()) if np.isfinite(found.ess.min()) else None,
+        "cost": found.cost,
+    }
+
+
+def of_sandwich(lower: Evidence, upper: Evidence, exact: bool) -> dict[str, Any]:
+    """Both bounds: lower ≤ log p(x) ≤ upper in expectation."""
+    gap = upper.value - lower.value
+    return {
+        "lower": float(lower.value.mean()),
+        "upper": float(upper.value.mean()),
+        "gap": float(gap.mean()),
+        "largest_gap": float(gap.max()),
+        "upper_from": "exact posterior draws" if exact else "HMC draws",
+    }
