@@ -10,22 +10,28 @@ from .errors import UsageError
 from .types import Array
 
 
+DPI = 120
+
+
 def axes(ax: Any = None, size: tuple[float, float] = (6, 4)) -> Any:
-    """`ax` itself, or the Axes of a new figure made without pyplot, so nothing lingers and nothing is shown."""
-    if ax is not None:
-        return ax
+    """`ax` itself, or the Axes of a new figure of that size, inches."""
+    return figure(size).add_subplot() if ax is None else ax
+
+
+def figure(size: tuple[float, float], layout: str | None = "constrained") -> Any:
+    """A figure made without pyplot, so nothing lingers and nothing is shown. Raises UsageError without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
         raise UsageError("pictures need matplotlib: pip install 'scratchvae[plot]'") from None
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure.add_subplot()
+    made = Figure(figsize=size, layout=layout)
+    FigureCanvasAgg(made)
+    return made
 
 
-def save(ax: Any, path: str | Path, dpi: int = 120) -> None:
-    """Write the figure that `ax` stands in."""
+def save(ax: Any, path: str | Path, dpi: int = DPI) -> None:
+    """Write the figure that `ax` stands in. Raises OSError where the path cannot be written."""
     ax.figure.savefig(path, dpi=dpi)
 
 
@@ -33,7 +39,7 @@ def plot_bound(metrics: Sequence[dict[str, Any]], ax: Any = None) -> Any:
     """Train and test bound against samples seen, as in Figure 2 of Kingma & Welling 2014."""
     ax = axes(ax)
     seen = [m["samples_seen"] for m in metrics]
-    ax.plot(seen, [m["train_elbo"] for m in metrics], color="tab:gray", label="train, minibatches since the last point")
+    ax.plot(seen, [m["train_elbo"] for m in metrics], ".-", ms=3, color="tab:gray", label="train, minibatches since the last point")
     ax.plot(seen, [m["test_elbo"] for m in metrics], "o-", ms=3, color="tab:red", label="test")
     ax.set(xscale="log", xlabel="training samples seen", ylabel="bound L, nats per datapoint")
     ax.grid(alpha=0.3)
@@ -57,8 +63,10 @@ def plot_images(
 ) -> Any:
     """A sheet of images, rows (N, D) in [0, 1], white on black."""
     sheet = tile(np.clip(images, 0, 1), shape, columns, gap)  # a Gaussian's mean may leave the range of grey
-    scale = 8 / max(sheet.shape)
-    ax = axes(ax, (sheet.shape[1] * scale, sheet.shape[0] * scale + (0.3 if title else 0)))
+    if ax is None:  # a pixel of an image is a whole number of pixels at DPI: else some lines are thicker than others
+        zoom, head = max(1, round(960 / max(sheet.shape))), 0.3 if title else 0.0
+        height, width = (n * zoom / DPI for n in sheet.shape)
+        ax = figure((width, height + head), None).add_axes((0, 0, 1, height / (height + head)))
     ax.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     ax.set_axis_off()
     if title:
@@ -67,12 +75,18 @@ def plot_images(
 
 
 def plot_latent(mu: Array, labels: Array | None = None, ax: Any = None) -> Any:
-    """E[z | x] of many rows in the plane of a 2-d latent, coloured by label."""
-    ax = axes(ax, (6, 5))
-    spots = ax.scatter(mu[:, 0], mu[:, 1], c=labels, s=3, cmap="tab10" if labels is not None else None, alpha=0.6)
-    if labels is not None:
-        ax.figure.colorbar(spots, ax=ax, ticks=np.unique(labels), label="label")
-    ax.set(xlabel="z₁", ylabel="z₂", aspect="equal")
+    """E[z | x] of many rows, mu (N, 2), in the plane of a 2-d latent, coloured by label (N,)."""
+    ax = axes(ax, (6.5, 5.5))
+    kinds, which = (None, None) if labels is None else np.unique(labels, return_inverse=True)
+    if kinds is None:
+        ax.scatter(mu[:, 0], mu[:, 1], s=3, alpha=0.6, linewidths=0)
+    else:
+        cmap = "tab10" if len(kinds) <= 10 else "tab20"
+        steps = 10 if len(kinds) <= 10 else max(20, len(kinds))
+        spots = ax.scatter(mu[:, 0], mu[:, 1], s=4, c=which, cmap=cmap, vmin=0, vmax=steps - 1, alpha=0.7, linewidths=0)
+        handles = spots.legend_elements(num=None, markersize=6, alpha=1)[0]
+        ax.legend(handles, kinds, title="label", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    ax.set(xlabel="E[z₁ | x]", ylabel="E[z₂ | x]", aspect="equal")
     return ax
 
 
@@ -97,6 +111,8 @@ def sphere(a: Array, b: Array, steps: int) -> Array:
     """z (steps, K) along the great circle from a to b, the length going linearly from one to the other: a Gaussian's
     mass lies in a shell, which the straight line leaves."""
     la, lb = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+    if la == 0 or lb == 0:  # the origin has no direction
+        return line(a, b, steps)
     cosine = float(np.clip(np.dot(a, b) / (la * lb), -1, 1))
     angle = np.arccos(cosine)
     if np.sin(angle) < 1e-6:  # the same or the opposite direction: no one great circle

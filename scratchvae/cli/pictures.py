@@ -193,6 +193,9 @@ def picture_run(folder: Path, state: State, found: data.Dataset, metrics: list[d
     plots.save(plots.plot_images(drawn, shape, 10, "E[x | z], z from the prior"), folder / "samples.png")
     if state.config.latent == 2:
         grid = mean_of(decode(state, plots.manifold_grid(20).astype(state.config.dtype)))
-        plots.save(plots.plot_images(grid, shape, 20, gap=0), folder / "manifold.png")
-        codes = encode(state, evaluation_rows(state, found.test, 0, len(found.test))).mu
-        plots.save(plots.plot_latent(codes, found.test_labels), folder / "latent.png")
+        title = "E[x | z], z at the inverse Gaussian CDF of a grid on the unit square"
+        plots.save(plots.plot_images(grid, shape, 20, title, gap=0), folder / "manifold.png")
+        shown = min(10_000, len(found.test))
+        codes = encode(state, evaluation_rows(state, found.test, 0, shown)).mu
+        labels = None if found.test_labels is None else found.test_labels[:shown]
+        plots.save(plots.plot_latent(codes, labels), folder / "latent.png")
