@@ -9,7 +9,6 @@ import numpy as np
 from .errors import UsageError
 from .types import Array
 
-
 DPI = 120
 
 
@@ -18,7 +17,7 @@ def axes(ax: Any = None, size: tuple[float, float] = (6, 4)) -> Any:
     return figure(size).add_subplot() if ax is None else ax
 
 
-def figure(size: tuple[float, float], layout: str | None = "constrained") -> Any:
+def figure(size: tuple[float, float], layout: Any = "constrained") -> Any:
     """A figure made without pyplot, so nothing lingers and nothing is shown. Raises UsageError without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -39,8 +38,9 @@ def plot_bound(metrics: Sequence[dict[str, Any]], ax: Any = None) -> Any:
     """Train and test bound against samples seen, as in Figure 2 of Kingma & Welling 2014."""
     ax = axes(ax)
     seen = [m["samples_seen"] for m in metrics]
-    ax.plot(seen, [m["train_elbo"] for m in metrics], ".-", ms=3, color="tab:gray", label="train, minibatches since the last point")
-    ax.plot(seen, [m["test_elbo"] for m in metrics], "o-", ms=3, color="tab:red", label="test")
+    train, test = ([m[key] for m in metrics] for key in ("train_elbo", "test_elbo"))
+    ax.plot(seen, train, ".-", ms=3, color="tab:gray", label="train, minibatches since the last point")
+    ax.plot(seen, test, "o-", ms=3, color="tab:red", label="test")
     ax.set(xscale="log", xlabel="training samples seen", ylabel="bound L, nats per datapoint")
     ax.grid(alpha=0.3)
     ax.legend()
