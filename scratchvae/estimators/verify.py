@@ -31,7 +31,8 @@ from . import ESTIMATORS, get
 from .frame import Estimator, estimate
 
 LIMIT = 4.0  # standard errors
-ROWS = 20_000  # draws in one call: their mean is one observation
+ROWS = 20_000  # draws in one call at most: their mean is one observation
+OBSERVATIONS = 100  # at least, or a standard error would be a guess, and z as wide as Student's t
 UNBIASED = tuple(name for name in ESTIMATORS if name not in ("nvil", "iw", "dreg", "vr_max"))  # of the ELBO, any S
 MULTISAMPLE = ("iw", "dreg", "vr:0.5", "vr:-1")  # of their own bound
 
@@ -133,11 +134,15 @@ def target(e: Estimator, p: Problem, samples: int) -> Array:
 
 
 def compare(name: str, p: Problem, samples: int, seeds: int, draws_each: int) -> Report:
-    """One estimator at one point: z-scores, worst component of each block, pooled over `seeds` runs."""
+    """One estimator at one point: z-scores, worst component of each block, pooled over `seeds` runs.
+
+    Raises UsageError if there are fewer draws than observations.
+    """
     e = get(name)
-    chunks, rows = max(1, draws_each // ROWS), min(ROWS, draws_each)
-    if seeds * chunks < 2:
-        raise UsageError(f"seeds={seeds} of {draws_each} draws give no standard error: ask for at least two")
+    chunks = max(-(-draws_each // ROWS), -(-OBSERVATIONS // seeds))
+    rows = draws_each // chunks
+    if rows < 1:
+        raise UsageError(f"seeds={seeds} of {draws_each} draws are too few for a z-score: ask for more draws")
     found = np.concatenate([draws(e, p, samples, seed, chunks, rows).chunks for seed in range(seeds)])
     mean, error = found.mean(axis=0), found.std(axis=0, ddof=1) / np.sqrt(len(found))
     exact = target(e, p, samples)
