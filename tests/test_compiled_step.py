@@ -60,8 +60,8 @@ def same_steps(x: Array, count: int = 3, threads: int = 2, **options: Any) -> No
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "gaussian-sigmoid", "gaussian-fixed"])
 @pytest.mark.parametrize("hidden", [(33,), (40, 17), (9, 64, 31)])
 def test_equals_the_composition(dtype: str, likelihood: str, hidden: tuple[int, ...]) -> None:
-    binarisation = "dynamic" if likelihood == "bernoulli" else "none"
-    options = {"binarisation": binarisation, "likelihood": likelihood, "hidden": hidden, "variance": 0.01}
+    how = "dynamic" if likelihood == "bernoulli" else "none"
+    options: dict[str, Any] = {"binarisation": how, "likelihood": likelihood, "hidden": hidden, "variance": 0.01}
     same_steps(grey(50, 37), dtype=dtype, latent=5, batch=13, **options)
 
 
@@ -72,7 +72,14 @@ def test_every_activation(activation: str) -> None:
 
 @pytest.mark.parametrize(
     ("columns", "latent", "hidden", "batch"),
-    [(1, 1, (1,), 1), (32, 32, (32,), 12), (64, 20, (96, 64), 7), (31, 2, (), 5), (100, 33, (65,), 1), (784, 20, (500,), 100)],
+    [
+        (1, 1, (1,), 1),
+        (32, 32, (32,), 12),
+        (64, 20, (96, 64), 7),
+        (31, 2, (), 5),
+        (100, 33, (65,), 1),
+        (784, 20, (500,), 100),
+    ],
 )
 def test_odd_sizes(columns: int, latent: int, hidden: tuple[int, ...], batch: int) -> None:
     same_steps(grey(101, columns), latent=latent, hidden=hidden, batch=batch)
@@ -132,8 +139,10 @@ def test_a_broken_bound_stops_before_the_update() -> None:
 
 def test_what_is_not_covered_is_composed() -> None:
     x = grey(20, 6)
-    for options in ({"samples": 2}, {"kernels": "numpy"}, {"optimizer": {"name": "sgd"}}, {"estimator": "score"}, {"latent": (4, 2)}):
-        assert not covers(Config(**options), x)
+    assert covers(Config(), x)
+    others: dict[str, Any] = {"samples": 2, "kernels": "numpy", "optimizer": {"name": "sgd"}, "latent": (4, 2)}
+    for name, value in others.items():
+        assert not covers(Config(**{name: value}), x)
     state = start(x, latent=2, hidden=(4,), batch=5, samples=2)
     assert type(steps(state, x)) is Steps
 

@@ -1,7 +1,7 @@
 """§7.2.5 What happens to a tile while it is still in the first-level cache: activations, likelihoods, latents, Adam.
 
-Each formula is that of the pair in `kernels.activations`, `kernels.normal`, `kernels.bernoulli` or `kernels.optimizers`,
-written for one vector; the derivations stand there. A test holds the compiled step against the composition of those.
+Each formula is that of the pair in `kernels.activations`, `normal`, `bernoulli` or `optimizers`, for one vector;
+the derivations stand there. A test holds the compiled step against the composition of those.
 """
 
 from typing import Any
@@ -150,7 +150,7 @@ def latent_row_vjp(work: Array, dz: Any, at: Any, n: int, real: Any, w: float) -
 
 @part
 def adam_tile(w: Array, m: Array, v: Array, at: int, C: Array, c: int, size: int, k: Any, pull: float) -> None:
-    """Adam on `size` weights from `at` with their cotangents in C; k = (β₁, 1 − β₁, β₂, 1 − β₂, α fix₁, fix₂, ε, αλ)."""
+    """Adam on `size` weights from `at`, their cotangents in C; k = (β₁, 1 − β₁, β₂, 1 − β₂, α fix₁, fix₂, ε, αλ)."""
     b1, c1, b2, c2, a, fix2, epsilon, shrink = k
     for j in range(0, size, lane_count(w)):
         W = load(w, at + j)

@@ -34,7 +34,7 @@ def panel(dtype: Any) -> int:
 
 
 class Loop:
-    """A counted loop with values carried in registers: `with Loop(builder, n, values) as loop`, then `loop.carry(new)`."""
+    """A counted loop, values carried in registers: `with Loop(builder, n, values) as loop`, then `loop.carry(new)`."""
 
     def __init__(self, builder: Any, count: Any, values: list[Any]) -> None:
         self.builder, self.count, self.start = builder, count, values
@@ -111,7 +111,9 @@ def emit_product(builder: Any, ty: Vector, rows: int, strides: tuple[int, int], 
             inner.carry([offset(builder, pa, strides[1]), offset(builder, pb, width), *acc])
         outer.carry([builder.gep(a0, [hop]), inner.results[1], builder.sub(left, steps), *inner.results[2:]])
     for j, value in enumerate(outer.results[3:]):
-        builder.store(value, vector_pointer(builder, offset(builder, c, j * ty.lanes), ty), align=ty.dtype.bitwidth // 8)
+        builder.store(
+            value, vector_pointer(builder, offset(builder, c, j * ty.lanes), ty), align=ty.dtype.bitwidth // 8
+        )
 
 
 def make_product(rows: int, transposed: bool) -> Any:

@@ -22,7 +22,7 @@ from scratchvae.kernels.jit import vector_width
 
 def lanes(dtype: Any) -> int:
     """Lanes of a vector of `dtype` (a Numba number type or a NumPy dtype): four bytes make one lane of float32."""
-    size = dtype.bitwidth // 8 if hasattr(dtype, "bitwidth") else dtype.itemsize
+    size = int(dtype.bitwidth) // 8 if hasattr(dtype, "bitwidth") else dtype.itemsize
     return max(1, vector_width() * 4 // size)
 
 
@@ -116,7 +116,7 @@ class NegTyping(AbstractTemplate):  # type: ignore[misc]
         return signature(args[0], args[0]) if isinstance(args[0], Vector) else None
 
 
-@lower_builtin(operator.neg, Vector)
+@lower_builtin(operator.neg, Vector)  # type: ignore[untyped-decorator]
 def lower_neg(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return builder.fneg(args[0])
 
@@ -293,7 +293,7 @@ def constant(typingctx: Any, like: Any, key: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def polynomial(typingctx: Any, x: Any, key: Any) -> Any:
-    """c₀ + c₁ x + c₂ x² + … by Horner's rule; the coefficients are `kernels.series.SERIES[key]` for x's element type."""
+    """c₀ + c₁ x + c₂ x² + … by Horner's rule, with `kernels.series.SERIES[key]` for x's element type."""
     from scratchvae.kernels.series import SERIES
 
     if not isinstance(key, types.StringLiteral):

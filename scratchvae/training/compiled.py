@@ -65,7 +65,8 @@ class Compiled(Steps):
         state.step += done
         if done < count:
             self.one()  # the composition says which row and which term broke
-        return sums / batches
+        means: Array = sums / batches
+        return means
 
     def run(self, index: Array, batches: Array, rates: Array) -> tuple[Array, int]:
         """Pack, take the steps on all threads, unpack; returns Σ_b L_b of each step and how many were taken."""
@@ -87,12 +88,19 @@ class Compiled(Steps):
 
 def together(threads: int, work: Any) -> Any:
     """work(t) for each t < threads at the same time; returns work(0). All start, or none does."""
-    go, ready = threading.Event(), []
-    others = [threading.Thread(target=lambda t=t: go.wait() and ready and work(t), daemon=True) for t in range(1, threads)]
+    go = threading.Event()
+    all_here = False
+
+    def wait_and_work(t: int) -> None:
+        go.wait()
+        if all_here:
+            work(t)
+
+    others = [threading.Thread(target=wait_and_work, args=(t,), daemon=True) for t in range(1, threads)]
     try:
         for other in others:
             other.start()
-        ready.append(True)
+        all_here = True
     finally:
         go.set()
     result = work(0)
@@ -117,12 +125,12 @@ def aligned(sizes: list[int], dtype: str) -> list[Array]:
 def program(state: State, x: Array, threads: int) -> Any:
     """Everything that the threads of a run share."""
     from ..kernels import layout, tiles
-    from ..kernels.step import Program
+    from ..kernels.program import Program
 
     config = state.config
     rows = config.batch if config.batch <= 2 * MICRO else MICRO
     rows = min(rows, x.shape[0])
-    a = state.architecture
+    a: Any = state.architecture
     heads = len(state.theta.heads)
     lay = layout.layout(a.columns, a.latent, a.hidden, a.activation, heads, config.prior, rows, config.dtype)
     sizes = [lay.weights] * 4 + [lay.work, threads * 2 * lay.turned_room, threads * 2 * tiles.TALL * lay.panel]
@@ -132,12 +140,13 @@ def program(state: State, x: Array, threads: int) -> Any:
     parts, bound = np.zeros(lay.parts * lay.capacity), np.zeros(lay.capacity)
     data = np.asarray(x).view(np.uint8 if x.dtype == np.bool_ else x.dtype).reshape(-1)
     gate = np.zeros(1, np.int64)
-    return Program(lay, options(config, x, rows), w, m, v, g, work, turned, scratch, noise, words, parts, bound, data, gate)
+    arrays = (w, m, v, g, work, turned, scratch, noise, words, parts, bound, data, gate)
+    return Program(lay, options(config, x, rows), *arrays)
 
 
 def options(config: Config, x: Array, rows: int) -> Any:
     """The numbers of a run that never change."""
-    from ..kernels.step import Options
+    from ..kernels.program import Options
 
     fixed = config.binarisation == "fixed"
     return Options(
@@ -155,5 +164,5 @@ def options(config: Config, x: Array, rows: int) -> Any:
         decay=config.optimizer.decay if config.optimizer.name == "adamw" else 0.0,
         pull=1 / x.shape[0] if config.prior else 0.0,
         data_columns=x.shape[1],
-        latent=config.latent,
+        latent=config.codes,
     )

@@ -1,0 +1,142 @@
+"""§7.2.5 The products of a dense layer for plain (rows, columns) arrays: packed into panels, multiplied in tiles.
+
+y = x W + b,  dW += xᵀ dy,  dx = dy Wᵀ, each as in `kernels.tiles`. The bias is one more row of W against a column of
+ones. Packing costs two passes over the operands; the compiled step, which keeps everything packed, has its own loops.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from scratchvae.kernels.jit import inline, jit, part
+from scratchvae.kernels.tiles import (
+    DOT_COLS,
+    DOT_ROWS,
+    SHORT,
+    TALL,
+    dots,
+    product_short,
+    product_t_short,
+    product_t_tall,
+    product_tall,
+)
+from scratchvae.kernels.vectors import lane_count
+from scratchvae.types import Array
+
+
+@part
+def tile_count(rows: int) -> int:
+    """Tiles of `rows` rows: as many tall ones as fit, then short ones (the last may be padding in part)."""
+    return rows // TALL + (rows % TALL + SHORT - 1) // SHORT
+
+
+@part
+def tile_at(i: int, rows: int) -> Any:
+    """First row and height of tile i."""
+    tall = rows // TALL
+    return (i * TALL, TALL) if i < tall else (tall * TALL + (i - tall) * SHORT, SHORT)
+
+
+@part
+def padded(rows: int) -> int:
+    """Rows of a panel: whole short tiles, and an odd number, so that panels do not share sets of the cache."""
+    return ((rows + SHORT - 1) // SHORT * SHORT) | 1
+
+
+@part
+def panels_of(a: Array, ones: bool, P: int) -> Array:
+    """a (R, N) as panels [N / P][padded R][P], flat, with a column of ones after the last if asked, else zeros."""
+    rows, columns = a.shape
+    capacity, width = padded(rows), columns + (1 if ones else 0)
+    out = np.zeros((width + P - 1) // P * capacity * P + 4 * P, a.dtype)
+    for c in range(0, columns, P):
+        n = min(P, columns - c)
+        for r in range(rows):
+            to = (c // P * capacity + r) * P
+            for j in range(n):
+                out[np.uintp(to + j)] = a[np.uintp(r), np.uintp(c + j)]
+    if ones:
+        start = columns // P * capacity * P + columns % P
+        for r in range(rows):
+            out[start + r * P] = 1
+    return out
+
+
+@part
+def weight_panels(W: Array, b: Array, P: int) -> Array:
+    """W (I, O) and b (O,) as panels of rows I + 1."""
+    both = np.empty((W.shape[0] + 1, W.shape[1]), W.dtype)
+    both[:-1], both[-1] = W, b
+    return panels_of(both, False, P)
+
+
+@inline
+def put(C: Array, y: Array, r: int, c: int, height: int, P: int, add: bool) -> None:
+    """The tile C into y[r : r + height, c : c + P], cut to y's size."""
+    n = min(P, y.shape[1] - c)
+    for q in range(min(height, y.shape[0] - r)):
+        for j in range(n):
+            at = np.uintp(r + q), np.uintp(c + j)
+            y[at] = y[at] + C[np.uintp(q * P + j)] if add else C[np.uintp(q * P + j)]
+
+
+@jit
+def dense(x: Array, W: Array, b: Array) -> Array:
+    """y = x W + b."""
+    P, rows, depth = 2 * lane_count(x), x.shape[0], x.shape[1] + 1
+    X, panels, C = panels_of(x, True, P), weight_panels(W, b, P), np.empty(TALL * P, x.dtype)
+    y = np.empty((rows, W.shape[1]), x.dtype)
+    for c in range(0, W.shape[1], P):
+        for tile in range(tile_count(rows)):
+            r, height = tile_at(tile, rows)
+            B = c * padded(depth)
+            if height == TALL:
+                product_tall(C, 0, X, r * P, panels, B, depth, P, padded(rows) * P)
+            else:
+                product_short(C, 0, X, r * P, panels, B, depth, P, padded(rows) * P)
+            put(C, y, r, c, height, P, False)
+    return y
+
+
+@jit
+def dense_vjp_params(dy: Array, x: Array, dW: Array, db: Array) -> None:
+    """dW += xᵀ dy, db += 1ᵀ dy."""
+    P, rows, hop = 2 * lane_count(x), x.shape[0], padded(x.shape[0]) * 1
+    chunk = max(rows, 1)
+    X, D, C = panels_of(x, False, P), panels_of(dy, False, P), np.empty(TALL * P, x.dtype)
+    for c in range(0, dy.shape[1], P):
+        for a in range(0, x.shape[1], P):
+            inputs = min(P, x.shape[1] - a)
+            for tile in range(tile_count(inputs)):
+                i, height = tile_at(tile, inputs)
+                if height == TALL:
+                    product_t_tall(C, 0, X, a * hop + i, D, c * hop, rows, chunk, 0)
+                else:
+                    product_t_short(C, 0, X, a * hop + i, D, c * hop, rows, chunk, 0)
+                put(C, dW, a + i, c, height, P, True)
+    for r in range(rows):
+        for c in range(dy.shape[1]):
+            db[np.uintp(c)] += dy[np.uintp(r), np.uintp(c)]
+
+
+@jit
+def dense_vjp_x(dy: Array, W: Array) -> Array:
+    """dx = dy Wᵀ."""
+    P, rows, inputs = 2 * lane_count(dy), dy.shape[0], W.shape[0]
+    D, panels, C = panels_of(dy, False, P), panels_of(W, False, P), np.empty(TALL * P, dy.dtype)
+    count, hop_dy, hop_W = (dy.shape[1] + P - 1) // P, padded(rows) * P, padded(inputs) * P
+    dx = np.empty((rows, inputs), dy.dtype)
+    for c in range(0, inputs, P):
+        for i in range(0, min(P, inputs - c), DOT_COLS):
+            for r in range(0, rows, DOT_ROWS):
+                dots(C, 0, D, r * P, panels, (c + i) * P, count, hop_dy, hop_W)
+                put_dots(C, dx, r, c + i, P)
+    return dx
+
+
+@inline
+def put_dots(C: Array, dx: Array, r: int, c: int, P: int) -> None:
+    """The tile of `dots` into dx[r:, c:], cut to dx's size."""
+    for q in range(min(DOT_ROWS, dx.shape[0] - r)):
+        for j in range(min(DOT_COLS, dx.shape[1] - c)):
+            dx[r + q, c + j] = C[q * P + j]

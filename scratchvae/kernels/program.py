@@ -1,0 +1,77 @@
+"""§7.3 What the threads of a compiled step share, and how they share the work.
+
+Every phase of a step is cut into *units*, tiles of one output matrix; thread t of T takes a consecutive share of them,
+and between phases the threads meet at a barrier. A unit is computed by one owner in a fixed order, so any T gives the
+same bits.
+"""
+
+from typing import Any, NamedTuple
+
+from scratchvae.kernels.jit import inline
+from scratchvae.kernels.layout import Layout
+from scratchvae.kernels.tiles import TALL, product_short, product_tall
+from scratchvae.types import Array
+
+GREY, DYNAMIC, FIXED, THRESHOLD = range(4)
+
+
+class Options(NamedTuple):
+    """What stays the same for a whole run."""
+
+    family: int
+    log_floor: float  # log of the variance floor (or of the fixed variance)
+    binarise: int
+    divisor: float  # 255 for uint8 grey levels
+    seed: Any  # np.uint64
+    latent_purpose: int
+    binarise_purpose: int
+    micro: int  # rows of a micro-batch
+    beta1: float
+    beta2: float
+    epsilon: float
+    decay: float
+    pull: float  # 1 / N with a prior on θ, else 0
+    data_columns: int
+    latent: int
+
+
+class Program(NamedTuple):
+    """Everything that the threads share. Floats of one dtype except where said."""
+
+    layout: Layout
+    options: Options
+    w: Array  # panels of the weights …
+    m: Array  # … and of Adam's two moments
+    v: Array
+    g: Array  # cotangents, gathered over micro-batches
+    work: Array  # panels of activations and their cotangents
+    turned: Array  # (threads, heads, outputs, panel): a panel of Wᵀ
+    scratch: Array  # (threads, heads, TALL, panel): the tiles in hand
+    noise: Array  # (threads, capacity, blocks, 4)
+    words: Array  # uint32, (threads, blocks of a data row, 4)
+    parts: Array  # float64, (panels, capacity): log p(x | z) and KL by panel and row
+    bound: Array  # float64 (capacity,)
+    data: Array  # (N D,), uint8 or real
+    gate: Array  # int64 (1,)
+
+
+@inline
+def share(units: int, t: int, threads: int) -> Any:
+    """First and last + 1 of thread t's units."""
+    return units * t // threads, units * (t + 1) // threads
+
+
+@inline
+def product(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> None:
+    """Tile (rows r …, panel p) of x W + b into the scratch at c."""
+    P, capacity = s.layout.panel, s.layout.capacity
+    W = layer.weights + p * layer.rows * P
+    if height == TALL:
+        product_tall(s.scratch, c, s.work, layer.x + r * P, s.w, W, layer.inputs + 1, P, capacity * P)
+    else:
+        product_short(s.scratch, c, s.work, layer.x + r * P, s.w, W, layer.inputs + 1, P, capacity * P)
+
+
+@inline
+def scratch_of(s: Program, t: int) -> int:
+    return t * 2 * TALL * s.layout.panel

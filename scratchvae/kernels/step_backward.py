@@ -1,0 +1,132 @@
+"""§7.3 The way back of the compiled step: cotangents layer by layer, then dW = xᵀ dy with Adam on each tile of it."""
+
+from typing import Any
+
+from scratchvae.kernels.epilogues import activate_vjp, adam_tile, add_tile, latent_row_vjp
+from scratchvae.kernels.jit import inline, part
+from scratchvae.kernels.products import tile_at, tile_count
+from scratchvae.kernels.program import Program, scratch_of, share
+from scratchvae.kernels.sync import out_of_line
+from scratchvae.kernels.tiles import (
+    DOT_COLS,
+    DOT_ROWS,
+    TALL,
+    dots,
+    product_short,
+    product_t_short,
+    product_t_tall,
+    product_tall,
+    transpose,
+)
+from scratchvae.kernels.vectors import columns, lane_count, load, store, where
+
+FEW_ROWS = 48  # fewer rows than this do not repay the turning of W
+
+
+@part
+def turn(s: Program, t: int, layer: Any, p: int, head: int) -> int:
+    """The P rows of W behind panel p of dx, transposed: panel p of Wᵀ as (outputs, P); returns where it lies."""
+    P, lanes = s.layout.panel, lane_count(s.w)
+    to = (2 * t + head) * s.layout.turned_room
+    for o in range(0, layer.panels * P, lanes):
+        for i in range(0, P, lanes):
+            W = layer.weights + (o // P * layer.rows + p * P + i) * P + o % P
+            transpose(s.w, W, s.turned, to + o * P + i)
+    return to
+
+
+@inline
+def turned_tile(s: Program, c: int, layer: Any, to: int, r: int, height: int) -> None:
+    """Rows r … of a panel of dx = dy Wᵀ into the scratch at c, with Wᵀ from `turn`."""
+    P, hop = s.layout.panel, s.layout.capacity * s.layout.panel
+    if height == TALL:
+        product_tall(s.scratch, c, s.work, layer.dy + r * P, s.turned, to, layer.outputs, P, hop)
+    else:
+        product_short(s.scratch, c, s.work, layer.dy + r * P, s.turned, to, layer.outputs, P, hop)
+
+
+@inline
+def dots_tile(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> None:
+    """The same straight from W: for few rows, which do not repay the turning."""
+    P, capacity = s.layout.panel, s.layout.capacity
+    for i in range(0, min(P, layer.inputs - p * P), DOT_COLS):
+        W = layer.weights + (p * P + i) * P
+        for q in range(0, height, DOT_ROWS):
+            dy = layer.dy + (r + q) * P
+            dots(s.scratch, c + q * P + i, s.work, dy, s.w, W, layer.panels, capacity * P, layer.rows * P)
+
+
+@part
+def through(s: Program, t: int, threads: int, first: int, count: int, below: int, rows: int, w: float) -> None:
+    """dx of the `count` layers that read the same x, and through what made x: layer `below`, or z where below < 0."""
+    out_of_line()
+    one, P, capacity = s.layout.layers[first], s.layout.panel, s.layout.capacity
+    tiles, c, panels, turned = tile_count(rows), scratch_of(s, t), (one.inputs + P - 1) // P, -1
+    begin, end = share(panels * tiles, t, threads)
+    for unit in range(begin, end):
+        p = unit // tiles
+        r, height = tile_at(unit % tiles, rows)
+        for head in range(count):
+            layer, tile = s.layout.layers[first + head], c + head * TALL * P
+            if rows < FEW_ROWS:
+                dots_tile(s, tile, layer, p, r, height)
+            else:
+                to = turn(s, t, layer, p, head) if p != turned else (2 * t + head) * s.layout.turned_room
+                turned_tile(s, tile, layer, to, r, height)
+        turned = p
+        for j in range(0, height * P, lane_count(s.work)):
+            dx = load(s.scratch, c + j)
+            if count == 2:
+                dx += load(s.scratch, c + TALL * P + j)
+            made_by(s, dx, below, (p * capacity + r) * P + j, p * P + j % P, w)
+
+
+@inline
+def made_by(s: Program, dx: Any, below: int, at: int, column: int, w: float) -> None:
+    """From dx of one vector to the cotangent of the layer, or of the heads of q, that x came from."""
+    if below >= 0:
+        layer = s.layout.layers[below]
+        da = activate_vjp(dx, load(s.work, layer.y + at), layer.activation)
+        store(s.work, layer.dy + at, where(columns(s.work, column) < layer.outputs, da, 0.0))
+    else:
+        mu, log_var = s.layout.layers[s.layout.encoder], s.layout.layers[s.layout.encoder + 1]
+        ats = (mu.y + at, log_var.y + at, s.layout.eps + at, mu.dy + at, log_var.dy + at)
+        latent_row_vjp(s.work, dx, ats, 0, columns(s.work, column) < mu.outputs, w)
+
+
+@part
+def update(s: Program, t: int, threads: int, rows: int, phase: Any, k: Any) -> None:
+    """dW = xᵀ dy for every layer, a tile at a time, and Adam on it at once; phase = (first, last) micro-batch."""
+    out_of_line()
+    P, layers, units = s.layout.panel, s.layout.layers, 0
+    for l in range(layers.size):
+        units += layers[l].panels * (layers[l].inputs // P + 1)
+    begin, end = share(units, t, threads)
+    for l in range(layers.size):
+        layer = layers[l]
+        across = layer.inputs // P + 1  # panels of x, with its column of ones
+        here = layer.panels * across
+        for unit in range(max(begin, 0), min(end, here)):
+            update_panel(s, scratch_of(s, t), layer, unit // across, unit % across, rows, phase, k)
+        begin, end = begin - here, end - here
+
+
+@inline
+def update_panel(s: Program, c: int, layer: Any, p: int, across: int, rows: int, phase: Any, k: Any) -> None:
+    """The weights that join one panel of x to one panel of dy."""
+    P, capacity = s.layout.panel, s.layout.capacity
+    inputs = min(P, layer.inputs + 1 - across * P)
+    pull = s.options.pull * layer.prior
+    first, last = phase
+    for tile in range(tile_count(inputs)):
+        i, height = tile_at(tile, inputs)
+        x, dy = layer.x + across * capacity * P + i, layer.dy + p * capacity * P
+        at = layer.weights + (p * layer.rows + across * P + i) * P
+        if height == TALL:
+            product_t_tall(s.scratch, c, s.work, x, s.work, dy, rows, rows, 0)
+        else:
+            product_t_short(s.scratch, c, s.work, x, s.work, dy, rows, rows, 0)
+        if not (first and last):
+            add_tile(s.g, at, s.scratch, c, height * P, first, last)
+        if last:
+            adam_tile(s.w, s.m, s.v, at, s.scratch, c, height * P, k, pull)

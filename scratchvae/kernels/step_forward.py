@@ -1,0 +1,134 @@
+"""§7.3 The way forward of the compiled step: minibatch, hidden layers, z = μ + σ ε and KL, log p(x | z), the bound."""
+
+from typing import Any
+
+import numpy as np
+
+from scratchvae.kernels.epilogues import BERNOULLI, activate, bernoulli_row, gaussian_row, latent_row, with_ones
+from scratchvae.kernels.jit import inline, part
+from scratchvae.kernels.noise_vectors import normals, words
+from scratchvae.kernels.products import tile_at, tile_count
+from scratchvae.kernels.program import DYNAMIC, FIXED, THRESHOLD, Program, product, scratch_of, share
+from scratchvae.kernels.sync import out_of_line
+from scratchvae.kernels.tiles import TALL
+from scratchvae.kernels.vectors import counts, lane_count, load, load_as, load_words, store, where
+from scratchvae.types import Array
+
+
+@part
+def minibatch(s: Program, t: int, threads: int, step: int, index: Array, start: int, first: int, rows: int) -> None:
+    """x: rows index[start …] of the data, binarised; ε. Noise is named by the row of the minibatch."""
+    out_of_line()
+    begin, end = share(rows, t, threads)
+    for r in range(begin, end):
+        data_row(s, t, step, index[start + r], first + r, r)
+    blocks, P = (s.options.latent + 3) // 4, s.layout.panel
+    buffer = t * s.layout.noise_room
+    address = (s.options.seed, s.options.latent_purpose, step, first + begin)
+    normals(s.noise, buffer, address, end - begin, blocks)
+    for r in range(begin, end):
+        for k in range(s.options.latent):
+            at = s.layout.eps + (k // P * s.layout.capacity + r) * P + k % P
+            s.work[at] = s.noise[buffer + (r - begin) * 4 * blocks + k]
+
+
+@inline
+def data_row(s: Program, t: int, step: int, source: int, noise_row: int, r: int) -> None:
+    """One row of the data into row r of the panels of x."""
+    o, P, lanes = s.options, s.layout.panel, lane_count(s.work)
+    u = t * s.layout.word_room
+    if o.binarise == DYNAMIC:
+        words(s.words, u, (o.seed, o.binarise_purpose, step, noise_row), 1, (o.data_columns + 3) // 4, s.work)
+    elif o.binarise == FIXED:
+        words(s.words, u, (o.seed, o.binarise_purpose, 0, source), 1, (o.data_columns + 3) // 4, s.work)
+    whole = o.data_columns - o.data_columns % lanes
+    for c in range(0, whole, lanes):
+        x = load_as(s.data, source * o.data_columns + c, s.work) / o.divisor
+        if o.binarise == DYNAMIC or o.binarise == FIXED:
+            uniform = counts(load_words(s.words, u + c, s.work) >> 8, x) * 2.0**-24
+            x = where(uniform < x, x * 0.0 + 1.0, x * 0.0)
+        elif o.binarise == THRESHOLD:
+            x = where(x > 0.5, x * 0.0 + 1.0, x * 0.0)
+        store(s.work, s.layout.x + (c // P * s.layout.capacity + r) * P + c % P, x)
+    for c in range(whole, o.data_columns):
+        s.work[s.layout.x + (c // P * s.layout.capacity + r) * P + c % P] = data_value(s, source, c, u)
+
+
+@inline
+def data_value(s: Program, source: int, c: int, u: int) -> Any:
+    """The same for one value: columns beyond the last whole vector."""
+    real, o = s.work.dtype.type, s.options
+    x = real(s.data[source * o.data_columns + c]) / real(o.divisor)
+    if o.binarise == DYNAMIC or o.binarise == FIXED:
+        return real(1) if real(s.words[u + c] >> np.uint32(8)) * real(2.0**-24) < x else real(0)
+    if o.binarise == THRESHOLD:
+        return real(1) if x > real(0.5) else real(0)
+    return x
+
+
+@part
+def hidden(s: Program, t: int, threads: int, layer: Any, rows: int) -> None:
+    """y = f(x W + b)."""
+    out_of_line()
+    P, capacity, tiles, c = s.layout.panel, s.layout.capacity, tile_count(rows), scratch_of(s, t)
+    begin, end = share(layer.panels * tiles, t, threads)
+    for unit in range(begin, end):
+        p = unit // tiles
+        r, height = tile_at(unit % tiles, rows)
+        product(s, c, layer, p, r, height)
+        for j in range(0, height * P, lane_count(s.work)):
+            y = with_ones(activate(load(s.scratch, c + j), layer.activation), s.work, p * P + j % P, layer.outputs)
+            store(s.work, layer.y + (p * capacity + r) * P + j, y)
+
+
+@part
+def latent(s: Program, t: int, threads: int, mu: Any, log_var: Any, rows: int) -> None:
+    """q = N(μ, σ²) from the encoder's heads, z = μ + σ ε, KL(q ‖ p)."""
+    out_of_line()
+    P, capacity, tiles, c = s.layout.panel, s.layout.capacity, tile_count(rows), scratch_of(s, t)
+    begin, end = share(mu.panels * tiles, t, threads)
+    for unit in range(begin, end):
+        p = unit // tiles
+        r, height = tile_at(unit % tiles, rows)
+        product(s, c, mu, p, r, height)
+        product(s, c + TALL * P, log_var, p, r, height)
+        for q in range(height):
+            at = (p * capacity + r + q) * P
+            ats = (mu.y + at, log_var.y + at, s.layout.eps + at, s.layout.z + at)
+            kl = latent_row(s.work, s.scratch, c + q * P, TALL * P, ats, p * P, mu.outputs)
+            s.parts[(s.layout.parts - mu.panels + p) * capacity + r + q] = -kl
+
+
+@part
+def likelihood(s: Program, t: int, threads: int, heads: Any, rows: int, w: float) -> None:
+    """log p(x | z) by panel and row, and the cotangents of the decoder's heads for the cotangent w of each row."""
+    out_of_line()
+    one, two = heads
+    P, capacity, tiles, c = s.layout.panel, s.layout.capacity, tile_count(rows), scratch_of(s, t)
+    begin, end = share(one.panels * tiles, t, threads)
+    shape = (s.options.family, s.options.log_floor)
+    for unit in range(begin, end):
+        p = unit // tiles
+        r, height = tile_at(unit % tiles, rows)
+        product(s, c, one, p, r, height)
+        if two.weights != one.weights:
+            product(s, c + TALL * P, two, p, r, height)
+        for q in range(height):
+            at, C = (p * capacity + r + q) * P, c + q * P
+            if s.options.family == BERNOULLI:
+                value = bernoulli_row(s.work, s.layout.x + at, s.scratch, C, one.dy + at, p * P, one.outputs, w)
+            else:
+                dys = (one.dy + at, two.dy + at)
+                value = gaussian_row(s.work, s.layout.x + at, s.scratch, C, TALL * P, dys, p * P, one.outputs, w, shape)
+            s.parts[p * capacity + r + q] = value
+
+
+@inline
+def bound_rows(s: Program, t: int, threads: int, rows: int) -> None:
+    """L = log p(x | z) − KL for each row: its panels summed in order, in float64."""
+    begin, end = share(rows, t, threads)
+    for r in range(begin, end):
+        L = 0.0
+        for p in range(s.layout.parts):
+            L += s.parts[p * s.layout.capacity + r]
+        s.bound[r] = L
