@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from ..errors import CheckFailed, DataError, UsageError
 
-GROUPS = ("train", "evaluate", "posterior", "fill", "pictures", "info", "gradcheck", "estimators")
+GROUPS = ("train", "evaluate", "compare", "posterior", "fill", "evidence", "pictures", "info", "gradcheck", "estimators")
 ABOUT = """The variational autoencoder from scratch: train it, look at it, and prove its gradients.
 
 example:  scratchvae train mnist --out runs/mnist

@@ -1,11 +1,13 @@
 """§7.2.3 `evaluate`: the test bound and its two parts, log p(x) by importance sampling, and the latents in use."""
 
 import argparse
+import dataclasses
 import time
 
 import numpy as np
 
-from ..training.evaluate import active_units, elbo_over, evaluation_rows, log_likelihood
+from ..training.evaluate import evaluation_rows, log_likelihood
+from ..training.ledger import measure
 from ..training.state import State
 from ..types import Array
 from .common import Commands, add_data, add_run, command, emit, open_data, open_run, say, whole
@@ -29,23 +31,15 @@ def run(args: argparse.Namespace) -> int:
     state = open_run(args)
     found = open_data(args, state)
     test = found.test[: args.rows]
-    bound = elbo_over(state, test)
-    active, _ = active_units(state, test)
+    held = measure(state, found, args.rows)
     report = {
-        "elbo": bound.elbo,
-        "reconstruction": bound.reconstruction,
-        "kl": bound.kl,
+        **held.report(),
         "log_likelihood": None,
         "standard_error": None,
         "samples": args.samples,
-        "binarisation": state.config.binarisation,
-        "rows": bound.rows,
-        "active_units": active,
+        **{key: value for key, value in dataclasses.asdict(held.meaning).items() if key not in ("quantity", "samples")},
         "latent": state.config.latent,
-        "data": found.name,
-        "split": found.split,
         "step": state.step,
-        "unit": "nats per datapoint",
     }
     if args.samples > 0:
         log_p = importance(state, test, args.samples)

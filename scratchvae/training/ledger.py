@@ -1,0 +1,164 @@
+"""§7.2 A ledger for bounds: every figure says what it is, the bound in its parts, and unlike figures are not compared.
+
+    L = reconstruction − KL         rate R = KL, distortion D = −reconstruction: −L = R + D      Alemi et al. 2018
+    KL = Σ_k KL_k                   a latent with KL_k ≈ 0 and constant E[z_k | x] is not in use: posterior collapse
+
+All figures are nats per datapoint, sums over dimensions, means over rows, constants kept.
+"""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..distributions import Normal
+from ..errors import UsageError
+from ..types import Array
+from .data import Dataset
+from .evaluate import blocks, evaluation_rows, log_likelihood
+from .noise import Purpose
+from .objective import bound, encode
+from .state import State, latent_noise
+
+ACTIVE = 0.01  # variance of E[z_k | x] over rows: Burda et al. 2015, §5.2
+COLLAPSED = 0.01  # nats of KL_k
+
+
+@dataclasses.dataclass(frozen=True)
+class Meaning:
+    """What a figure means. Two figures can be compared only if all of it is the same."""
+
+    quantity: str  # "ELBO", "log p(x)"
+    estimator: str
+    samples: int
+    measure: str  # of p(x): a probability of bits, a cross-entropy of grey levels, or a density
+    binarisation: str
+    data: str
+    split: str
+    rows: int
+    unit: str = "nats per datapoint"
+    constants: str = "kept"
+
+    def unlike(self, other: "Meaning") -> str:
+        """What differs, as "rows: 100 against 200", or "" where the figures are alike."""
+        mine, theirs = dataclasses.asdict(self), dataclasses.asdict(other)
+        return "; ".join(f"{key}: {mine[key]} against {theirs[key]}" for key in mine if mine[key] != theirs[key])
+
+
+class Figure(NamedTuple):
+    """A figure with its meaning, and its value for each row, (N,) float64."""
+
+    meaning: Meaning
+    rows: Array
+
+    @property
+    def value(self) -> float:
+        """The mean over rows."""
+        return float(self.rows.mean())
+
+    @property
+    def error(self) -> float | None:
+        """Its standard error over rows; None for a single row."""
+        return float(self.rows.std(ddof=1) / len(self.rows) ** 0.5) if len(self.rows) > 1 else None
+
+
+class Ledger(NamedTuple):
+    """The bound of each row in its parts, (N,) float64 nats; kl_by_latent (K,) and variances of E[z_k | x] (K,); of a
+    ladder those of z_1, its kl_by_latent against N(0, I) being no part of the bound and therefore NaN."""
+
+    meaning: Meaning
+    elbo: Array
+    reconstruction: Array
+    kl: Array
+    kl_by_latent: Array
+    variances: Array
+
+    @property
+    def figure(self) -> Figure:
+        """The bound."""
+        return Figure(self.meaning, self.elbo)
+
+    @property
+    def active(self) -> int:
+        """Latents in use."""
+        return int((self.variances > ACTIVE).sum())
+
+    def report(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        by_latent = [float(kl) if math.isfinite(kl) else None for kl in self.kl_by_latent]
+        return {
+            "elbo": float(self.elbo.mean()),
+            "elbo_error": self.figure.error,
+            "reconstruction": float(self.reconstruction.mean()),
+            "kl": float(self.kl.mean()),
+            "rate": float(self.kl.mean()),
+            "distortion": float(-self.reconstruction.mean()),
+            "kl_by_latent": by_latent,
+            "active_units": self.active,
+            "diagnosis": diagnosis(self),
+        }
+
+
+def measure(state: State, found: Dataset, rows: int | None = None, samples: int = 1, block: int = 500) -> Ledger:
+    """The ledger of a run on its first test rows, with `samples` draws from q a row, named by the row."""
+    if samples < 1:
+        raise UsageError(f"samples={samples}: a bound needs at least 1")
+    x = found.test[:rows]
+    parts = [part(state, x, first, count, samples) for first, count in blocks(len(x), block)]
+    columns = [np.concatenate([one[i] for one in parts]).astype(np.float64) for i in range(5)]
+    L, reconstruction, kl, by_latent, means = columns
+    meaning = meaning_of(state, found, "ELBO", "draws from q", samples, len(x))
+    if state.config.deep:
+        by_latent = by_latent * np.nan
+    return Ledger(meaning, L, reconstruction, kl, by_latent.mean(axis=0), means.var(axis=0))
+
+
+def part(state: State, x: Array, first: int, count: int, samples: int) -> tuple[Array, ...]:
+    """L, reconstruction, kl (B,), KL by latent (B, K) and E[z | x] (B, K) of a block of rows."""
+    batch = evaluation_rows(state, x, first, count)
+    eps = latent_noise(state, Purpose.EVALUATE, 0, count, samples, first)
+    q = encode(state, batch)
+    return *bound(state, batch, eps), Normal(q.mu[..., None], q.log_var[..., None]).kl(state.k), q.mu
+
+
+def meaning_of(state: State, found: Dataset, quantity: str, estimator: str, samples: int, rows: int) -> Meaning:
+    """What a figure of this run on these rows means."""
+    config = state.config
+    grey = config.binarisation == "none" and found.test.dtype != np.bool_
+    bits = "cross-entropy of grey levels, no likelihood" if grey else "probability of bits"
+    kind = bits if config.likelihood == "bernoulli" else "density"
+    return Meaning(quantity, estimator, samples, kind, config.binarisation, found.name, found.split, rows)
+
+
+def diagnosis(found: Ledger) -> str:
+    """One line on posterior collapse."""
+    K = len(found.variances)
+    idle = [int(k) for k in np.flatnonzero(found.variances <= ACTIVE)]
+    if len(idle) == K:
+        return "posterior collapse: no latent is in use, the decoder ignores z"
+    if not idle:
+        return f"all {K} latents in use"
+    paid = float(found.kl_by_latent[idle].sum())
+    cost = f", which cost {paid:.2g} nats of KL" if math.isfinite(paid) else ""
+    return f"{found.active} of {K} latents in use; idle: {', '.join(map(str, idle))}{cost}"
+
+
+# Rows are paired: where both runs see the same bits, the error of the difference is far below that of either mean.
+def difference(a: Figure, b: Figure) -> Figure:
+    """b − a row by row. Raises UsageError where their meanings differ: nothing could be learned from it."""
+    if words := a.meaning.unlike(b.meaning):
+        raise UsageError(f"these figures cannot be compared: {words}")
+    return Figure(a.meaning, b.rows - a.rows)
+
+
+def evidence(state: State, found: Dataset, rows: int | None, samples: int) -> Figure:
+    """log p(x) of the first test rows by importance sampling with `samples` draws from q a row."""
+    x = found.test[:rows]
+    parts = [
+        log_likelihood(state, evaluation_rows(state, x, first, count), samples, first_row=first)
+        for first, count in blocks(len(x), 100)
+    ]
+    return Figure(
+        meaning_of(state, found, "log p(x)", "importance sampling from q", samples, len(x)), np.concatenate(parts)
+    )

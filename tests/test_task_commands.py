@@ -1,0 +1,201 @@
+"""§7.1.1 The commands of the three tasks on a small run: their figures are right, bad input is one clear line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scratchvae.cli import main
+from scratchvae.training.config import Config
+from scratchvae.training.run import Run
+from scratchvae.training.state import State
+from scratchvae.types import Array
+
+SIDE = 4
+D = SIDE * SIDE
+
+
+def make_run(folder: Path, **options: Any) -> str:
+    """A run of a few parameters on bars of bits, trained by nobody: its decoder is what its seed says."""
+    rng = np.random.default_rng(0)
+    x = np.repeat(rng.random((80, SIDE)) < 0.5, SIDE, axis=1).astype(np.uint8).reshape(80, SIDE, SIDE)
+    if not (data := folder / "bars.npy").exists():
+        np.save(data, x)
+    config = Config(**{"data": str(data), "latent": 2, "hidden": (6,), "kernels": "numpy", **options})
+    run = Run.create(folder / f"run-{len(list(folder.iterdir()))}", config)
+    state = State(config, D)
+    state.initialise(np.full(D, 0.5))
+    run.save(state, [0.0, 0])
+    return str(run.folder)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tasks")
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> str:
+    return make_run(folder)
+
+
+@pytest.fixture(scope="module")
+def wide(folder: Path) -> str:
+    return make_run(folder, latent=5)
+
+
+@pytest.fixture(scope="module")
+def ladder(folder: Path) -> str:
+    return make_run(folder, latent=(3, 2), hidden=((5,), (4,)))
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    """The JSON of a command that went well."""
+    assert main([*words, "--json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def refused(capsys: pytest.CaptureFixture[str], code: int, *words: str) -> str:
+    """The one line of a command that did not."""
+    assert main(list(words)) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    return err
+
+
+QUICK = ("--imputations", "30", "--warm-up", "10", "--thin", "2", "--samples", "60")
+
+
+def test_fill_reports_every_method(capsys: pytest.CaptureFixture[str], run: str) -> None:
+    found = said(capsys, "fill", run, "--mask", "left-half", "--rows", "0:4", "--method", "all", *QUICK)
+    assert (found["missing"], found["rows"], found["mask"]) == (0.5, 4, "left-half")
+    for name in ("metropolis", "rezende", "importance"):
+        assert 0 < found[f"rmse_{name}"] < 1
+        assert found[f"log_score_{name}"] < 0
+    assert found["acceptance_rezende"] == 1 > found["acceptance_metropolis"]
+    assert {"rmse_mean_filling", "rmse_nearest_neighbour", "unit", "binarisation"} <= set(found)
+
+
+def test_fill_writes_numbers_and_pictures(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("fill", run, "--mask", "random:0.5", "--rows", "1,3", *QUICK)
+    assert main([*words, "--out", str(tmp_path / "x.npy")]) == 0
+    draws = np.load(tmp_path / "x.npy")
+    assert draws.shape == (150, 2, D)
+    assert set(np.unique(draws)) <= {0.0, 1.0}
+    assert main([*words, "--out", str(tmp_path / "x.csv")]) == 0
+    means = np.loadtxt(tmp_path / "x.csv", delimiter=",")
+    seen = draws.min(0) == draws.max(0)
+    assert abs(means - draws.mean(0))[~seen].max() < 0.35
+    assert main([*words, "--out", str(tmp_path / "x.png")]) == 0
+    assert (tmp_path / "x.png").stat().st_size > 1000
+    capsys.readouterr()
+
+
+def masked(capsys: pytest.CaptureFixture[str], run: str, path: Path, mask: Array) -> str:
+    np.save(path, mask)
+    return refused(capsys, 3, "fill", run, "--mask", str(path), "--rows", "0:3")
+
+
+def test_fill_takes_masks_from_files(capsys: pytest.CaptureFixture[str], run: str, tmp_path: Path) -> None:
+    """A file that hides the left half is --mask left-half; whatever does not fit is one line."""
+    left = np.ones((SIDE, SIDE))
+    left[:, : SIDE // 2] = 0
+    np.save(path := tmp_path / "mask.npy", left)
+    a = said(capsys, "fill", run, "--mask", str(path), "--rows", "0:3", *QUICK)
+    b = said(capsys, "fill", run, "--mask", "left-half", "--rows", "0:3", *QUICK)
+    assert a["log_score"] == b["log_score"]
+    assert "has shape (3, 5): a mask is (16,), (4, 4) or (3, 16)" in masked(capsys, run, path, np.ones((3, 5)))
+    assert "row 1 has all its 16 entries missing" in masked(capsys, run, path, np.eye(3, 1) @ np.ones((1, D)))
+    assert "nothing is missing" in masked(capsys, run, path, np.ones(D * 1).reshape(SIDE, SIDE))
+    assert "other numbers than 1" in masked(capsys, run, path, np.full((SIDE, SIDE), 0.5))
+    for mask in ("nowhere.npy", "random:2", "random:x"):
+        assert mask in refused(capsys, 2, "fill", run, "--mask", mask)
+
+
+def test_posterior_knows_the_gap(capsys: pytest.CaptureFixture[str], run: str) -> None:
+    """Two latents: log p(x) by quadrature, L ≤ L* ≤ log p(x), and chains that agree with the grid."""
+    quick = ("--draws", "400", "--warm-up", "200", "--steps", "150", "--samples", "500")
+    found = said(capsys, "posterior", run, "--row", "3", *quick)
+    assert found["estimator"] == "quadrature"
+    assert found["approximation_gap"] > -0.02
+    assert found["amortisation_gap"] > -4 * found["amortisation_error"]
+    total = found["log_likelihood"] - found["elbo_amortised"]
+    assert total == pytest.approx(found["approximation_gap"] + found["amortisation_gap"])
+    methods = found["posterior"]
+    for name in ("hmc", "metropolis"):
+        assert max(methods[name]["r_hat"]) < 1.1
+        np.testing.assert_allclose(methods[name]["mean"], methods["exact"]["mean"], atol=0.25)
+    assert methods["exact"]["r_hat"] == [None, None]
+
+
+def test_posterior_prints_a_table(capsys: pytest.CaptureFixture[str], wide: str, tmp_path: Path) -> None:
+    quick = ("--draws", "20", "--warm-up", "5", "--steps", "3", "--samples", "20", "--chains", "2")
+    assert main(["posterior", wide, *quick, "--out", str(tmp_path / "z.csv")]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0].split()[:5] == ["latent", "amortised", "refined", "hmc", "metropolis"]
+    assert "importance sampling" in out
+    assert "do not trust these chains" in err
+    assert np.loadtxt(tmp_path / "z.csv", delimiter=",").shape == (40, 5)
+    assert "--row 99: the test rows are 0 to 7" in refused(capsys, 2, "posterior", wide, "--row", "99")
+
+
+def test_evidence_by_every_estimator(capsys: pytest.CaptureFixture[str], run: str) -> None:
+    """All four of one model on the same rows: within 0.1 nat of quadrature."""
+    settings = {
+        "importance": ("--samples", "3000"),
+        "ais": ("--samples", "24", "--temperatures", "60"),
+        "appendix-d": ("--samples", "1500"),
+    }
+    exact = said(capsys, "evidence", run, "--estimator", "quadrature", "--rows", "5")
+    assert exact["standard_error"] < 1e-3
+    for name, options in settings.items():
+        found = said(capsys, "evidence", run, "--estimator", name, "--rows", "5", *options)
+        assert found["log_likelihood"] == pytest.approx(exact["log_likelihood"], abs=0.1), name
+        assert found["rows"] == 5
+        assert found["cost"] > 0
+
+
+def test_the_sandwich_holds(capsys: pytest.CaptureFixture[str], wide: str) -> None:
+    words = ("evidence", wide, "--estimator", "ais", "--rows", "3", "--samples", "8", "--temperatures", "40")
+    found = said(capsys, *words, "--simulate")
+    assert abs(found["gap"]) < 0.5
+    assert found["upper_from"] == "exact posterior draws"
+    assert said(capsys, *words)["upper_from"] == "HMC draws"
+
+
+def test_evidence_out_of_reach(capsys: pytest.CaptureFixture[str], wide: str) -> None:
+    assert "one or two latents, not 5" in refused(capsys, 2, "evidence", wide, "--estimator", "quadrature")
+    assert "5 latents: it reaches 4" in refused(capsys, 2, "evidence", wide, "--estimator", "appendix-d")
+
+
+@pytest.mark.parametrize("command", ["fill", "posterior", "evidence"])
+def test_runs_of_another_kind(capsys: pytest.CaptureFixture[str], ladder: str, tmp_path: Path, command: str) -> None:
+    assert "one latent layer" in refused(capsys, 2, command, ladder)
+    assert "nowhere" in refused(capsys, 3, command, str(tmp_path / "nowhere"))
+
+
+def test_compare(capsys: pytest.CaptureFixture[str], folder: Path, run: str, wide: str, ladder: str) -> None:
+    found = said(capsys, "compare", run, wide, ladder, "--samples", "20")
+    assert [one["run"] for one in found["runs"]] == [run, wide, ladder]
+    first, second, _ = found["runs"]
+    assert first["elbo_gain"] == 0
+    assert second["elbo_gain"] == pytest.approx(second["elbo"] - first["elbo"], abs=1e-5)
+    assert {"unit", "estimator", "samples", "binarisation", "split", "constants"} <= set(found["meaning"])
+    grey = make_run(folder, binarisation="threshold")
+    assert "binarisation: dynamic against threshold" in refused(capsys, 2, "compare", run, grey)
+    assert "at least two runs" in refused(capsys, 2, "compare", run)
+    assert main(["compare", run, wide, "--rows", "4"]) == 0
+    assert "all 5 latents in use" in capsys.readouterr().out
+
+
+def test_evaluate_keeps_its_keys(capsys: pytest.CaptureFixture[str], run: str) -> None:
+    found = said(capsys, "evaluate", run, "--samples", "50")
+    keys = {"elbo", "reconstruction", "kl", "log_likelihood", "samples", "binarisation", "rows", "active_units"}
+    assert keys <= set(found)
+    assert found["samples"] == 50
+    assert sum(found["kl_by_latent"]) == pytest.approx(found["kl"], rel=1e-5)
+    assert found["log_likelihood"] > found["elbo"]
