@@ -102,7 +102,7 @@ def naturals(value: Any) -> bool:
     """A whole number that may be a size, or a list of such, or of lists of such."""
     if isinstance(value, list | tuple):
         return all(naturals(item) for item in value)
-    return isinstance(value, Integral) and not isinstance(value, bool) and value < 2**31
+    return isinstance(value, Integral) and not isinstance(value, bool) and value < 2**24
 
 
 def known(kind: type[Any], values: dict[str, Any], where: str) -> Any:

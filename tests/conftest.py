@@ -1,0 +1,33 @@
+"""§7.3 Fixtures for the command line: a call in a folder of its own, and the same with a small trained run."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import QUIET, Call, Done, bits
+
+from scratchvae import cli
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Run a command in a folder of its own, with rows.npy in it."""
+    monkeypatch.chdir(tmp_path)
+    np.save("rows.npy", bits())
+
+    def run(*args: object) -> Done:
+        capsys.readouterr()
+        try:
+            code = cli.main([str(arg) for arg in args])
+        except SystemExit as stop:  # argparse's way
+            code = stop.code if isinstance(stop.code, int) else 99
+        return Done(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def trained(call: Call) -> Call:
+    """The same, with a run in the folder "run"."""
+    assert call("train", "rows.npy", "--out", "run", *QUIET).code == 0
+    return call
