@@ -21,6 +21,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="one object: mutants, killed, equivalent, survivors")
     parser.add_argument("--limit", type=int, metavar="N", help="only N mutants, chosen by --seed")
     parser.add_argument("--seed", type=int, default=0, help="which N (default 0)")
+    parser.add_argument("--group", choices=automatic.GROUPS, help="only this part of the mathematics (default: all)")
     parser.add_argument("--only", default="", metavar="TEXT", help="only mutants whose name holds TEXT")
     parser.add_argument("--gallery", action="store_true", help="errors of other people's VAEs: which check kills which")
     parser.add_argument("--tests", type=Path, default=TESTS, metavar="FOLDER", help="where the tests are")
@@ -40,14 +41,20 @@ def progress(done: int, total: int, survivors: int) -> None:
 
 def automatic_mutants(options: argparse.Namespace) -> int:
     """The whole run, or a part of it; prints survivors."""
-    files = [options.tests / name for name in automatic.TESTS]
-    if missing := [file for file in files if not file.exists()]:
-        raise UsageError(f"{missing[0]} is not there: run from the repository, or give --tests FOLDER")
-    mutants = [m for m in automatic.make() if options.only in m.name]
-    mutants = automatic.chosen(mutants, options.limit, options.seed)
-    if not mutants:
+    groups = [options.group] if options.group else list(automatic.GROUPS)
+    every = [(group, m) for group in groups for m in automatic.make(group) if options.only in m.name]
+    kept = set(automatic.chosen([m.name for _, m in every], options.limit, options.seed))
+    if not kept:
         raise UsageError(f"no mutant's name holds {options.only!r}")
-    result = automatic.against_tests(mutants, map(str, files), progress)
+    results = []
+    for group in groups:
+        files = [options.tests / name for name in automatic.GROUPS[group][1]]
+        if missing := [file for file in files if not file.exists()]:
+            raise UsageError(f"{missing[0]} is not there: run from the repository, or give --tests FOLDER")
+        mutants = [m for g, m in every if g == group and m.name in kept]
+        if mutants:
+            results.append(automatic.against_tests(mutants, map(str, files), progress))
+    result = automatic.merged(results)
     if options.json:
         print(json.dumps(report(result)))
     for name in result.survivors:
