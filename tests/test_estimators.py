@@ -11,13 +11,15 @@ from scratchvae.distributions import Bernoulli, Normal
 from scratchvae.errors import UsageError
 from scratchvae.estimators import ESTIMATORS, estimate, get, gradient
 from scratchvae.estimators import integrands as f_of
+from scratchvae.estimators.baselines import expected
 from scratchvae.estimators.control_variate import best, of_others
-from scratchvae.estimators.frame import scores
+from scratchvae.estimators.frame import Draw, scores
 from scratchvae.estimators.measure import couplings
 from scratchvae.estimators.verify import MULTISAMPLE, UNBIASED, compare, draws, linear_gaussian, small_vae
 from scratchvae.gradcheck.contract import zeros_like
 from scratchvae.gradcheck.library import cases
 from scratchvae.gradcheck.tree import flat
+from scratchvae.kernels import NUMPY
 from scratchvae.models.decoded import Decoded
 from scratchvae.models.linear_gaussian import LinearGaussian, elbo_diag
 from scratchvae.models.pca import Oracle
@@ -242,6 +244,21 @@ def test_baselines_learn_and_leave_the_mean_alone() -> None:
     assert mean < raw / 2
     assert network < 0.9 * variance("score_mean", 200)
     assert variance("score_mean", 1) < raw / 2  # the first step leans on the other rows
+
+
+@pytest.mark.parametrize("steps", [0, 5])
+def test_no_baseline_knows_its_own_sample(steps: int) -> None:
+    """What is expected of a row does not move with that row's r: else the mean would. Also in the first step, when the
+    other rows are asked."""
+    p, r = small_vae("bernoulli"), normals(1, 3) - 50
+    state = get("score_input").state(3, lambda *s: normals(*s))
+    state["steps"][:] = steps
+    x = np.repeat(p.x, 3, axis=0)
+    draw = Draw(p.model, p.q, x, normals(1, 3, 2), normals(1, 3, 2), p.theta, lambda z: z, r, state, NUMPY)
+    for b in range(3):
+        moved = r.copy()
+        moved[0, b] += 10
+        assert expected(draw)[b] == expected(draw._replace(r=moved))[b]
 
 
 def test_the_variances_are_ordered_as_the_chapter_says() -> None:
