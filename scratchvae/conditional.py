@@ -96,15 +96,26 @@ def net(x: Array, p: Net, k: Kernels = NUMPY) -> tuple[Distribution, list[Array]
 
 
 def net_vjp(
-    ddist: Distribution, dist: Distribution, hs: list[Array], p: Net, dp: Net, k: Kernels = NUMPY, need_dx: bool = True
+    ddist: Distribution,
+    dist: Distribution,
+    hs: list[Array],
+    p: Net,
+    dp: Net | None,
+    k: Kernels = NUMPY,
+    need_dx: bool = True,
 ) -> Array | None:
-    """Of `net`: adds into dp's arrays, returns dx, or None where need_dx=False spares the product with the data."""
+    """Of `net`: adds into dp's arrays, returns dx.
+
+    dp=None spares the parameters' cotangents; need_dx=False returns None and spares the first layer's product.
+    """
     douts = from_heads_vjp(ddist, dist, p.family, k)
-    heads = zip(douts, p.heads, dp.heads, strict=True)
+    dheads, dhidden = ((None,) * len(p.heads), (None,) * len(p.hidden)) if dp is None else (dp.heads, dp.hidden)
+    heads = zip(douts, p.heads, dheads, strict=True)
     parts = [dense_vjp(dout, hs[-1], head, dhead, k) for dout, head, dhead in heads]
     dh = parts[0] if len(parts) == 1 else parts[0] + parts[1]  # h feeds every head
-    if need_dx or not p.hidden:
-        return mlp_vjp(dh, hs, p.hidden, dp.hidden, p.activation, k)
-    dh = mlp_vjp(dh, hs[1:], p.hidden[1:], dp.hidden[1:], p.activation, k)
-    dense_vjp_params(activate_vjp(dh, hs[1], p.activation, k), hs[0], dp.hidden[0], k)
+    if need_dx:
+        return mlp_vjp(dh, hs, p.hidden, dhidden, p.activation, k)
+    if dp is not None and p.hidden:
+        dh = mlp_vjp(dh, hs[1:], p.hidden[1:], dhidden[1:], p.activation, k)
+        dense_vjp_params(activate_vjp(dh, hs[1], p.activation, k), hs[0], dp.hidden[0], k)
     return None

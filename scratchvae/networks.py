@@ -31,9 +31,10 @@ def dense_vjp_params(dy: Array, x: Array, dp: Dense, k: Kernels = NUMPY) -> None
     k.dense_vjp_params(dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1]), dp.W, dp.b)
 
 
-def dense_vjp(dy: Array, x: Array, p: Dense, dp: Dense, k: Kernels = NUMPY) -> Array:
-    """Of y = x W + b: dW += xᵀ dy, db += 1ᵀ dy, returns dx = dy Wᵀ (..., in)."""
-    dense_vjp_params(dy, x, dp, k)
+def dense_vjp(dy: Array, x: Array, p: Dense, dp: Dense | None, k: Kernels = NUMPY) -> Array:
+    """Of y = x W + b: dW += xᵀ dy, db += 1ᵀ dy (spared where dp is None), returns dx = dy Wᵀ (..., in)."""
+    if dp is not None:
+        dense_vjp_params(dy, x, dp, k)
     dx: Array = k.dense_vjp_x(dy.reshape(-1, dy.shape[-1]), p.W)
     return dx.reshape(x.shape)
 
@@ -65,9 +66,14 @@ def mlp(x: Array, layers: Sequence[Dense], activation: str, k: Kernels = NUMPY) 
 
 
 def mlp_vjp(
-    dh: Array, hs: list[Array], layers: Sequence[Dense], dlayers: Sequence[Dense], activation: str, k: Kernels = NUMPY
+    dh: Array,
+    hs: list[Array],
+    layers: Sequence[Dense],
+    dlayers: Sequence[Dense | None],
+    activation: str,
+    k: Kernels = NUMPY,
 ) -> Array:
-    """Of `mlp`, walked in reverse: adds every layer's cotangents into `dlayers`, returns dx."""
+    """Of `mlp`, walked in reverse: adds every layer's cotangents into `dlayers` (None: spared), returns dx."""
     for l in reversed(range(len(layers))):
         da = activate_vjp(dh, hs[l + 1], activation, k)  # h_l = f(a_l)
         dh = dense_vjp(da, hs[l], layers[l], dlayers[l], k)  # a_l = h_{l−1} W_l + b_l

@@ -121,9 +121,11 @@ def swapped(p: Net, old: Array, new: Array) -> Net:
 
 def test_dx_of_the_data_is_spared() -> None:
     """Catches the product of the first layer computed for nobody: a tenth of the step."""
-    p, dp = draw_net("normal", 2), draw_net("normal", 2, zero=True)
-    dist, hs = net(X, p)
-    assert net_vjp(dist, dist, hs, p, dp, need_dx=False) is None
+    for depth in (0, 2):
+        p, dp = draw_net("normal", depth), draw_net("normal", depth, zero=True)
+        dist, hs = net(X, p)
+        assert net_vjp(dist, dist, hs, p, dp, need_dx=False) is None
+        np.testing.assert_array_equal(net_vjp(dist, dist, hs, p, None), net_vjp(dist, dist, hs, p, dp))
 
 
 def test_unknown_family_is_refused() -> None:

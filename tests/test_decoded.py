@@ -51,6 +51,7 @@ def test_vjps(name: str) -> None:
     close(gradient.flat, exact)
     vjp(W, X, Z, THETA, dtheta)
     close(gradient.flat, 2 * exact)
+    np.testing.assert_array_equal(vjp(W, X, Z, THETA, None), dz)  # a θ that is not learned costs nothing
 
 
 def test_factors() -> None:

@@ -26,14 +26,12 @@ def gradient(
     theta: Nets,
     dphi: Nets,
     dtheta: Nets,
-    scratch: Nets = (),
     state: State | None = None,
     k: Kernels = NUMPY,
 ) -> Array:
     """Adds an estimate of ∂(mean_b L_b) into dphi and dtheta, returns L (B,) nats.
 
-    x (B, D), eps[l] (S, B, K_l); `scratch`, shaped like dphi, is written over. Raises UsageError for an estimator
-    whose rule needs more than r.
+    x (B, D), eps[l] (S, B, K_l). Raises UsageError for an estimator whose rule needs more than r.
     """
     w = np.full(x.shape[0], 1 / x.shape[0], x.dtype)
     if e.analytic_kl and e.pathwise:
@@ -49,7 +47,7 @@ def gradient(
     none = np.zeros_like(r)
     path, score = none if c.path is None else c.path, none if c.score is None else c.score
     total = np.array_equal(score, -c.theta * path)  # the total derivative: one walk serves φ and z
-    ladder.backward(Weights(w * c.theta, path, None if total else w * score), f, phi, theta, dphi, dtheta, scratch, k)
+    ladder.backward(Weights(w * c.theta, path, None if total else w * score), f, phi, theta, dphi, dtheta, k)
     if e.update is not None and state is not None:
         e.update(d)
     return c.L

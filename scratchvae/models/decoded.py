@@ -23,8 +23,8 @@ class Decoded(NamedTuple):
         p, _ = net(z, theta, self.k)
         return p.log_prob(x, self.k)
 
-    def log_likelihood_vjp(self, w: Array, x: Array, z: Array, theta: Net, dtheta: Net) -> Array:
-        """Adds into dtheta, returns dz."""
+    def log_likelihood_vjp(self, w: Array, x: Array, z: Array, theta: Net, dtheta: Net | None) -> Array:
+        """Adds into dtheta unless it is None, returns dz."""
         p, layers = net(z, theta, self.k)
         _, dp = p.log_prob_vjp(w, x, self.k)
         dz = net_vjp(dp, p, layers, theta, dtheta, self.k)
@@ -35,8 +35,8 @@ class Decoded(NamedTuple):
         """log p(z) + log p(x | z)."""
         return standard(z).log_prob(z, self.k) + self.log_likelihood(x, z, theta)
 
-    def log_joint_vjp(self, w: Array, x: Array, z: Array, theta: Net, dtheta: Net) -> Array:
-        """Adds into dtheta, returns dz."""
+    def log_joint_vjp(self, w: Array, x: Array, z: Array, theta: Net, dtheta: Net | None) -> Array:
+        """Adds into dtheta unless it is None, returns dz."""
         return self.log_likelihood_vjp(w, x, z, theta, dtheta) - w[..., None] * z  # ∂ log N(z; 0, I)/∂z = −z
 
     # A code z_k stands in the whole likelihood and in its own prior, not in the others' priors.

@@ -44,9 +44,7 @@ class LadderArchitecture:
     def arrows(self) -> list[tuple[str, tuple[int, ...], Family, int]]:
         """(name, input and hidden widths, family, output size) of each q(z_{l+1} | z_l), then p(z_l | z_{l+1})."""
         below = (self.columns, *self.latent)
-        q = [
-            (f"q.{l}", (below[l], *self.hidden[l]), Family("normal"), self.latent[l]) for l in range(len(self.latent))
-        ]
+        q = [(f"q.{l}", (below[l], *self.hidden[l]), Family("normal"), self.latent[l]) for l in range(len(self.latent))]
         p = [
             (f"p.{l}", (self.latent[l], *self.hidden[l][::-1]), self.family(l), below[l])
             for l in range(len(self.latent))
@@ -129,15 +127,9 @@ def standard(z: Array) -> Normal:
     return Normal(zero, zero)
 
 
-# dz[l] collects a share from each use of z_l: its value under p, its parent's place in p and in q, its value under q.
-def backward(
-    w: Weights, f: Pass, phi: Nets, theta: Nets, dphi: Nets, dtheta: Nets, scratch: Nets = (), k: Kernels = NUMPY
-) -> None:
-    """Of `log_ratio`, or of `elbo` where w.kl is given: adds into dphi and dtheta the cotangents that w asks for.
-
-    `scratch` (shaped like dphi) is needed only where w.score is given: log q(z_l | z_{l−1}; φ) then moves z_{l−1} by
-    another weight than φ, and what φ must not have is written there and forgotten.
-    """
+# dz[l] collects a share from each use of z_l: as a value under p and under q, and as a parent in p and in q.
+def backward(w: Weights, f: Pass, phi: Nets, theta: Nets, dphi: Nets, dtheta: Nets, k: Kernels = NUMPY) -> None:
+    """Of `log_ratio`, or of `elbo` where w.kl is given: adds into dphi and dtheta the cotangents that w asks for."""
     slope = w.theta if w.path is None else w.theta * w.path
     dz = down_arrows(w, f, theta, dtheta, k)
     for l in reversed(range(len(f.z))):
@@ -150,7 +142,7 @@ def backward(
         through_z = f.q[l].sample_vjp(dz[l], f.eps[l], k)  # z_l = μ + σ ε
         if top and w.kl is not None:
             dq.append(f.q[l].kl_vjp(-w.kl, k))
-        below = up_arrow(l, through_z, dq, w, f, phi, dphi, scratch, k)
+        below = up_arrow(l, through_z, dq, w, f, phi, dphi, k)
         if below is not None:
             dz[l - 1] = dz[l - 1] + below
 
@@ -172,7 +164,7 @@ def down_arrows(w: Weights, f: Pass, theta: Nets, dtheta: Nets, k: Kernels) -> l
 
 
 def up_arrow(
-    l: int, through_z: Normal, dq: list[Normal], w: Weights, f: Pass, phi: Nets, dphi: Nets, scratch: Nets, k: Kernels
+    l: int, through_z: Normal, dq: list[Normal], w: Weights, f: Pass, phi: Nets, dphi: Nets, k: Kernels
 ) -> Array | None:
     """One inference net on the way back: adds into dphi[l], returns the cotangent of its input (None at x)."""
     args = f.q[l], f.q_layers[l], phi[l]
@@ -181,9 +173,7 @@ def up_arrow(
         return net_vjp(total, *args, dphi[l], k, need_dx=l > 0)
     _, explicit = f.q[l].log_prob_vjp(w.score, f.z[l], k)  # φ's own share has its own weight …
     net_vjp(add(through_z, explicit), *args, dphi[l], k, need_dx=False)
-    if l == 0:
-        return None
-    return net_vjp(total, *args, scratch[l], k)  # … and z_{l−1} has the path's
+    return net_vjp(total, *args, None, k) if l > 0 else None  # … and z_{l−1} has the path's
 
 
 def add(*parts: Normal) -> Normal:
@@ -211,7 +201,7 @@ def elbo_vjp(w: Array, f: Pass, phi: Nets, theta: Nets, dphi: Nets, dtheta: Nets
     samples = f.eps[0].shape[:-1]
     each = w if len(samples) == 1 else np.broadcast_to(w / samples[0], samples)
     kl = each if len(f.z) > 1 else w  # with one layer the KL knows nothing of the samples
-    backward(Weights(each, kl=kl), f, phi, theta, dphi, dtheta, (), k)
+    backward(Weights(each, kl=kl), f, phi, theta, dphi, dtheta, k)
 
 
 def ancestors(eps: Sequence[Array], theta: Nets, k: Kernels = NUMPY) -> Array:

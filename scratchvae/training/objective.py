@@ -32,7 +32,7 @@ def gradient(state: "State", x: Array, eps: Array) -> Array:
         if isinstance(state.architecture, LadderArchitecture):
             check_finite(state, x, eps)
             layers = split(eps, state.architecture.latent)
-            return deep.gradient(e, x, layers, state.phi, state.theta, dphi, dtheta, state.scratch, state.memory, k)
+            return deep.gradient(e, x, layers, state.phi, state.theta, dphi, dtheta, state.memory, k)
         if e.name == "sgvb_b":  # the same as below by the fused pair
             noise = eps[0] if len(eps) == 1 else eps
             L, cache = vae.elbo(x, noise, state.phi, state.theta, k)

@@ -1,7 +1,7 @@
 """§7.3 One step of AEVB (Algorithm 1 of Kingma & Welling 2014), and all that a run remembers between two steps.
 
-The noise and the order of rows are named by (seed, purpose, step, row), so the state is only parameters, the
-optimizer's slots and the step counter: a resumed run sees what an unstopped one would have seen.
+The noise and the order of rows are named by (seed, purpose, step, row), so the state is only the parameters, the
+optimizer's slots, a learned baseline and the step counter: a resumed run sees what an unstopped one would have seen.
 """
 
 import functools
@@ -42,7 +42,6 @@ class State:
         self.noise = Noise(config.seed, self.k)
         self.estimator = get(config.estimator)
         self.memory = self.estimator.state(columns, self.draw_memory)  # a learned baseline's arrays; {} for most
-        self.scratch: Any = self.architecture.nets(self.arena.like().views)[0] if config.deep else ()
         check_pair(self)
 
     def initialise(self, mean: Array) -> None:
