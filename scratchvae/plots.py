@@ -37,11 +37,17 @@ def save(ax: Any, path: str | Path, dpi: int = DPI) -> None:
 def plot_bound(metrics: Sequence[dict[str, Any]], ax: Any = None) -> Any:
     """Train and test bound against samples seen, as in Figure 2 of Kingma & Welling 2014."""
     ax = axes(ax)
+    from matplotlib import ticker
+
     seen = [m["samples_seen"] for m in metrics]
     train, test = ([m[key] for m in metrics] for key in ("train_elbo", "test_elbo"))
     ax.plot(seen, train, ".-", ms=3, color="tab:gray", label="train, minibatches since the last point")
     ax.plot(seen, test, "o-", ms=3, color="tab:red", label="test")
     ax.set(xscale="log", xlabel="training samples seen", ylabel="bound L, nats per datapoint")
+    few = bool(seen) and max(seen) < 100 * min(seen)  # matplotlib's own labels overlap below two decades
+    ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if few else (1,)))
+    ax.xaxis.set_major_formatter(ticker.EngFormatter(sep=""))
+    ax.xaxis.set_minor_formatter(ticker.NullFormatter())
     ax.grid(alpha=0.3)
     ax.legend()
     return ax
@@ -78,12 +84,13 @@ def plot_latent(mu: Array, labels: Array | None = None, ax: Any = None) -> Any:
     """E[z | x] of many rows, mu (N, 2), in the plane of a 2-d latent, coloured by label (N,)."""
     ax = axes(ax, (6.5, 5.5))
     kinds, which = (None, None) if labels is None else np.unique(labels, return_inverse=True)
+    look = {"s": float(np.clip(20_000 / max(1, len(mu)), 4, 20)), "alpha": 0.7, "linewidths": 0}
     if kinds is None:
-        ax.scatter(mu[:, 0], mu[:, 1], s=3, alpha=0.6, linewidths=0)
+        ax.scatter(mu[:, 0], mu[:, 1], **look)
     else:
         cmap = "tab10" if len(kinds) <= 10 else "tab20"
         steps = 10 if len(kinds) <= 10 else max(20, len(kinds))
-        spots = ax.scatter(mu[:, 0], mu[:, 1], s=4, c=which, cmap=cmap, vmin=0, vmax=steps - 1, alpha=0.7, linewidths=0)
+        spots = ax.scatter(mu[:, 0], mu[:, 1], c=which, cmap=cmap, vmin=0, vmax=steps - 1, **look)
         handles = spots.legend_elements(num=None, markersize=6, alpha=1)[0]
         ax.legend(handles, kinds, title="label", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     ax.set(xlabel="E[z₁ | x]", ylabel="E[z₂ | x]", aspect="equal")
