@@ -74,7 +74,10 @@ def with_ones(y: Any, array: Array, column: int, width: int) -> Any:
 
 @part
 def bernoulli_row(work: Array, x: int, C: Array, c: int, dy: int, column: int, width: int, w: float) -> Any:
-    """Σ x l − log(1 + e^l) over a panel; dl = w (x − sigmoid l). The logs of both vectors are one log of a product."""
+    """Σ x l − log(1 + e^l) over a panel; dl = w (x − sigmoid l), or none for w = 0 (evaluation).
+
+    The logs of both vectors are one log of a product.
+    """
     lanes = lane_count(work)
     value = load(C, c) * 0.0
     product = value + 1.0
@@ -84,8 +87,9 @@ def bernoulli_row(work: Array, x: int, C: Array, c: int, dy: int, column: int, w
         u = e + 1.0
         value += where(real, xs * l - where(l > 0.0, l, e * 0.0), 0.0)
         product *= where(real, u, 1.0)
-        p = where(l < 0.0, e, e * 0.0 + 1.0) / u
-        store(work, dy + n, where(real, (xs - p) * w, 0.0))
+        if w != 0.0:
+            p = where(l < 0.0, e, e * 0.0 + 1.0) / u
+            store(work, dy + n, where(real, (xs - p) * w, 0.0))
     return total(value - log_normal(product))
 
 

@@ -28,7 +28,7 @@ def bounds(s: Program, t: int, threads: int, rows: int, w: float) -> None:
         hidden(s, t, threads, lay.layers[l], rows)
         barrier(s.gate, threads)
     heads = (lay.layers[lay.heads], lay.layers[lay.layers.size - 1])
-    likelihood(s, t, threads, heads, rows, w)
+    likelihood(s, t, threads, heads, rows, w, 1)
     barrier(s.gate, threads)
 
 

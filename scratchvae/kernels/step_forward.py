@@ -100,8 +100,11 @@ def latent(s: Program, t: int, threads: int, mu: Any, log_var: Any, rows: int) -
 
 
 @part
-def likelihood(s: Program, t: int, threads: int, heads: Any, rows: int, w: float) -> None:
-    """log p(x | z) by panel and row, and the cotangents of the decoder's heads for the cotangent w of each row."""
+def likelihood(s: Program, t: int, threads: int, heads: Any, rows: int, w: float, each: int) -> None:
+    """log p(x | z) by panel and row, and the cotangents of the decoder's heads for the cotangent w of each row.
+
+    each = 1 where row r of z belongs to row r of x, 0 where all rows are samples for the first row of x.
+    """
     out_of_line()
     one, two = heads
     P, capacity, tiles, c = s.layout.panel, s.layout.capacity, tile_count(rows), scratch_of(s, t)
@@ -115,11 +118,12 @@ def likelihood(s: Program, t: int, threads: int, heads: Any, rows: int, w: float
             product(s, c + TALL * P, two, p, r, height)
         for q in range(height):
             at, C = (p * capacity + r + q) * P, c + q * P
+            x = s.layout.x + (p * capacity + each * (r + q)) * P
             if s.options.family == BERNOULLI:
-                value = bernoulli_row(s.work, s.layout.x + at, s.scratch, C, one.dy + at, p * P, one.outputs, w)
+                value = bernoulli_row(s.work, x, s.scratch, C, one.dy + at, p * P, one.outputs, w)
             else:
                 dys = (one.dy + at, two.dy + at)
-                value = gaussian_row(s.work, s.layout.x + at, s.scratch, C, TALL * P, dys, p * P, one.outputs, w, shape)
+                value = gaussian_row(s.work, x, s.scratch, C, TALL * P, dys, p * P, one.outputs, w, shape)
             s.parts[p * capacity + r + q] = value
 
 

@@ -9,11 +9,12 @@
 
 import math
 import threading
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ..kernels.jit import threads as default_threads
+from ..models.vae import Architecture
 from ..types import Array
 from .config import Config
 from .noise import Purpose
@@ -29,7 +30,7 @@ def covers(config: Config, x: Array) -> bool:
     return (
         config.kernels == "numba"
         and not config.deep
-        and not config.deep
+        and not config.missing
         and config.estimator == "sgvb_b"
         and config.samples == 1
         and config.optimizer.name in ("adam", "adamw")
@@ -50,7 +51,8 @@ class Compiled(Steps):
     def __init__(self, state: State, x: Array, threads: int | None = None) -> None:
         super().__init__(state, x)
         self.threads = threads or default_threads()
-        self.program = program(state, x, self.threads)
+        batch = min(state.config.batch, len(x))
+        self.program = program(state, x, batch if batch <= 2 * MICRO else MICRO, self.threads)
 
     def advance(self, count: int) -> Array:
         """Take `count` steps; see `Steps.advance`. Raises Diverged with the state before the step that broke."""
@@ -122,15 +124,12 @@ def aligned(sizes: list[int], dtype: str) -> list[Array]:
     return [block[start : start + size] for start, size in zip(starts, sizes, strict=False)]
 
 
-def program(state: State, x: Array, threads: int) -> Any:
-    """Everything that the threads of a run share."""
+def program(state: State, x: Array, rows: int, threads: int) -> Any:
+    """Everything that `threads` threads share to work on batches of at most `rows` rows of x."""
     from ..kernels import layout, tiles
     from ..kernels.program import Program
 
-    config = state.config
-    rows = config.batch if config.batch <= 2 * MICRO else MICRO
-    rows = min(rows, x.shape[0])
-    a: Any = state.architecture
+    config, a = state.config, cast(Architecture, state.architecture)
     heads = len(state.theta.heads)
     lay = layout.layout(a.columns, a.latent, a.hidden, a.activation, heads, config.prior, rows, config.dtype)
     sizes = [lay.weights] * 4 + [lay.work, threads * 2 * lay.turned_room, threads * 2 * tiles.TALL * lay.panel]
@@ -139,8 +138,7 @@ def program(state: State, x: Array, threads: int) -> Any:
     noise, words = np.zeros(threads * lay.noise_room, config.dtype), np.zeros(threads * lay.word_room, np.uint32)
     parts, bound = np.zeros(lay.parts * lay.capacity), np.zeros(lay.capacity)
     data = np.asarray(x).view(np.uint8 if x.dtype == np.bool_ else x.dtype).reshape(-1)
-    gate = np.zeros(1, np.int64)
-    arrays = (w, m, v, g, work, turned, scratch, noise, words, parts, bound, data, gate)
+    arrays = (w, m, v, g, work, turned, scratch, noise, words, parts, bound, data, np.zeros(1, np.int64))
     return Program(lay, options(config, x, rows), *arrays)
 
 

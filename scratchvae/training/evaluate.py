@@ -13,7 +13,10 @@ from ..types import Array
 from .data import binarise, rows
 from .noise import Purpose
 from .objective import bound, encode, log_weights
+from .sampler import sampler
 from .state import State, latent_noise
+
+WORTH_COMPILING = 20_000  # decoded samples
 
 
 class Bound(NamedTuple):
@@ -27,7 +30,8 @@ class Bound(NamedTuple):
 
 def evaluation_rows(state: State, x: Array, first: int, count: int) -> Array:
     """Rows first … first + count − 1 as the model sees them in evaluation: binarised by noise named by the row."""
-    batch = rows(x, np.arange(first, first + count), state.config.dtype, state.config.likelihood)
+    config = state.config
+    batch = rows(x, np.arange(first, first + count), config.dtype, config.likelihood, config.missing == "nan")
     how = state.config.binarisation
     if how in ("dynamic", "fixed"):
         u = state.noise.uniforms(Purpose.FIXED_BINARISATION, 1, count, x.shape[1], state.config.dtype, first)
@@ -61,8 +65,12 @@ def active_units(state: State, x: Array, block: int = 500, threshold: float = 0.
 
 def log_likelihood(state: State, x: Array, samples: int, block: int = 100, first_row: int = 0) -> Array:
     """log p(x) of rows x (B, D) by importance sampling, (B,) float64 nats: log-sum-exp over `samples` draws from q."""
-    found = np.empty(len(x))
+    found, compiled = np.empty(len(x)), sampler(state) if samples * len(x) >= WORTH_COMPILING else None
     for first, count in blocks(len(x), block):
+        if compiled:
+            each = max(1, 5000 // count)
+            found[first : first + count] = compiled(x[first : first + count], samples, each, first_row + first)
+            continue
         total = np.full(count, -np.inf)
         for s, size in blocks(samples, max(1, 5000 // count)):
             eps = latent_noise(state, Purpose.EVALUATE, 1 + s, count, size, first_row + first)

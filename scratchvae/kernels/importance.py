@@ -1,0 +1,81 @@
+"""§7.2.3 log p(x) by importance sampling, compiled: thousands of samples of z for one row of x as one batch.
+
+    log p(x) ≈ log (1/S) Σ_s p(x | z_s) p(z_s) / q(z_s | x)                          Burda et al. 2015, eq. 7–8
+    z = μ + σ ε:   log p(z) − log q(z) = −½ Σₖ (zₖ² − εₖ²) + Σₖ log σₖ
+
+A thread takes whole rows of x, with a workspace of its own, so threads never wait. The noise of a row is drawn in
+blocks of `size` samples, block s under step number 1 + s, as `training.evaluate` does.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from scratchvae.kernels.jit import inline, jit
+from scratchvae.kernels.noise_vectors import normals
+from scratchvae.kernels.program import Program
+from scratchvae.kernels.step_forward import hidden, likelihood
+from scratchvae.types import Array
+
+
+@inline
+def set_data(s: Program, x: Array, b: int) -> None:
+    """Row b of x into the first row of the panels of the data."""
+    P = s.layout.panel
+    for c in range(x.shape[1]):
+        s.work[s.layout.x + c // P * s.layout.capacity * P + c % P] = x[b, c]
+
+
+@inline
+def draw(s: Program, mu: Array, sigma: Array, log_sigmas: float, b: int, address: Any, r: int, count: int) -> None:
+    """`count` samples z from row r on, and log p(z) − log q(z) into the bounds."""
+    P, K = s.layout.panel, mu.shape[1]
+    normals(s.noise, 0, address, 1, (count * K + 3) // 4)
+    for i in range(count):
+        ratio = -2.0 * log_sigmas
+        for k in range(K):
+            eps = s.noise[i * K + k]
+            z = mu[b, k] + sigma[b, k] * eps
+            s.work[s.layout.z + (k // P * s.layout.capacity + r + i) * P + k % P] = z
+            ratio += z * z - eps * eps
+        s.bound[r + i] = -0.5 * ratio
+
+
+@inline
+def decode(s: Program, rows: int) -> None:
+    """Adds log p(x | z) to the bounds of `rows` samples."""
+    lay = s.layout
+    for l in range(lay.decoder, lay.heads):
+        hidden(s, 0, 1, lay.layers[l], rows)
+    heads = (lay.layers[lay.heads], lay.layers[lay.layers.size - 1])
+    likelihood(s, 0, 1, heads, rows, 0.0, 0)
+    for r in range(rows):
+        for p in range(heads[0].panels):
+            s.bound[r] += s.parts[p * lay.capacity + r]
+
+
+@jit
+def log_likelihood(
+    s: Program, x: Array, mu: Array, sigma: Array, rows: Array, address: Any, samples: int, size: int, found: Array
+) -> None:
+    """found[b] = log p(x_b) for the rows b; x (B, D), mu, sigma (B, K), address = (seed, purpose, first row)."""
+    seed, purpose, first_row = address
+    chunk = s.options.micro // size * size
+    for b in rows:
+        set_data(s, x, b)
+        log_sigmas = np.log(sigma[b]).sum()
+        most, total = -math.inf, 0.0
+        for first in range(0, samples, chunk):
+            many = min(chunk, samples - first)
+            for sample in range(first, first + many, size):
+                here = (seed, purpose, 1 + sample, first_row + b)
+                draw(s, mu, sigma, log_sigmas, b, here, sample - first, min(size, samples - sample))
+            decode(s, many)
+            for r in range(many):  # log-sum-exp, one at a time: total counts in units of e^most
+                log_w = s.bound[r]
+                if log_w > most:
+                    total, most = total * math.exp(most - log_w) + 1.0, log_w
+                else:
+                    total += math.exp(log_w - most)
+        found[b] = np.nan if math.isnan(total) else most + math.log(total / samples)

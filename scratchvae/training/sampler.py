@@ -1,0 +1,61 @@
+"""§7.2.3 log p(x) with thousands of samples a row, by the compiled forward pass of `kernels.importance`.
+
+    sample = sampler(state)             # None for what is not covered: a ladder, the NumPy kernels
+    sample(x, 5000, 50, first_row)      # log p(x) of each row, (B,) float64 nats
+
+The same noise and the same weights as the composition in `training.evaluate`, to rounding.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..kernels.jit import threads as default_threads
+from ..types import Array
+from .compiled import program, together
+from .noise import Purpose
+from .objective import encode
+from .state import State
+
+ROWS = 200  # samples that are decoded together: the hidden layer of so many stays in the second-level cache
+
+
+def sampler(state: State, threads: int | None = None) -> Callable[[Array, int, int, int], Array] | None:
+    """A function (x (B, D), samples, samples a draw, first row) → log p(x) (B,), or None where it is not covered."""
+    if state.config.deep or state.config.kernels != "numba":
+        return None
+    at_once = functools.cache(lambda rows: own_programs(state, rows, threads or default_threads()))
+
+    def sample(x: Array, samples: int, size: int, first_row: int) -> Array:
+        return log_likelihood(state, at_once(max(ROWS, size)), x, samples, size, first_row)
+
+    return sample
+
+
+def own_programs(state: State, rows: int, threads: int) -> list[Any]:
+    """One workspace a thread, all with the same weights, packed once."""
+    from ..kernels import layout
+
+    nothing = np.zeros((1, state.architecture.columns), state.config.dtype)
+    first = program(state, nothing, rows, 1)
+    layout.convert(first.layout.layers, first.layout.panel, state.arena.flat, first.w, True)
+    return [first, *(program(state, nothing, rows, 1)._replace(w=first.w) for _ in range(threads - 1))]
+
+
+def log_likelihood(state: State, programs: list[Any], x: Array, samples: int, size: int, first_row: int) -> Array:
+    """log p(x) of rows x (B, D): thread t takes every T-th row."""
+    from ..kernels import importance
+
+    q, found = encode(state, x), np.empty(len(x))
+    address = (np.uint64(state.config.seed), int(Purpose.EVALUATE), first_row)
+    every, sigma = np.arange(len(x)), np.exp(0.5 * q.log_var)
+
+    def rows(t: int, index: Array) -> None:
+        args = (x, q.mu, sigma, index, address, samples, size, found)
+        importance.log_likelihood(programs[t], *args)
+
+    rows(0, every[:0])  # compile here, not in a race of threads
+    together(len(programs), lambda t: rows(t, every[t :: len(programs)]))
+    return found
