@@ -160,7 +160,8 @@ def test_a_linear_vae_reaches_probabilistic_pca() -> None:
     theta = LinearGaussian(0.1 * g.standard_normal((K, D)), np.zeros(D), np.zeros(1))
     heads = Dense(0.1 * g.standard_normal((D, K)), np.zeros(K)), Dense(np.zeros((D, K)), np.zeros(K))
     found = fit(Oracle(), x, Net((), heads, "tanh", Family("normal")), theta, estimator="stl", samples=1, rate=0.1)
-    elbo, evidence = elbo_diag(x, *found.posterior(x), found.theta), found.theta.log_marginal(x)
+    q = found.posterior(x)
+    elbo, evidence = elbo_diag(x, q.mu, q.log_var, found.theta), found.theta.log_marginal(x)
     best = maximum_likelihood(x, K).log_marginal(x).mean()
     assert (elbo <= evidence + 1e-12).all()
     assert best - 0.01 < elbo.mean() < evidence.mean() < best
