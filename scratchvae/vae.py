@@ -65,10 +65,11 @@ class VAE:
         `history` then holds one dict an epoch: train_elbo and, where `test` rows were given, test_elbo, in nats per
         datapoint. Raises DataError for values that the likelihood cannot take, Diverged for a bound that is no number.
         """
-        train_rows, _ = matrix(x)
-        check(train_rows, self.config.likelihood)
+        missing = self.config.missing
+        train_rows, _ = matrix(x, missing=missing == "nan")
+        check(train_rows, self.config.likelihood, missing=missing == "nan")
         self.state = State(self.config, train_rows.shape[1])
-        self.state.initialise(mean_row(train_rows, self.config.likelihood))
+        self.state.initialise(mean_row(train_rows, self.config.likelihood, missing, self.state.noise))
         test_rows = train_rows[:1000] if test is None else self._rows(test)
         steps = compiled.steps(self.state, train_rows)
         self.history = train(steps, test_rows, Plan.of(steps), report=report)

@@ -60,15 +60,16 @@ def open_run(args: argparse.Namespace) -> State:
 
 def open_data(args: argparse.Namespace, state: State) -> data.Dataset:
     """The rows that the command is about, with the columns and the values that the model takes."""
+    missing = state.config.missing == "nan"
     if args.data is None:
-        found = data.load(state.config.data, state.config.test, args.data_folder)
+        found = data.load(state.config.data, state.config.test, args.data_folder, missing)
     elif args.data in data.NAMES or not Path(args.data).is_file() or args.data.endswith(".npz"):
-        found = data.load(args.data, folder=args.data_folder)
+        found = data.load(args.data, folder=args.data_folder, missing=missing)
     else:
-        found = data.load(args.data, test=args.data)._replace(split="all rows of the file")
+        found = data.load(args.data, test=args.data, missing=missing)._replace(split="all rows of the file")
     data.columns(found.train, state.architecture.columns, found.name)
     for part in (found.train, found.test):
-        data.check(part, state.config.likelihood, found.name)
+        data.check(part, state.config.likelihood, found.name, missing=missing)
     return found
 
 

@@ -74,6 +74,7 @@ def add_training(p: Any) -> None:
     option(p, "--decay", type=fraction, help="λ of adamw")
     option(p, "--schedule", choices=SCHEDULES, help="of the learning rate")
     option(p, "--milestones", type=milestones, help="EPOCH:FACTOR,… of the step schedule")
+    option(p, "--missing", help="values not to be seen: nan for NaN in the data, random:0.5 for half of all, hidden")
     option(p, "--prior", action="store_true", help="weight decay as MAP: p(θ) = N(0, I), eq. 8 of the paper")
     option(p, "--seed", type=whole(0, SEEDS), help="names all noise, the order of rows and the first weights")
     option(p, "--dtype", choices=("float32", "float64"), help="of parameters and activations")
@@ -153,9 +154,9 @@ def run(args: argparse.Namespace) -> int:
     if not args.out or (args.resume and args.config):
         raise UsageError("--resume takes the run's own config: leave --config out" if args.out else "--out is empty")
     config = config_from(args, resumed(args.out).as_dict() if args.resume else read_config(args.config))
-    found = data.load(config.data, config.test, args.data_folder)
+    found = data.load(config.data, config.test, args.data_folder, config.missing == "nan")
     for part in (found.train, found.test):
-        data.check(part, config.likelihood, found.name)
+        data.check(part, config.likelihood, found.name, missing=config.missing == "nan")
     if args.samples_seen:
         config = dataclasses.replace(config, epochs=args.samples_seen / len(found.train))
     folder, state, pending = open_folder(args, config, found)
@@ -185,7 +186,7 @@ def open_folder(args: argparse.Namespace, config: Config, found: data.Dataset) -
     folder = Run(Path(args.out))
     if not args.resume or not folder.checkpoint.exists():
         state = State(config, found.train.shape[1])
-        state.initialise(mean_row(found.train, config.likelihood))
+        state.initialise(mean_row(found.train, config.likelihood, config.missing, state.noise))
         folder = folder if args.resume else Run.create(args.out, config)  # after all that may be refused
         folder.save(state, [0.0, 0])  # a run killed before its first epoch can be resumed too
         return folder, state, [0.0, 0]

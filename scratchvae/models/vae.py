@@ -110,26 +110,37 @@ class Cache(NamedTuple):
     kl: Array  # (B,)
 
 
-def elbo(x: Array, eps: Array, phi: Net, theta: Net, k: Kernels = NUMPY) -> tuple[Array, Cache]:
+def elbo(x: Array, eps: Array, phi: Net, theta: Net, k: Kernels = NUMPY, m: Array | None = None) -> tuple[Array, Cache]:
     """The SGVB estimate of the bound, row by row (Kingma & Welling 2014, eq. 10).
 
     x (B, D); eps (B, K), or (S, B, K) for the mean over S samples. Returns L (B,) in nats and the cache.
+    m (B, D) is 1 where x was observed and 0 where it is missing, and there x must be 0: then this bounds log p(x_obs).
     """
     check_columns(x, phi)
     q, q_layers = encode(x, phi, k)
     z = q.sample(eps, k)
     p, p_layers = decode(z, theta, k)
-    reconstruction, kl = p.log_prob(x, k), q.kl(k)
+    reconstruction, kl = p.log_prob(x, k) if m is None else p.log_prob_observed(x, m, k), q.kl(k)
     L = (reconstruction if eps.ndim == 2 else reconstruction.mean(axis=0)) - kl
     return L, Cache(q, q_layers, z, p, p_layers, reconstruction, kl)
 
 
 def elbo_vjp(
-    w: Array, cache: Cache, x: Array, eps: Array, phi: Net, theta: Net, dphi: Net, dtheta: Net, k: Kernels = NUMPY
+    w: Array,
+    cache: Cache,
+    x: Array,
+    eps: Array,
+    phi: Net,
+    theta: Net,
+    dphi: Net,
+    dtheta: Net,
+    k: Kernels = NUMPY,
+    m: Array | None = None,
 ) -> None:
     """Of `elbo`: adds ∂(Σ_b w_b L_b) into dphi and dtheta; w (B,). The forward, walked in reverse."""
     w_sample = w if eps.ndim == 2 else np.broadcast_to(w / eps.shape[0], eps.shape[:2])  # L = mean over S of … − kl
-    _, dp = cache.p.log_prob_vjp(w_sample, x, k)  # log p(x | z)
+    p = cache.p
+    _, dp = p.log_prob_vjp(w_sample, x, k) if m is None else p.log_prob_observed_vjp(w_sample, x, m, k)  # log p(x | z)
     dz = net_vjp(dp, cache.p, cache.p_layers, theta, dtheta, k)  # p = decode(z)
     assert dz is not None
     through_z = cache.q.sample_vjp(dz, eps, k)  # z = μ + σ ε

@@ -10,6 +10,7 @@ from ..initial import INITIALISERS
 from ..models.ladder import LadderArchitecture
 from ..models.vae import Architecture
 from .data import BINARISATIONS
+from .missing import fraction
 from .optim import Optimizer
 
 __all__ = ["BINARISATIONS", "Config", "from_dict", "known"]
@@ -33,6 +34,7 @@ class Config:
     batch: int = 100
     epochs: float = 20.0
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
+    missing: str = ""  # values that training does not see: "nan" in the data, or "random:0.5"
     prior: bool = False  # p(θ) = N(0, I) on the generative parameters: MAP, eq. 8
     seed: int = 0
     dtype: str = "float32"
@@ -52,6 +54,7 @@ class Config:
         ):
             if getattr(self, field) not in choices:
                 raise UsageError(f"{field} {getattr(self, field)!r} is unknown: give one of {', '.join(choices)}")
+        fraction(self.missing)
         if self.batch < 1 or self.samples < 1 or not self.epochs > 0:
             raise UsageError(f"batch={self.batch}, samples={self.samples}, epochs={self.epochs} must be above 0")
 

@@ -41,35 +41,39 @@ class Dataset(NamedTuple):
 
 
 def load(
-    source: str | Path | Array, test: str | Path | Array | None = None, folder: str | Path | None = None
+    source: str | Path | Array,
+    test: str | Path | Array | None = None,
+    folder: str | Path | None = None,
+    missing: bool = False,
 ) -> Dataset:
     """Data by name (NAMES), by path (a file, or a folder laid out like MNIST's) or as an array (N, ...).
 
     A name is looked for in `folder`, else in the folder $SCRATCHVAE_DATA, in the repository's data/ and in ./data.
     Without test rows of its own, and no `test`, the last tenth of the rows is kept for the test.
+    With `missing`, NaN is a value that is missing, and allowed.
     Raises DataError, one line, for whatever cannot be found, read or used.
     """
     name = str(source) if isinstance(source, str | Path) else "array"
     parts = _named(name, folder) if isinstance(source, str) and source in NAMES else _parts(source)
     if test is not None:
         parts = {"labels": parts.get("labels"), "train": parts["train"], "test": _parts(test)["train"]}
-    train, shape = matrix(parts["train"], name)
+    train, shape = matrix(parts["train"], name, missing)
     labels, test_labels = _labels(parts.get("labels"), len(train), name), parts.get("test_labels")
     if parts.get("test") is None:
         keep = len(train) - _tenth(len(train), name)
         train, rest, split = train[:keep], train[keep:], "last tenth of the rows"
         labels, test_labels = (labels[:keep], labels[keep:]) if labels is not None else (None, None)
     else:
-        rest, split = matrix(parts["test"], f"{name} (test)")[0], "own test rows"
+        rest, split = matrix(parts["test"], f"{name} (test)", missing)[0], "own test rows"
         columns(rest, train.shape[1], f"{name} (test)")
     return Dataset(name, train, rest, shape, labels, _labels(test_labels, len(rest), f"{name} (test)"), split)
 
 
-def matrix(x: Any, name: str = "x") -> tuple[Array, tuple[int, ...] | None]:
+def matrix(x: Any, name: str = "x", missing: bool = False) -> tuple[Array, tuple[int, ...] | None]:
     """x as (N, D) in C order, and the shape of one row where it had more axes; finite unless it is a memory map.
 
     uint8 data that hold nothing above 1 are binary already and become bool: dividing them by 255 would blacken them.
-    Raises DataError: no rows, no columns, not numbers, NaN or inf, a map stored by columns.
+    Raises DataError: no rows, no columns, not numbers, inf, NaN unless `missing`, a map stored by columns.
     """
     x = x if isinstance(x, np.ndarray) else np.asarray(x)
     if x.dtype.kind not in "biuf":
@@ -84,11 +88,13 @@ def matrix(x: Any, name: str = "x") -> tuple[Array, tuple[int, ...] | None]:
     x = (x if isinstance(x, np.memmap) else np.ascontiguousarray(x)).reshape(len(x), -1)
     if x.dtype == np.uint8 and _largest(x) == 1:
         x = x.view(np.bool_)
-    check(x, name=name)
+    check(x, name=name, missing=missing)
     return x, shape
 
 
-def rows(data: Array, index: Array | slice, dtype: DTypeLike = np.float32, likelihood: str = "") -> Array:
+def rows(
+    data: Array, index: Array | slice, dtype: DTypeLike = np.float32, likelihood: str = "", missing: bool = False
+) -> Array:
     """The rows data[index] as (B, D) numbers: uint8 pixels divided by 255, the rest as it is.
 
     Of a memory map only these rows are read, in the file's order, and checked for NaN, inf and `likelihood`'s range:
@@ -101,7 +107,7 @@ def rows(data: Array, index: Array | slice, dtype: DTypeLike = np.float32, likel
         order = np.argsort(where, kind="stable")
         block = np.empty((len(where), data.shape[1]), data.dtype)
         block[order] = data[where[order]]
-        check(block, likelihood, where=where)
+        check(block, likelihood, where=where, missing=missing)
     if block.dtype == np.uint8:
         return np.divide(block, 255, dtype=np.dtype(dtype))
     return (block.view(np.uint8) if block.dtype == np.bool_ else block).astype(dtype)
@@ -117,18 +123,30 @@ def binarise(x: Array, how: str, u: Array | None = None) -> Array:
     if how == "none":
         return x
     if how == "threshold":
-        return (x > 0.5).astype(x.dtype)
+        return kept(x, x > 0.5)
     if how not in BINARISATIONS:
         raise UsageError(f"binarisation {how!r} is unknown; choose one of {', '.join(BINARISATIONS)}")
     if u is None or u.shape != x.shape:
         raise UsageError(
             f"binarisation {how!r} needs uniforms u of x's shape {x.shape}, got {None if u is None else u.shape}"
         )
-    return (u < x).astype(x.dtype)
+    return kept(x, u < x)
 
 
-def check(x: Array, likelihood: str = "", name: str = "data", where: Array | None = None) -> None:
-    """Raises DataError at the first value of x (N, D) that is NaN or inf, or, for "bernoulli", outside [0, 1].
+def kept(x: Array, bits: Array) -> Array:
+    """The bits as numbers; what is missing in x stays NaN."""
+    found = bits.astype(x.dtype)
+    gone = np.isnan(x)
+    if gone.any():
+        found[gone] = np.nan
+    return found
+
+
+def check(
+    x: Array, likelihood: str = "", name: str = "data", where: Array | None = None, missing: bool = False
+) -> None:
+    """Raises DataError at the first value of x (N, D) that is NaN (unless `missing`) or inf, or, for "bernoulli",
+    outside [0, 1].
 
     Row numbers are those of `where`, if given. A memory map is passed over: `rows` checks each batch it reads.
     """
@@ -136,7 +154,10 @@ def check(x: Array, likelihood: str = "", name: str = "data", where: Array | Non
         return
     step = max(1, BLOCK // (x.shape[1] * x.itemsize))
     for begin in range(0, len(x), step):
-        bad = _bad(x[begin : begin + step], likelihood == "bernoulli")
+        part = x[begin : begin + step]
+        bad = _bad(part, likelihood == "bernoulli")
+        if missing and part.dtype.kind == "f":
+            bad &= ~np.isnan(part)
         if bad.any():
             row, column = (int(i) for i in np.argwhere(bad)[0])
             value = x.view(np.uint8)[begin + row, column] if x.dtype == np.bool_ else x[begin + row, column]
@@ -160,7 +181,7 @@ def _bad(x: Array, unit: bool) -> Array:
 
 def _remedy(value: Any) -> str:
     if not np.isfinite(value):
-        return "drop that row or fill the gap"
+        return "drop that row or fill the gap, or train with missing='nan'"
     return "a Bernoulli likelihood needs [0, 1]; scale the data, store pixels as uint8, or use a Gaussian one"
 
 

@@ -13,6 +13,7 @@ from ..models import ladder, vae
 from ..models.decoded import Decoded
 from ..models.ladder import LadderArchitecture
 from ..types import Array
+from . import missing
 
 if TYPE_CHECKING:
     from .state import State
@@ -35,10 +36,11 @@ def gradient(state: "State", x: Array, eps: Array) -> Array:
             return deep.gradient(e, x, layers, state.phi, state.theta, dphi, dtheta, state.memory, k)
         if e.name == "sgvb_b":  # the same as below by the fused pair
             noise = eps[0] if len(eps) == 1 else eps
-            L, cache = vae.elbo(x, noise, state.phi, state.theta, k)
+            x, m = observed(state, x)
+            L, cache = vae.elbo(x, noise, state.phi, state.theta, k, m)
             check_rows(state.step, L, cache.reconstruction, cache.kl)
             w = np.full(len(L), 1 / len(L), L.dtype)
-            vae.elbo_vjp(w, cache, x, noise, state.phi, state.theta, dphi, dtheta, k)
+            vae.elbo_vjp(w, cache, x, noise, state.phi, state.theta, dphi, dtheta, k, m)
             return L
         check_finite(state, x, eps)
         model = Decoded(k)
@@ -52,7 +54,8 @@ def bound(state: "State", x: Array, eps: Array) -> tuple[Array, Array, Array]:
         L, f = ladder.elbo(x, split(eps, state.architecture.latent), state.phi, state.theta, state.k)
         reconstruction = f.p[0].log_prob(x, state.k).mean(axis=0)
         return L, reconstruction, reconstruction - L
-    L, cache = vae.elbo(x, eps, state.phi, state.theta, state.k)
+    x, m = observed(state, x)
+    L, cache = vae.elbo(x, eps, state.phi, state.theta, state.k, m)
     return L, cache.reconstruction.mean(axis=0), cache.kl
 
 
@@ -67,16 +70,23 @@ def log_weights(state: "State", x: Array, eps: Array) -> Array:
     if isinstance(state.architecture, LadderArchitecture):
         f = ladder.forward(x, split(eps, state.architecture.latent), state.phi, state.theta, state.k)
         return ladder.log_ratio(f, state.k)
+    x, m = observed(state, x)
     q, _ = vae.encode(x, state.phi, state.k)
     z = q.sample(eps, state.k)
     p, _ = vae.decode(z, state.theta, state.k)
     ratio = -0.5 * (z * z - eps * eps - q.log_var).sum(axis=-1)
-    weights: Array = p.log_prob(x, state.k) + ratio
+    weights: Array = (p.log_prob(x, state.k) if m is None else p.log_prob_observed(x, m, state.k)) + ratio
     return weights
+
+
+def observed(state: "State", x: Array) -> tuple[Array, Array | None]:
+    """x with 0 for what is missing, and its mask (1 where observed); None where the run knows of nothing missing."""
+    return missing.split(x) if state.config.missing else (x, None)
 
 
 def encode(state: "State", x: Array) -> Normal:
     """q(z | x), of a ladder q(z_1 | x)."""
+    x, _ = observed(state, x)
     return vae.encode(x, state.phi[0] if state.config.deep else state.phi, state.k)[0]
 
 
@@ -122,6 +132,9 @@ def check_pair(state: "State") -> None:
     e, config = state.estimator, state.config
     if config.samples < e.samples:
         raise UsageError(f"estimator {e.name!r} needs more samples a row: give samples={e.samples} or more")
+    if config.missing and (config.deep or e.name != "sgvb_b"):
+        made = "several latent layers" if config.deep else f"estimator {e.name!r}"
+        raise UsageError(f"missing={config.missing!r} is trained by sgvb_b on one latent layer, not by {made}")
     fit = ("sgvb_b", *deep.SEES_R_ALONE)
     if config.deep and e.name.split(":")[0] not in fit:
         raise UsageError(f"estimator {e.name!r} is not defined on several latent layers: {', '.join(fit)} are")

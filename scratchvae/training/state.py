@@ -21,6 +21,7 @@ from ..types import Array
 from . import checkpoint
 from .config import Config, from_dict
 from .data import binarise, rows
+from .missing import hide
 from .noise import Noise, Purpose
 from .objective import check_pair, gradient
 from .optim import log_prior_vjp
@@ -91,16 +92,17 @@ class Steps:
         return self.order(epoch)[start : start + self.state.config.batch]
 
     def minibatch(self, step: int) -> tuple[Array, Array]:
-        """x (B, D), binarised, and ε (L, B, columns)."""
+        """x (B, D), binarised, NaN where it is missing, and ε (L, B, columns)."""
         config, noise = self.state.config, self.state.noise
         index = self.index(step)
-        x = rows(self.x, index, config.dtype, config.likelihood)
+        x = rows(self.x, index, config.dtype, config.likelihood, config.missing == "nan")
         if config.binarisation == "dynamic":
             x = binarise(x, "dynamic", noise.uniforms(Purpose.BINARISE, step, len(x), x.shape[1], config.dtype))
         elif config.binarisation == "fixed":
             x = binarise(x, "fixed", fixed_uniforms(noise, index, x.shape[1], config.dtype))
         elif config.binarisation == "threshold":
             x = binarise(x, "threshold")
+        x = hide(x, index, config.missing, noise)
         return x, latent_noise(self.state, Purpose.LATENT, step, len(index), config.samples)
 
     def advance(self, count: int) -> Array:
@@ -146,17 +148,28 @@ def fixed_uniforms(noise: Noise, index: Array, columns: int, dtype: str) -> Arra
     return np.concatenate(u) if u else np.zeros((0, columns), dtype)
 
 
-def mean_row(x: Array, likelihood: str = "", block: int = 4096) -> Array:
+def mean_row(x: Array, likelihood: str = "", missing: str = "", noise: Noise | None = None, block: int = 4096) -> Array:
     """The mean of the data, (D,) float64 in units of `rows`: read block by block, so a memory map stays on disk.
+    What a run's `missing` hides, by its noise, does not count.
 
     Of a memory map each value is checked on the way, so a run on bad data is refused before its first step.
     """
     if len(x) == 0:
         raise DataError("the training data have zero rows")
-    total: Any = sum(
-        rows(x, np.arange(i, min(i + block, len(x))), "float64", likelihood).sum(axis=0) for i in range(0, len(x), block)
-    )
-    return np.asarray(total / len(x))
+    total, count = np.zeros((2, x.shape[1]))
+    for i in range(0, len(x), block):
+        index = np.arange(i, min(i + block, len(x)))
+        part = rows(x, index, "float64", likelihood, missing == "nan")
+        if missing:
+            part = hide(part, index, missing, noise or Noise(0))
+        seen = ~np.isnan(part)
+        total += np.where(seen, part, 0).sum(axis=0) if missing else part.sum(axis=0)
+        count += seen.sum(axis=0)
+    if not count.all():
+        raise DataError(
+            f"column {int(np.argmin(count))} (from 0) is missing in every row of the training data: drop it"
+        )
+    return np.asarray(total / count)
 
 
 KIND = "vae"  # of a checkpoint: other models say other words

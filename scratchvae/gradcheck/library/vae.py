@@ -53,6 +53,20 @@ def whole(a: Architecture, samples: int = 0) -> Case:
     return Case(label, bound, accumulating(bound_vjp, into=(2, 3)), (x, eps, phi, theta))
 
 
+def with_missing(likelihood: str) -> Case:
+    """The bound over observed entries, of rows with some missing; the mask is data too."""
+    a = Architecture(4, 2, (3,), "tanh", likelihood, 0.1)
+    m = (at(63, ROWS, a.columns) > 0) * 1.0
+    x, eps = m * (np.abs(at(61, ROWS, a.columns)) - 0.5), at(62, 2, ROWS, a.latent)
+    phi, theta = parameters(a, 100)
+
+    def vjp(w: Array, x: Array, m: Array, eps: Array, phi: Net, theta: Net, dphi: Net, dtheta: Net) -> None:
+        elbo_vjp(w, elbo(x, eps, phi, theta, m=m)[1], x, eps, phi, theta, dphi, dtheta, m=m)
+
+    f = lambda x, m, eps, phi, theta: elbo(x, eps, phi, theta, m=m)[0]  # noqa: E731
+    return Case(f"vae.elbo[{likelihood}, missing]", f, accumulating(vjp, into=(3, 4)), (x, m, eps, phi, theta))
+
+
 def full() -> Case:
     """784-500-20 with tanh and Bernoulli pixels, 100 rows: one direction through each of its arrays."""
     a = Architecture(784)
@@ -70,4 +84,5 @@ def cases() -> Iterator[Case]:
                 yield whole(Architecture(4, 2, hidden, activation, likelihood, variance=0.3))
         yield whole(Architecture(4, 2, (3,), "tanh", likelihood, variance=0.3), samples=2)
         yield whole(Architecture(4, 2, (), "tanh", likelihood, variance=0.3))
+        yield with_missing(likelihood)
     yield full()
