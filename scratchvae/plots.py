@@ -56,6 +56,7 @@ def plot_bound(metrics: Sequence[dict[str, Any]], ax: Any = None) -> Any:
 def tile(images: Array, shape: tuple[int, ...], columns: int, gap: int = 1) -> Array:
     """Rows (N, D) in [0, 1] as one picture of `columns` images a line, white between them."""
     height, width = shape
+    columns = min(columns, len(images))
     lines = -(-len(images) // columns)
     sheet = np.ones((lines * (height + gap) - gap, columns * (width + gap) - gap))
     for i, image in enumerate(images):
@@ -83,13 +84,14 @@ def plot_images(
 def plot_latent(mu: Array, labels: Array | None = None, ax: Any = None) -> Any:
     """E[z | x] of many rows, mu (N, 2), in the plane of a 2-d latent, coloured by label (N,)."""
     ax = axes(ax, (6.5, 5.5))
-    kinds, which = (None, None) if labels is None else np.unique(labels, return_inverse=True)
     look = {"s": float(np.clip(20_000 / max(1, len(mu)), 4, 20)), "alpha": 0.7, "linewidths": 0}
-    if kinds is None:
+    if labels is None:
         ax.scatter(mu[:, 0], mu[:, 1], **look)
+    elif len(kinds := np.unique(labels)) > 20:  # more than a legend can hold or an eye tell apart
+        ax.figure.colorbar(ax.scatter(mu[:, 0], mu[:, 1], c=labels, **look), ax=ax, label="label")
     else:
-        cmap = "tab10" if len(kinds) <= 10 else "tab20"
-        steps = 10 if len(kinds) <= 10 else max(20, len(kinds))
+        cmap, steps = ("tab10", 10) if len(kinds) <= 10 else ("tab20", 20)
+        which = np.searchsorted(kinds, labels)
         spots = ax.scatter(mu[:, 0], mu[:, 1], c=which, cmap=cmap, vmin=0, vmax=steps - 1, **look)
         handles = spots.legend_elements(num=None, markersize=6, alpha=1)[0]
         ax.legend(handles, kinds, title="label", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
