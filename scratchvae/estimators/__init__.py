@@ -4,6 +4,7 @@
 (True, 'vr:0.5', 2)
 """
 
+import math
 from collections.abc import Callable
 
 from ..errors import UsageError
@@ -33,9 +34,12 @@ def get(name: str) -> Estimator:
     """The estimator called `name`: one of ESTIMATORS, "vr:ALPHA" or "score_constant:NATS"."""
     if name in ESTIMATORS:
         return ESTIMATORS[name]
-    kind, _, number = name.partition(":")
+    kind, _, text = name.partition(":")
     try:
-        return WITH_NUMBER[kind](float(number))
+        number = float(text)
+        if not math.isfinite(number):
+            raise ValueError
+        return WITH_NUMBER[kind](number)
     except (KeyError, ValueError):
         known = ", ".join([*ESTIMATORS, "vr:ALPHA", "score_constant:NATS"])
         raise UsageError(f"estimator {name!r} is unknown: give one of {known}") from None

@@ -11,14 +11,16 @@ Test: test_in_expectation, test_the_control_variate_finds_the_best_coefficient.
 import numpy as np
 
 from ..types import Array
-from .frame import Cotangents, Draw, Estimator, scores
+from .frame import Cotangents, Draw, Estimator, scores, widened
 from .score import with_baseline
 
 
 def coefficient(r: Array, h: Array) -> Array:
     """a for each sample from the others: r (S, B), h (S, B, …), returns (S, B, …)."""
-    r, squares = r.reshape(*r.shape, *(1,) * (h.ndim - r.ndim)), h * h
-    return of_others(r * squares) / of_others(squares)
+    squares = h * h
+    top, bottom = of_others(widened(r, h) * squares), of_others(squares)
+    # The others' score may be zero (always, above the diagonal of a full covariance): no baseline then, a = 0.
+    return np.divide(top, bottom, out=np.zeros_like(top), where=bottom != 0)
 
 
 def of_others(a: Array) -> Array:
@@ -32,9 +34,8 @@ def of_others(a: Array) -> Array:
 def rule(d: Draw) -> Cotangents:
     """S ≥ 2 samples; more make a better coefficient."""
     h = scores(d.q, d.z, d.k)
-    r = d.r
-    weights = [(r.reshape(*r.shape, *(1,) * (f.ndim - 2)) - coefficient(r, f)) / r.shape[0] for f in h]
-    return with_baseline(r, 0.0)._replace(score=type(d.q)(*weights))
+    weights = [(widened(d.r, f) - coefficient(d.r, f)) / len(d.r) for f in h]
+    return with_baseline(d.r, 0.0)._replace(score=type(d.q)(*weights))
 
 
 def best(r: Array, h: Array) -> Array:

@@ -119,7 +119,10 @@ def pull_back(e: Estimator, d: Draw, c: Cotangents, eps: Array, dtheta: Any, w: 
     parts = []
     if dtheta is not None or c.path is not None:
         name = "log_likelihood_vjp" if e.analytic_kl else "log_joint_vjp"
-        vjp = need(d.model, name, e.name, f"d log p/d{'z' if e.pathwise else 'theta'}")
+        if e.pathwise:
+            vjp = need(d.model, name, e.name, "d log p/dz")
+        else:
+            vjp = need(d.model, name, e.name, "d log p/dtheta", "pass dtheta=None, which learns no theta")
         dz = vjp(w * c.theta, d.x, d.z, d.theta, dtheta)
     if c.path is not None:  # z = g(ε; φ)
         if not e.analytic_kl:
@@ -140,7 +143,12 @@ def score_part(q: Any, score: Any, w: Array, z: Array, k: Kernels) -> Any:
         return q.log_prob_vjp(w * score, z, k)[1]
     h = scores(q, z, k)
     weights = score if isinstance(score, tuple) else (score,) * len(h)
-    return type(q)(*((w[:, None] * a * b).sum(axis=0) for a, b in zip(weights, h, strict=True)))
+    return type(q)(*((widened(w, b[0]) * a * b).sum(axis=0) for a, b in zip(weights, h, strict=True)))
+
+
+def widened(w: Array, like: Array) -> Array:
+    """w with axes of length 1 appended until it has as many as `like`: one weight for all that stands behind it."""
+    return w.reshape(*w.shape, *(1,) * (like.ndim - w.ndim))
 
 
 def scores(q: Any, z: Array, k: Kernels = NUMPY) -> Any:

@@ -8,6 +8,8 @@ factors in z_k's Markov blanket and −log q_k. The rest is constant for ∂ log
 Test: test_in_expectation.
 """
 
+import numpy as np
+
 from ..errors import UsageError
 from ..models.protocol import need
 from ..types import Array
@@ -23,6 +25,8 @@ def signals(d: Draw) -> Array:
     if any(f.shape[-1] != d.z.shape[-1] or f.ndim != 2 for f in d.q):
         raise UsageError(f"estimator 'score_rb' needs independent latents; q is a {type(d.q).__name__}: use 'score'")
     each = type(d.q)(*(f[..., None] for f in d.q)).log_prob(d.z[..., None], d.k)
+    if not np.allclose(each.sum(axis=-1), d.q.log_prob(d.z, d.k), rtol=1e-3, atol=1e-3, equal_nan=True):
+        raise UsageError(f"estimator 'score_rb' needs independent latents; those of {type(d.q).__name__} are not")
     found: Array = factors @ blankets.T.astype(factors.dtype) - each
     return found
 

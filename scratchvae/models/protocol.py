@@ -10,13 +10,11 @@ a net, None. A vjp adds into `dtheta` unless that is None. Where z is discrete i
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 from ..errors import UsageError
 from ..kernels import NUMPY, Kernels
 from ..types import Array
-
-Q = TypeVar("Q", bound="Family")
 
 
 class Model(Protocol):
@@ -27,7 +25,7 @@ class Model(Protocol):
         ...
 
 
-class Family(Protocol):
+class Variational(Protocol):
     """A distribution q by its parameters: a NamedTuple of arrays that start with (B, …). A second one holds cotangents.
 
     `sample_vjp(dz, noise)` exists where z = g(ε) is smooth (§7.2.4); such families take standard normal noise, the
@@ -54,12 +52,15 @@ class Functions(NamedTuple):
     log_joint_vjp: Callable[..., Array | None] | None = None
 
 
-def need(model: Any, name: str, estimator: str, why: str) -> Callable[..., Any]:
+def need(
+    model: Any,
+    name: str,
+    estimator: str,
+    why: str,
+    otherwise: str = "use estimator='score', which needs log_joint alone",
+) -> Callable[..., Any]:
     """The model's function `name`; one clear line where it has none."""
     found: Callable[..., Any] | None = getattr(model, name, None)
     if found is None:
-        raise UsageError(
-            f"estimator {estimator!r} needs {why}: give the model {name}, "
-            "or use estimator='score', which needs log_joint alone"
-        )
+        raise UsageError(f"estimator {estimator!r} needs {why}: give the model {name}, or {otherwise}")
     return found
