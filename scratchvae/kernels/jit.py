@@ -40,6 +40,7 @@ class Lazy:
         """The Numba object; every lazy global that the function names is replaced by its own."""
         with LOCK:  # two threads may meet here, and half a job is none
             if self.made is None:
+                spare_scipy()
                 self.made = self.make(self.fn)
                 seen = self.fn.__globals__
                 for name in names(self.fn.__code__):
@@ -49,6 +50,25 @@ class Lazy:
 
     def __call__(self, *args: Any) -> Any:
         return self.realise()(*args)
+
+
+def spare_scipy() -> None:
+    """Import Numba without scipy.linalg, which is a quarter second of the start.
+
+    Numba imports it merely to ask whether there is a BLAS. There is (SciPy is a dependency of ours), so only the
+    question is put off: Numba asks again wherever compiled code really calls BLAS.
+    """
+    if "numba.np.arraymath" in sys.modules:
+        return
+    import numba.np.linalg as linalg
+
+    asked = getattr(linalg, "ensure_blas", None)
+    linalg.ensure_blas = lambda: None
+    try:
+        import numba.np.arraymath as arraymath
+    finally:
+        linalg.ensure_blas = asked
+    arraymath.ensure_blas = asked
 
 
 def names(code: Any) -> Iterator[str]:

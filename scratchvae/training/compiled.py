@@ -31,6 +31,7 @@ def covers(config: Config, x: Array) -> bool:
         config.kernels == "numba"
         and not config.deep
         and not config.missing
+        and not config.missing
         and config.estimator == "sgvb_b"
         and config.samples == 1
         and config.optimizer.name in ("adam", "adamw")

@@ -24,7 +24,7 @@ ROWS = 200  # samples that are decoded together: the hidden layer of so many sta
 
 def sampler(state: State, threads: int | None = None) -> Callable[[Array, int, int, int], Array] | None:
     """A function (x (B, D), samples, samples a draw, first row) → log p(x) (B,), or None where it is not covered."""
-    if state.config.deep or state.config.kernels != "numba":
+    if state.config.deep or state.config.missing or state.config.kernels != "numba":
         return None
     at_once = functools.cache(lambda rows: own_programs(state, rows, threads or default_threads()))
 
