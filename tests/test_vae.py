@@ -259,3 +259,26 @@ def test_architecture_refuses(options: dict[str, Any], words: str) -> None:
     """Catches nonsense where it is written, before anything is allocated."""
     with pytest.raises(UsageError, match=words):
         Architecture(5, **options)
+
+
+# --- missing entries --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("samples", [None, 3], ids=["one draw", "S=3"])
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_missing_entries_add_nothing(likelihood: str, samples: int | None) -> None:
+    """The bound on log p(x_obs): catches a missing entry in the likelihood, and one that pulls at a parameter."""
+    arch, arena = small_vae(likelihood=likelihood, variance=VARIANCE)
+    gradient = arena.like()
+    phi, theta = arch.nets(arena.views)
+    seen = (np.arange(15).reshape(3, 5) % 4 != 2).astype(float)
+    x, w = seen * data(3, 5, likelihood), RNG.standard_normal(3)
+    eps = RNG.standard_normal((3, LATENT) if samples is None else (samples, 3, LATENT))
+    L, cache = elbo(x, eps, phi, theta, m=seen)
+    p: Any = decode(cache.z, theta)[0]
+    one = [type(p)(*(f[..., d : d + 1] for f in p)).log_prob(x[:, d : d + 1]) for d in range(5)]
+    expected = sum(seen[:, d] * one[d] for d in range(5))
+    close(L, (expected if samples is None else np.mean(expected, axis=0)) - cache.kl)
+    close(elbo(x, eps, phi, theta, m=np.ones((3, 5)))[0], elbo(x, eps, phi, theta)[0])
+    elbo_vjp(w, cache, x, eps, phi, theta, *arch.nets(gradient.views), m=seen)
+    close(gradient.flat, slopes(lambda flat: elbo(x, eps, *nets_at(arch, flat), m=seen)[0], arena.flat, w))
