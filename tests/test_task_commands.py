@@ -199,3 +199,53 @@ def test_evaluate_keeps_its_keys(capsys: pytest.CaptureFixture[str], run: str) -
     assert found["samples"] == 50
     assert sum(found["kl_by_latent"]) == pytest.approx(found["kl"], rel=1e-5)
     assert found["log_likelihood"] > found["elbo"]
+
+
+def test_samples_beside_the_nearest_training_rows(capsys: pytest.CaptureFixture[str], run: str, tmp_path: Path) -> None:
+    """Each lower line holds training rows, bit for bit, and the nearest of them."""
+    out = tmp_path / "x.npy"
+    assert main(["sample", run, "--count", "4", "--nearest", "--out", str(out)]) == 0
+    lines = np.load(out).reshape(2, 2, 2, D)  # two lines of samples, each above one of training rows
+    samples, below = (lines[:, i].reshape(4, D) for i in range(2))
+    train = np.load(Path(run).parent / "bars.npy").reshape(-1, D)[:72].astype(float)
+    distance = ((samples[:, None] - train) ** 2).sum(axis=2)
+    np.testing.assert_allclose(((samples - below) ** 2).sum(axis=1), distance.min(axis=1), rtol=1e-5)
+    assert "from test rows" in capsys.readouterr().err
+
+
+def test_arithmetic_by_label(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A linear encoder and decoder: the last image minus the first is the difference of label means, decoded."""
+    rng = np.random.default_rng(1)
+    y = np.arange(60) % 3
+    x = rng.random((60, D)) / 2 + (y[:, None] == 1) * 0.4
+    np.savez(path := tmp_path / "x.npz", x=x, y=y, x_test=x[:9], y_test=y[:9])
+    run = make_run(tmp_path, data=str(path), hidden=(), likelihood="gaussian-fixed", variance=0.1, binarisation="none")
+    out = tmp_path / "y.npy"
+    assert main(["arithmetic", run, "--minus", "0", "--plus", "1", "--steps", "3", "--out", str(out)]) == 0
+    made = np.load(out).reshape(3, 3, D)  # three test rows of label 0
+    views = Run(Path(run)).load()[0].arena.views
+    step = (x[y == 1].mean(0) - x[y == 0].mean(0)) @ views["q.mu.W"] @ views["p.mu.W"]
+    np.testing.assert_allclose(made[:, 2] - made[:, 0], np.tile(step, (3, 1)), atol=1e-4)
+    np.testing.assert_allclose(made[:, 1], (made[:, 0] + made[:, 2]) / 2, atol=1e-5)
+    assert main(["arithmetic", run, "--minus", "0", "--plus", "1", "--out", str(tmp_path / "y.png")]) == 0
+    capsys.readouterr()
+    assert "no row has label 7" in refused(capsys, 2, "arithmetic", run, "--minus", "0", "--plus", "7")
+
+
+def test_arithmetic_needs_labels(capsys: pytest.CaptureFixture[str], run: str) -> None:
+    assert "has no labels" in refused(capsys, 3, "arithmetic", run, "--minus", "0", "--plus", "1")
+
+
+def test_fill_what_is_really_missing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A run trained on gaps fills its test rows' own, and measures nothing that nobody knows."""
+    rng = np.random.default_rng(0)
+    x = rng.random((60, D)).round()
+    x[rng.random(x.shape) < 0.2] = np.nan
+    np.save(path := tmp_path / "gaps.npy", x)
+    run = make_run(tmp_path, data=str(path), missing="nan")
+    out = tmp_path / "x.npy"
+    found = said(capsys, "fill", run, "--mask", "nan", "--rows", "0:3", "--out", str(out), *QUICK)
+    assert "rmse" not in found
+    draws, rows = np.load(out), x[54:57]
+    assert np.isfinite(draws).all()
+    np.testing.assert_array_equal(draws[:, ~np.isnan(rows)], np.tile(rows[~np.isnan(rows)], (len(draws), 1)))

@@ -11,7 +11,8 @@ from typing import NoReturn
 
 from ..errors import CheckFailed, DataError, UsageError
 
-GROUPS = ("train", "evaluate", "compare", "posterior", "fill", "evidence", "pictures", "info", "gradcheck", "estimators")
+TASKS = ("evidence", "posterior", "fill")  # §7.1.1
+GROUPS = ("train", "evaluate", "compare", *TASKS, "pictures", "arithmetic", "info", "gradcheck", "estimators")
 ABOUT = """The variational autoencoder from scratch: train it, look at it, and prove its gradients.
 
 example:  scratchvae train mnist --out runs/mnist

@@ -18,7 +18,7 @@ from ..training.noise import Purpose
 from ..training.objective import decode, encode
 from ..training.state import State
 from ..types import Array
-from .common import Commands, add_data, add_run, command, emit, open_data, open_run, say, whole, write_rows
+from .common import SEEDS, Commands, add_data, add_run, command, emit, open_data, open_run, say, whole, write_rows
 
 ABOUT = """Estimate log p(x) of test rows, nats per datapoint, constants kept. AIS comes as a sandwich: forward a lower
 bound, backward an upper one, which is exact for --simulate and else rests on HMC draws of the posterior."""
@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
     p.add_argument("--start", choices=("prior", "q"), default="prior", help="where ais starts")
     p.add_argument("--refine", type=whole(0), default=0, help="steps of Adam on each row's q before it is used")
     p.add_argument("--simulate", action="store_true", help="rows drawn from the model itself, instead of test rows")
-    p.add_argument("--seed", type=whole(0), default=0, help="names the draws")
+    p.add_argument("--seed", type=whole(0, SEEDS), default=0, help="names the draws")
     p.add_argument("--out", help=".npy or .csv, or - for CSV: value, standard error, effective samples of each row")
     p.add_argument("--json", action="store_true", help="one JSON object on stdout")
 

@@ -2,21 +2,20 @@
 
 import argparse
 import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import plots
-from ..errors import DataError, UsageError
+from ..errors import UsageError
 from ..tasks import imputation, missing
 from ..tasks.missing import Coder, Imputations, Plan
-from ..training import data, files
+from ..training import data
 from ..training.evaluate import evaluation_rows
-from ..training.noise import Purpose
 from ..training.state import State, mean_row
 from ..types import Array
 from .common import (
+    SEEDS,
     Commands,
     add_data,
     add_run,
@@ -27,14 +26,15 @@ from .common import (
     open_run,
     rows_of,
     say,
+    whole,
+    write,
     write_rows,
 )
+from .masks import MASKS, mask_of
 
 ABOUT = """Fill in the missing part of test rows: draws from p(x_mis | x_obs), several for each row. The truth is known
 here, so the report says how good they are, beside the training mean and the nearest training row."""
-HALVES = ("left-half", "right-half", "top-half", "bottom-half")
 METHODS = ("metropolis", "rezende", "importance")
-MASKS = f"what is missing: {', '.join(HALVES)}, random:0.5 (that fraction), or a file of 1 (observed) and 0 (missing)"
 NEIGHBOURS = 60_000  # training rows searched for the nearest
 BLOCK = 50  # rows filled together
 
@@ -56,12 +56,12 @@ def add(commands: Commands) -> None:
     p.add_argument("--mask", default="left-half", help=MASKS)
     p.add_argument("--rows", default="0:20", help="test rows, as 0,5,7 or 0:10")
     p.add_argument("--method", choices=(*METHODS, "all"), default="metropolis", help="rezende is not corrected for q")
-    p.add_argument("--imputations", type=int, default=20, help="draws kept of each chain")
-    p.add_argument("--chains", type=int, default=5, help="chains a row")
-    p.add_argument("--thin", type=int, default=5, help="steps from one kept draw to the next")
-    p.add_argument("--warm-up", type=int, default=100, help="steps before the first, the first half of them Rezende's")
-    p.add_argument("--samples", type=int, default=1000, help="codes a row for importance sampling")
-    p.add_argument("--seed", type=int, default=0, help="names the draws and a random mask")
+    p.add_argument("--imputations", type=whole(1), default=20, help="draws kept of each chain")
+    p.add_argument("--chains", type=whole(1), default=5, help="chains a row")
+    p.add_argument("--thin", type=whole(1), default=5, help="steps from one kept draw to the next")
+    p.add_argument("--warm-up", type=whole(0), default=100, help="steps before the first, half of them Rezende's")
+    p.add_argument("--samples", type=whole(1), default=1000, help="codes a row for importance sampling")
+    p.add_argument("--seed", type=whole(0, SEEDS), default=0, help="names the draws and a random mask")
     p.add_argument("--out", help=".png of the fillings, .npy of all draws (M, N, D), .csv or - for the filled means")
     p.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
@@ -74,21 +74,18 @@ def run(args: argparse.Namespace) -> int:
     found = open_data(args, state)
     truth = np.concatenate([evaluation_rows(state, found.test, int(i), 1) for i in rows_of(args.rows, len(found.test))])
     shape = image_shape(truth.shape[1], found.shape)
-    observed = mask_of(args.mask, truth, shape, state, args.seed)
+    observed = mask_of(args.mask, truth, shape, state.noise._replace(seed=args.seed)) & ~np.isnan(truth)
     missing.check_mask(truth, observed)
     start = time.monotonic()
-    mean = mean_row(found.train)
+    mean = mean_row(found.train, state.config.likelihood, state.config.missing, state.noise)
     scored = {name: fill(name, args, state, truth, observed, mean) for name in methods(args.method)}
-    known = data.rows(found.train, slice(0, NEIGHBOURS), truth.dtype)
-    rivals = {
-        "nearest_neighbour": imputation.nearest_filling(truth, observed, known),
-        "mean_filling": imputation.mean_filling(truth, observed, mean).astype(truth.dtype),
-    }
+    rivals = rival_fillings(state, found.train, truth, observed, mean)
     report: dict[str, Any] = {"mask": args.mask, "missing": float(1 - observed.mean()), "rows": len(truth)}
     for name, one in scored.items():
         suffix = f"_{name}" if len(scored) > 1 else ""
         report |= {key + suffix: value for key, value in one.report.items()}
-    report |= {f"rmse_{name}": imputation.rmse(truth, rival, observed) for name, rival in rivals.items()}
+    if not np.isnan(truth).any():
+        report |= {f"rmse_{name}": imputation.rmse(truth, rival, observed) for name, rival in rivals.items()}
     settings = {
         "method": args.method,
         "binarisation": state.config.binarisation,
@@ -97,13 +94,23 @@ def run(args: argparse.Namespace) -> int:
     }
     emit({**report, **settings, "seconds": round(time.monotonic() - start, 2), "unit": "nats per row"}, args.json)
     if args.out:
-        write(args.out, truth, observed, scored, rivals["nearest_neighbour"], shape)
+        show(args.out, truth, observed, scored, rivals["nearest_neighbour"], shape)
     return 0
 
 
 def methods(name: str) -> tuple[str, ...]:
     """The methods that --method asks for."""
     return METHODS if name == "all" else (name,)
+
+
+def rival_fillings(state: State, train: Array, x: Array, observed: Array, mean: Array) -> dict[str, Array]:
+    """What can be had without a model; training rows with gaps of their own are filled with the mean first."""
+    known = data.rows(train, slice(0, NEIGHBOURS), x.dtype, missing=state.config.missing == "nan")
+    known = np.where(np.isnan(known), mean, known).astype(x.dtype)
+    return {
+        "nearest_neighbour": imputation.nearest_filling(x, observed, known),
+        "mean_filling": imputation.mean_filling(x, observed, mean).astype(x.dtype),
+    }
 
 
 def fill(name: str, args: argparse.Namespace, state: State, truth: Array, observed: Array, mean: Array) -> Scored:
@@ -122,12 +129,13 @@ def fill(name: str, args: argparse.Namespace, state: State, truth: Array, observ
         scores.append(imputation.log_score(coder, truth[part], observed[part], found[-1].codes))
     draws = np.concatenate([one.draws for one in found], axis=2)
     filled = np.concatenate([one.mean for one in found]).astype(truth.dtype)
-    report = {
-        "rmse": imputation.rmse(truth, filled, observed),
-        "log_score": float(np.concatenate(scores).mean()),
-        "coverage_90": imputation.coverage(truth, draws, observed),
-        "acceptance": float(np.concatenate([one.acceptance for one in found]).mean()),
-    }
+    report = {"acceptance": float(np.concatenate([one.acceptance for one in found]).mean())}
+    if not np.isnan(truth).any():  # else nobody knows
+        report |= {
+            "rmse": imputation.rmse(truth, filled, observed),
+            "log_score": float(np.concatenate(scores).mean()),
+            "coverage_90": imputation.coverage(truth, draws, observed),
+        }
     warn(name, found)
     return Scored(filled, draws.reshape(-1, *truth.shape), report)
 
@@ -141,56 +149,21 @@ def warn(name: str, found: list[Imputations]) -> None:
         say("rezende: this chain's draws follow p(x_mis | x_obs) only as far as q(z | x) is the posterior")
 
 
-def mask_of(text: str, x: Array, shape: tuple[int, ...], state: State, seed: int) -> Array:
-    """observed (N, D) bool, from a name, a fraction, or a file of (D,), (height, width) or (N, D) zeros and ones."""
-    N, D = x.shape
-    if text in HALVES:
-        height, width = shape
-        row, column = np.divmod(np.arange(D), width)
-        hidden = {"left": column < width // 2, "right": column >= (width + 1) // 2,
-                  "top": row < height // 2, "bottom": row >= (height + 1) // 2}[text.split("-")[0]]  # fmt: skip
-        return np.tile(~hidden, (N, 1))
-    if text.startswith("random:"):
-        u = state.noise._replace(seed=seed).uniforms(Purpose.MASK, 0, N, D)
-        return u >= fraction(text)
-    if not Path(text).is_file():
-        raise UsageError(f"--mask {text!r} is neither a file nor one of {', '.join(HALVES)}, random:0.5")
-    mask = np.asarray(files.read(Path(text))["train"])
-    if not np.isin(mask, (0, 1)).all():
-        raise DataError(f"{text} holds other numbers than 1 (observed) and 0 (missing)")
-    if mask.shape == x.shape or mask.size == D:
-        return np.ascontiguousarray(np.broadcast_to(mask.reshape(-1, D) == 1, x.shape))
-    raise DataError(
-        f"{text} has shape {mask.shape}: a mask is ({D},), {shape} or {x.shape}, one row for each of --rows"
-    )
-
-
-def fraction(text: str) -> float:
-    """P of "random:P", in (0, 1)."""
-    try:
-        value = float(text.split(":", 1)[1])
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1:
-        raise UsageError(f"--mask {text!r}: give a fraction between 0 and 1, as random:0.5")
-    return value
-
-
-def write(
+def show(
     out: str, truth: Array, observed: Array, scored: dict[str, Scored], nearest: Array, shape: tuple[int, ...]
 ) -> None:
     """Lines of images (seen, truth, mean, three draws of the first method; the nearest training row), or numbers."""
     first = next(iter(scored.values()))
     if not out.endswith(".png"):
         if out.endswith(".npy"):
-            np.save(out, first.draws)
+            write(out, lambda path: np.save(path, first.draws))
         else:
             write_rows(first.mean, out)
         return
     n = min(len(truth), 20)
     seen = np.where(observed, truth, 0.5)
     spread = np.linspace(0, len(first.draws) - 1, 3).astype(int)  # far apart: other chains, other times
-    lines = [seen, truth, first.mean, *first.draws[spread], nearest]
+    lines = [seen, np.where(np.isnan(truth), 0.5, truth), first.mean, *first.draws[spread], nearest]
     title = "seen; truth; E[x | seen]; three draws; nearest training row"
-    plots.save(plots.plot_images(np.concatenate([line[:n] for line in lines]), shape, n, title), out)
-    say(f"wrote {out}")
+    drawn = plots.plot_images(np.concatenate([line[:n] for line in lines]), shape, n, title)
+    write(out, lambda path: plots.save(drawn, path))

@@ -10,6 +10,7 @@ from .. import plots
 from ..conditional import Distribution
 from ..distributions import Bernoulli
 from ..errors import UsageError
+from ..tasks import imputation
 from ..training import data
 from ..training.evaluate import evaluation_rows
 from ..training.noise import Purpose
@@ -39,6 +40,7 @@ COMMANDS = {
     "manifold": "Show E[x | z] over the plane of a 2-d latent, at the inverse Gaussian CDF of a square grid.",
     "interpolate": "Show E[x | z] between two test rows, along the line or along the sphere.",
 }
+NEIGHBOURS = 60_000  # training rows searched for the nearest
 
 
 def add(commands: Commands) -> None:
@@ -59,6 +61,8 @@ def options(p: argparse.ArgumentParser, name: str) -> None:
         p.add_argument("--count", type=whole(1), default=100, help="how many")
         p.add_argument("--seed", type=whole(0, SEEDS), default=0, help="names the draws")
         p.add_argument("--draw", action="store_true", help="draw x from p(x | z) too, instead of its mean")
+        p.add_argument("--nearest", action="store_true", help="below each line, the nearest training rows")
+        add_data(p)
     elif name == "manifold":
         p.add_argument("--grid", type=whole(1), default=20, help="images a side")
     else:
@@ -104,7 +108,22 @@ def sample(args: argparse.Namespace, state: State) -> tuple[Array, dict[str, Any
         x = p.sample(noise.uniforms(Purpose.SAMPLE, 1, x.shape[0], x.shape[1], state.config.dtype), state.k)
     elif args.draw:
         x = p.sample(noise.normals(Purpose.SAMPLE, 1, x.shape[0], x.shape[1], state.config.dtype), state.k)
-    return x, {"columns": round(args.count**0.5), "shape": shape_of(args, state)}
+    columns = round(args.count**0.5)
+    shown = beside(x, nearest(args, state, x), columns) if args.nearest else x
+    return shown, {"columns": columns, "shape": shape_of(args, state)}
+
+
+def nearest(args: argparse.Namespace, state: State, x: Array) -> Array:
+    """The training row nearest to each sample; how near, beside test rows: samples much nearer are copies."""
+    found = open_data(args, state)
+    train = data.rows(found.train, slice(0, NEIGHBOURS), x.dtype)
+    test = data.rows(found.test, slice(0, len(x)), x.dtype)
+    closest = [train[imputation.nearest(rows, np.ones(rows.shape, bool), train)] for rows in (x, test)]
+    distances = [float(np.sqrt(((a - b) ** 2).sum(axis=1)).mean()) for a, b in zip((x, test), closest, strict=True)]
+    say(
+        f"mean distance to the nearest training row: {distances[0]:.3g} from samples, {distances[1]:.3g} from test rows"
+    )
+    return closest[0]
 
 
 def reconstruct(args: argparse.Namespace, state: State) -> tuple[Array, dict[str, Any]]:

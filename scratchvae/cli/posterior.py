@@ -13,7 +13,7 @@ from ..tasks.hmc import Plan
 from ..tasks.posterior import Gap, Summary
 from ..training.evaluate import evaluation_rows
 from ..training.objective import encode
-from .common import Commands, add_data, add_run, command, emit, open_data, open_run, say, write_rows
+from .common import SEEDS, Commands, add_data, add_run, command, emit, open_data, open_run, say, whole, write_rows
 
 ABOUT = """Infer z for one test row: q(z | x) as the encoder gives it and refined for this row, chains on the posterior
 (HMC and Metropolis-Hastings), and for one or two latents the grid. Then the gap log p(x) - L in its two parts."""
@@ -25,15 +25,15 @@ def add(commands: Commands) -> None:
     p.set_defaults(run=run)
     add_run(p)
     add_data(p)
-    p.add_argument("--row", type=int, default=0, help="which test row")
-    p.add_argument("--chains", type=int, default=4, help="chains, from twice as wide as q")
-    p.add_argument("--draws", type=int, default=1000, help="kept of each chain")
-    p.add_argument("--warm-up", type=int, default=500, help="steps in which the step size is tuned")
-    p.add_argument("--steps", type=int, default=500, help="of Adam, to refine q for this row")
+    p.add_argument("--row", type=whole(0), default=0, help="which test row")
+    p.add_argument("--chains", type=whole(1), default=4, help="chains, from twice as wide as q")
+    p.add_argument("--draws", type=whole(4), default=1000, help="kept of each chain")
+    p.add_argument("--warm-up", type=whole(0), default=500, help="steps in which the step size is tuned")
+    p.add_argument("--steps", type=whole(1), default=500, help="of Adam, to refine q for this row")
     p.add_argument(
-        "--samples", type=int, default=1000, help="draws from q for each bound; five times that for log p(x)"
+        "--samples", type=whole(2), default=1000, help="draws from q for each bound; five times that for log p(x)"
     )
-    p.add_argument("--seed", type=int, default=0, help="names the draws")
+    p.add_argument("--seed", type=whole(0, SEEDS), default=0, help="names the draws")
     p.add_argument("--out", help=".npy or .csv of the HMC draws, (chains * draws, K), or - for CSV on stdout")
     p.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
