@@ -36,6 +36,7 @@ def test_densities() -> None:
     close(MODEL.log_likelihood(X, Z, THETA), by_hand(Z, THETA))
     close(MODEL.log_joint(X, Z, THETA), by_hand(Z, THETA) + log_prior(Z).sum(axis=-1))
     close(standard(Z).log_prob(Z), log_prior(Z).sum(axis=-1))
+    assert standard(Z).mu.shape == standard(Z).log_var.shape == (2,)
     single = standard(Z[0].astype(np.float32))
     assert (single.mu.shape, single.mu.dtype) == ((2,), np.dtype("float32"))
 

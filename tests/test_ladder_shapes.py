@@ -8,7 +8,7 @@ from oracles import close
 
 from scratchvae.arena import Arena
 from scratchvae.errors import UsageError
-from scratchvae.models.ladder import LadderArchitecture, ancestors, standard
+from scratchvae.models.ladder import LadderArchitecture, Weights, ancestors, backward, forward, standard
 from scratchvae.models.vae import Architecture
 from scratchvae.types import Array
 
@@ -61,6 +61,21 @@ def test_ancestors_come_from_the_top(shape: tuple[int, ...]) -> None:
     eps = [rng.standard_normal((*shape, k)) for k in TOWER.latent]
     expected = by_hand(by_hand(eps[2], 2, arena.views, eps[1]), 1, arena.views, eps[0])
     close(ancestors(eps, TOWER.nets(arena.views)[1]), expected)
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["sampled", "closed KL"])
+def test_a_score_of_minus_theta_is_the_total_derivative(closed: bool) -> None:
+    """score=None is short for −theta: catches a top layer that is given its closed KL and its score both."""
+    rng, arena = np.random.default_rng(4), Arena(TOWER.shapes(), "float64")
+    arena.flat[...] = 0.3 * rng.standard_normal(arena.flat.size)
+    phi, theta = TOWER.nets(arena.views)
+    f = forward(rng.random((5, 9)), [rng.standard_normal((3, 5, k)) for k in TOWER.latent], phi, theta)
+    w, gradients = rng.standard_normal((3, 5)), []
+    for score in (None, -w):
+        gradients.append(arena.like())
+        weights = Weights(w, score=score, kl=w if closed else None)
+        backward(weights, f, phi, theta, *TOWER.nets(gradients[-1].views))
+    close(gradients[1].flat, gradients[0].flat)
 
 
 def test_standard_is_over_the_last_axis() -> None:

@@ -248,6 +248,17 @@ def test_architecture_is_a_value() -> None:
     assert hash(Architecture(5, hidden=[4])) == hash(Architecture(5, hidden=(4,)))  # type: ignore[arg-type]
 
 
+WRONG = [(1, LATENT), (3, 1), (3,), (2, 1, LATENT), (2, 3, 1), (0, 3, LATENT), (1, 1, 3, LATENT)]
+
+
+@pytest.mark.parametrize("shape", WRONG, ids=str)
+def test_noise_that_does_not_fit_is_refused(shape: tuple[int, ...]) -> None:
+    """Catches broadcasting that shares one draw among rows or latents, and a mean over no samples."""
+    arch, arena = small_vae()
+    with pytest.raises(UsageError, match=r"eps has shape .*, expected \(3, 2\), or \(S, 3, 2\)"):
+        elbo(np.zeros((3, 5)), np.zeros(shape), *arch.nets(arena.views))
+
+
 @pytest.mark.parametrize(("options", "words"), [
     ({"likelihood": "poisson"}, "likelihood 'poisson' is unknown"),
     ({"activation": "swish"}, "activation 'swish' is unknown"),

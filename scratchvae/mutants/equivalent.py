@@ -39,4 +39,12 @@ EQUIVALENT: dict[str, str] = {
         "the centred data sum to zero, so a constant on the other side of the product drops out",
     "models.linear_gaussian._log_det | function dropped | return np.asarray(*":
         "a NumPy scalar behaves as the array of no axes that it becomes",
+    "models.ladder.up_arrow | operands swapped | total = add(through_z, [*]dq) -> *":
+        "a sum does not see the order",
+    "models.ladder.up_arrow | condition turned | * need_dx=False) -> * need_dx=True)":
+        "computes a product that nobody takes: time, not numbers",
+    "models.vae.check_noise | factor or axis changed | B, K = * -> B, K = (len(x), phi.heads[[]1].W.shape[[]1])":
+        "both heads of an encoder have K columns",
+    "models.ladder.ancestors | operand swapped | for l in * -> for l in reversed(range(1, len(eps))):":
+        "there is one noise for each layer",
 }  # fmt: skip

@@ -48,7 +48,7 @@ def targets(module_name: str) -> Iterator[Target]:
             found = [(item, f"{node.name}.") for item in node.body if isinstance(item, FunctionDef)]
         for item, prefix in found:
             function = plain(module, prefix + item.name)
-            if function is not None:
+            if function is not None and not item.name.endswith("_nb"):
                 yield Target(module, prefix + item.name, function, item)
 
 
