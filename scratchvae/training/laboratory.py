@@ -22,6 +22,8 @@ from ..estimators import Estimator, estimate, get
 from ..gradcheck.tree import transform
 from ..kernels import table
 from ..models.decoded import Decoded
+from ..models.linear_gaussian import LinearGaussian
+from ..models.pca import Oracle
 from ..models.vae import encode
 from ..types import Array
 from .config import Config
@@ -137,6 +139,20 @@ def against_samples(p: Place, counts: Sequence[int], draws: int, seed: int) -> I
         for name in OWN_BOUND:
             m = moments(get(name), p, S, draws, seed)
             yield {"place": p.name, "samples": S, "estimator": name, "snr": snr(m)}
+
+
+def oracle_against_samples(counts: Sequence[int], draws: int, seed: int) -> Iterator[dict[str, Any]]:
+    """The same on probabilistic PCA with one latent and a q wider than the posterior, so that weights are bounded: the
+    slopes −½ and +½ of the theory show; a trained VAE has a q narrower than its posterior, and wild weights."""
+    theta = LinearGaussian(np.array([[0.8, -0.6, 0.9]]), np.zeros(3), np.zeros(1))
+    x, q = np.ones((draws, 3)), Normal(np.full((draws, 1), 0.2), np.zeros((draws, 1)))
+    for S in counts:
+        noise = Noise(seed).normals(Purpose.EVALUATE, S, draws * S, 1, np.float64).reshape(S, draws, 1)
+        for name in OWN_BOUND:
+            _, dq = estimate(get(name), Oracle(), q, x, noise, theta)
+            g = np.concatenate(list(dq), axis=1)
+            m = Moments(g.mean(axis=0)[None], g.var(axis=0)[None], draws, 0.0)
+            yield {"place": "linear-Gaussian", "samples": S, "estimator": name, "snr": snr(m)}
 
 
 def races(train: Array, config: Config, names: Sequence[str], steps: int, every: int) -> Iterator[dict[str, Any]]:
