@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .errors import UsageError
 from .kernels import NUMPY, Kernels
 from .types import Array
 
@@ -24,6 +25,13 @@ def unbroadcast(d: Array, shape: tuple[int, ...]) -> Array:
     axes = tuple(i for i in range(d.ndim) if i < extra or (shape[i - extra] == 1 and d.shape[i] > 1))
     summed: Array = d.sum(axis=axes).reshape(shape) if axes else d
     return summed
+
+
+def per_row(w: Array, shape: tuple[int, ...]) -> Array:
+    """w flat, one number for each row of `shape`: a compiled kernel would read past the end of a shorter one."""
+    if w.shape != shape[:-1]:
+        raise UsageError(f"w has shape {w.shape}, expected {shape[:-1]}: the cotangent of one number a row")
+    return w.reshape(-1)
 
 
 class Normal(NamedTuple):
@@ -53,7 +61,7 @@ class Normal(NamedTuple):
     def log_prob_vjp(self, w: Array, z: Array, k: Kernels = NUMPY) -> tuple[Array, "Normal"]:
         """Cotangents of z and of (mu, log_var), for w the cotangent of log_prob."""
         shape, rows = as_rows(z, self.mu, self.log_var)
-        dz, dmu, dlog_var = (d.reshape(shape) for d in k.normal_log_prob_vjp(w.reshape(-1), *rows))
+        dz, dmu, dlog_var = (d.reshape(shape) for d in k.normal_log_prob_vjp(per_row(w, shape), *rows))
         return unbroadcast(dz, z.shape), self._like(dmu, dlog_var)
 
     def log_prob_observed(self, z: Array, m: Array, k: Kernels = NUMPY) -> Array:
@@ -65,7 +73,7 @@ class Normal(NamedTuple):
     def log_prob_observed_vjp(self, w: Array, z: Array, m: Array, k: Kernels = NUMPY) -> tuple[Array, "Normal"]:
         """Cotangents of z and of (mu, log_var), 0 where m = 0, for w the cotangent of log_prob_observed."""
         shape, rows = as_rows(z, m, self.mu, self.log_var)
-        dz, dmu, dlog_var = (d.reshape(shape) for d in k.normal_masked_log_prob_vjp(w.reshape(-1), *rows))
+        dz, dmu, dlog_var = (d.reshape(shape) for d in k.normal_masked_log_prob_vjp(per_row(w, shape), *rows))
         return unbroadcast(dz, z.shape), self._like(dmu, dlog_var)
 
     def kl(self, k: Kernels = NUMPY) -> Array:
@@ -77,7 +85,7 @@ class Normal(NamedTuple):
     def kl_vjp(self, w: Array, k: Kernels = NUMPY) -> "Normal":
         """Cotangents of (mu, log_var), for w the cotangent of kl."""
         shape, rows = as_rows(self.mu, self.log_var)
-        dmu, dlog_var = k.normal_kl_vjp(w.reshape(-1), *rows)
+        dmu, dlog_var = k.normal_kl_vjp(per_row(w, shape), *rows)
         return self._like(dmu.reshape(shape), dlog_var.reshape(shape))
 
     def entropy(self, k: Kernels = NUMPY) -> Array:
@@ -89,7 +97,7 @@ class Normal(NamedTuple):
     def entropy_vjp(self, w: Array, k: Kernels = NUMPY) -> "Normal":
         """Cotangents of (mu, log_var); the entropy does not see μ."""
         shape, rows = as_rows(self.log_var)
-        dlog_var = k.normal_entropy_vjp(w.reshape(-1), *rows)
+        dlog_var = k.normal_entropy_vjp(per_row(w, shape), *rows)
         return Normal(np.zeros_like(self.mu), dlog_var.reshape(shape))
 
     def _like(self, dmu: Array, dlog_var: Array) -> "Normal":
@@ -121,7 +129,7 @@ class Bernoulli(NamedTuple):
     def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[None, "Bernoulli"]:
         """(None, cotangent of the logits), for w the cotangent of log_prob; x is discrete and gets none."""
         shape, rows = as_rows(x, self.logits)
-        dlogits: Array = k.bernoulli_log_prob_vjp(w.reshape(-1), *rows)
+        dlogits: Array = k.bernoulli_log_prob_vjp(per_row(w, shape), *rows)
         return None, Bernoulli(unbroadcast(dlogits.reshape(shape), self.logits.shape))
 
     def log_prob_observed(self, x: Array, m: Array, k: Kernels = NUMPY) -> Array:
@@ -133,7 +141,7 @@ class Bernoulli(NamedTuple):
     def log_prob_observed_vjp(self, w: Array, x: Array, m: Array, k: Kernels = NUMPY) -> tuple[None, "Bernoulli"]:
         """(None, cotangent of the logits, 0 where m = 0), for w the cotangent of log_prob_observed."""
         shape, rows = as_rows(x, m, self.logits)
-        dlogits: Array = k.bernoulli_masked_log_prob_vjp(w.reshape(-1), *rows)
+        dlogits: Array = k.bernoulli_masked_log_prob_vjp(per_row(w, shape), *rows)
         return None, Bernoulli(unbroadcast(dlogits.reshape(shape), self.logits.shape))
 
     def entropy(self, k: Kernels = NUMPY) -> Array:
@@ -145,5 +153,5 @@ class Bernoulli(NamedTuple):
     def entropy_vjp(self, w: Array, k: Kernels = NUMPY) -> "Bernoulli":
         """Cotangent of the logits, for w the cotangent of entropy."""
         shape, rows = as_rows(self.logits)
-        dlogits: Array = k.bernoulli_entropy_vjp(w.reshape(-1), *rows)
+        dlogits: Array = k.bernoulli_entropy_vjp(per_row(w, shape), *rows)
         return Bernoulli(dlogits.reshape(shape))

@@ -115,6 +115,8 @@ class VAE:
     def load(cls, path: str | Path, kernels: str | None = None) -> "VAE":
         """Read what `save` or a training run wrote. Raises DataError for a damaged or a foreign file."""
         state, meta = load_state(path, kernels)
+        if state.config.deep:
+            raise UsageError(f"{path} holds a ladder of latent layers: read it with training.state.load_state")
         model = cls.__new__(cls)
         model.config, model.state, model.history = state.config, state, meta.get("history", [])
         return model

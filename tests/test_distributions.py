@@ -5,6 +5,7 @@ A wrong formula with a matching derivative passes every gradient check; it does 
 
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from oracles import close, gauss_hermite, slopes
 from scipy import integrate, special, stats
 
 from scratchvae.distributions import Bernoulli, Normal, as_rows, unbroadcast
+from scratchvae.errors import UsageError
 from scratchvae.types import Array
 
 RNG = np.random.default_rng(5)
@@ -218,6 +220,17 @@ def test_entropy_vjp_of_a_shared_mu() -> None:
     d = Normal(MU[0], LOG_VAR).entropy_vjp(W)
     close(d.mu, np.zeros(3), 0)
     close(d.log_var, slopes(lambda v: Normal(MU[0], v).entropy(), LOG_VAR, W))
+
+
+@pytest.mark.parametrize("name", ["kl_vjp", "entropy_vjp", "log_prob_vjp", "log_prob_observed_vjp"])
+@pytest.mark.parametrize("p", [Normal(np.ones((4, 3)), np.ones((4, 3))), Bernoulli(np.ones((4, 3)))])
+def test_w_is_one_number_a_row(p: Any, name: str) -> None:
+    """Catches a compiled kernel that reads past the end of w."""
+    if not hasattr(p, name):
+        return
+    for shape in ((1,), (3,), (2, 4)):
+        with pytest.raises(UsageError, match=r"w has shape .*, expected \(4,\)"):
+            getattr(p, name)(np.ones(shape), *(np.ones((4, 3)),) * (name.startswith("log_prob") + ("observed" in name)))
 
 
 def test_arguments_survive() -> None:

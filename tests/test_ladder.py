@@ -144,6 +144,17 @@ def test_estimators_share_one_mean_on_two_layers(name: str, reference: str) -> N
     assert np.abs(t).max() < 4.8
 
 
+@pytest.mark.parametrize("layer", [0, 1])
+def test_noise_that_does_not_fit_is_refused(layer: int) -> None:
+    """Catches one draw shared by the rows or the latents of a layer."""
+    tower = Tower((3, 2))
+    for shape in ((1, 3 - layer), (B, 1), (4, B, 5)):
+        eps = noise((3, 2))
+        eps[layer] = np.zeros(shape)
+        with pytest.raises(ValueError, match=rf"eps has shape .*, expected \({B}, {3 - layer}\)"):
+            ladder.forward(RNG.random((B, D)), eps, *tower.nets(tower.arena().views))
+
+
 def test_a_rule_that_needs_more_than_r_is_refused() -> None:
     """One clear line, not a wrong gradient."""
     tower = Tower((2, 2))

@@ -147,6 +147,7 @@ def test_schedules() -> None:
     """Catches factors that multiply up, a milestone one epoch late, and a cosine that rises again."""
     step = Optimizer(learning_rate=0.2, schedule="step", milestones=((10, 0.1), (20, 0.01)))
     assert [step.rate(e, 30) for e in (0, 9.99, 10, 19, 20, 29)] == pytest.approx([0.2, 0.2, 0.02, 0.02, 0.002, 0.002])
+    assert Optimizer(learning_rate=0.2, schedule="step", milestones=((20, 0.01), (10, 0.1))) == step
     cosine = Optimizer(learning_rate=0.2, schedule="cosine")
     assert [cosine.rate(e, 10) for e in (0, 5, 10, 11)] == pytest.approx([0.2, 0.1, 0, 0])
     assert Optimizer(learning_rate=0.2).rate(7, 10) == 0.2

@@ -16,11 +16,13 @@ import pytest
 
 from scratchvae.estimators import ESTIMATORS, get
 from scratchvae.training.config import Config, from_dict
+from scratchvae.training.evaluate import log_likelihood
 from scratchvae.training.loop import Mean, Plan, train
 from scratchvae.training.objective import Diverged
 from scratchvae.training.optim import Optimizer, log_prior, log_prior_vjp
-from scratchvae.training.state import State, Steps, mean_row
+from scratchvae.training.state import State, Steps, mean_row, save_state
 from scratchvae.types import Array
+from scratchvae.vae import VAE
 
 SMALL = ["--hidden", "12", "--latent", "3", "--batch", "32", "--no-pictures"]
 
@@ -202,9 +204,7 @@ def test_prior_is_map() -> None:
     """Eq. 8 divided by N: the slope of log p(θ)/N, and only θ feels it."""
     theta, d = np.array([0.5, -2.0, 1.0]), np.zeros(3)
     log_prior_vjp(2.0, theta, 10, d)
-    numeric = [
-        (log_prior(theta + h, 10) - log_prior(theta - h, 10)) / 2e-6 for h in 1e-6 * np.eye(3)
-    ]
+    numeric = [(log_prior(theta + h, 10) - log_prior(theta - h, 10)) / 2e-6 for h in 1e-6 * np.eye(3)]
     np.testing.assert_allclose(d, 2 * np.array(numeric), rtol=1e-8)
     free, tied = small_steps(), small_steps(prior=True)
     gradient = []
@@ -225,6 +225,22 @@ def test_mean_is_the_same_however_it_is_sliced() -> None:
     for part in np.split(values, [3, 50, 51]):
         b.add(part)
     assert a.take() == b.take()
+
+
+def test_a_ladder_is_no_vae(tmp_path: Path) -> None:
+    """Catches the checkpoint of a ladder in the face of one layer, which failed at its first use."""
+    state = State(Config(latent=(3, 2), hidden=((4,), (4,)), kernels="numpy"), 6)
+    save_state(tmp_path / "ladder", state, {})
+    with pytest.raises(ValueError, match="holds a ladder of latent layers: read it with"):
+        VAE.load(tmp_path / "ladder")
+    with pytest.raises(ValueError, match="samples=0: log p"):
+        log_likelihood(state, np.zeros((2, 6), np.float32), 0)
+
+
+def test_an_optimizer_by_its_name_alone_is_refused() -> None:
+    """Catches {"optimizer": "adam"} in a config file, which went as far as the first array."""
+    with pytest.raises(ValueError, match="optimizer='adam': expected its options, such as"):
+        from_dict({"optimizer": "adam"})
 
 
 def test_unknown_option_in_a_config_is_named() -> None:

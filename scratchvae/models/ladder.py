@@ -18,7 +18,7 @@ from ..distributions import Normal
 from ..errors import UsageError
 from ..kernels import NUMPY, Kernels
 from ..types import Array
-from .vae import Architecture, check_columns, net_shapes, view_net
+from .vae import Architecture, check_columns, check_noise, net_shapes, view_net
 
 Nets = Sequence[Net]
 
@@ -98,6 +98,7 @@ def forward(x: Array, eps: Sequence[Array], phi: Nets, theta: Nets, k: Kernels =
     check_columns(x, phi[0])
     q, q_layers, z, below = [], [], [], x
     for arrow, noise in zip(phi, eps, strict=True):
+        check_noise(noise, x, arrow)
         up, layers = net(below, arrow, k)
         assert isinstance(up, Normal)
         below = up.sample(noise, k)

@@ -117,6 +117,7 @@ def elbo(x: Array, eps: Array, phi: Net, theta: Net, k: Kernels = NUMPY, m: Arra
     m (B, D) is 1 where x was observed and 0 where it is missing, and there x must be 0: then this bounds log p(x_obs).
     """
     check_columns(x, phi)
+    check_noise(eps, x, phi)
     q, q_layers = encode(x, phi, k)
     z = q.sample(eps, k)
     p, p_layers = decode(z, theta, k)
@@ -154,3 +155,10 @@ def check_columns(x: Array, phi: Net) -> None:
     columns = (phi.hidden or phi.heads)[0].W.shape[0]
     if x.ndim != 2 or x.shape[1] != columns:
         raise UsageError(f"x has shape {x.shape} but phi was built for rows of D={columns} columns")
+
+
+def check_noise(eps: Array, x: Array, phi: Net) -> None:
+    """One clear line where ε is not one draw for each row and latent: broadcasting would share draws in silence."""
+    B, K = len(x), phi.heads[0].W.shape[1]
+    if eps.ndim not in (2, 3) or eps.shape[-2:] != (B, K) or eps.shape[:-2] == (0,):
+        raise UsageError(f"eps has shape {eps.shape}, expected ({B}, {K}), or (S, {B}, {K}) for S samples a row")

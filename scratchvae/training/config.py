@@ -46,6 +46,8 @@ class Config:
             object.__setattr__(self, "latent", tuple(self.latent))
         if isinstance(self.optimizer, dict):
             object.__setattr__(self, "optimizer", known(Optimizer, self.optimizer, "optimizer"))
+        if not isinstance(self.optimizer, Optimizer):
+            raise UsageError(f"optimizer={self.optimizer!r}: expected its options, such as {{'name': 'adam'}}")
         for field, choices in (
             ("binarisation", BINARISATIONS),
             ("initial", INITIALISERS),

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..errors import UsageError
 from ..types import Array
 from .data import binarise, rows
 from .noise import Purpose
@@ -65,6 +66,8 @@ def active_units(state: State, x: Array, block: int = 500, threshold: float = 0.
 
 def log_likelihood(state: State, x: Array, samples: int, block: int = 100, first_row: int = 0) -> Array:
     """log p(x) of rows x (B, D) by importance sampling, (B,) float64 nats: log-sum-exp over `samples` draws from q."""
+    if samples < 1:
+        raise UsageError(f"samples={samples}: log p(x) needs at least one draw a row")
     found, compiled = np.empty(len(x)), sampler(state) if samples * len(x) >= WORTH_COMPILING else None
     for first, count in blocks(len(x), block):
         if compiled:

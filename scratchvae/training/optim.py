@@ -31,7 +31,7 @@ class Optimizer:
     milestones: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "milestones", tuple((float(e), float(f)) for e, f in self.milestones))
+        object.__setattr__(self, "milestones", tuple(sorted((float(e), float(f)) for e, f in self.milestones)))
         if self.name not in SLOTS:
             raise UsageError(f"optimizer {self.name!r} is unknown: give one of {', '.join(SLOTS)}")
         if self.schedule not in SCHEDULES:
