@@ -16,13 +16,14 @@ from scratchvae.kernels.jit import inline, jit
 from scratchvae.kernels.noise_vectors import normals
 from scratchvae.kernels.program import Program
 from scratchvae.kernels.step_forward import hidden, likelihood
+from scratchvae.kernels.tiles import panel_of
 from scratchvae.types import Array
 
 
 @inline
 def set_data(s: Program, x: Array, b: int) -> None:
     """Row b of x into the first row of the panels of the data."""
-    P = s.layout.panel
+    P = panel_of(s.work)
     for c in range(x.shape[1]):
         s.work[s.layout.x + c // P * s.layout.capacity * P + c % P] = x[b, c]
 
@@ -30,7 +31,7 @@ def set_data(s: Program, x: Array, b: int) -> None:
 @inline
 def draw(s: Program, mu: Array, sigma: Array, log_sigmas: float, b: int, address: Any, r: int, count: int) -> None:
     """`count` samples z from row r on, and log p(z) − log q(z) into the bounds."""
-    P, K = s.layout.panel, mu.shape[1]
+    P, K = panel_of(s.work), mu.shape[1]
     normals(s.noise, 0, address, 1, (count * K + 3) // 4)
     for i in range(count):
         ratio = -2.0 * log_sigmas

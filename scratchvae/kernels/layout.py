@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scratchvae.kernels import tiles
-from scratchvae.kernels.jit import jit
+from scratchvae.kernels.jit import jit, part
 from scratchvae.types import Array
 
 FIELDS = (
@@ -112,7 +112,7 @@ def set_ones(lay: Layout, work: Array) -> None:
         work[panel + column % lay.panel : panel + lay.capacity * lay.panel : lay.panel] = 1
 
 
-@jit
+@part
 def copy(a: Array, at: int, b: Array, to: int, size: int) -> None:
     """b[to : to + size] = a[at : at + size]; unsigned indices are not wrapped, so the loop becomes vectors."""
     for j in range(size):
@@ -120,11 +120,14 @@ def copy(a: Array, at: int, b: Array, to: int, size: int) -> None:
 
 
 @jit
-def convert(layers: Array, panel: int, flat: Array, panels: Array, pack: bool) -> None:
-    """Flat (in, out) arrays, each W followed by its b, into panels, or back: exact. Padding is left alone."""
+def convert(layers: Array, panel: int, flat: Array, panels: Array, pack: bool, t: int, threads: int) -> None:
+    """Flat (in, out) arrays, each W followed by its b, into panels, or back: exact. Padding is left alone.
+
+    Thread t takes every panel whose number is t modulo the number of threads.
+    """
     for l in range(layers.size):
         layer = layers[l]
-        for p in range(layer.panels):
+        for p in range(t, layer.panels, threads):
             size = min(panel, layer.outputs - p * panel)
             for i in range(layer.inputs + 1):
                 at, to = layer.flat + i * layer.outputs + p * panel, layer.weights + (p * layer.rows + i) * panel

@@ -15,6 +15,7 @@ from scratchvae.kernels.tiles import (
     SHORT,
     TALL,
     dots,
+    over,
     product_short,
     product_t_short,
     product_t_tall,
@@ -27,13 +28,14 @@ from scratchvae.types import Array
 @part
 def tile_count(rows: int) -> int:
     """Tiles of `rows` rows: as many tall ones as fit, then short ones (the last may be padding in part)."""
-    return rows // TALL + (rows % TALL + SHORT - 1) // SHORT
+    tall, rest = over(rows, TALL)
+    return tall + over(rest + SHORT - 1, SHORT)[0]
 
 
 @part
 def tile_at(i: int, rows: int) -> Any:
     """First row and height of tile i."""
-    tall = rows // TALL
+    tall = over(rows, TALL)[0]
     return (i * TALL, TALL) if i < tall else (tall * TALL + (i - tall) * SHORT, SHORT)
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from scratchvae.kernels.jit import inline
 from scratchvae.kernels.layout import Layout
-from scratchvae.kernels.tiles import TALL, product_short, product_tall
+from scratchvae.kernels.tiles import TALL, panel_of, product_short, product_tall
 from scratchvae.types import Array
 
 GREY, DYNAMIC, FIXED, THRESHOLD = range(4)
@@ -64,7 +64,7 @@ def share(units: int, t: int, threads: int) -> Any:
 @inline
 def product(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> None:
     """Tile (rows r …, panel p) of x W + b into the scratch at c."""
-    P, capacity = s.layout.panel, s.layout.capacity
+    P, capacity = panel_of(s.work), s.layout.capacity
     W = layer.weights + p * layer.rows * P
     if height == TALL:
         product_tall(s.scratch, c, s.work, layer.x + r * P, s.w, W, layer.inputs + 1, P, capacity * P)
@@ -74,4 +74,4 @@ def product(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> None
 
 @inline
 def scratch_of(s: Program, t: int) -> int:
-    return t * 2 * TALL * s.layout.panel
+    return t * 2 * TALL * panel_of(s.work)

@@ -7,11 +7,13 @@ minibatch is walked in micro-batches that fit the cache; only the last one's upd
 import math
 from typing import Any
 
-from scratchvae.kernels.jit import inline, jit
+from scratchvae.kernels.jit import inline, jit, part
+from scratchvae.kernels.layout import convert
 from scratchvae.kernels.program import Options, Program
 from scratchvae.kernels.step_backward import through, update
 from scratchvae.kernels.step_forward import bound_rows, hidden, latent, likelihood, minibatch
 from scratchvae.kernels.sync import barrier, flush_to_zero, restore
+from scratchvae.kernels.tiles import panel_of
 from scratchvae.types import Array
 
 
@@ -77,17 +79,34 @@ def train_step(s: Program, t: int, threads: int, step: int, index: Array, start:
 
 @jit
 def run(
-    s: Program, t: int, threads: int, first_step: int, index: Array, batches: Array, rates: Array, sums: Array
+    s: Program, t: int, threads: int, flats: Any, step: int, index: Array, batches: Array, rates: Array, sums: Array
 ) -> int:
-    """Thread t's part of len(batches) steps; sums[i] = Σ_b L_b of step i. Returns the steps taken."""
+    """Thread t's part of len(batches) steps from `step` on; sums[i] = Σ_b L_b of the i-th. Returns the steps taken.
+
+    flats = (θ, m, v), the state's flat arrays: packed into panels first, unpacked in the end.
+    """
+    if batches.size == 0:
+        return 0
     before = flush_to_zero()
+    convert_all(s, t, threads, flats, True)
+    barrier(s.gate, threads)
     start, done = 0, 0
     for i in range(batches.size):
-        total = train_step(s, t, threads, first_step + i, index, start, batches[i], rates[i])
+        total = train_step(s, t, threads, step + i, index, start, batches[i], rates[i])
         if t == 0:
             sums[i] = total
         if not math.isfinite(total):
             break
         start, done = start + batches[i], done + 1
+    convert_all(s, t, threads, flats, False)
     restore(before)
     return done
+
+
+@part
+def convert_all(s: Program, t: int, threads: int, flats: Any, pack: bool) -> None:
+    """Parameters and moments into panels, or back."""
+    layers, P = s.layout.layers, panel_of(s.w)
+    convert(layers, P, flats[0], s.w, pack, t, threads)
+    convert(layers, P, flats[1], s.m, pack, t, threads)
+    convert(layers, P, flats[2], s.v, pack, t, threads)

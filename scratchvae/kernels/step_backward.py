@@ -12,6 +12,8 @@ from scratchvae.kernels.tiles import (
     DOT_ROWS,
     TALL,
     dots,
+    over,
+    panel_of,
     product_short,
     product_t_short,
     product_t_tall,
@@ -26,7 +28,7 @@ FEW_ROWS = 48  # fewer rows than this do not repay the turning of W
 @part
 def turn(s: Program, t: int, layer: Any, p: int, head: int) -> int:
     """The P rows of W behind panel p of dx, transposed: panel p of Wᵀ as (outputs, P); returns where it lies."""
-    P, lanes = s.layout.panel, lane_count(s.w)
+    P, lanes = panel_of(s.work), lane_count(s.w)
     to = (2 * t + head) * s.layout.turned_room
     for o in range(0, layer.panels * P, lanes):
         for i in range(0, P, lanes):
@@ -38,7 +40,7 @@ def turn(s: Program, t: int, layer: Any, p: int, head: int) -> int:
 @inline
 def turned_tile(s: Program, c: int, layer: Any, to: int, r: int, height: int) -> None:
     """Rows r … of a panel of dx = dy Wᵀ into the scratch at c, with Wᵀ from `turn`."""
-    P, hop = s.layout.panel, s.layout.capacity * s.layout.panel
+    P, hop = panel_of(s.work), s.layout.capacity * panel_of(s.work)
     if height == TALL:
         product_tall(s.scratch, c, s.work, layer.dy + r * P, s.turned, to, layer.outputs, P, hop)
     else:
@@ -48,7 +50,7 @@ def turned_tile(s: Program, c: int, layer: Any, to: int, r: int, height: int) ->
 @inline
 def dots_tile(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> None:
     """The same straight from W: for few rows, which do not repay the turning."""
-    P, capacity = s.layout.panel, s.layout.capacity
+    P, capacity = panel_of(s.work), s.layout.capacity
     for i in range(0, min(P, layer.inputs - p * P), DOT_COLS):
         W = layer.weights + (p * P + i) * P
         for q in range(0, height, DOT_ROWS):
@@ -60,12 +62,12 @@ def dots_tile(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> No
 def through(s: Program, t: int, threads: int, first: int, count: int, below: int, rows: int, w: float) -> None:
     """dx of the `count` layers that read the same x, and through what made x: layer `below`, or z where below < 0."""
     out_of_line()
-    one, P, capacity = s.layout.layers[first], s.layout.panel, s.layout.capacity
+    one, P, capacity = s.layout.layers[first], panel_of(s.work), s.layout.capacity
     tiles, c, panels, turned = tile_count(rows), scratch_of(s, t), (one.inputs + P - 1) // P, -1
     begin, end = share(panels * tiles, t, threads)
     for unit in range(begin, end):
-        p = unit // tiles
-        r, height = tile_at(unit % tiles, rows)
+        p, i = over(unit, tiles)
+        r, height = tile_at(i, rows)
         for head in range(count):
             layer, tile = s.layout.layers[first + head], c + head * TALL * P
             if rows < FEW_ROWS:
@@ -98,7 +100,7 @@ def made_by(s: Program, dx: Any, below: int, at: int, column: int, w: float) -> 
 def update(s: Program, t: int, threads: int, rows: int, phase: Any, k: Any) -> None:
     """dW = xᵀ dy for every layer, a tile at a time, and Adam on it at once; phase = (first, last) micro-batch."""
     out_of_line()
-    P, layers, units = s.layout.panel, s.layout.layers, 0
+    P, layers, units = panel_of(s.work), s.layout.layers, 0
     for l in range(layers.size):
         units += layers[l].panels * (layers[l].inputs // P + 1)
     begin, end = share(units, t, threads)
@@ -107,14 +109,15 @@ def update(s: Program, t: int, threads: int, rows: int, phase: Any, k: Any) -> N
         across = layer.inputs // P + 1  # panels of x, with its column of ones
         here = layer.panels * across
         for unit in range(max(begin, 0), min(end, here)):
-            update_panel(s, scratch_of(s, t), layer, unit // across, unit % across, rows, phase, k)
+            p, a = over(unit, across)
+            update_panel(s, scratch_of(s, t), layer, p, a, rows, phase, k)
         begin, end = begin - here, end - here
 
 
 @inline
 def update_panel(s: Program, c: int, layer: Any, p: int, across: int, rows: int, phase: Any, k: Any) -> None:
     """The weights that join one panel of x to one panel of dy."""
-    P, capacity = s.layout.panel, s.layout.capacity
+    P, capacity = panel_of(s.work), s.layout.capacity
     inputs = min(P, layer.inputs + 1 - across * P)
     pull = s.options.pull * layer.prior
     first, last = phase

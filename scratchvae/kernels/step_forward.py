@@ -10,7 +10,7 @@ from scratchvae.kernels.noise_vectors import normals, words
 from scratchvae.kernels.products import tile_at, tile_count
 from scratchvae.kernels.program import DYNAMIC, FIXED, THRESHOLD, Program, product, scratch_of, share
 from scratchvae.kernels.sync import out_of_line
-from scratchvae.kernels.tiles import TALL
+from scratchvae.kernels.tiles import TALL, over, panel_of
 from scratchvae.kernels.vectors import counts, lane_count, load, load_as, load_words, store, where
 from scratchvae.types import Array
 
@@ -22,7 +22,7 @@ def minibatch(s: Program, t: int, threads: int, step: int, index: Array, start: 
     begin, end = share(rows, t, threads)
     for r in range(begin, end):
         data_row(s, t, step, index[start + r], first + r, r)
-    blocks, P = (s.options.latent + 3) // 4, s.layout.panel
+    blocks, P = (s.options.latent + 3) // 4, panel_of(s.work)
     buffer = t * s.layout.noise_room
     address = (s.options.seed, s.options.latent_purpose, step, first + begin)
     normals(s.noise, buffer, address, end - begin, blocks)
@@ -35,12 +35,12 @@ def minibatch(s: Program, t: int, threads: int, step: int, index: Array, start: 
 @inline
 def data_row(s: Program, t: int, step: int, source: int, noise_row: int, r: int) -> None:
     """One row of the data into row r of the panels of x."""
-    o, P, lanes = s.options, s.layout.panel, lane_count(s.work)
+    o, P, lanes = s.options, panel_of(s.work), lane_count(s.work)
     u = t * s.layout.word_room
-    if o.binarise == DYNAMIC:
+    if o.binarise == FIXED:  # the same in every epoch: named by the row of the data set, not of the minibatch
+        step, noise_row = step - step, source
+    if o.binarise == DYNAMIC or o.binarise == FIXED:
         words(s.words, u, (o.seed, o.binarise_purpose, step, noise_row), 1, (o.data_columns + 3) // 4, s.work)
-    elif o.binarise == FIXED:
-        words(s.words, u, (o.seed, o.binarise_purpose, 0, source), 1, (o.data_columns + 3) // 4, s.work)
     whole = o.data_columns - o.data_columns % lanes
     for c in range(0, whole, lanes):
         x = load_as(s.data, source * o.data_columns + c, s.work) / o.divisor
@@ -70,11 +70,11 @@ def data_value(s: Program, source: int, c: int, u: int) -> Any:
 def hidden(s: Program, t: int, threads: int, layer: Any, rows: int) -> None:
     """y = f(x W + b)."""
     out_of_line()
-    P, capacity, tiles, c = s.layout.panel, s.layout.capacity, tile_count(rows), scratch_of(s, t)
+    P, capacity, tiles, c = panel_of(s.work), s.layout.capacity, tile_count(rows), scratch_of(s, t)
     begin, end = share(layer.panels * tiles, t, threads)
     for unit in range(begin, end):
-        p = unit // tiles
-        r, height = tile_at(unit % tiles, rows)
+        p, i = over(unit, tiles)
+        r, height = tile_at(i, rows)
         product(s, c, layer, p, r, height)
         for j in range(0, height * P, lane_count(s.work)):
             y = with_ones(activate(load(s.scratch, c + j), layer.activation), s.work, p * P + j % P, layer.outputs)
@@ -85,11 +85,11 @@ def hidden(s: Program, t: int, threads: int, layer: Any, rows: int) -> None:
 def latent(s: Program, t: int, threads: int, mu: Any, log_var: Any, rows: int) -> None:
     """q = N(μ, σ²) from the encoder's heads, z = μ + σ ε, KL(q ‖ p)."""
     out_of_line()
-    P, capacity, tiles, c = s.layout.panel, s.layout.capacity, tile_count(rows), scratch_of(s, t)
+    P, capacity, tiles, c = panel_of(s.work), s.layout.capacity, tile_count(rows), scratch_of(s, t)
     begin, end = share(mu.panels * tiles, t, threads)
     for unit in range(begin, end):
-        p = unit // tiles
-        r, height = tile_at(unit % tiles, rows)
+        p, i = over(unit, tiles)
+        r, height = tile_at(i, rows)
         product(s, c, mu, p, r, height)
         product(s, c + TALL * P, log_var, p, r, height)
         for q in range(height):
@@ -107,12 +107,12 @@ def likelihood(s: Program, t: int, threads: int, heads: Any, rows: int, w: float
     """
     out_of_line()
     one, two = heads
-    P, capacity, tiles, c = s.layout.panel, s.layout.capacity, tile_count(rows), scratch_of(s, t)
+    P, capacity, tiles, c = panel_of(s.work), s.layout.capacity, tile_count(rows), scratch_of(s, t)
     begin, end = share(one.panels * tiles, t, threads)
     shape = (s.options.family, s.options.log_floor)
     for unit in range(begin, end):
-        p = unit // tiles
-        r, height = tile_at(unit % tiles, rows)
+        p, i = over(unit, tiles)
+        r, height = tile_at(i, rows)
         product(s, c, one, p, r, height)
         if two.weights != one.weights:
             product(s, c + TALL * P, two, p, r, height)

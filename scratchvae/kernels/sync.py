@@ -18,7 +18,7 @@ from scratchvae.types import Array
 
 X86 = platform.machine().lower() in ("x86_64", "amd64", "i686")
 FLUSH = 0x8040  # MXCSR: results (bit 15) and operands (bit 6) that are subnormal count as zero
-PATIENCE = 20_000  # spins before the core is offered to others: more threads than cores must not hang
+PATIENCE = 1_000  # spins, some ten microseconds, before the core is offered: more threads than cores must not hang
 
 
 @intrinsic  # type: ignore[untyped-decorator]

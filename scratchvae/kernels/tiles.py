@@ -33,6 +33,24 @@ def panel(dtype: Any) -> int:
     return 2 * lanes(dtype)
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def panel_of(typingctx: Any, array: Any) -> Any:
+    """Columns of a panel of `array`'s type, a constant."""
+    width = panel(array.dtype)
+    return types.intp(array), lambda context, builder, sig, args: ir.Constant(ir.IntType(64), width)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def over(typingctx: Any, a: Any, b: Any) -> Any:
+    """(a // b, a % b) for a ≥ 0, b > 0, without the branches that Python's rules for signs and zero need."""
+    n = types.intp
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return context.make_tuple(builder, sig.return_type, (builder.udiv(*args), builder.urem(*args)))
+
+    return types.UniTuple(n, 2)(n, n), codegen
+
+
 class Loop:
     """A counted loop, values carried in registers: `with Loop(builder, n, values) as loop`, then `loop.carry(new)`."""
 

@@ -72,20 +72,15 @@ class Compiled(Steps):
         return means
 
     def run(self, index: Array, batches: Array, rates: Array) -> tuple[Array, int]:
-        """Pack, take the steps on all threads, unpack; returns Σ_b L_b of each step and how many were taken."""
-        from ..kernels import layout, step
+        """Take the steps on all threads; returns Σ_b L_b of each step and how many were taken."""
+        from ..kernels import step
 
-        state, program = self.state, self.program
-        lay, sums = program.layout, np.full(len(batches), math.nan)
-        flats = [state.arena.flat, *state.slots]
-        for flat, panels in zip(flats, (program.w, program.m, program.v), strict=True):
-            layout.convert(lay.layers, lay.panel, flat, panels, True)
+        state, program, sums = self.state, self.program, np.full(len(batches), math.nan)
+        flats = (state.arena.flat, state.slots[0], state.slots[1])
+        step.run(program, 0, 1, flats, 0, index, batches[:0], rates, sums)  # compile here, not in a race of threads
         program.gate[0] = 0
-        args = (state.step, index, batches, rates, sums)
-        step.run(program, 0, 1, 0, index, batches[:0], rates, sums)  # compile here, not in a race of threads
+        args = (flats, state.step, index, batches, rates, sums)
         done = together(self.threads, lambda t: step.run(program, t, self.threads, *args))
-        for flat, panels in zip(flats, (program.w, program.m, program.v), strict=True):
-            layout.convert(lay.layers, lay.panel, flat, panels, False)
         return sums, done
 
 

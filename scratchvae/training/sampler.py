@@ -40,7 +40,7 @@ def own_programs(state: State, rows: int, threads: int) -> list[Any]:
 
     nothing = np.zeros((1, state.architecture.columns), state.config.dtype)
     first = program(state, nothing, rows, 1)
-    layout.convert(first.layout.layers, first.layout.panel, state.arena.flat, first.w, True)
+    layout.convert(first.layout.layers, first.layout.panel, state.arena.flat, first.w, True, 0, 1)
     return [first, *(program(state, nothing, rows, 1)._replace(w=first.w) for _ in range(threads - 1))]
 
 
