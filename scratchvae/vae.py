@@ -14,12 +14,11 @@ from . import models
 from .conditional import Distribution
 from .distributions import Bernoulli, Normal
 from .errors import UsageError
-from .models.vae import Cache
 from .training import compiled
 from .training.config import from_dict
 from .training.data import check, columns, matrix, rows
 from .training.evaluate import log_likelihood
-from .training.loop import Plan, train
+from .training.loop import Interrupted, Plan, train
 from .training.noise import Purpose
 from .training.optim import Optimizer
 from .training.state import State, load_state, mean_row, save_state
@@ -62,17 +61,23 @@ class VAE:
     def fit(self, x: Any, test: Any = None, report: Callable[[dict[str, Any]], None] = lambda _: None) -> "VAE":
         """Train on rows x (N, ...) for `epochs`; uint8 is read as grey levels / 255. Calling it again starts afresh.
 
-        `history` then holds one dict an epoch: train_elbo and, where `test` rows were given, test_elbo, in nats per
-        datapoint. Raises DataError for values that the likelihood cannot take, Diverged for a bound that is no number.
+        `history` then holds one dict an epoch: train_elbo and test_elbo (of `test`, or of the first 1000 rows of x
+        where none were given), in nats per datapoint. Raises DataError for values that the likelihood cannot take,
+        Diverged for a bound that is no number: the model is then as it was. Ctrl-C keeps what was learned so far.
         """
         missing = self.config.missing
         train_rows, _ = matrix(x, missing=missing == "nan")
         check(train_rows, self.config.likelihood, missing=missing == "nan")
-        self.state = State(self.config, train_rows.shape[1])
-        self.state.initialise(mean_row(train_rows, self.config.likelihood, missing, self.state.noise))
-        test_rows = train_rows[:1000] if test is None else self._rows(test)
-        steps = compiled.steps(self.state, train_rows)
-        self.history = train(steps, test_rows, Plan.of(steps), report=report)
+        state = State(self.config, train_rows.shape[1])
+        state.initialise(mean_row(train_rows, self.config.likelihood, missing, state.noise))
+        test_rows = train_rows[:1000] if test is None else self._rows(test, state)
+        steps = compiled.steps(state, train_rows)
+        try:
+            history = train(steps, test_rows, Plan.of(steps), report=report)
+        except Interrupted as stop:
+            self.state, self.history = state, []
+            raise KeyboardInterrupt(f"stopped at step {stop.step}: the model holds what was learned so far") from None
+        self.state, self.history = state, history
         return self
 
     def encode(self, x: Any) -> Normal:
@@ -99,7 +104,15 @@ class VAE:
 
     def elbo(self, x: Any, eps: Array | None = None) -> Array:
         """The bound of every row (eq. 10), (B,) nats; eps (B, K) or (S, B, K), else one draw named by the row."""
-        L, _ = self._elbo(x, eps)
+        state, batch = self._fitted(), self._batch(x)
+        if eps is None:
+            eps = state.noise.normals(Purpose.EVALUATE, 0, len(batch), self.config.codes, self.config.dtype)
+        eps = np.asarray(eps, self.config.dtype)
+        if eps.ndim not in (2, 3) or eps.shape[-2:] != (len(batch), self.config.codes):
+            raise UsageError(
+                f"eps has shape {eps.shape}, expected ({len(batch)}, {self.config.codes}) or (S, ...) of it"
+            )
+        L, _ = models.vae.elbo(batch, eps, state.phi, state.theta, state.k)
         return L
 
     def log_likelihood(self, x: Any, samples: int = 100) -> Array:
@@ -113,7 +126,8 @@ class VAE:
 
     @classmethod
     def load(cls, path: str | Path, kernels: str | None = None) -> "VAE":
-        """Read what `save` or a training run wrote. Raises DataError for a damaged or a foreign file."""
+        """Read what `save` or a training run wrote. Raises DataError for a damaged or a foreign file, UsageError for a
+        ladder's."""
         state, meta = load_state(path, kernels)
         if state.config.deep:
             raise UsageError(f"{path} holds a ladder of latent layers: read it with training.state.load_state")
@@ -121,25 +135,19 @@ class VAE:
         model.config, model.state, model.history = state.config, state, meta.get("history", [])
         return model
 
-    def _elbo(self, x: Any, eps: Array | None) -> tuple[Array, Cache]:
-        state, batch = self._fitted(), self._batch(x)
-        if eps is None:
-            eps = state.noise.normals(Purpose.EVALUATE, 0, len(batch), self.config.codes, self.config.dtype)
-        return models.vae.elbo(batch, eps.astype(self.config.dtype), state.phi, state.theta, state.k)
-
     def _fitted(self) -> State:
         if self.state is None:
             raise UsageError("this VAE has no parameters yet: call fit(x) first, or VAE.load(path)")
         return self.state
 
-    def _rows(self, x: Any) -> Array:
+    def _rows(self, x: Any, state: State) -> Array:
         found, _ = matrix(x)
-        columns(found, self._fitted().architecture.columns)
+        columns(found, state.architecture.columns)
         check(found, self.config.likelihood)
         return found
 
     def _batch(self, x: Any) -> Array:
-        return rows(self._rows(x), slice(None), self.config.dtype)
+        return rows(self._rows(x, self._fitted()), slice(None), self.config.dtype)
 
 
 def mean_of(p: Distribution) -> Array:
