@@ -65,7 +65,7 @@ class Normal(NamedTuple):
         return unbroadcast(dz, z.shape), self._like(dmu, dlog_var)
 
     def log_prob_observed(self, z: Array, m: Array, k: Kernels = NUMPY) -> Array:
-        """§7.1.1  log N of the entries with m = 1, m (..., K) in {0, 1}; the others must hold numbers, any numbers."""
+        """§7.1.1  log N of the entries with m = 1, m (..., K) in {0, 1}; the others may be any finite numbers."""
         shape, rows = as_rows(z, m, self.mu, self.log_var)
         log_prob: Array = k.normal_masked_log_prob(*rows)
         return log_prob.reshape(shape[:-1])
@@ -133,7 +133,7 @@ class Bernoulli(NamedTuple):
         return None, Bernoulli(unbroadcast(dlogits.reshape(shape), self.logits.shape))
 
     def log_prob_observed(self, x: Array, m: Array, k: Kernels = NUMPY) -> Array:
-        """§7.1.1  log p of the entries with m = 1, m (..., D) in {0, 1}; the others must hold numbers, any numbers."""
+        """§7.1.1  log p of the entries with m = 1, m (..., D) in {0, 1}; the others may be any finite numbers."""
         shape, rows = as_rows(x, m, self.logits)
         log_prob: Array = k.bernoulli_masked_log_prob(*rows)
         return log_prob.reshape(shape[:-1])

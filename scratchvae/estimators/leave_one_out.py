@@ -1,6 +1,8 @@
-"""§7.2.2 The leave-one-out baseline: a row's other samples say what was to be expected (Mnih & Rezende 2016).
+"""§7.2.2 The leave-one-out baseline: a row's other samples say what was to be expected.
 
     b_s = (1/(S − 1)) Σ_{t ≠ s} r_t        is independent of z_s, knows x and θ, and needs no state
+
+Mnih & Rezende 2016 for the importance-weighted bound, Kool et al. 2019 for a mean as here.
 
 Test: test_in_expectation.
 """

@@ -1,11 +1,11 @@
-"""§7.2.2 The score function estimator: ∇_φ E_q[f] without a derivative of f.
+"""§7.2.2 The score function estimator: ∇_φ E_q[f] without a derivative of f in z.
 
 The half page that the chapter leaves to the reader (Mnih & Gregor 2014, App. B); f(z) = log p(x, z; θ) − log q(z; φ):
 
     ∇ log q = ∇q / q                                                       the log-derivative identity       (1)
     E_q[∇ log q] = ∫ q ∇q/q dz = ∇ ∫ q dz = ∇1 = 0                         the score has mean zero           (2)
 
-    ∇_φ E_q[f] = ∫ ∇(q f) dz                                               q and f have smooth densities
+    ∇_φ E_q[f] = ∫ ∇(q f) dz                                               q and f are smooth in φ; for discrete z, Σ
                = ∫ f ∇q dz + ∫ q ∇f dz                                     product rule
                = E_q[f ∇ log q] − E_q[∇ log q]                             (1), and ∇_φ f = −∇ log q
                = E_q[(log p − log q) ∇ log q]                              (2)

@@ -2,7 +2,10 @@
 
     L̃ᴬ = (1/S) Σ_s log p(x, z_s; θ) − log q(z_s; φ),      z_s = g(ε_s; φ),   ε_s ~ p(ε)
 
-p(ε) does not depend on φ, so the gradient moves inside: ∇_φ E_ε[f(g(ε; φ))] = E_ε[∇_φ f(g(ε; φ))].
+p(ε) does not depend on φ (the chapter's text lost the "not"), so the gradient moves inside:
+
+    ∇_φ E_ε[f(g(ε; φ))] = E_ε[∇_φ f(g(ε; φ))]
+
 Its total derivative goes both ways, through z and through the φ in log q. Test: test_replayed_noise.
 """
 

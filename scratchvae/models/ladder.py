@@ -2,9 +2,10 @@
 
     r = log p(x | z_1) + Σ_{l<m} [log p(z_l | z_{l+1}) − log q(z_l | z_{l−1})] + log p(z_m) − log q(z_m | z_{m−1})
 
-with z_0 = x, a net for each arrow (Burda et al. 2016, §3, App. C). The VAE is the ladder with one layer, bit for bit
-(test_one_layer_is_the_vae). phi[l] is q(z_{l+1} | z_l), theta[l] is p(z_l | z_{l+1}); eps[l] is (B, K_l), or
-(S, B, K_l) for S samples; bounds and log ratios are (B,) or (S, B), in nats.
+with z_0 = x, a net for each arrow (Burda et al. 2016, §2; not the ladder VAE of Sønderby et al. 2016, whose q comes
+back down). The VAE is the ladder with one layer, bit for bit (test_one_layer_is_the_vae). phi[l] is q(z_{l+1} | z_l),
+theta[l] is p(z_l | z_{l+1}); eps[l] is (B, K_l), or (S, B, K_l) for S samples; bounds and log ratios are (B,) or
+(S, B), in nats.
 """
 
 import dataclasses
@@ -18,6 +19,7 @@ from ..distributions import Normal
 from ..errors import UsageError
 from ..kernels import NUMPY, Kernels
 from ..types import Array
+from .decoded import standard
 from .vae import Architecture, check_columns, check_noise, net_shapes, view_net
 
 Nets = Sequence[Net]
@@ -120,12 +122,6 @@ def below_top(f: Pass, k: Kernels = NUMPY) -> Array:
 def log_ratio(f: Pass, k: Kernels = NUMPY) -> Array:
     """r, all of it at the samples."""
     return below_top(f, k) + standard(f.z[-1]).log_prob(f.z[-1], k) - f.q[-1].log_prob(f.z[-1], k)
-
-
-def standard(z: Array) -> Normal:
-    """N(0, I) over the last axis of z."""
-    zero = np.zeros(z.shape[-1:], z.dtype)
-    return Normal(zero, zero)
 
 
 # dz[l] collects a share from each use of z_l: as a value under p and under q, and as a parent in p and in q.

@@ -23,7 +23,11 @@ LIKELIHOODS = ("bernoulli", "gaussian", "gaussian-sigmoid", "gaussian-fixed")
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-    """The shape of a VAE: `hidden` is read from x inwards; the decoder mirrors it."""
+    """The shape of a VAE: `hidden` is read from x inwards; the decoder mirrors it.
+
+    (500,) is one layer each way, as in Kingma & Welling 2014 on MNIST; the chapter's "two dense hidden layers" are
+    these two, or else (500, 500).
+    """
 
     columns: int
     latent: int = 20
