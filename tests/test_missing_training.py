@@ -50,6 +50,20 @@ def test_what_is_hidden_is_never_looked_at(binarisation: str) -> None:
     assert not np.array_equal(whole.state.arena.flat, runs[0])
 
 
+def test_the_gradient_is_that_of_the_bound_over_what_was_seen() -> None:
+    """Along one direction by central differences: catches a backward that forgets the mask and pulls at zeros."""
+    x = hide(pixels().astype(np.float64), np.arange(N), "random:0.5", Noise(0))
+    steps = make(x, missing="nan", binarisation="none", dtype="float64")
+    state, eps = steps.state, np.random.default_rng(0).normal(size=(1, 20, 2))
+    objective.gradient(state, x[:20], eps)
+    way, start = np.random.default_rng(1).normal(size=state.arena.flat.size), state.arena.flat.copy()
+    L = []
+    for h in (1e-5, -1e-5):
+        state.arena.flat[...] = start + h * way
+        L.append(objective.bound(state, x[:20], eps)[0].mean())
+    assert float(state.gradient.flat @ way) == pytest.approx((L[0] - L[1]) / 2e-5, rel=1e-6)
+
+
 def test_nan_in_the_data_and_values_hidden_are_the_same() -> None:
     x = pixels()
     gaps = hide(x, np.arange(N), "random:0.3", Noise(0))
