@@ -7,8 +7,9 @@ same bits.
 
 from typing import Any, NamedTuple
 
-from scratchvae.kernels.jit import inline
+from scratchvae.kernels.jit import inline, part
 from scratchvae.kernels.layout import Layout
+from scratchvae.kernels.sync import out_of_line
 from scratchvae.kernels.tiles import TALL, panel_of, product_short, product_tall
 from scratchvae.types import Array
 
@@ -61,15 +62,22 @@ def share(units: int, t: int, threads: int) -> Any:
     return units * t // threads, units * (t + 1) // threads
 
 
+@part
+def tile_product(C: Array, c: int, A: Array, a: int, B: Array, b: int, depth: int, hop: int, height: int) -> None:
+    """C[c:] = A B for a tile of TALL or SHORT rows: the one copy of the tiles that the way forward and dx share."""
+    out_of_line()
+    if height == TALL:
+        product_tall(C, c, A, a, B, b, depth, panel_of(A), hop)
+    else:
+        product_short(C, c, A, a, B, b, depth, panel_of(A), hop)
+
+
 @inline
 def product(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> None:
     """Tile (rows r …, panel p) of x W + b into the scratch at c."""
-    P, capacity = panel_of(s.work), s.layout.capacity
-    W = layer.weights + p * layer.rows * P
-    if height == TALL:
-        product_tall(s.scratch, c, s.work, layer.x + r * P, s.w, W, layer.inputs + 1, P, capacity * P)
-    else:
-        product_short(s.scratch, c, s.work, layer.x + r * P, s.w, W, layer.inputs + 1, P, capacity * P)
+    P = panel_of(s.work)
+    W, x = layer.weights + p * layer.rows * P, layer.x + r * P
+    tile_product(s.scratch, c, s.work, x, s.w, W, layer.inputs + 1, s.layout.capacity * P, height)
 
 
 @inline

@@ -5,7 +5,7 @@ from typing import Any
 from scratchvae.kernels.epilogues import activate_vjp, adam_tile, add_tile, latent_row_vjp
 from scratchvae.kernels.jit import inline, part
 from scratchvae.kernels.products import tile_at, tile_count
-from scratchvae.kernels.program import Program, scratch_of, share
+from scratchvae.kernels.program import Program, scratch_of, share, tile_product
 from scratchvae.kernels.sync import out_of_line
 from scratchvae.kernels.tiles import (
     DOT_COLS,
@@ -14,10 +14,8 @@ from scratchvae.kernels.tiles import (
     dots,
     over,
     panel_of,
-    product_short,
     product_t_short,
     product_t_tall,
-    product_tall,
     transpose,
 )
 from scratchvae.kernels.vectors import columns, lane_count, load, store, where
@@ -40,11 +38,8 @@ def turn(s: Program, t: int, layer: Any, p: int, head: int) -> int:
 @inline
 def turned_tile(s: Program, c: int, layer: Any, to: int, r: int, height: int) -> None:
     """Rows r … of a panel of dx = dy Wᵀ into the scratch at c, with Wᵀ from `turn`."""
-    P, hop = panel_of(s.work), s.layout.capacity * panel_of(s.work)
-    if height == TALL:
-        product_tall(s.scratch, c, s.work, layer.dy + r * P, s.turned, to, layer.outputs, P, hop)
-    else:
-        product_short(s.scratch, c, s.work, layer.dy + r * P, s.turned, to, layer.outputs, P, hop)
+    P = panel_of(s.work)
+    tile_product(s.scratch, c, s.work, layer.dy + r * P, s.turned, to, layer.outputs, s.layout.capacity * P, height)
 
 
 @inline
