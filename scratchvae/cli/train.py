@@ -63,7 +63,7 @@ def add_training(p: Any) -> None:
     """Options of the optimisation; absent ones keep the config's value."""
     option(p, "--epochs", type=amount, help="passes over the data")
     option(p, "--batch", type=whole(1), help="M, rows a minibatch")
-    option(p, "--estimator", help="of the gradient: sgvb_b, sgvb_a, stl, iw, dreg, vr:ALPHA, score_nvil, …")
+    option(p, "--estimator", help="of the gradient: sgvb_b, stl, iw, dreg, nvil, … (scratchvae estimators --list)")
     option(p, "--samples", type=whole(1), help="L of eq. 7, samples of z a row; K of iw and dreg")
     option(p, "--optimizer", choices=tuple(SLOTS), dest="name", help="adagrad is the paper's")
     option(p, "--learning-rate", type=amount, help="α")
