@@ -97,7 +97,7 @@ def test_last_batch_of_an_epoch_is_smaller_and_epochs_follow() -> None:
 
 
 def test_micro_batches_add_up() -> None:
-    same_steps(grey(700, 24), dtype="float64", latent=3, hidden=(16,), batch=300)
+    same_steps(grey(700, 24), dtype="float64", latent=3, hidden=(16,), batch=600)
     same_steps(grey(700, 24), dtype="float32", latent=3, hidden=(16,), batch=650)
 
 
@@ -106,9 +106,9 @@ def test_prior_schedule_and_decay() -> None:
     same_steps(grey(60, 12), count=6, dtype="float64", latent=2, hidden=(9,), batch=20, optimizer=adamw, prior=True)
 
 
-@pytest.mark.parametrize("batch", [30, 300])
+@pytest.mark.parametrize("batch", [30, 600])
 def test_same_bits_for_any_number_of_threads(batch: int) -> None:
-    x, results = grey(600, 50), []
+    x, results = grey(1200, 50), []
     for threads in (1, 2, 3, 4):
         state = start(x, latent=7, hidden=(70, 40), batch=batch)
         means = Compiled(state, x, threads).advance(4)
