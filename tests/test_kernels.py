@@ -108,6 +108,16 @@ def test_twins_agree_over_odd_shapes(name: str, dtype: str) -> None:
         assert_twins(name, ARGUMENTS[name](maker(dtype), B, D), dtype)
 
 
+@pytest.mark.parametrize("name", ["dense", "dense_vjp_params", "dense_vjp_x"])
+def test_products_of_mixed_types(name: str) -> None:
+    """float64 rows under float32 weights, as a grid of codes is: catches tiles that read one type's bits as another."""
+    args = ARGUMENTS[name](maker("float32"), 5, 7)
+    mixed = (args[0].astype("float64"), *args[1:])
+    for got, expected in zip(outputs(getattr(NUMBA, name), mixed), outputs(getattr(NUMPY, name), mixed), strict=True):
+        assert got.dtype == expected.dtype
+        close(got, expected, 1e-5)
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", sorted(set(ARGUMENTS) - set(DRAWS)))
 def test_twins_agree_at_extremes(name: str, dtype: str) -> None:

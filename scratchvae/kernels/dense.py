@@ -1,6 +1,16 @@
 """§7.2.5 The products of a dense layer y = x W + b: forward, and the two halves of its backward."""
 
+from typing import Any
+
+import numpy as np
+
 from ..types import Array
+
+
+def alike(dtype: Any, *arrays: Array) -> list[Array]:
+    """The arrays in one dtype: the tiles read memory by it, and would take another type's bits for numbers."""
+    return [a if a.dtype == dtype else a.astype(dtype) for a in arrays]
+
 
 # y = x W + b                                          x (B, I)  W (I, O)  b (O,)  y (B, O)
 #   y_bo = Σ_i x_bi W_io + b_o    so    ∂L/∂W_io = Σ_b x_bi dy_bo,    ∂L/∂b_o = Σ_b dy_bo,    ∂L/∂x_bi = Σ_o dy_bo W_io
@@ -15,7 +25,7 @@ def dense_nb(x: Array, W: Array, b: Array) -> Array:
     """Twin of `dense_np`, in register tiles."""
     from . import products
 
-    return products.dense(x, W, b)
+    return products.dense(*alike(np.result_type(x, W), x, W, b))
 
 
 def dense_vjp_params_np(dy: Array, x: Array, dW: Array, db: Array) -> None:
@@ -28,6 +38,7 @@ def dense_vjp_params_nb(dy: Array, x: Array, dW: Array, db: Array) -> None:
     """Twin of `dense_vjp_params_np`: each tile of dW is summed over b in a fixed order."""
     from . import products
 
+    dy, x = alike(dW.dtype, dy, x)
     products.dense_vjp_params(dy, x, dW, db)
 
 
@@ -40,4 +51,4 @@ def dense_vjp_x_nb(dy: Array, W: Array) -> Array:
     """Twin of `dense_vjp_x_np`: dot products by lanes, which are added in a fixed order."""
     from . import products
 
-    return products.dense_vjp_x(dy, W)
+    return products.dense_vjp_x(*alike(np.result_type(dy, W), dy, W))
