@@ -40,9 +40,10 @@ def plot_bound(metrics: Sequence[dict[str, Any]], ax: Any = None) -> Any:
     from matplotlib import ticker
 
     seen = [m["samples_seen"] for m in metrics]
-    train, test = ([m[key] for m in metrics] for key in ("train_elbo", "test_elbo"))
+    train = [m["train_elbo"] for m in metrics]
     ax.plot(seen, train, ".-", ms=3, color="tab:gray", label="train, minibatches since the last point")
-    ax.plot(seen, test, "o-", ms=3, color="tab:red", label="test")
+    if "test_elbo" in metrics[-1]:  # a fit without test rows has none
+        ax.plot(seen, [m["test_elbo"] for m in metrics], "o-", ms=3, color="tab:red", label="test")
     ax.set(xscale="log", xlabel="training samples seen", ylabel="bound L, nats per datapoint")
     few = bool(seen) and max(seen) < 100 * min(seen)  # matplotlib's own labels overlap below two decades
     ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if few else (1,)))

@@ -14,7 +14,7 @@ from . import models
 from .conditional import Distribution
 from .distributions import Bernoulli, Normal
 from .errors import UsageError
-from .training import compiled
+from .training import compiled, objective
 from .training.config import from_dict
 from .training.data import check, columns, matrix, rows
 from .training.evaluate import log_likelihood
@@ -61,8 +61,8 @@ class VAE:
     def fit(self, x: Any, test: Any = None, report: Callable[[dict[str, Any]], None] = lambda _: None) -> "VAE":
         """Train on rows x (N, ...) for `epochs`; uint8 is read as grey levels / 255. Calling it again starts afresh.
 
-        `history` then holds one dict an epoch: train_elbo and test_elbo (of `test`, or of the first 1000 rows of x
-        where none were given), in nats per datapoint. Raises DataError for values that the likelihood cannot take,
+        `history` then holds one dict an epoch: train_elbo and, where `test` rows were given, test_elbo, in nats per
+        datapoint. Raises DataError for values that the likelihood cannot take,
         Diverged for a bound that is no number: the model is then as it was. Ctrl-C keeps what was learned so far.
         """
         missing = self.config.missing
@@ -70,7 +70,7 @@ class VAE:
         check(train_rows, self.config.likelihood, missing=missing == "nan")
         state = State(self.config, train_rows.shape[1])
         state.initialise(mean_row(train_rows, self.config.likelihood, missing, state.noise))
-        test_rows = train_rows[:1000] if test is None else self._rows(test, state)
+        test_rows = None if test is None else self._rows(test, state)
         steps = compiled.steps(state, train_rows)
         try:
             history = train(steps, test_rows, Plan.of(steps), report=report)
@@ -82,8 +82,7 @@ class VAE:
 
     def encode(self, x: Any) -> Normal:
         """q(z | x): mu and log_var, (B, K)."""
-        state = self._fitted()
-        return models.vae.encode(self._batch(x), state.phi, state.k)[0]
+        return objective.encode(self._fitted(), self._batch(x))
 
     def decode(self, z: Any) -> Array:
         """E[x | z], (B, D), for codes z (B, K)."""
@@ -108,12 +107,7 @@ class VAE:
         if eps is None:
             eps = state.noise.normals(Purpose.EVALUATE, 0, len(batch), self.config.codes, self.config.dtype)
         eps = np.asarray(eps, self.config.dtype)
-        if eps.ndim not in (2, 3) or eps.shape[-2:] != (len(batch), self.config.codes):
-            raise UsageError(
-                f"eps has shape {eps.shape}, expected ({len(batch)}, {self.config.codes}) or (S, ...) of it"
-            )
-        L, _ = models.vae.elbo(batch, eps, state.phi, state.theta, state.k)
-        return L
+        return objective.bound(state, batch, eps if eps.ndim == 3 else eps[None])[0]
 
     def log_likelihood(self, x: Any, samples: int = 100) -> Array:
         """log p(x) of every row by importance sampling from q with `samples` draws, (B,) nats: below the truth on
@@ -141,13 +135,15 @@ class VAE:
         return self.state
 
     def _rows(self, x: Any, state: State) -> Array:
-        found, _ = matrix(x)
+        missing = self.config.missing == "nan"
+        found, _ = matrix(x, missing=missing)
         columns(found, state.architecture.columns)
-        check(found, self.config.likelihood)
+        check(found, self.config.likelihood, missing=missing)
         return found
 
     def _batch(self, x: Any) -> Array:
-        return rows(self._rows(x, self._fitted()), slice(None), self.config.dtype)
+        found = self._rows(x, self._fitted())
+        return rows(found, slice(None), self.config.dtype, self.config.likelihood, self.config.missing == "nan")
 
 
 def mean_of(p: Distribution) -> Array:

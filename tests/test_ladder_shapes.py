@@ -8,7 +8,8 @@ from oracles import close
 
 from scratchvae.arena import Arena
 from scratchvae.errors import UsageError
-from scratchvae.models.ladder import LadderArchitecture, Weights, ancestors, backward, forward, standard
+from scratchvae.models.decoded import standard
+from scratchvae.models.ladder import LadderArchitecture, Weights, ancestors, backward, forward
 from scratchvae.models.vae import Architecture
 from scratchvae.types import Array
 

@@ -61,13 +61,15 @@ class Plan(NamedTuple):
 
 def train(
     steps: Steps,
-    test: Array,
+    test: Array | None,
     plan: Plan,
     run: Record | None = None,
     report: Report = lambda _: None,
     pending: Sequence[float] = (0.0, 0),
 ) -> list[dict[str, Any]]:
-    """Train to the end of the plan; returns the metrics that were measured, one dict an evaluation.
+    """Train to the end of the plan; `test` None measures the training bound alone.
+
+    Returns the metrics that were measured, one dict an evaluation.
 
     `pending` is what the checkpoint kept of the training bound; `report` is called about every SLICE
     seconds with {"step", "bound", "rate", "left"}, and with each metric.
@@ -95,20 +97,20 @@ def train(
     return metrics
 
 
-def measure(steps: Steps, test: Array, bounds: "Mean", clock: "Clock") -> dict[str, Any]:
-    """One line of metrics.jsonl; every bound in nats per datapoint."""
+def measure(steps: Steps, test: Array | None, bounds: "Mean", clock: "Clock") -> dict[str, Any]:
+    """One line of metrics.jsonl; every bound in nats per datapoint, that of the test rows where there are any."""
     state = steps.state
-    found = elbo_over(state, test)
-    return {
+    line = {
         "step": state.step,
         "epoch": state.step / steps.per_epoch,
         "samples_seen": clock.samples(state.step),
         "train_elbo": bounds.take(),
-        "test_elbo": found.elbo,
-        "test_reconstruction": found.reconstruction,
-        "test_kl": found.kl,
         "seconds": round(clock.seconds, 3),
     }
+    if test is not None:
+        found = elbo_over(state, test)
+        line |= {"test_elbo": found.elbo, "test_reconstruction": found.reconstruction, "test_kl": found.kl}
+    return line
 
 
 class Mean:

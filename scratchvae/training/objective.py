@@ -26,14 +26,16 @@ class Diverged(CheckFailed):
 def gradient(state: "State", x: Array, eps: Array) -> Array:
     """Adds the estimator's ∂(mean_b L_b) into the state's gradient; returns L (B,) nats. eps (S, B, columns).
 
-    Raises Diverged where the bound is no number, before anything is added.
+    Raises Diverged where the bound is no number; the parameters are then untouched.
     """
     e, k, dphi, dtheta = state.estimator, state.k, state.dphi, state.dtheta
     with np.errstate(over="ignore", invalid="ignore"):  # a broken bound is found below, with row and term
         if isinstance(state.architecture, LadderArchitecture):
-            check_finite(state, x, eps)
             layers = split(eps, state.architecture.latent)
-            return deep.gradient(e, x, layers, state.phi, state.theta, dphi, dtheta, state.memory, k)
+            L = deep.gradient(e, x, layers, state.phi, state.theta, dphi, dtheta, state.memory, k)
+            if not np.isfinite(L).all():
+                check_finite(state, x, eps)
+            return L
         if e.name == "sgvb_b":  # the same as below by the fused pair
             noise = eps[0] if len(eps) == 1 else eps
             x, m = observed(state, x)
@@ -42,9 +44,13 @@ def gradient(state: "State", x: Array, eps: Array) -> Array:
             w = np.full(len(L), 1 / len(L), L.dtype)
             vae.elbo_vjp(w, cache, x, noise, state.phi, state.theta, dphi, dtheta, k, m)
             return L
-        check_finite(state, x, eps)
-        model = Decoded(k)
-        return amortised.gradient(e, model, x, eps, state.phi, state.theta, dphi, dtheta, None, state.memory, k)
+        try:
+            return amortised.gradient(
+                e, Decoded(k), x, eps, state.phi, state.theta, dphi, dtheta, None, state.memory, k
+            )
+        except UsageError:  # the frame refuses a density that is no number; here the row and the term are known
+            check_finite(state, x, eps)
+            raise
 
 
 def bound(state: "State", x: Array, eps: Array) -> tuple[Array, Array, Array]:

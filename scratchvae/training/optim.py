@@ -38,6 +38,8 @@ class Optimizer:
             raise UsageError(f"schedule {self.schedule!r} is unknown: give one of {', '.join(SCHEDULES)}")
         if (self.schedule == "step") != bool(self.milestones):
             raise UsageError("the step schedule and its milestones go together, e.g. milestones 10:0.1,20:0.01")
+        if not (0 <= self.momentum < 1 and self.decay >= 0):
+            raise UsageError("an optimizer needs 0 <= momentum < 1 and decay >= 0")
         if not (self.learning_rate > 0 and 0 <= self.beta1 < 1 and 0 <= self.beta2 < 1 and self.epsilon > 0):
             raise UsageError("an optimizer needs learning_rate > 0, 0 <= beta1, beta2 < 1 and epsilon > 0")
 

@@ -72,8 +72,11 @@ class State:
         memory = {name: tensors[f"estimator.{name}"] for name in self.memory}
         beside = ("optimizer.", "estimator.")
         self.arena.fill({name: array for name, array in tensors.items() if not name.startswith(beside)})
-        for i, name in enumerate(self.config.optimizer.slots):
-            self.slots[i] = slots[name]
+        for name, array in (*slots.items(), *memory.items()):
+            expected = self.arena.flat.shape if name in slots else self.memory[name].shape
+            if array.shape != expected:
+                raise UsageError(f"{name} has shape {array.shape}, expected {expected}")
+        self.slots[...] = list(slots.values())
         self.memory, self.step = memory, step
 
 
