@@ -64,9 +64,8 @@ def test_ancestors_come_from_the_top(shape: tuple[int, ...]) -> None:
     close(ancestors(eps, TOWER.nets(arena.views)[1]), expected)
 
 
-@pytest.mark.parametrize("closed", [False, True], ids=["sampled", "closed KL"])
-def test_a_score_of_minus_theta_is_the_total_derivative(closed: bool) -> None:
-    """score=None is short for −theta: catches a top layer that is given its closed KL and its score both."""
+def test_a_score_of_minus_theta_is_the_total_derivative() -> None:
+    """score=None is short for −theta: catches an arrow that hands the score's weight on to the layer below."""
     rng, arena = np.random.default_rng(4), Arena(TOWER.shapes(), "float64")
     arena.flat[...] = 0.3 * rng.standard_normal(arena.flat.size)
     phi, theta = TOWER.nets(arena.views)
@@ -74,7 +73,7 @@ def test_a_score_of_minus_theta_is_the_total_derivative(closed: bool) -> None:
     w, gradients = rng.standard_normal((3, 5)), []
     for score in (None, -w):
         gradients.append(arena.like())
-        weights = Weights(w, score=score, kl=w if closed else None)
+        weights = Weights(w, score=score)
         backward(weights, f, phi, theta, *TOWER.nets(gradients[-1].views))
     close(gradients[1].flat, gradients[0].flat)
 
