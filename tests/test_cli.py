@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -135,18 +136,20 @@ def test_grey_rows_are_not_binarised_for_a_gaussian(call: Call, likelihood: str)
 # ---------------------------------------------------------------- resume
 
 
-def test_resume_for_longer_stays_longer(call: Call) -> None:
-    """A longer run that is resumed without saying so again goes on to its end, not back to the first plan."""
+def test_resume_for_longer_stays_longer(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A longer run that was stopped and is resumed without saying so again goes on to its own end."""
     assert call("train", "rows.npy", "--out", "run", *QUIET).code == 0
-    assert call("train", "--out", "run", "--resume", "--epochs", "4", "--no-pictures").code == 0
-    held = files("run")
+    with monkeypatch.context() as patch:
+        patch.setattr("scratchvae.cli.train.Progress.line", lambda *_: signal.raise_signal(signal.SIGINT))
+        stopped = call("train", "--out", "run", "--resume", "--epochs", "4", "--no-pictures")
+    assert stopped.code == 130
+    assert "stopped at step 9; everything up to there is saved: continue with --resume" in stopped.words
     done = call("train", "--out", "run", "--resume", "--no-pictures", "--json")
     assert json.loads(done.out)["step"] == 12
-    assert files("run") == held
     whole = [*QUIET[:-2], "4", "--no-pictures"]
     assert whole[-3] == "--epochs"
     assert call("train", "rows.npy", "--out", "whole", *whole).code == 0
-    assert files("whole")["checkpoint.safetensors"] == held["checkpoint.safetensors"]
+    assert files("whole")["checkpoint.safetensors"] == files("run")["checkpoint.safetensors"]
 
 
 def test_test_rows_of_their_own_are_remembered(call: Call) -> None:
