@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scratchvae.kernels import NUMPY
-from scratchvae.training.compiled import Compiled, covers, steps
+from scratchvae.training.compiled import Compiled, covers, steps, warmup
 from scratchvae.training.config import Config
 from scratchvae.training.objective import Diverged
 from scratchvae.training.state import State, Steps
@@ -162,3 +162,13 @@ def test_forced_widths(width: str) -> None:
     environment = {**os.environ, "SCRATCHVAE_VECTOR_WIDTH": width}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_warmup_compiles_for_every_size() -> None:
+    from scratchvae.kernels import step
+
+    warmup("float64", "float64")
+    x = grey(12, 9) / 255.0
+    known = len(step.run.realise().signatures)  # type: ignore[attr-defined]
+    Compiled(start(x, dtype="float64", latent=3, hidden=(5, 4), batch=4), x, 1).advance(1)
+    assert len(step.run.realise().signatures) == known  # type: ignore[attr-defined]

@@ -26,7 +26,7 @@ from scratchvae.types import Array
 
 
 @part
-def tile_count(rows: int) -> int:
+def tile_count(rows: int) -> Any:
     """Tiles of `rows` rows: as many tall ones as fit, then short ones (the last may be padding in part)."""
     tall, rest = over(rows, TALL)
     return tall + over(rest + SHORT - 1, SHORT)[0]

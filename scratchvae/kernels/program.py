@@ -81,5 +81,5 @@ def product(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> None
 
 
 @inline
-def scratch_of(s: Program, t: int) -> int:
+def scratch_of(s: Program, t: int) -> Any:
     return t * 2 * TALL * panel_of(s.work)

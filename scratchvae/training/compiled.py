@@ -84,6 +84,13 @@ class Compiled(Steps):
         return sums, done
 
 
+def warmup(dtype: str = "float32", data: str = "uint8") -> None:
+    """Compile the training step for parameters and data of these types, or load it: one version serves all sizes."""
+    x = np.zeros((1, 1), data)
+    state = State(Config(latent=1, hidden=(1,), dtype=dtype), 1)
+    Compiled(state, x, 1).run(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+
+
 def together(threads: int, work: Any) -> Any:
     """work(t) for each t < threads at the same time; returns work(0). All start, or none does."""
     go = threading.Event()
