@@ -112,7 +112,7 @@ def draws(e: Estimator, p: Problem, samples: int, seed: int, chunks: int, rows: 
     return Moments(found, np.mean(squares, axis=0) - found[:, : 2 * K].mean(axis=0) ** 2)
 
 
-def exact_multisample(e: Estimator, p: Problem, samples: int = 2, nodes: int = 24) -> Array:
+def exact_multisample(e: Estimator, p: Problem, samples: int = 2, nodes: int = 100) -> Array:
     """The gradient of E[L_S] by Gauss-Hermite quadrature over all the noise; `e` must differentiate its own bound
     ("iw", "vr"): each node's gradient is then exact, by the check on replayed noise, and so is their weighted sum."""
     line, weight = np.polynomial.hermite_e.hermegauss(nodes)
