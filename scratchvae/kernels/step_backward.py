@@ -95,18 +95,16 @@ def made_by(s: Program, dx: Any, below: int, at: int, column: int, w: float) -> 
 def update(s: Program, t: int, threads: int, rows: int, phase: Any, k: Any) -> None:
     """dW = xᵀ dy for every layer, a tile at a time, and Adam on it at once; phase = (first, last) micro-batch."""
     out_of_line()
-    P, layers, units = panel_of(s.work), s.layout.layers, 0
-    for l in range(layers.size):
-        units += layers[l].panels * (layers[l].inputs // P + 1)
-    begin, end = share(units, t, threads)
+    # Each layer is shared as on the way forward, by panels: a thread reads next the weights that it wrote now, and
+    # they need not travel from core to core.
+    P, layers = panel_of(s.work), s.layout.layers
     for l in range(layers.size):
         layer = layers[l]
         across = layer.inputs // P + 1  # panels of x, with its column of ones
-        here = layer.panels * across
-        for unit in range(max(begin, 0), min(end, here)):
+        begin, end = share(layer.panels * across, t, threads)
+        for unit in range(begin, end):
             p, a = over(unit, across)
             update_panel(s, scratch_of(s, t), layer, p, a, rows, phase, k)
-        begin, end = begin - here, end - here
 
 
 @inline
