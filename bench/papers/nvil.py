@@ -1,6 +1,6 @@
 """§7.2.2 Mnih & Gregor 2014, Table 1: a sigmoid belief network of 200 units on MNIST, by the score function alone.
 
-    python -m bench.papers.nvil --epochs 100 --out bench/papers/nvil.json
+    python -m bench.papers.nvil --estimator score_loo --samples 4 --rate 1e-2 --epochs 60 --out bench/papers/nvil.json
 
 Their bound on the test set is 113.1 nats (NVIL; minibatches of 20, learning rate 3e-4, input-dependent baseline and
 variance normalisation). Here: MNIST binarised once, pixel by pixel with its grey level as probability (so not the same
