@@ -14,6 +14,8 @@ from . import models
 from .conditional import Distribution
 from .distributions import Bernoulli, Normal
 from .errors import UsageError
+from .tasks.missing import Coder, Imputations, chain
+from .tasks.missing import Plan as Imputing
 from .training import compiled, objective
 from .training.config import from_dict
 from .training.data import check, columns, matrix, rows
@@ -113,6 +115,18 @@ class VAE:
         """log p(x) of every row by importance sampling from q with `samples` draws, (B,) nats: below the truth on
         average, and rising to it with `samples`."""
         return log_likelihood(self._fitted(), self._batch(x), samples)
+
+    def impute(self, x: Any, plan: Imputing | None = None, seed: int = 0) -> Imputations:
+        """§7.1.1 Rows x (B, D) with NaN where they are missing, filled in by Metropolis within Gibbs (`tasks.missing`):
+        draws (T, C, B, D), their codes, and mean (B, D), which is E[x_mis | x_obs]."""
+        state, config = self._fitted(), self.config
+        found, _ = matrix(x, missing=True)
+        columns(found, state.architecture.columns)
+        check(found, config.likelihood, missing=True)
+        batch = rows(found, slice(None), config.dtype, config.likelihood, True)
+        guess = self.decode(np.zeros((1, config.codes)))[0]
+        coder, noise = Coder(state.phi, state.theta, state.k), state.noise._replace(seed=seed)
+        return chain(coder, batch, ~np.isnan(batch), guess, noise, plan)
 
     def save(self, path: str | Path) -> None:
         """Write a checkpoint: config and plain (in, out) arrays in the safetensors layout."""

@@ -162,3 +162,18 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     with pytest.raises(DataError, match="holds nan"):
         load(x)
     assert np.isnan(load(x, missing=True).train).sum() == 1
+
+
+def test_impute() -> None:
+    """The object fills NaN with draws, leaves the rest, and names what it cannot do."""
+    x = (pixels() > 0.5) * 1.0
+    model = VAE(latent=2, hidden=(4,), epochs=1, kernels="numpy").fit(x)
+    gaps = x[:5].copy()
+    gaps[:, 2:4] = np.nan
+    found = model.impute(gaps)
+    assert found.draws.shape == (20, 5, 5, D)
+    assert set(np.unique(found.draws)) == {0.0, 1.0}
+    assert ((found.mean[:, 2:4] > 0) & (found.mean[:, 2:4] < 1)).all()
+    np.testing.assert_array_equal(found.mean[:, [0, 1, 4, 5]], x[:5, [0, 1, 4, 5]])
+    with pytest.raises(DataError, match="nothing is missing"):
+        model.impute(x)
