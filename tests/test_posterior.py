@@ -1,5 +1,7 @@
 """§7.1.1 Inferring z: the refined q is the best Gaussian there is, chains meet the posterior, the gap adds up."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,8 +12,9 @@ from scratchvae.models import linear_gaussian as lg
 from scratchvae.models.joint import Joint
 from scratchvae.models.linear_gaussian import LinearGaussian
 from scratchvae.networks import Dense
-from scratchvae.tasks import diagnostics, posterior, quadrature
+from scratchvae.tasks import diagnostics, evidence, posterior, quadrature
 from scratchvae.tasks.hmc import Plan
+from scratchvae.tasks.proposals import Defensive
 from scratchvae.training.noise import Noise
 from scratchvae.types import Array
 
@@ -113,3 +116,32 @@ def test_bad_settings_are_refused() -> None:
         posterior.refine(theta, x, off(theta, x), Noise(0), steps=0)
     with pytest.raises(UsageError, match="samples=1: a bound"):
         posterior.gap(theta, x, off(theta, x), off(theta, x), Noise(0), samples=1)
+
+
+def test_a_defensive_proposal_finds_the_mode_that_q_misses() -> None:
+    """Two modes, q on one of them: the estimate from q is log 2 low and does not notice, that of the mixture right."""
+
+    class Twin:
+        def log_joint(self, x: Array, z: Array) -> Array:
+            modes = [Normal(np.array([m, 0.0]), np.full(2, -3.0)).log_prob(z) for m in (-1.5, 1.5)]
+            return np.asarray(np.logaddexp(*modes) - np.log(2) + x[:, 0])
+
+        def log_joint_vjp(self, w: Array, x: Array, z: Array, dtheta: object = None) -> Array:
+            raise NotImplementedError
+
+    x, q = np.arange(6.0).reshape(3, 2), Normal(np.tile([1.5, 0.0], (3, 1)), np.full((3, 2), -3.0))
+    alone = evidence.importance(Twin(), x, q, Noise(1), 4000)
+    proposal: Any = Defensive(q)
+    mixed = evidence.importance(Twin(), x, proposal, Noise(1), 4000)
+    assert (abs(mixed.value - x[:, 0]) < 4 * mixed.standard_error).all()
+    assert mixed.standard_error.max() < 0.1
+    np.testing.assert_allclose(alone.value, x[:, 0] - np.log(2), atol=1e-3)
+    assert alone.standard_error.max() < 1e-3
+
+
+def test_the_defensive_density_is_that_of_its_samples() -> None:
+    """E_Q[h/Q] = 1 for a density h within Q: catches shares that are not those of the samples."""
+    q = Normal(np.array([[0.3]]), np.array([[-1.0]]))
+    z = Defensive(q).sample(np.random.default_rng(0).normal(size=(40_000, 1, 1)))
+    w = np.exp(Normal(np.array([0.5]), np.array([-0.5])).log_prob(z) - Defensive(q).log_prob(z))
+    assert abs(w.mean() - 1) < 4 * w.std() / 200

@@ -13,6 +13,7 @@ from ..tasks import ais, appendix_d, evidence, posterior, quadrature
 from ..tasks.ais import Annealing, schedule
 from ..tasks.evidence import Evidence
 from ..tasks.hmc import Plan
+from ..tasks.proposals import PARTS, Defensive
 from ..training.evaluate import evaluation_rows
 from ..training.noise import Purpose
 from ..training.objective import decode, encode
@@ -24,6 +25,7 @@ ABOUT = """Estimate log p(x) of test rows, nats per datapoint, constants kept. A
 bound, backward an upper one, which is exact for --simulate and else rests on HMC draws of the posterior."""
 SAMPLES = {"importance": 5000, "ais": 16, "appendix-d": 2000, "quadrature": 0}
 BLOCK = 50
+FEW = 4  # latents: up to here draws from the prior are not wasted
 
 
 def add(commands: Commands) -> None:
@@ -37,6 +39,9 @@ def add(commands: Commands) -> None:
     p.add_argument("--samples", type=whole(1), help="a row: draws (5000), chains of ais (16), posterior draws (2000)")
     p.add_argument("--temperatures", type=whole(1), default=200, help="steps from q to the posterior, for ais")
     p.add_argument("--start", choices=("prior", "q"), default="prior", help="where ais starts")
+    p.add_argument(
+        "--proposal", choices=("q", "defensive"), help=f"of importance; defensive is safe, the default to {FEW} latents"
+    )
     p.add_argument("--refine", type=whole(0), default=0, help="steps of Adam on each row's q before it is used")
     p.add_argument("--simulate", action="store_true", help="rows drawn from the model itself, instead of test rows")
     p.add_argument("--seed", type=whole(0, SEEDS), default=0, help="names the draws")
@@ -100,7 +105,11 @@ def one(
     if args.estimator == "quadrature":
         return evidence.quadrature(model, x, q), None
     if args.estimator == "importance":
-        return evidence.importance(model, x, q, noise, samples, first_row), None
+        if (args.proposal or ("defensive" if q.mu.shape[1] <= FEW else "q")) == "q":
+            return evidence.importance(model, x, q, noise, samples, first_row), None
+        mixed: Any = Defensive(q)  # no slope of it is needed
+        found = evidence.importance(model, x, mixed, noise, -(-samples // PARTS) * PARTS, first_row)
+        return found._replace(estimator=f"{found.estimator} from q, wide q and prior"), None
     if args.estimator == "appendix-d":
         return appendix_d.appendix_d(model, x, q, noise, samples, first_row=first_row), None
     start = ais.prior(q) if args.start == "prior" else q

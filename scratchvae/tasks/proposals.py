@@ -1,0 +1,52 @@
+"""§7.1.1 A proposal for importance sampling that forgives the encoder: q(z|x), q twice as wide, and the prior, mixed.
+
+Weights p(x, z)/q(z|x) are unbounded where q is narrower than the posterior, or blind to one of its modes: the estimate
+then looks sure and is too low. In a mixture with the prior, w ≤ p(x|z) / (1/4), which no mode escapes for ever
+(Hesterberg, "Weighted average importance sampling and defensive mixture distributions", 1995).
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from ..distributions import Normal
+from ..models.decoded import standard
+from ..types import Array
+
+PARTS = 4  # of four samples one is from the prior, one from the wide q, two from q
+WIDER = 2 * math.log(2.0)  # log σ² of twice the width
+
+
+# Q(z) = ½ q(z) + ¼ q_wide(z) + ¼ N(z; 0, I), stratified: sample s is from part s mod 4, weights are those of Q
+class Defensive(NamedTuple):
+    """Q for a Gaussian q (B, K); exact for a number of samples that is a multiple of 4."""
+
+    q: Normal
+
+    @property
+    def mu(self) -> Array:
+        """Where q is, (B, K)."""
+        return self.q.mu
+
+    @property
+    def log_var(self) -> Array:
+        """How wide q is, (B, K)."""
+        return self.q.log_var
+
+    @property
+    def wide(self) -> Normal:
+        """q at twice its width."""
+        return Normal(self.q.mu, self.q.log_var + WIDER)
+
+    def sample(self, eps: Array) -> Array:
+        """z (S, B, K) from eps (S, B, K), S a multiple of 4."""
+        z = self.q.sample(eps)
+        z[0::PARTS] = eps[0::PARTS]
+        z[1::PARTS] = self.wide.sample(eps[1::PARTS])
+        return z
+
+    def log_prob(self, z: Array) -> Array:
+        """log Q(z), (S, B) nats."""
+        parts = (self.q.log_prob(z) + math.log(2.0), self.wide.log_prob(z), standard(z).log_prob(z))
+        return np.asarray(np.logaddexp.reduce(parts, axis=0) - math.log(PARTS))
