@@ -9,6 +9,7 @@ import pytest
 from scratchvae.cli import main
 from scratchvae.errors import DataError, UsageError
 from scratchvae.models.linear_gaussian import LinearGaussian
+from scratchvae.models.vae import rescaled
 from scratchvae.training import compiled, objective
 from scratchvae.training.config import Config
 from scratchvae.training.data import binarise, load
@@ -177,3 +178,10 @@ def test_impute() -> None:
     np.testing.assert_array_equal(found.mean[:, [0, 1, 4, 5]], x[:5, [0, 1, 4, 5]])
     with pytest.raises(DataError, match="nothing is missing"):
         model.impute(x)
+
+
+def test_gaps_leave_the_encoders_input_as_large() -> None:
+    """Half the entries at twice the size, none lost where nothing is missing, and no row divided by 0."""
+    x = np.array([[1.0, 2.0, 3.0, 4.0], [1.0, 0.0, 3.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    m = np.array([[1.0, 1.0, 1.0, 1.0], [1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    np.testing.assert_array_equal(rescaled(x, m), [[1, 2, 3, 4], [2, 0, 6, 0], [0, 0, 0, 0]])

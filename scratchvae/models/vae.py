@@ -102,6 +102,15 @@ def decode(z: Array, theta: Net, k: Kernels = NUMPY) -> tuple[Distribution, list
     return net(z, theta, k)
 
 
+# With a share of x at 0, the first layer's sums are short of terms by that share; made up for, a whole row and one with
+# gaps look alike on average to an encoder that has only ever seen gaps.
+def rescaled(x: Array, m: Array) -> Array:
+    """What the encoder sees of rows with gaps, where x is 0: x · D / (number observed), so x itself without gaps."""
+    count = m.sum(axis=1, keepdims=True)
+    seen: Array = x * (m.shape[1] / np.where(count == 0, 1, count)).astype(x.dtype)
+    return seen
+
+
 class Cache(NamedTuple):
     """What `elbo` computed on the way forward and `elbo_vjp` needs."""
 
@@ -122,7 +131,7 @@ def elbo(x: Array, eps: Array, phi: Net, theta: Net, k: Kernels = NUMPY, m: Arra
     """
     check_columns(x, phi)
     check_noise(eps, x, phi)
-    q, q_layers = encode(x, phi, k)
+    q, q_layers = encode(x if m is None else rescaled(x, m), phi, k)
     z = q.sample(eps, k)
     p, p_layers = decode(z, theta, k)
     reconstruction, kl = p.log_prob(x, k) if m is None else p.log_prob_observed(x, m, k), q.kl(k)

@@ -1,6 +1,6 @@
 """§7.1.1 Learning θ from rows with missing values: NaN marks them from the data to the bound, where they fall out.
 
-    L(x_obs) = E_q[ Σ_observed log p(x_d | z) ] − KL(q(z | x) ‖ p(z)),     q sees 0 in place of a missing value
+    L(x_obs) = E_q[ Σ_observed log p(x_d | z) ] − KL(q(z | x) ‖ p(z)),     q sees x · D / (number observed), 0 for a gap
 
 which is a bound on log p(x_obs): an entry that was not seen is integrated out, since p(x | z) has independent entries.
 "Missing" must not depend on the values missed (missing at random), as with any likelihood of what was observed.

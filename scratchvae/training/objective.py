@@ -77,7 +77,7 @@ def log_weights(state: "State", x: Array, eps: Array) -> Array:
         f = ladder.forward(x, split(eps, state.architecture.latent), state.phi, state.theta, state.k)
         return ladder.log_ratio(f, state.k)
     x, m = observed(state, x)
-    q, _ = vae.encode(x, state.phi, state.k)
+    q = encode_observed(state, x, m)
     z = q.sample(eps, state.k)
     p, _ = vae.decode(z, state.theta, state.k)
     ratio = -0.5 * (z * z - eps * eps - q.log_var).sum(axis=-1)
@@ -92,8 +92,14 @@ def observed(state: "State", x: Array) -> tuple[Array, Array | None]:
 
 def encode(state: "State", x: Array) -> Normal:
     """q(z | x), of a ladder q(z_1 | x)."""
-    x, _ = observed(state, x)
-    return vae.encode(x, state.phi[0] if state.config.deep else state.phi, state.k)[0]
+    if state.config.deep:
+        return vae.encode(x, state.phi[0], state.k)[0]
+    return encode_observed(state, *observed(state, x))
+
+
+def encode_observed(state: "State", x: Array, m: Array | None) -> Normal:
+    """q(z | x) of one latent layer, as `vae.elbo` has it."""
+    return vae.encode(x if m is None else vae.rescaled(x, m), state.phi, state.k)[0]
 
 
 def decode(state: "State", z: Array) -> Distribution:
