@@ -23,7 +23,7 @@ train: .venv/installed
 	$(RUN) scratchvae evaluate $(OUT) --samples 100
 
 test: .venv/installed
-	$(RUN) pytest $(ARGS)
+	$(RUN) pytest --numprocesses auto --dist loadfile $(ARGS)
 
 lint: .venv/installed
 	.venv/bin/ruff check .
