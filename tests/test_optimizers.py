@@ -153,6 +153,17 @@ def test_schedules() -> None:
     assert Optimizer(learning_rate=0.2).rate(7, 10) == 0.2
 
 
+def test_what_is_kept() -> None:
+    """Milestones as a sorted tuple of pairs of floats, whatever list a config gave, and slots in the order of their
+    names: catches m and v exchanged in a checkpoint."""
+    optimizer = Optimizer(beta1=0.25, beta2=0.75, schedule="step", milestones=[[20, 0], [10, 1]])  # type: ignore[arg-type]
+    assert repr(optimizer.milestones) == "((10.0, 1.0), (20.0, 0.0))"
+    slots = np.zeros((2, 2))
+    optimizer.update(np.zeros(2), G[0], slots, 1, 0.1)
+    close(slots, np.array([0.75 * G[0], 0.25 * G[0] ** 2]))
+    assert type(log_prior(G[0].astype("float32"), 5)) is float
+
+
 @pytest.mark.parametrize(("options", "words"), [
     ({"name": "lion"}, "optimizer 'lion' is unknown: give one of adam"),
     ({"schedule": "linear"}, "schedule 'linear' is unknown"),

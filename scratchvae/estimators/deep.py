@@ -31,7 +31,7 @@ def gradient(
 ) -> Array:
     """Adds an estimate of ∂(mean_b L_b) into dphi and dtheta, returns L (B,) nats.
 
-    x (B, D), eps[l] (S, B, K_l). Raises UsageError for an estimator whose rule needs more than r.
+    x (B, D), eps[l] (S, B, K_l). Raises UsageError for an estimator whose rule needs more than r, or its state.
     """
     w = np.full(x.shape[0], 1 / x.shape[0], x.dtype)
     if e.analytic_kl and e.pathwise:
@@ -40,6 +40,8 @@ def gradient(
         return L
     if e.name.split(":")[0] not in SEES_R_ALONE:
         raise UsageError(f"estimator {e.name!r} is not defined on several latent layers: {', '.join(SEES_R_ALONE)} are")
+    if e.initial is not None and not state:
+        raise UsageError(f"estimator {e.name!r} remembers its baseline: pass state=estimator.state(columns, normals)")
     f = ladder.forward(x, eps, phi, theta, k)
     r = ladder.log_ratio(f, k)
     d = Draw(None, None, x, np.empty(0), f.z[0], theta, lambda z: r, r, state if state is not None else {}, k)
