@@ -296,6 +296,8 @@ def test_integrands(make: Any, k: float, mean: Any, name: str) -> None:
 def test_integrands_by_name() -> None:
     """What a plot's legend says, and the variances of z² by hand: θ⁴ + 14 θ² + 15, and 4."""
     assert (f_of.square(3).name, f_of.bump(2).name, f_of.wave(0.5).name) == ("(z - 3)^2", "exp(-2 z^2)", "cos 0.5z")
+    values = [f.log_likelihood(None, np.array([[0.5]]), None)[0] for f in (f_of.square(3), f_of.bump(2), f_of.wave(2))]
+    close(np.array(values), np.array([6.25, math.exp(-0.5), math.cos(1)]))  # no estimator sees a constant too much
     close(f_of.exact(get("score"), f_of.square(), 2.0, 1.0)[1][:1], np.array([87.0]))
     close(f_of.exact(get("sgvb_b"), f_of.square(), 2.0, 1.0)[1][:1], np.array([4.0]))
     q = f_of.Free(np.ones((3, 1)), np.ones((3, 1)))

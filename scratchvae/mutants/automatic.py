@@ -33,6 +33,19 @@ GROUPS: dict[str, tuple[Names, Names]] = {
     ),
     "linear_gaussian": (("models.linear_gaussian",), ("test_linear_gaussian.py",)),
     "ladder": (("models.ladder",), ("test_ladder.py", "test_ladder_shapes.py")),
+    "estimators": (
+        tuple(f"estimators.{name}" for name in (
+            "frame", "score", "baselines", "leave_one_out", "control_variate", "rao_blackwell", "measure", "sgvb_a",
+            "sgvb_b", "sticking", "importance", "dreg", "renyi", "amortised", "integrands")),
+        ("test_rules.py", "test_frame.py"),
+    ),
+    "deep": (("estimators.deep",), ("test_deep.py",)),
+    "models": (
+        tuple(f"models.{name}" for name in (
+            "families", "joint", "pca", "mixture", "sigmoid_belief", "logistic_regression")),
+        ("test_models.py",),
+    ),
+    "optim": (("training.optim",), ("test_optimizers.py",)),
 }  # fmt: skip
 SLOW = 2.0  # seconds of processor: no test of this length takes part
 
