@@ -157,5 +157,7 @@ def test_refusals() -> None:
         run(get("measure"))
     with pytest.raises(UsageError, match="'score_kl' is not defined on several latent layers"):
         run(get("score_kl"))
+    with pytest.raises(UsageError, match=r"x has shape \(2, 3\) but phi was built for rows of D=4 columns"):
+        ladder.forward(X[:, :3], EPS, PHI, THETA)
     with pytest.raises(UsageError, match=r"'score_mean' remembers its baseline: pass state=estimator\.state"):
         run(get("score_mean"))

@@ -9,6 +9,7 @@ from scipy import special
 
 from scratchvae.errors import UsageError
 from scratchvae.kernels import NUMPY, table
+from scratchvae.kernels.dense import alike
 from scratchvae.networks import (
     ACTIVATIONS,
     Dense,
@@ -186,3 +187,12 @@ def test_unknown_activation_is_refused() -> None:
     """Catches a typing error that gets any further than the first call."""
     with pytest.raises(UsageError, match="activation 'swish' is unknown: give one of tanh, relu"):
         activate(X, "swish")
+
+
+def test_arrays_of_one_type() -> None:
+    """What the tiles read is of one type, and not copied where it already is: catches a float32 read as float64."""
+    a, b = np.arange(3, dtype=np.float32), np.arange(3, dtype=np.float64)
+    wide, same = alike(np.dtype("float64"), a, b)
+    assert wide.dtype == np.float64
+    assert wide.tolist() == [0, 1, 2]
+    assert same is b

@@ -11,7 +11,7 @@ from scipy import special, stats
 from scratchvae.conditional import Net
 from scratchvae.errors import UsageError
 from scratchvae.kernels import table
-from scratchvae.models.vae import LIKELIHOODS, Architecture, decode, elbo, elbo_vjp, encode
+from scratchvae.models.vae import LIKELIHOODS, Architecture, decode, elbo, elbo_vjp, encode, rescaled
 from scratchvae.types import Array
 
 RNG = np.random.default_rng(21)
@@ -293,3 +293,17 @@ def test_missing_entries_add_nothing(likelihood: str, samples: int | None) -> No
     close(elbo(x, eps, phi, theta, m=np.ones((3, 5)))[0], elbo(x, eps, phi, theta)[0])
     elbo_vjp(w, cache, x, eps, phi, theta, *arch.nets(gradient.views), m=seen)
     close(gradient.flat, slopes(lambda flat: elbo(x, eps, *nets_at(arch, flat), m=seen)[0], arena.flat, w))
+
+
+def test_the_encoder_sees_a_row_with_gaps_on_the_scale_of_a_whole_one() -> None:
+    """x · D / (number observed), in x's type; a row that was not observed at all stays at zero. Catches the bound
+    that encodes x as it is."""
+    m = np.array([[1, 1, 1, 1, 1], [1, 0, 1, 0, 0], [0, 0, 0, 0, 1], [0, 0, 0, 0, 0]], bool)
+    x = np.arange(1, 21, dtype=np.float32).reshape(4, 5) * m
+    seen = rescaled(x, m)
+    assert seen.dtype == np.float32
+    close(seen, x * np.array([[1], [5 / 2], [5], [0]]), 1e-6)
+    arch, arena = small_vae(likelihood="gaussian", variance=VARIANCE)
+    phi, theta = arch.nets(arena.views)
+    _, cache = elbo(x.astype(float), np.zeros((4, LATENT)), phi, theta, m=m)
+    close(cache.q.mu, by_hand(rescaled(x.astype(float), m), phi)[0])

@@ -32,7 +32,7 @@ GROUPS: dict[str, tuple[Names, Names]] = {
          "test_optimizers.py"),
     ),
     "linear_gaussian": (("models.linear_gaussian",), ("test_linear_gaussian.py",)),
-    "ladder": (("models.ladder",), ("test_ladder.py", "test_ladder_shapes.py")),
+    "ladder": (("models.ladder",), ("test_ladder.py", "test_ladder_shapes.py", "test_deep.py")),
     "estimators": (
         tuple(f"estimators.{name}" for name in (
             "frame", "score", "baselines", "leave_one_out", "control_variate", "rao_blackwell", "measure", "sgvb_a",

@@ -47,6 +47,20 @@ EQUIVALENT: dict[str, str] = {
         "both heads of an encoder have K columns",
     "models.ladder.ancestors | operand swapped | for l in * -> for l in reversed(range(1, len(eps))):":
         "there is one noise for each layer",
+    "models.ladder.up_arrow | operands swapped | *add(through_z, explicit)* -> *add(explicit, through_z)*":
+        "a sum does not see the order",
+    "models.ladder.up_arrow | option dropped | net_vjp(*, need_dx=False) -> *":
+        "computes a product that nobody takes: time, not numbers",
+    "models.ladder.up_arrow | * | if w.score is None or (* -> if w.score is None or (*":
+        "a score and a closed KL never come together: estimators have the one, the bound the other",
+    "models.ladder.broadcast | function dropped | * -> return w":
+        "weights come with an axis of samples already",
+    "models.ladder.down_arrows | function dropped | * -> *f.p[[]l].log_prob_vjp(w.theta, *":
+        "weights come with an axis of samples already",
+    "models.vae.rescaled | operand swapped | *(m.shape[[]1] / * -> *(x.shape[[]1] / *":
+        "x and its mask have one shape",
+    "models.vae.rescaled | factor or axis changed | * -> *np.where(count == 0, 2, count)*":
+        "a row without an observation is zero, whatever it is divided by",
     # --- any room
     "* | function dropped | return np.asarray(* -> return [!n]*":
         "np.asarray of an array is the array: the word is for the type checker",
