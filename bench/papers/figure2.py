@@ -1,0 +1,252 @@
+"""§7.3 Figure 2 of Kingma & Welling 2014 (arXiv 1312.6114), AEVB: the bound against the number of samples evaluated.
+
+    python -m bench.papers.figure2 --out runs/figure2 --freyfaces FOLDER
+
+MNIST with 3, 5, 10, 20 and 200 latents, 500 hidden tanh units, Bernoulli; Frey Face with 2, 5, 10 and 20 latents, 200
+hidden units, Gaussian with means through a sigmoid, from the folder that has the file (without it, MNIST alone). Batch
+100, one sample of z a row, weight decay as p(θ) = N(0, I), all as in the paper. Not as in the paper: Adam at 1e-3,
+where the paper has Adagrad with a step from {0.01, 0.02, 0.1}; Glorot's first weights; MNIST binarised at each step,
+where the paper does not say; Frey Face split at random, a tenth of the frames for the test (the last tenth of the film
+has other expressions than the rest); and the length: 3e6 samples (MNIST) and 1e7 (Frey Face) where the paper has 1e8.
+
+What the figure is there to show is printed and kept as `orderings`: more latents give a better bound, and superfluous
+ones do not overfit. Train and test bounds are measured in the same way, on as many rows, at the same parameters.
+A curve that was stopped goes on from its last point.
+"""
+
+import argparse
+import datetime
+import itertools
+import json
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scratchvae.cli.common import amount, say, whole
+from scratchvae.training import compiled, data
+from scratchvae.training.config import Config
+from scratchvae.training.evaluate import blocks, evaluation_rows
+from scratchvae.training.noise import Noise, Purpose
+from scratchvae.training.objective import bound
+from scratchvae.training.run import Run
+from scratchvae.training.state import State, Steps, latent_noise, mean_row
+from scratchvae.types import Array
+
+ROWS = 10_000  # at most so many rows measure a bound
+FIRST, EACH_DECADE = 1e5, 10  # where the curves begin, and their points
+SPLIT = 2**31  # the epoch, which no run reaches, whose order of rows splits a film
+MARGIN = {"mnist": 1.0, "freyfaces": 30.0}  # nats that an ordering may be missed by: 2 % of the axis
+
+
+class Study(NamedTuple):
+    """A row of panels: data, sizes of z, hidden units, p(x|z), the paper's axis in nats."""
+
+    name: str
+    latents: tuple[int, ...]
+    hidden: int
+    likelihood: str
+    axis: tuple[float, float]
+
+
+MNIST = Study("mnist", (3, 5, 10, 20, 200), 500, "bernoulli", (-150, -100))
+FREY = Study("freyfaces", (2, 5, 10, 20), 200, "gaussian-sigmoid", (0, 1600))
+
+
+# --- the curves -----------------------------------------------------------------------------------
+
+
+def rows_of(study: Study, folder: str | None, seed: int) -> tuple[Array, Array]:
+    """Train and test rows: MNIST's own, or a random tenth of a film for the test."""
+    found = data.load(study.name, folder=folder)
+    if study is MNIST:
+        return found.train, found.test
+    film = np.concatenate([found.train, found.test])
+    order = Noise(seed).order(SPLIT, len(film))
+    return film[order[len(film) // 10 :]], film[order[: len(film) // 10]]
+
+
+def config(study: Study, latent: int, seed: int) -> Config:
+    """The paper's set-up, but for what the docstring names."""
+    how = "dynamic" if study is MNIST else "none"
+    shape: dict[str, Any] = {"latent": latent, "hidden": (study.hidden,), "likelihood": study.likelihood}
+    return Config(data=study.name, binarisation=how, epochs=1e4, prior=True, seed=seed, **shape)
+
+
+def marks(steps: Steps, samples: float) -> Iterator[int]:
+    """The steps at which the bound is measured: ten a decade from 1e5 samples on, and the last."""
+    each, i, last = len(steps.x) / steps.per_epoch, 0, 0
+    while last < round(samples / each):
+        last = min(round(FIRST * 10 ** (i / EACH_DECADE) / each), round(samples / each))
+        i += 1
+        yield last
+
+
+def bounds(state: State, x: Array) -> Array:
+    """The bound of each row (N,), nats, with one sample of z named by the row."""
+    found = []
+    for first, count in blocks(len(x), 500):
+        eps = latent_noise(state, Purpose.EVALUATE, 0, count, 1, first)
+        found.append(bound(state, evaluation_rows(state, x, first, count), eps)[0])
+    return np.concatenate(found).astype(np.float64)
+
+
+def curve(study: Study, latent: int, parts: tuple[Array, Array], args: argparse.Namespace) -> dict[str, Any]:
+    """One pair of curves, train and test, trained or trained on; and the last bounds, row by row."""
+    train, test = parts
+    run = Run(Path(args.out) / f"{study.name}-{latent}")
+    state, spent = opened(run, config(study, latent, args.seed), train)
+    steps = compiled.steps(state, train, args.threads)
+    for mark in marks(steps, args.samples if study is MNIST else args.frey_samples):
+        if mark <= state.step:
+            continue
+        start = time.process_time()
+        steps.advance(mark - state.step)
+        spent += time.process_time() - start
+        measured = {name: float(bounds(state, x[:ROWS]).mean()) for name, x in (("train", train), ("test", test))}
+        seen = round(mark * len(train) / steps.per_epoch)
+        run.append({"step": mark, "samples": seen, **measured, "cpu_seconds": round(spent, 1)})
+        run.save(state, [spent, 0])
+        say(f"{study.name}, {latent} latents, {seen:.3g} samples: {measured}, {spent:.0f} s of training")
+    last = {"train": bounds(state, train[:ROWS]), "test": bounds(state, test[:ROWS])}
+    return {"latents": latent, "points": run.read_metrics(), "last": last}
+
+
+def opened(run: Run, wanted: Config, train: Array) -> tuple[State, float]:
+    """The state to go on from, and the seconds of training behind it."""
+    if run.checkpoint.exists():
+        state, meta = run.load()
+        run.rewind(state.step)
+        return state, float(meta["bounds"][0])
+    state = State(wanted, train.shape[1])
+    state.initialise(mean_row(train, wanted.likelihood))
+    run.folder.mkdir(parents=True, exist_ok=True)
+    return state, 0.0
+
+
+# --- what they show -------------------------------------------------------------------------------
+
+
+def difference(a: Array, b: Array) -> tuple[float, float]:
+    """The mean of a − b over the same rows, and its standard error."""
+    d = a - b
+    return float(d.mean()), float(d.std(ddof=1) / len(d) ** 0.5)
+
+
+def gap(last: dict[str, Array]) -> tuple[float, float]:
+    """Train bound minus test bound, different rows, and its standard error."""
+    train, test = last["train"], last["test"]
+    error = (train.var(ddof=1) / len(train) + test.var(ddof=1) / len(test)) ** 0.5
+    return float(train.mean() - test.mean()), float(error)
+
+
+def orderings(study: Study, curves: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The figure's claims as inequalities between the last bounds, each with its figure, error and verdict."""
+    at = {c["latents"]: c["last"] for c in curves}
+    margin, last = MARGIN[study.name], study.latents[-1]
+    few = [n for n in study.latents if n <= 20]
+    found = []
+
+    def claim(words: str, value: float, error: float, least: float) -> None:
+        figures = {"value": round(value, 3), "standard_error": round(error, 3), "least": least}
+        found.append({"claim": f"{study.name}: {words}", **figures, "holds": value > least})
+
+    for a, b in itertools.pairwise(few):
+        claim(f"test bound of {b} latents above that of {a}", *difference(at[b]["test"], at[a]["test"]), 0.0)
+    if last > few[-1]:
+        value, error = difference(at[last]["test"], at[few[-1]]["test"])
+        claim(f"test bound of {last} latents not {margin:g} nats below that of {few[-1]}", value, error, -margin)
+    gaps = {n: gap(at[n]) for n in study.latents}
+    for a, b in itertools.pairwise(study.latents):
+        value, error = gaps[a][0] - gaps[b][0], (gaps[a][1] ** 2 + gaps[b][1] ** 2) ** 0.5
+        claim(f"train - test of {b} latents not {margin:g} nats above that of {a}", value, error, -margin)
+    return found
+
+
+def draw(studies: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """The paper's panels: one for each size of z, a row for each data set, with its axes."""
+    from scratchvae.plots import figure
+
+    known = {s.name: s for s in (MNIST, FREY)}
+    columns = max(len(curves) for curves in studies.values())
+    sheet = figure((2.6 * columns, 2.9 * len(studies)))
+    grid = sheet.subplots(len(studies), columns, squeeze=False)
+    for line, (name, curves) in zip(grid, studies.items(), strict=True):
+        for ax in line[len(curves) :]:
+            ax.set_axis_off()
+        for ax, c in zip(line, curves, strict=False):
+            seen = [p["samples"] for p in c["points"]]
+            ax.plot(seen, [p["train"] for p in c["points"]], "--", color="tab:red", label="AEVB (train)")
+            ax.plot(seen, [p["test"] for p in c["points"]], "-", color="tab:red", label="AEVB (test)")
+            ax.set(xscale="log", xlim=(FIRST, 1e8), ylim=known[name].axis, title=f"{name}, $N_z$ = {c['latents']}")
+            ax.grid(alpha=0.3)
+        line[0].set_ylabel("bound L, nats per datapoint")
+        line[0].legend(loc="lower right", fontsize="small")
+    for ax in grid[-1][: len(curves)]:
+        ax.set_xlabel("training samples evaluated")
+    sheet.savefig(path, dpi=110)
+
+
+def report(studies: dict[str, list[dict[str, Any]]], args: argparse.Namespace, command: str) -> int:
+    """JSON, picture, and the orderings in words; 1 if one does not hold."""
+    claims = [c for s in (MNIST, FREY) if s.name in studies for c in orderings(s, studies[s.name])]
+    shown = {
+        name: [
+            {
+                "latents": c["latents"],
+                "points": c["points"],
+                "train": float(c["last"]["train"].mean()),
+                "test": float(c["last"]["test"].mean()),
+                "test_rows": len(c["last"]["test"]),
+                "train_minus_test": gap(c["last"]),
+            }
+            for c in curves
+        ]
+        for name, curves in studies.items()
+    }
+    found = {
+        "orderings": claims,
+        "samples": {"mnist": args.samples, "freyfaces": args.frey_samples, "paper": 1e8},
+        "optimizer": "Adam, 1e-3 (paper: Adagrad, 0.01, 0.02 or 0.1)",
+        "seed": args.seed,
+        "unit": "nats per datapoint, one sample of z a row, constants kept",
+        "machine": f"{platform.machine()} {platform.system()}, {args.threads} threads",
+        "date": datetime.date.today().isoformat(),
+        "command": command,
+        "curves": shown,
+    }
+    args.json.write_text(json.dumps(found, indent=1) + "\n")
+    draw(studies, args.json.with_suffix(".png"))
+    for c in claims:
+        verdict = "holds" if c["holds"] else "DOES NOT HOLD"
+        print(f"{verdict}: {c['claim']} ({c['value']:+.2f} ± {c['standard_error']:.2f}, least {c['least']:g})")
+    return int(not all(c["holds"] for c in claims))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Every curve in turn; figure2.json and figure2.png beside this file, also before all are there."""
+    p = argparse.ArgumentParser("bench.papers.figure2", description=__doc__)
+    p.formatter_class = argparse.RawDescriptionHelpFormatter
+    p.add_argument("--out", required=True, help="folder of the curves' runs; unfinished ones there are continued")
+    p.add_argument("--samples", type=amount, default=3e6, help="training samples evaluated, MNIST (paper: 1e8)")
+    p.add_argument("--frey-samples", type=amount, default=1e7, help="the same, Frey Face")
+    p.add_argument("--freyfaces", help="folder that holds the Frey Face file; without it MNIST alone")
+    p.add_argument("--seed", type=whole(0), default=0)
+    p.add_argument("--threads", type=whole(1), default=1)
+    p.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"), help="result; the PNG beside it")
+    args = p.parse_args(argv)
+    lengths = f"--samples {args.samples:g} --frey-samples {args.frey_samples:g} --seed {args.seed}"
+    command = f"python -m bench.papers.figure2 --out runs/figure2 {lengths}"
+    studies = {}
+    for study in (MNIST, FREY) if args.freyfaces else (MNIST,):
+        parts = rows_of(study, args.freyfaces if study is FREY else None, args.seed)
+        studies[study.name] = [curve(study, latent, parts, args) for latent in study.latents]
+    return report(studies, args, command + (" --freyfaces FOLDER" if args.freyfaces else ""))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""§7.3 The commands that repeat published figures, in seconds: they resume, they judge, and they can say no."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.papers import evidence, figure2
+from scratchvae.errors import UsageError
+from scratchvae.training import data
+from scratchvae.types import Array
+
+SHORT = {"epochs": 2, "hidden": 8, "rows": 6, "moments": 2, "simulated": 3, "samples": 800, "chains": 6}
+SHORT |= {"temperatures": 20, "long": 30, "draws": 120}
+
+
+def bits(n: int, D: int) -> Array:
+    """Two kinds of rows, so that there is something to learn."""
+    rng = np.random.default_rng(0)
+    p = np.where(rng.random((n, 1)) < 0.5, np.linspace(0.1, 0.9, D), np.linspace(0.9, 0.1, D))
+    return (rng.random((n, D)) < p).astype("u1")
+
+
+# ---------------------------------------------------------------- Figure 2
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> figure2.Study:
+    """Figure 2 with sizes of z 1 and 2 on rows of 12 bits, measured from 1000 samples on."""
+    study = figure2.MNIST._replace(latents=(1, 2), hidden=8)
+    x = bits(600, 12).astype(bool)
+    for name, value in {"MNIST": study, "FIRST": 1e3, "rows_of": lambda *_: (x[:500], x[500:])}.items():
+        monkeypatch.setattr(figure2, name, value)
+    return study
+
+
+def curves(tmp_path: Path, out: str, samples: str) -> dict[str, Any]:
+    figure2.main(["--out", str(tmp_path / out), "--samples", samples, "--json", str(tmp_path / f"{out}.json")])
+    found: dict[str, Any] = json.loads((tmp_path / f"{out}.json").read_text())
+    return found
+
+
+@pytest.mark.usefixtures("small")
+def test_figure2_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    curves(tmp_path, "two", "2e3")
+    whole, parts = curves(tmp_path, "one", "4e3"), curves(tmp_path, "two", "4e3")
+    for a, b in zip(whole["curves"]["mnist"], parts["curves"]["mnist"], strict=True):
+        assert (a["train"], a["test"]) == (b["train"], b["test"])  # bit for bit
+        assert [p["samples"] for p in b["points"]] == [1000, 1300, 1600, 2000, 2500, 3200, 4000]
+        assert a["test"] == b["points"][-1]["test"]
+    assert (tmp_path / "two.png").stat().st_size > 5000
+
+
+def judged(study: figure2.Study, test: list[float], gaps: list[float]) -> list[bool]:
+    """The verdicts for such test bounds and such differences of train and test."""
+    noise = np.random.default_rng(0).standard_normal(400)
+    lasts = [{"train": noise + t + g, "test": noise + t} for t, g in zip(test, gaps, strict=True)]
+    pairs = zip(study.latents, lasts, strict=True)
+    return [claim["holds"] for claim in figure2.orderings(study, [{"latents": n, "last": a} for n, a in pairs])]
+
+
+def test_figure2_sees_superfluous_latents_overfit() -> None:
+    bounds, gaps = [-130.0, -115.0, -105.0, -102.0, -102.5], [1.0, 1.2, 1.1, 1.3, 1.2]
+    assert all(judged(figure2.MNIST, bounds, gaps))
+    assert judged(figure2.MNIST, [*bounds[:4], -104.0], gaps).count(False) == 1  # 200 latents: a worse test bound
+    assert judged(figure2.MNIST, [-130.0, -131.0, *bounds[2:]], gaps).count(False) == 1
+    assert judged(figure2.MNIST, bounds, [*gaps[:4], 9.0]).count(False) == 1
+
+
+def test_a_film_is_split_at_random_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    film = np.arange(200, dtype="u1").repeat(4).reshape(200, 2, 2)
+    monkeypatch.setattr("scratchvae.training.data.load", lambda *_, load=data.load, **__: load(film))
+    train, test = figure2.rows_of(figure2.FREY, None, 0)
+    assert sorted([*train[:, 0], *test[:, 0]]) == list(range(200))
+    assert len(test) == 20
+    assert 60 < test[:, 0].mean() < 140  # from all over the film
+
+
+# ---------------------------------------------------------------- evidence
+
+
+def test_evidence_measures_keeps_and_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "rows.npy", bits(300, 10))
+    short = [word for name, value in SHORT.items() for word in (f"--{name}", str(value))]
+    options = ["--data", str(tmp_path / "rows.npy"), "--out", str(tmp_path / "runs"), *short]
+    result = tmp_path / "evidence.json"
+    assert evidence.main([*options, "--json", str(result)]) == 0
+    found = json.loads(result.read_text())
+    assert found["two_latents"]["quadrature_error"] < 1e-8
+    assert abs(found["two_latents"]["appendix-d"]["mean_difference"]) < 0.1
+    assert found["twenty_latents"]["lower"] < found["twenty_latents"]["upper"] + 0.5
+    capsys.readouterr()
+    assert evidence.main([*options, "--json", str(tmp_path / "again.json")]) == 0
+    assert capsys.readouterr().err == ""  # neither trained nor estimated again
+    assert json.loads((tmp_path / "again.json").read_text()) == found
+    with pytest.raises(UsageError, match="has the settings"):
+        evidence.main([*options, "--chains", "7"])
+
+
+def test_a_wrong_estimator_does_not_pass() -> None:
+    truth = {"value": np.linspace(-150.0, -90.0, 100)}
+    rest = {"error": np.full(100, 0.01), "ess": np.full(100, 50.0), "cost": np.array([1])}
+    noise = np.random.default_rng(0).normal(0, 0.05, 100)
+    right = evidence.compared({"value": truth["value"] + noise, **rest}, truth)
+    wrong = evidence.compared({"value": truth["value"] + noise + 0.15, **rest}, truth)
+    assert (right["passed"], wrong["passed"]) == (True, False)
+    assert wrong["mean_difference"] == pytest.approx(0.15, abs=4 * wrong["standard_error"])
