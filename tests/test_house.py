@@ -31,7 +31,8 @@ ORDER = (
     ("mutants", "__main__", ""),  # "" is scratchvae/__init__.py: names loaded at their first use
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
-INTRINSICS = ("kernels.sync", "kernels.tiles", "kernels.vectors")  # made of LLVM: loaded by compiled kernels alone
+# made of LLVM: loaded by compiled kernels alone
+INTRINSICS = ("kernels.edges", "kernels.sync", "kernels.tiles", "kernels.vectors")
 OPTIONAL = ("matplotlib", "sklearn", "torch", "tqdm", "numba", "llvmlite", "jax", "mpi4py", "safetensors")
 
 FunctionDef = ast.FunctionDef | ast.AsyncFunctionDef

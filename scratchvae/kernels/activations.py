@@ -10,12 +10,14 @@
 The NumPy statements are analytic where f is: comparisons look at the real part, so a complex step passes through.
 """
 
-import math
-
 import numpy as np
 
 from ..types import Array
-from .jit import jit
+from .jit import jit, late
+
+lane_count, where = late("vectors", "lane_count", "where")
+read, write = late("edges", "read", "write")
+expm1, expm1_below, sigmoid, softplus, tanh = late("vector_math", "expm1", "expm1_below", "sigmoid", "softplus", "tanh")
 
 SLOPE = 0.01  # of leaky_relu, below zero
 
@@ -28,9 +30,10 @@ def tanh_np(a: Array) -> Array:
 @jit
 def tanh_nb(a: Array) -> Array:
     """Twin of `tanh_np`."""
+    a = np.ascontiguousarray(a)
     y = np.empty_like(a)
-    for i in range(a.size):
-        y.flat[i] = math.tanh(a.flat[i])
+    for i in range(0, a.size, lane_count(y)):
+        write(y, i, a.size, tanh(read(a, i, a.size, y)))
     return y
 
 
@@ -42,9 +45,11 @@ def tanh_vjp_np(dy: Array, y: Array) -> Array:
 @jit
 def tanh_vjp_nb(dy: Array, y: Array) -> Array:
     """Twin of `tanh_vjp_np`."""
-    one, da = y.dtype.type(1), np.empty_like(y)
-    for i in range(y.size):
-        da.flat[i] = dy.flat[i] * (one - y.flat[i] * y.flat[i])
+    dy, y = np.ascontiguousarray(dy), np.ascontiguousarray(y)
+    da = np.empty_like(y)
+    for i in range(0, y.size, lane_count(da)):
+        dv, v = read(dy, i, y.size, da), read(y, i, y.size, da)
+        write(da, i, y.size, dv * (1.0 - v * v))
     return da
 
 
@@ -56,9 +61,10 @@ def sigmoid_np(a: Array) -> Array:
 @jit
 def sigmoid_nb(a: Array) -> Array:
     """Twin of `sigmoid_np`."""
-    half, one, y = a.dtype.type(0.5), a.dtype.type(1), np.empty_like(a)
-    for i in range(a.size):
-        y.flat[i] = half * (one + math.tanh(half * a.flat[i]))
+    a = np.ascontiguousarray(a)
+    y = np.empty_like(a)
+    for i in range(0, a.size, lane_count(y)):
+        write(y, i, a.size, sigmoid(read(a, i, a.size, y)))
     return y
 
 
@@ -70,9 +76,11 @@ def sigmoid_vjp_np(dy: Array, y: Array) -> Array:
 @jit
 def sigmoid_vjp_nb(dy: Array, y: Array) -> Array:
     """Twin of `sigmoid_vjp_np`."""
-    one, da = y.dtype.type(1), np.empty_like(y)
-    for i in range(y.size):
-        da.flat[i] = dy.flat[i] * (y.flat[i] * (one - y.flat[i]))
+    dy, y = np.ascontiguousarray(dy), np.ascontiguousarray(y)
+    da = np.empty_like(y)
+    for i in range(0, y.size, lane_count(da)):
+        dv, v = read(dy, i, y.size, da), read(y, i, y.size, da)
+        write(da, i, y.size, dv * (v * (1.0 - v)))
     return da
 
 
@@ -85,10 +93,10 @@ def softplus_np(a: Array) -> Array:
 @jit
 def softplus_nb(a: Array) -> Array:
     """Twin of `softplus_np`."""
-    zero, y = a.dtype.type(0), np.empty_like(a)
-    for i in range(a.size):
-        t = a.flat[i]
-        y.flat[i] = (zero if t <= zero else t) + math.log1p(math.exp(-t if t > zero else t))
+    a = np.ascontiguousarray(a)
+    y = np.empty_like(a)
+    for i in range(0, a.size, lane_count(y)):
+        write(y, i, a.size, softplus(read(a, i, a.size, y)))
     return y
 
 
@@ -100,9 +108,11 @@ def softplus_vjp_np(dy: Array, y: Array) -> Array:
 @jit
 def softplus_vjp_nb(dy: Array, y: Array) -> Array:
     """Twin of `softplus_vjp_np`."""
+    dy, y = np.ascontiguousarray(dy), np.ascontiguousarray(y)
     da = np.empty_like(y)
-    for i in range(y.size):
-        da.flat[i] = -dy.flat[i] * math.expm1(-y.flat[i])
+    for i in range(0, y.size, lane_count(da)):
+        dv, v = read(dy, i, y.size, da), read(y, i, y.size, da)
+        write(da, i, y.size, -dv * expm1(-v))
     return da
 
 
@@ -114,9 +124,11 @@ def relu_np(a: Array) -> Array:
 @jit
 def relu_nb(a: Array) -> Array:
     """Twin of `relu_np`."""
-    zero, y = a.dtype.type(0), np.empty_like(a)
-    for i in range(a.size):
-        y.flat[i] = zero if a.flat[i] <= zero else a.flat[i]
+    a = np.ascontiguousarray(a)
+    y = np.empty_like(a)
+    for i in range(0, a.size, lane_count(y)):
+        v = read(a, i, a.size, y)
+        write(y, i, a.size, where(v <= 0.0, 0.0, v))
     return y
 
 
@@ -128,9 +140,11 @@ def relu_vjp_np(dy: Array, y: Array) -> Array:
 @jit
 def relu_vjp_nb(dy: Array, y: Array) -> Array:
     """Twin of `relu_vjp_np`."""
-    zero, da = y.dtype.type(0), np.empty_like(y)
-    for i in range(y.size):
-        da.flat[i] = dy.flat[i] if y.flat[i] > zero else zero * dy.flat[i]
+    dy, y = np.ascontiguousarray(dy), np.ascontiguousarray(y)
+    da = np.empty_like(y)
+    for i in range(0, y.size, lane_count(da)):
+        dv, v = read(dy, i, y.size, da), read(y, i, y.size, da)
+        write(da, i, y.size, where(v > 0.0, dv, dv * 0.0))
     return da
 
 
@@ -142,9 +156,11 @@ def leaky_relu_np(a: Array) -> Array:
 @jit
 def leaky_relu_nb(a: Array) -> Array:
     """Twin of `leaky_relu_np`."""
-    zero, slope, y = a.dtype.type(0), a.dtype.type(SLOPE), np.empty_like(a)
-    for i in range(a.size):
-        y.flat[i] = a.flat[i] if a.flat[i] > zero else slope * a.flat[i]
+    a = np.ascontiguousarray(a)
+    y = np.empty_like(a)
+    for i in range(0, a.size, lane_count(y)):
+        v = read(a, i, a.size, y)
+        write(y, i, a.size, where(v > 0.0, v, v * SLOPE))
     return y
 
 
@@ -156,9 +172,11 @@ def leaky_relu_vjp_np(dy: Array, y: Array) -> Array:
 @jit
 def leaky_relu_vjp_nb(dy: Array, y: Array) -> Array:
     """Twin of `leaky_relu_vjp_np`."""
-    zero, slope, da = y.dtype.type(0), y.dtype.type(SLOPE), np.empty_like(y)
-    for i in range(y.size):
-        da.flat[i] = dy.flat[i] if y.flat[i] > zero else slope * dy.flat[i]
+    dy, y = np.ascontiguousarray(dy), np.ascontiguousarray(y)
+    da = np.empty_like(y)
+    for i in range(0, y.size, lane_count(da)):
+        dv, v = read(dy, i, y.size, da), read(y, i, y.size, da)
+        write(da, i, y.size, where(v > 0.0, dv, dv * SLOPE))
     return da
 
 
@@ -171,9 +189,11 @@ def elu_np(a: Array) -> Array:
 @jit
 def elu_nb(a: Array) -> Array:
     """Twin of `elu_np`."""
-    zero, y = a.dtype.type(0), np.empty_like(a)
-    for i in range(a.size):
-        y.flat[i] = a.flat[i] if a.flat[i] > zero else math.expm1(a.flat[i])
+    a = np.ascontiguousarray(a)
+    y = np.empty_like(a)
+    for i in range(0, a.size, lane_count(y)):
+        v = read(a, i, a.size, y)
+        write(y, i, a.size, where(v > 0.0, v, expm1_below(where(v > 0.0, 0.0, v))))
     return y
 
 
@@ -185,7 +205,9 @@ def elu_vjp_np(dy: Array, y: Array) -> Array:
 @jit
 def elu_vjp_nb(dy: Array, y: Array) -> Array:
     """Twin of `elu_vjp_np`."""
-    zero, one, da = y.dtype.type(0), y.dtype.type(1), np.empty_like(y)
-    for i in range(y.size):
-        da.flat[i] = dy.flat[i] if y.flat[i] > zero else dy.flat[i] * (y.flat[i] + one)
+    dy, y = np.ascontiguousarray(dy), np.ascontiguousarray(y)
+    da = np.empty_like(y)
+    for i in range(0, y.size, lane_count(da)):
+        dv, v = read(dy, i, y.size, da), read(y, i, y.size, da)
+        write(da, i, y.size, where(v > 0.0, dv, dv * (v + 1.0)))
     return da

@@ -3,16 +3,49 @@
 x and logits are (B, D), a per-row scalar and its cotangent w are (B,); sums run over the D components, in nats.
 """
 
-import math
+from typing import Any
 
 import numpy as np
 
 from ..types import Array
 from .activations import sigmoid_np, softplus_np
-from .jit import jit
+from .jit import jit, late, part
+
+columns, lane_count, total, where = late("vectors", "columns", "lane_count", "total", "where")
+read, write = late("edges", "read", "write")
+sigmoid, softplus, tanh = late("vector_math", "sigmoid", "softplus", "tanh")
 
 # log p(x) = Σ_d x log p + (1 − x) log(1 − p) = Σ_d x l − log(1 + e^l)      Kingma & Welling 2014, App. C.1
 #   ∂/∂l = x − sigmoid(l)      x in [0, 1]: grey x make it a cross-entropy, no longer a log-likelihood
+
+
+@part
+def log_prob_rows(log_prob: Array, x: Array, m: Any, logits: Array) -> None:
+    """log p of every row, of all entries (m None) or of those with m = 1; a row is summed by one owner, in float64."""
+    D = x.shape[1]
+    for b in range(x.shape[0]):
+        summed = 0.0
+        for d in range(0, D, lane_count(logits)):
+            i, stop = b * D + d, b * D + D
+            l = read(logits, i, stop, logits)
+            term = read(x, i, stop, logits) * l - softplus(l)
+            if m is not None:
+                term *= read(m, i, stop, logits)
+            summed += total(where(columns(logits, d) < D, term, 0.0))
+        log_prob[b] = summed
+
+
+@part
+def slope_rows(dlogits: Array, w: Array, x: Array, m: Any, logits: Array) -> None:
+    """w (x − sigmoid(l)), times m unless that is None."""
+    D = x.shape[1]
+    for b in range(x.shape[0]):
+        for d in range(0, D, lane_count(logits)):
+            i, stop = b * D + d, b * D + D
+            pull = (read(x, i, stop, logits) - sigmoid(read(logits, i, stop, logits))) * w[b]
+            if m is not None:
+                pull *= read(m, i, stop, logits)
+            write(dlogits, i, stop, pull)
 
 
 def bernoulli_log_prob_np(x: Array, logits: Array) -> Array:
@@ -22,14 +55,9 @@ def bernoulli_log_prob_np(x: Array, logits: Array) -> Array:
 
 @jit
 def bernoulli_log_prob_nb(x: Array, logits: Array) -> Array:
-    """Twin of `bernoulli_log_prob_np`; each row is summed by one owner, in float64."""
+    """Twin of `bernoulli_log_prob_np`."""
     log_prob = np.empty(x.shape[0], logits.dtype)
-    for b in range(x.shape[0]):
-        total = 0.0
-        for d in range(x.shape[1]):
-            l = logits[b, d]
-            total += x[b, d] * l - ((l if l > 0 else 0 * l) + math.log1p(math.exp(-l if l > 0 else l)))
-        log_prob[b] = total
+    log_prob_rows(log_prob, np.ascontiguousarray(x), None, np.ascontiguousarray(logits))
     return log_prob
 
 
@@ -41,10 +69,8 @@ def bernoulli_log_prob_vjp_np(w: Array, x: Array, logits: Array) -> Array:
 @jit
 def bernoulli_log_prob_vjp_nb(w: Array, x: Array, logits: Array) -> Array:
     """Twin of `bernoulli_log_prob_vjp_np`."""
-    half, one, dlogits = logits.dtype.type(0.5), logits.dtype.type(1), np.empty_like(logits)
-    for b in range(x.shape[0]):
-        for d in range(x.shape[1]):
-            dlogits[b, d] = w[b] * (x[b, d] - half * (one + math.tanh(half * logits[b, d])))
+    dlogits = np.empty(logits.shape, logits.dtype)
+    slope_rows(dlogits, w, np.ascontiguousarray(x), None, np.ascontiguousarray(logits))
     return dlogits
 
 
@@ -61,12 +87,7 @@ def bernoulli_masked_log_prob_np(x: Array, m: Array, logits: Array) -> Array:
 def bernoulli_masked_log_prob_nb(x: Array, m: Array, logits: Array) -> Array:
     """Twin of `bernoulli_masked_log_prob_np`."""
     log_prob = np.empty(x.shape[0], logits.dtype)
-    for b in range(x.shape[0]):
-        total = 0.0
-        for d in range(x.shape[1]):
-            l = logits[b, d]
-            total += m[b, d] * (x[b, d] * l - ((l if l > 0 else 0 * l) + math.log1p(math.exp(-l if l > 0 else l))))
-        log_prob[b] = total
+    log_prob_rows(log_prob, np.ascontiguousarray(x), np.ascontiguousarray(m), np.ascontiguousarray(logits))
     return log_prob
 
 
@@ -78,10 +99,8 @@ def bernoulli_masked_log_prob_vjp_np(w: Array, x: Array, m: Array, logits: Array
 @jit
 def bernoulli_masked_log_prob_vjp_nb(w: Array, x: Array, m: Array, logits: Array) -> Array:
     """Twin of `bernoulli_masked_log_prob_vjp_np`."""
-    half, one, dlogits = logits.dtype.type(0.5), logits.dtype.type(1), np.empty_like(logits)
-    for b in range(x.shape[0]):
-        for d in range(x.shape[1]):
-            dlogits[b, d] = w[b] * m[b, d] * (x[b, d] - half * (one + math.tanh(half * logits[b, d])))
+    dlogits = np.empty(logits.shape, logits.dtype)
+    slope_rows(dlogits, w, np.ascontiguousarray(x), np.ascontiguousarray(m), np.ascontiguousarray(logits))
     return dlogits
 
 
@@ -96,9 +115,12 @@ def bernoulli_sample_np(logits: Array, u: Array) -> Array:
 @jit
 def bernoulli_sample_nb(logits: Array, u: Array) -> Array:
     """Twin of `bernoulli_sample_np`."""
-    half, one, zero, z = logits.dtype.type(0.5), logits.dtype.type(1), logits.dtype.type(0), np.empty_like(logits)
-    for i in range(logits.size):
-        z.flat[i] = one if u.flat[i] < half * (one + math.tanh(half * logits.flat[i])) else zero
+    logits, u = np.ascontiguousarray(logits), np.ascontiguousarray(u)
+    z = np.empty_like(logits)
+    for i in range(0, z.size, lane_count(z)):
+        p = (tanh(read(logits, i, z.size, z) * 0.5) + 1.0) * 0.5
+        v = read(u, i, z.size, z)
+        write(z, i, z.size, where(v < p, v * 0.0 + 1.0, 0.0))
     return z
 
 
@@ -113,14 +135,14 @@ def bernoulli_entropy_np(logits: Array) -> Array:
 @jit
 def bernoulli_entropy_nb(logits: Array) -> Array:
     """Twin of `bernoulli_entropy_np`."""
-    entropy = np.empty(logits.shape[0], logits.dtype)
-    for b in range(logits.shape[0]):
-        total = 0.0
-        for d in range(logits.shape[1]):
-            l = logits[b, d]
-            softplus = (l if l > 0 else 0 * l) + math.log1p(math.exp(-l if l > 0 else l))
-            total += softplus - l * 0.5 * (1 + math.tanh(0.5 * l))
-        entropy[b] = total
+    logits = np.ascontiguousarray(logits)
+    entropy, (rows, D) = np.empty(logits.shape[0], logits.dtype), logits.shape
+    for b in range(rows):
+        summed = 0.0
+        for d in range(0, D, lane_count(logits)):
+            l = read(logits, b * D + d, b * D + D, logits)
+            summed += total(where(columns(logits, d) < D, softplus(l) - l * sigmoid(l), 0.0))
+        entropy[b] = summed
     return entropy
 
 
@@ -133,9 +155,11 @@ def bernoulli_entropy_vjp_np(w: Array, logits: Array) -> Array:
 @jit
 def bernoulli_entropy_vjp_nb(w: Array, logits: Array) -> Array:
     """Twin of `bernoulli_entropy_vjp_np`."""
-    half, one, dlogits = logits.dtype.type(0.5), logits.dtype.type(1), np.empty_like(logits)
+    logits = np.ascontiguousarray(logits)
+    dlogits, D = np.empty_like(logits), logits.shape[1]
     for b in range(logits.shape[0]):
-        for d in range(logits.shape[1]):
-            s = half * (one + math.tanh(half * logits[b, d]))
-            dlogits[b, d] = -w[b] * logits[b, d] * s * (one - s)
+        for d in range(0, D, lane_count(logits)):
+            l = read(logits, b * D + d, b * D + D, logits)
+            s = sigmoid(l)
+            write(dlogits, b * D + d, b * D + D, l * s * (1.0 - s) * -w[b])
     return dlogits

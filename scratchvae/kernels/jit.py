@@ -11,6 +11,7 @@ compiled code; `off` for none), OMP_NUM_THREADS.
 import contextlib
 import functools
 import hashlib
+import importlib
 import os
 import sys
 import tempfile
@@ -50,6 +51,23 @@ class Lazy:
 
     def __call__(self, *args: Any) -> Any:
         return self.realise()(*args)
+
+
+class Late(Lazy):
+    """A function of a kernel module that imports Numba at once, named in a module that must not."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name = module, name
+
+    def realise(self) -> Any:
+        """The Numba object, from its module."""
+        found = getattr(importlib.import_module(f"scratchvae.kernels.{self.module}"), self.name)
+        return found.realise() if isinstance(found, Lazy) else found
+
+
+def late(module: str, *names: str) -> tuple[Any, ...]:
+    """`names` of `scratchvae.kernels.module`, for compiled functions: imported when the first of those is compiled."""
+    return tuple(Late(module, name) for name in names)
 
 
 def spare_scipy() -> None:

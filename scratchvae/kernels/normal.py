@@ -4,11 +4,16 @@ All arrays are (B, K), a per-row scalar and its cotangent w are (B,); sums run o
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
 from ..types import Array
-from .jit import jit
+from .jit import jit, late, part
+
+columns, lane_count, total, where = late("vectors", "columns", "lane_count", "total", "where")
+read, write = late("edges", "read", "write")
+exp, expm1 = late("vector_math", "exp", "expm1")
 
 LOG_2PI = math.log(2 * math.pi)
 LOG_2PIE = LOG_2PI + 1
@@ -25,9 +30,11 @@ def normal_sample_np(mu: Array, log_var: Array, eps: Array) -> Array:
 @jit
 def normal_sample_nb(mu: Array, log_var: Array, eps: Array) -> Array:
     """Twin of `normal_sample_np`."""
-    half, z = mu.dtype.type(0.5), np.empty_like(mu)
-    for i in range(mu.size):
-        z.flat[i] = mu.flat[i] + math.exp(half * log_var.flat[i]) * eps.flat[i]
+    mu, log_var, eps = np.ascontiguousarray(mu), np.ascontiguousarray(log_var), np.ascontiguousarray(eps)
+    z = np.empty_like(mu)
+    for i in range(0, z.size, lane_count(z)):
+        sigma = exp(read(log_var, i, z.size, z) * 0.5)
+        write(z, i, z.size, read(mu, i, z.size, z) + sigma * read(eps, i, z.size, z))
     return z
 
 
@@ -39,14 +46,50 @@ def normal_sample_vjp_np(dz: Array, log_var: Array, eps: Array) -> tuple[Array, 
 @jit
 def normal_sample_vjp_nb(dz: Array, log_var: Array, eps: Array) -> tuple[Array, Array]:
     """Twin of `normal_sample_vjp_np`."""
-    half, dlog_var = dz.dtype.type(0.5), np.empty_like(dz)
-    for i in range(dz.size):
-        dlog_var.flat[i] = half * dz.flat[i] * math.exp(half * log_var.flat[i]) * eps.flat[i]
+    dz, log_var, eps = np.ascontiguousarray(dz), np.ascontiguousarray(log_var), np.ascontiguousarray(eps)
+    dlog_var = np.empty_like(dz)
+    for i in range(0, dz.size, lane_count(dz)):
+        sigma = exp(read(log_var, i, dz.size, dz) * 0.5)
+        write(dlog_var, i, dz.size, read(dz, i, dz.size, dz) * 0.5 * sigma * read(eps, i, dz.size, dz))
     return dz.copy(), dlog_var
 
 
 # log N(z; μ, σ²) = −½ Σₖ (log 2π + log σₖ² + (zₖ − μₖ)² / σₖ²)
 #   with r = (z − μ) / σ²:    ∂/∂z = −r,    ∂/∂μ = r,    ∂/∂log σ² = ½ (r (z − μ) − 1)
+
+
+@part
+def log_prob_rows(log_prob: Array, z: Array, m: Any, mu: Array, log_var: Array) -> None:
+    """log N of every row, of all entries (m None) or of those with m = 1; a row is summed by one owner, in float64."""
+    K = z.shape[1]
+    for b in range(z.shape[0]):
+        summed = 0.0
+        for k in range(0, K, lane_count(z)):
+            i, stop = b * K + k, b * K + K
+            d, a = read(z, i, stop, z) - read(mu, i, stop, z), read(log_var, i, stop, z)
+            term = a + LOG_2PI + d * d * exp(-a)
+            if m is not None:
+                term *= read(m, i, stop, z)
+            summed += total(where(columns(z, k) < K, term, 0.0))
+        log_prob[b] = -0.5 * summed
+
+
+@part
+def slope_rows(slopes: Any, w: Array, z: Array, m: Any, mu: Array, log_var: Array) -> None:
+    """w (−r, r, ½ (r (z − μ) − 1)), times m unless that is None."""
+    K = z.shape[1]
+    for b in range(z.shape[0]):
+        for k in range(0, K, lane_count(z)):
+            i, stop = b * K + k, b * K + K
+            d = read(z, i, stop, z) - read(mu, i, stop, z)
+            r = d * exp(-read(log_var, i, stop, z))
+            pull, stretch = r, r * d - 1.0
+            if m is not None:
+                seen = read(m, i, stop, z)
+                pull, stretch = pull * seen, stretch * seen
+            write(slopes[0], i, stop, pull * -w[b])
+            write(slopes[1], i, stop, pull * w[b])
+            write(slopes[2], i, stop, stretch * (0.5 * w[b]))
 
 
 def normal_log_prob_np(z: Array, mu: Array, log_var: Array) -> Array:
@@ -58,12 +101,7 @@ def normal_log_prob_np(z: Array, mu: Array, log_var: Array) -> Array:
 def normal_log_prob_nb(z: Array, mu: Array, log_var: Array) -> Array:
     """Twin of `normal_log_prob_np`; each row is summed by one owner, in float64."""
     log_prob = np.empty(z.shape[0], z.dtype)
-    for b in range(z.shape[0]):
-        total = 0.0
-        for k in range(z.shape[1]):
-            d = z[b, k] - mu[b, k]
-            total += LOG_2PI + log_var[b, k] + d * d * math.exp(-log_var[b, k])
-        log_prob[b] = -0.5 * total
+    log_prob_rows(log_prob, np.ascontiguousarray(z), None, np.ascontiguousarray(mu), np.ascontiguousarray(log_var))
     return log_prob
 
 
@@ -77,16 +115,10 @@ def normal_log_prob_vjp_np(w: Array, z: Array, mu: Array, log_var: Array) -> tup
 @jit
 def normal_log_prob_vjp_nb(w: Array, z: Array, mu: Array, log_var: Array) -> tuple[Array, Array, Array]:
     """Twin of `normal_log_prob_vjp_np`."""
-    half, one = z.dtype.type(0.5), z.dtype.type(1)
-    dz, dmu, dlog_var = np.empty_like(z), np.empty_like(z), np.empty_like(z)
-    for b in range(z.shape[0]):
-        for k in range(z.shape[1]):
-            d = z[b, k] - mu[b, k]
-            r = d * math.exp(-log_var[b, k])
-            dz[b, k] = -w[b] * r
-            dmu[b, k] = w[b] * r
-            dlog_var[b, k] = half * w[b] * (r * d - one)
-    return dz, dmu, dlog_var
+    z = np.ascontiguousarray(z)
+    slopes = np.empty_like(z), np.empty_like(z), np.empty_like(z)
+    slope_rows(slopes, w, z, None, np.ascontiguousarray(mu), np.ascontiguousarray(log_var))
+    return slopes
 
 
 # Of the entries with m_k = 1 alone, m in {0, 1}: each term of the sum and each of its slopes times m_k     §7.1.1
@@ -101,12 +133,8 @@ def normal_masked_log_prob_np(z: Array, m: Array, mu: Array, log_var: Array) -> 
 def normal_masked_log_prob_nb(z: Array, m: Array, mu: Array, log_var: Array) -> Array:
     """Twin of `normal_masked_log_prob_np`."""
     log_prob = np.empty(z.shape[0], z.dtype)
-    for b in range(z.shape[0]):
-        total = 0.0
-        for k in range(z.shape[1]):
-            d = z[b, k] - mu[b, k]
-            total += m[b, k] * (LOG_2PI + log_var[b, k] + d * d * math.exp(-log_var[b, k]))
-        log_prob[b] = -0.5 * total
+    z, m = np.ascontiguousarray(z), np.ascontiguousarray(m)
+    log_prob_rows(log_prob, z, m, np.ascontiguousarray(mu), np.ascontiguousarray(log_var))
     return log_prob
 
 
@@ -124,16 +152,10 @@ def normal_masked_log_prob_vjp_nb(
     w: Array, z: Array, m: Array, mu: Array, log_var: Array
 ) -> tuple[Array, Array, Array]:
     """Twin of `normal_masked_log_prob_vjp_np`."""
-    half, one = z.dtype.type(0.5), z.dtype.type(1)
-    dz, dmu, dlog_var = np.empty_like(z), np.empty_like(z), np.empty_like(z)
-    for b in range(z.shape[0]):
-        for k in range(z.shape[1]):
-            d = z[b, k] - mu[b, k]
-            r, v = d * math.exp(-log_var[b, k]), w[b] * m[b, k]
-            dz[b, k] = -v * r
-            dmu[b, k] = v * r
-            dlog_var[b, k] = half * v * (r * d - one)
-    return dz, dmu, dlog_var
+    z, m = np.ascontiguousarray(z), np.ascontiguousarray(m)
+    slopes = np.empty_like(z), np.empty_like(z), np.empty_like(z)
+    slope_rows(slopes, w, z, m, np.ascontiguousarray(mu), np.ascontiguousarray(log_var))
+    return slopes
 
 
 # KL(q ‖ N(0, I))                                                          Kingma & Welling 2014, App. B
@@ -150,12 +172,14 @@ def normal_kl_np(mu: Array, log_var: Array) -> Array:
 @jit
 def normal_kl_nb(mu: Array, log_var: Array) -> Array:
     """Twin of `normal_kl_np`."""
-    kl = np.empty(mu.shape[0], mu.dtype)
+    mu, log_var = np.ascontiguousarray(mu), np.ascontiguousarray(log_var)
+    kl, K = np.empty(mu.shape[0], mu.dtype), mu.shape[1]
     for b in range(mu.shape[0]):
-        total = 0.0
-        for k in range(mu.shape[1]):
-            total += mu[b, k] * mu[b, k] + math.expm1(log_var[b, k]) - log_var[b, k]
-        kl[b] = 0.5 * total
+        summed = 0.0
+        for k in range(0, K, lane_count(mu)):
+            m, a = read(mu, b * K + k, b * K + K, mu), read(log_var, b * K + k, b * K + K, mu)
+            summed += total(m * m + expm1(a) - a)  # 0 where the row has ended: all three are
+        kl[b] = 0.5 * summed
     return kl
 
 
@@ -168,12 +192,13 @@ def normal_kl_vjp_np(w: Array, mu: Array, log_var: Array) -> tuple[Array, Array]
 @jit
 def normal_kl_vjp_nb(w: Array, mu: Array, log_var: Array) -> tuple[Array, Array]:
     """Twin of `normal_kl_vjp_np`."""
-    half = mu.dtype.type(0.5)
-    dmu, dlog_var = np.empty_like(mu), np.empty_like(mu)
+    mu, log_var = np.ascontiguousarray(mu), np.ascontiguousarray(log_var)
+    dmu, dlog_var, K = np.empty_like(mu), np.empty_like(mu), mu.shape[1]
     for b in range(mu.shape[0]):
-        for k in range(mu.shape[1]):
-            dmu[b, k] = w[b] * mu[b, k]
-            dlog_var[b, k] = half * w[b] * math.expm1(log_var[b, k])
+        for k in range(0, K, lane_count(mu)):
+            i, stop = b * K + k, b * K + K
+            write(dmu, i, stop, read(mu, i, stop, mu) * w[b])
+            write(dlog_var, i, stop, expm1(read(log_var, i, stop, mu)) * (0.5 * w[b]))
     return dmu, dlog_var
 
 
