@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from scratchvae.kernels.edges import read
 from scratchvae.kernels.jit import inline, jit, part
 from scratchvae.kernels.tiles import (
     DOT_COLS,
@@ -21,7 +22,7 @@ from scratchvae.kernels.tiles import (
     product_t_tall,
     product_tall,
 )
-from scratchvae.kernels.vectors import lane_count
+from scratchvae.kernels.vectors import lane_count, store
 from scratchvae.types import Array
 
 
@@ -46,30 +47,55 @@ def padded(rows: int) -> int:
 
 
 @part
-def panels_of(a: Array, ones: bool, P: int) -> Array:
-    """a (R, N) as panels [N / P][padded R][P], flat, with a column of ones after the last if asked, else zeros."""
-    rows, columns = a.shape
+def fill_panels(out: Array, a: Array, row: int, capacity: int, P: int) -> None:
+    """a (R, N) into the rows from `row` on of panels [N / P][capacity][P], zeros right of its last column."""
+    rows, N, lanes = a.shape[0], a.shape[1], lane_count(a)
+    for c in range(0, N, P):
+        for r in range(rows):
+            for n in range(0, P, lanes):
+                at, stop = r * N + c + n, r * N + N
+                store(out, (c // P * capacity + row + r) * P + n, read(a, min(at, stop), stop, a))
+
+
+@part
+def aligned(size: int, like: Array) -> Array:
+    """Memory that begins with a cache line, so that no vector straddles two: `dots` is bound by its loads."""
+    found = np.empty(size + 64 // like.itemsize, like.dtype)
+    return found[-found.ctypes.data % 64 // like.itemsize :]
+
+
+@part
+def panels_of(a: Array, below: Array, ones: bool, P: int) -> Array:
+    """a (R, N) and the rows `below` it as panels [N / P][padded R][P], flat, zeros elsewhere; with a column of ones
+    after the last if asked."""
+    rows, columns = a.shape[0] + below.shape[0], a.shape[1]
     capacity, width = padded(rows), columns + (1 if ones else 0)
-    out = np.zeros((width + P - 1) // P * capacity * P + 4 * P, a.dtype)
-    for c in range(0, columns, P):
-        n = min(P, columns - c)
-        for r in range(rows):
-            to = (c // P * capacity + r) * P
-            for j in range(n):
-                out[np.uintp(to + j)] = a[np.uintp(r), np.uintp(c + j)]
+    panels = (width + P - 1) // P
+    out = aligned(panels * capacity * P + 4 * P, a)
+    fill_panels(out, a, 0, capacity, P)
+    fill_panels(out, below, a.shape[0], capacity, P)
+    for p in range(panels):
+        out[(p * capacity + rows) * P : (p + 1) * capacity * P] = 0
+    out[panels * capacity * P :] = 0
     if ones:
-        start = columns // P * capacity * P + columns % P
+        at = columns // P * capacity * P + columns % P
         for r in range(rows):
-            out[start + r * P] = 1
+            if columns % P == 0:
+                out[at + r * P : at + (r + 1) * P] = 0
+            out[at + r * P] = 1
     return out
+
+
+@part
+def alone(a: Array, ones: bool, P: int) -> Array:
+    """The panels of one array."""
+    return panels_of(np.ascontiguousarray(a), np.empty((0, a.shape[1]), a.dtype), ones, P)
 
 
 @part
 def weight_panels(W: Array, b: Array, P: int) -> Array:
     """W (I, O) and b (O,) as panels of rows I + 1."""
-    both = np.empty((W.shape[0] + 1, W.shape[1]), W.dtype)
-    both[:-1], both[-1] = W, b
-    return panels_of(both, False, P)
+    return panels_of(np.ascontiguousarray(W), np.ascontiguousarray(b).reshape(1, b.size), False, P)
 
 
 @inline
@@ -86,7 +112,7 @@ def put(C: Array, y: Array, r: int, c: int, height: int, P: int, add: bool) -> N
 def dense(x: Array, W: Array, b: Array) -> Array:
     """y = x W + b."""
     P, rows, depth = 2 * lane_count(x), x.shape[0], x.shape[1] + 1
-    X, panels, C = panels_of(x, True, P), weight_panels(W, b, P), np.empty(TALL * P, x.dtype)
+    X, panels, C = alone(x, True, P), weight_panels(W, b, P), np.empty(TALL * P, x.dtype)
     y = np.empty((rows, W.shape[1]), x.dtype)
     for c in range(0, W.shape[1], P):
         for tile in range(tile_count(rows)):
@@ -105,7 +131,7 @@ def dense_vjp_params(dy: Array, x: Array, dW: Array, db: Array) -> None:
     """dW += xᵀ dy, db += 1ᵀ dy."""
     P, rows, hop = 2 * lane_count(x), x.shape[0], padded(x.shape[0]) * 1
     chunk = max(rows, 1)
-    X, D, C = panels_of(x, False, P), panels_of(dy, False, P), np.empty(TALL * P, x.dtype)
+    X, D, C = alone(x, False, P), alone(dy, False, P), np.empty(TALL * P, x.dtype)
     for c in range(0, dy.shape[1], P):
         for a in range(0, x.shape[1], P):
             inputs = min(P, x.shape[1] - a)
@@ -125,7 +151,7 @@ def dense_vjp_params(dy: Array, x: Array, dW: Array, db: Array) -> None:
 def dense_vjp_x(dy: Array, W: Array) -> Array:
     """dx = dy Wᵀ."""
     P, rows, inputs = 2 * lane_count(dy), dy.shape[0], W.shape[0]
-    D, panels, C = panels_of(dy, False, P), panels_of(W, False, P), np.empty(TALL * P, dy.dtype)
+    D, panels, C = alone(dy, False, P), alone(W, False, P), np.empty(TALL * P, dy.dtype)
     count, hop_dy, hop_W = (dy.shape[1] + P - 1) // P, padded(rows) * P, padded(inputs) * P
     dx = np.empty((rows, inputs), dy.dtype)
     for c in range(0, inputs, P):
