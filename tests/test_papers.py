@@ -12,8 +12,17 @@ from scratchvae.errors import UsageError
 from scratchvae.training import data
 from scratchvae.types import Array
 
-SHORT = {"epochs": 2, "hidden": 8, "rows": 6, "moments": 2, "simulated": 3, "samples": 800, "chains": 6}
-SHORT |= {"temperatures": 20, "long": 30, "draws": 120}
+SHORT = {
+    "epochs": 2,
+    "hidden": 8,
+    "rows": 6,
+    "moments": 2,
+    "simulated": 3,
+    "samples": 800,
+    "chains": 6,
+    "long-chains": 6,
+}
+SHORT |= {"temperatures": 40, "long-chains": 6, "long": 30, "draws": 120}
 
 
 def bits(n: int, D: int) -> Array:
@@ -51,6 +60,8 @@ def test_figure2_goes_on_where_it_stopped(tmp_path: Path) -> None:
         assert (a["train"], a["test"]) == (b["train"], b["test"])  # bit for bit
         assert [p["samples"] for p in b["points"]] == [1000, 1300, 1600, 2000, 2500, 3200, 4000]
         assert a["test"] == b["points"][-1]["test"]
+    with pytest.raises(UsageError, match="beyond"):
+        curves(tmp_path, "two", "2e3")  # would compare curves of unlike lengths
     assert (tmp_path / "two.png").stat().st_size > 5000
 
 
