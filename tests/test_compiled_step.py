@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from scratchvae.kernels import NUMPY
+from scratchvae.kernels.sparse import FEWEST
 from scratchvae.training.compiled import Compiled, covers, steps, warmup
 from scratchvae.training.config import Config
 from scratchvae.training.objective import Diverged
@@ -21,6 +23,14 @@ WIDTH = os.environ.get("SCRATCHVAE_VECTOR_WIDTH", "")
 
 def grey(rows: int, columns: int) -> Array:
     return np.random.default_rng(rows * columns).integers(0, 256, (rows, columns)).astype(np.uint8)
+
+
+def blank(rows: int, columns: int) -> Array:
+    """A tenth of the pixels are not zero; some rows and every seventh column have none."""
+    rng = np.random.default_rng(rows + columns)
+    x = np.where(rng.random((rows, columns)) < 0.1, grey(rows, columns), 0).astype(np.uint8)
+    x[:, ::7], x[::9] = 0, 0
+    return x
 
 
 def start(x: Array, **options: Any) -> State:
@@ -92,6 +102,22 @@ def test_every_binarisation_and_type_of_data(binarisation: str) -> None:
         same_steps(data, dtype="float64", binarisation=binarisation, latent=4, hidden=(11,), batch=8)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("hidden", "batch"), [((33,), 13), ((40, 17), 100), ((64, 9, 12), 260), ((), 20), ((5,), 1)])
+@pytest.mark.parametrize("binarisation", ["dynamic", "none"])
+def test_blank_data_by_lists(dtype: str, hidden: tuple[int, ...], batch: int, binarisation: str) -> None:
+    """Micro-batches of unequal ink, empty rows and columns, no hidden layer, too few rows: equal the composition."""
+    same_steps(blank(611, 75), dtype=dtype, latent=5, hidden=hidden, batch=batch, binarisation=binarisation)
+
+
+@pytest.mark.parametrize(("batch", "listed"), [(20, True), (FEWEST - 1, False)])
+def test_lists_are_used_for_blank_data_alone(batch: int, listed: bool) -> None:
+    for x, expected in ((blank(40, 30), listed), (grey(40, 30), False)):
+        take = Compiled(start(x, latent=2, hidden=(6,), batch=batch), x, 2)
+        take.advance(1)
+        assert bool(take.program.lists.column_count.sum()) is expected
+
+
 def test_last_batch_of_an_epoch_is_smaller_and_epochs_follow() -> None:
     same_steps(grey(25, 10), count=9, dtype="float64", latent=2, hidden=(8,), batch=10)
 
@@ -107,8 +133,9 @@ def test_prior_schedule_and_decay() -> None:
 
 
 @pytest.mark.parametrize("batch", [30, 600])
-def test_same_bits_for_any_number_of_threads(batch: int) -> None:
-    x, results = grey(1200, 50), []
+@pytest.mark.parametrize("images", [grey, blank])
+def test_same_bits_for_any_number_of_threads(batch: int, images: Callable[[int, int], Array]) -> None:
+    x, results = images(1200, 50), []
     for threads in (1, 2, 3, 4):
         state = start(x, latent=7, hidden=(70, 40), batch=batch)
         means = Compiled(state, x, threads).advance(4)
@@ -157,7 +184,8 @@ def test_flush_to_zero_does_not_leak() -> None:
 @pytest.mark.parametrize("width", ["16", "8", "4", "1"])
 def test_forced_widths(width: str) -> None:
     """One test of each kind again at every width, each with a cache of its own."""
-    chosen = "hidden1-bernoulli-float32 or hidden2-gaussian-sigmoid-float32 or odd_sizes or any_number_of_threads"
+    likelihoods = "hidden1-bernoulli-float32 or hidden2-gaussian-sigmoid-float32"
+    chosen = f"{likelihoods} or odd_sizes or any_number_of_threads or lists"
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__, "-k", chosen]
     environment = {**os.environ, "SCRATCHVAE_VECTOR_WIDTH": width}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

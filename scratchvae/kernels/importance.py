@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchvae.kernels.jit import inline, jit
+from scratchvae.kernels.jit import bare, inline
 from scratchvae.kernels.noise_vectors import normals
 from scratchvae.kernels.program import Program
 from scratchvae.kernels.step_forward import hidden, likelihood
@@ -56,7 +56,7 @@ def decode(s: Program, rows: int) -> None:
             s.bound[r] += s.parts[p * lay.capacity + r]
 
 
-@jit
+@bare
 def log_likelihood(
     s: Program, x: Array, mu: Array, sigma: Array, rows: Array, address: Any, samples: int, size: int, found: Array
 ) -> None:
@@ -65,7 +65,9 @@ def log_likelihood(
     chunk = s.options.micro // size * size
     for b in rows:
         set_data(s, x, b)
-        log_sigmas = np.log(sigma[b]).sum()
+        log_sigmas = 0.0
+        for k in range(sigma.shape[1]):
+            log_sigmas += math.log(sigma[b, k])
         most, total = -math.inf, 0.0
         for first in range(0, samples, chunk):
             many = min(chunk, samples - first)

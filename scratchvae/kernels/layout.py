@@ -123,13 +123,13 @@ def copy(a: Array, at: int, b: Array, to: int, size: int) -> None:
 def convert(layers: Array, panel: int, flat: Array, panels: Array, pack: bool, t: int, threads: int) -> None:
     """Flat (in, out) arrays, each W followed by its b, into panels, or back: exact. Padding is left alone.
 
-    Thread t takes every panel whose number is t modulo the number of threads.
+    Thread t takes a run of panels, row by row: the flat side is read in order, each panel is a stream of its own.
     """
     for l in range(layers.size):
         layer = layers[l]
-        for p in range(t, layer.panels, threads):
-            size = min(panel, layer.outputs - p * panel)
-            for i in range(layer.inputs + 1):
+        for i in range(layer.inputs + 1):
+            for p in range(layer.panels * t // threads, layer.panels * (t + 1) // threads):
+                size = min(panel, layer.outputs - p * panel)
                 at, to = layer.flat + i * layer.outputs + p * panel, layer.weights + (p * layer.rows + i) * panel
                 if pack:
                     copy(flat, at, panels, to, size)

@@ -12,16 +12,16 @@ from scratchvae.kernels.jit import inline, jit, part
 from scratchvae.kernels.noise import LOW, MULTIPLIER_0, MULTIPLIER_1, ROUNDS, TURN, WEYL_0, WEYL_1
 from scratchvae.kernels.vector_math import log_normal, sin_cos
 from scratchvae.kernels.vectors import (
+    columns,
     counts,
     fma,
     high_product,
     lane_count,
-    load,
-    load_words,
     numbers,
     sqrt,
     store_four,
     where,
+    zeros,
 )
 from scratchvae.types import Array
 
@@ -66,22 +66,18 @@ def box_muller(v: Any, w: Any, like: Any) -> Any:
 
 
 @inline
-def counters(rows_of: Array, blocks_of: Array, first: int, blocks: int, lanes: int) -> None:
-    """Row and block of the flat positions first … first + lanes − 1."""
-    row, block = first // blocks, first % blocks
-    for j in range(lanes):
-        rows_of[np.uintp(j)], blocks_of[np.uintp(j)] = np.uint32(row), np.uint32(block)
-        block += 1
-        if block == blocks:
-            row, block = row + 1, 0
+def wrapped(row: Any, block: Any, blocks: int, lanes: int) -> Any:
+    """(row, block) with 0 ≤ block < blocks, for blocks that ran at most `lanes` too far."""
+    for _ in range((lanes + blocks - 1) // blocks):
+        beyond = block >= np.uint32(blocks)
+        row, block = where(beyond, row + np.uint32(1), row), where(beyond, block - np.uint32(blocks), block)
+    return row, block
 
 
 @inline
-def draw(address: Any, rows_of: Array, blocks_of: Array, first: int, blocks: int, like: Array) -> Any:
-    """The words of one vector of blocks from flat position `first` on; address = (seed, purpose, step, first_row)."""
+def draw(address: Any, row: Any, block: Any) -> Any:
+    """The words of one vector of blocks; address = (seed, purpose, step, first_row)."""
     seed, purpose, step, first_row = address
-    counters(rows_of, blocks_of, first, blocks, lane_count(like))
-    block, row = load_words(blocks_of, 0, like), load_words(rows_of, 0, like)
     none = block ^ block
     return philox(block, row + np.uint32(first_row), none + np.uint32(step), none + np.uint32(purpose), seed)
 
@@ -89,19 +85,22 @@ def draw(address: Any, rows_of: Array, blocks_of: Array, first: int, blocks: int
 @jit
 def words(out: Array, at: int, address: Any, rows: int, blocks: int, like: Array) -> None:
     """uint32 out[at:] as (rows, blocks, 4); address = (seed, purpose, step, first_row)."""
-    rows_of, blocks_of, lanes = np.empty(16, np.uint32), np.empty(16, np.uint32), lane_count(like)
+    lanes, block = lane_count(like), columns(like, 0)
+    row, block = wrapped(block ^ block, block, blocks, lanes)
     for first in range(0, rows * blocks, lanes):
-        a, b, c, d = draw(address, rows_of, blocks_of, first, blocks, like)
+        a, b, c, d = draw(address, row, block)
         store_four(out, at + 4 * first, a, b, c, d)
+        row, block = wrapped(row, block + np.uint32(lanes), blocks, lanes)
 
 
 @jit
 def normals(out: Array, at: int, address: Any, rows: int, blocks: int) -> None:
     """Standard normals out[at:] as (rows, blocks, 4)."""
-    rows_of, blocks_of, lanes = np.empty(16, np.uint32), np.empty(16, np.uint32), lane_count(out)
-    like = load(out, at)
+    lanes, block, like = lane_count(out), columns(out, 0), zeros(out)
+    row, block = wrapped(block ^ block, block, blocks, lanes)
     for first in range(0, rows * blocks, lanes):
-        a, b, c, d = draw(address, rows_of, blocks_of, first, blocks, out)
+        a, b, c, d = draw(address, row, block)
         x0, y0 = box_muller(a, b, like)
         x1, y1 = box_muller(c, d, like)
         store_four(out, at + 4 * first, x0, y0, x1, y1)
+        row, block = wrapped(row, block + np.uint32(lanes), blocks, lanes)

@@ -13,6 +13,7 @@ from scratchvae.kernels.sync import out_of_line
 from scratchvae.kernels.tiles import TALL, panel_of, product_short, product_tall
 from scratchvae.types import Array
 
+TILES = 4  # that a thread has in hand at once: one for each head, or for each panel of a group
 GREY, DYNAMIC, FIXED, THRESHOLD = range(4)
 
 
@@ -36,6 +37,19 @@ class Options(NamedTuple):
     latent: int
 
 
+class Lists(NamedTuple):
+    """The entries of the data that are not zero, by row and by column (`kernels.sparse`)."""
+
+    row_at: Array  # int32, (capacity, row_room): where a row of a panel of W begins
+    row_x: Array
+    row_count: Array  # int64 (capacity,)
+    row_room: int
+    column_at: Array  # int32, (columns + 1, column_room): where a row of a panel of dy begins
+    column_x: Array
+    column_count: Array
+    column_room: int
+
+
 class Program(NamedTuple):
     """Everything that the threads share. Floats of one dtype except where said."""
 
@@ -47,12 +61,13 @@ class Program(NamedTuple):
     g: Array  # cotangents, gathered over micro-batches
     work: Array  # panels of activations and their cotangents
     turned: Array  # (threads, heads, outputs, panel): a panel of Wᵀ
-    scratch: Array  # (threads, heads, TALL, panel): the tiles in hand
+    scratch: Array  # (threads, TILES, TALL, panel): the tiles in hand
     noise: Array  # (threads, capacity, blocks, 4)
     words: Array  # uint32, (threads, blocks of a data row, 4)
     parts: Array  # float64, (panels, capacity): log p(x | z) and KL by panel and row
     bound: Array  # float64 (capacity,)
     data: Array  # (N D,), uint8 or real
+    lists: Lists
     gate: Array  # int64 (1,)
 
 
@@ -82,4 +97,4 @@ def product(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> None
 
 @inline
 def scratch_of(s: Program, t: int) -> Any:
-    return t * 2 * TALL * panel_of(s.work)
+    return t * TILES * TALL * panel_of(s.work)

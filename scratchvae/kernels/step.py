@@ -7,9 +7,10 @@ minibatch is walked in micro-batches that fit the cache; only the last one's upd
 import math
 from typing import Any
 
-from scratchvae.kernels.jit import inline, jit, part
+from scratchvae.kernels.jit import bare, inline, part
 from scratchvae.kernels.layout import convert
 from scratchvae.kernels.program import Options, Program
+from scratchvae.kernels.sparse import is_sparse, list_rows, sparse_hidden, sparse_update
 from scratchvae.kernels.step_backward import through, update
 from scratchvae.kernels.step_forward import bound_rows, hidden, latent, likelihood, minibatch
 from scratchvae.kernels.sync import barrier, flush_to_zero, restore
@@ -18,11 +19,14 @@ from scratchvae.types import Array
 
 
 @inline
-def bounds(s: Program, t: int, threads: int, rows: int, w: float) -> None:
+def bounds(s: Program, t: int, threads: int, rows: int, sparse: bool, w: float) -> None:
     """Encode, sample, decode; leaves log p(x | z), KL and the cotangents of the decoder's heads."""
     lay = s.layout
     for l in range(lay.encoder):
-        hidden(s, t, threads, lay.layers[l], rows)
+        if l == 0 and sparse:
+            sparse_hidden(s, t, threads, lay.layers[l], rows)
+        else:
+            hidden(s, t, threads, lay.layers[l], rows)
         barrier(s.gate, threads)
     latent(s, t, threads, lay.layers[lay.encoder], lay.layers[lay.encoder + 1], rows)
     barrier(s.gate, threads)
@@ -64,20 +68,25 @@ def train_step(s: Program, t: int, threads: int, step: int, index: Array, start:
     for first in range(0, batch, s.options.micro):
         rows = min(s.options.micro, batch - first)
         minibatch(s, t, threads, step, index, start + first, first, rows)
+        list_rows(s, t, threads, rows)
         barrier(s.gate, threads)
-        bounds(s, t, threads, rows, w)
+        sparse = is_sparse(s, rows)
+        bounds(s, t, threads, rows, sparse, w)
         bound_rows(s, t, threads, rows)
         bounds_vjp(s, t, threads, rows, w)
         for r in range(rows):
             sum_of_bounds += s.bound[r]
         if not math.isfinite(sum_of_bounds):
             return sum_of_bounds
-        update(s, t, threads, rows, (first == 0, first + rows == batch), k)
+        phase = (first == 0, first + rows == batch)
+        if sparse:
+            sparse_update(s, t, threads, s.layout.layers[0], phase, k)
+        update(s, t, threads, int(sparse), rows, phase, k)
         barrier(s.gate, threads)
     return sum_of_bounds
 
 
-@jit
+@bare
 def run(
     s: Program, t: int, threads: int, flats: Any, step: int, index: Array, batches: Array, rates: Array, sums: Array
 ) -> int:

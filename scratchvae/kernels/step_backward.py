@@ -92,13 +92,16 @@ def made_by(s: Program, dx: Any, below: int, at: int, column: int, w: float) -> 
 
 
 @part
-def update(s: Program, t: int, threads: int, rows: int, phase: Any, k: Any) -> None:
-    """dW = xᵀ dy for every layer, a tile at a time, and Adam on it at once; phase = (first, last) micro-batch."""
+def update(s: Program, t: int, threads: int, bottom: int, rows: int, phase: Any, k: Any) -> None:
+    """dW = xᵀ dy for the layers from `bottom` on, a tile at a time, and Adam on it at once.
+
+    phase = (first, last) micro-batch.
+    """
     out_of_line()
     # Each layer is shared as on the way forward, by panels: a thread reads next the weights that it wrote now, and
     # they need not travel from core to core.
     P, layers = panel_of(s.work), s.layout.layers
-    for l in range(layers.size):
+    for l in range(bottom, layers.size):
         layer = layers[l]
         across = layer.inputs // P + 1  # panels of x, with its column of ones
         begin, end = share(layer.panels * across, t, threads)
@@ -112,8 +115,6 @@ def update_panel(s: Program, c: int, layer: Any, p: int, across: int, rows: int,
     """The weights that join one panel of x to one panel of dy."""
     P, capacity = panel_of(s.work), s.layout.capacity
     inputs = min(P, layer.inputs + 1 - across * P)
-    pull = s.options.pull * layer.prior
-    first, last = phase
     for tile in range(tile_count(inputs)):
         i, height = tile_at(tile, inputs)
         x, dy = layer.x + across * capacity * P + i, layer.dy + p * capacity * P
@@ -122,7 +123,14 @@ def update_panel(s: Program, c: int, layer: Any, p: int, across: int, rows: int,
             product_t_tall(s.scratch, c, s.work, x, s.work, dy, rows, rows, 0)
         else:
             product_t_short(s.scratch, c, s.work, x, s.work, dy, rows, rows, 0)
-        if not (first and last):
-            add_tile(s.g, at, s.scratch, c, height * P, first, last)
-        if last:
-            adam_tile(s.w, s.m, s.v, at, s.scratch, c, height * P, k, pull)
+        update_tile(s, c, layer, at, height * P, phase, k)
+
+
+@inline
+def update_tile(s: Program, c: int, layer: Any, at: int, size: int, phase: Any, k: Any) -> None:
+    """Gather the tile of dW in the scratch at c, and with the last micro-batch update the weights from `at` on."""
+    first, last = phase
+    if not (first and last):
+        add_tile(s.g, at, s.scratch, c, size, first, last)
+    if last:
+        adam_tile(s.w, s.m, s.v, at, s.scratch, c, size, k, s.options.pull * layer.prior)

@@ -70,15 +70,22 @@ def data_value(s: Program, source: int, c: int, u: int) -> Any:
 def hidden(s: Program, t: int, threads: int, layer: Any, rows: int) -> None:
     """y = f(x W + b)."""
     out_of_line()
-    P, capacity, tiles, c = panel_of(s.work), s.layout.capacity, tile_count(rows), scratch_of(s, t)
+    tiles, c = tile_count(rows), scratch_of(s, t)
     begin, end = share(layer.panels * tiles, t, threads)
     for unit in range(begin, end):
         p, i = over(unit, tiles)
         r, height = tile_at(i, rows)
         product(s, c, layer, p, r, height)
-        for j in range(0, height * P, lane_count(s.work)):
-            y = with_ones(activate(load(s.scratch, c + j), layer.activation), s.work, p * P + j % P, layer.outputs)
-            store(s.work, layer.y + (p * capacity + r) * P + j, y)
+        activate_tile(s, c, layer, p, r, height)
+
+
+@inline
+def activate_tile(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> None:
+    """y = f(a) for the tile a of x W + b in the scratch at c."""
+    P = panel_of(s.work)
+    for j in range(0, height * P, lane_count(s.work)):
+        y = with_ones(activate(load(s.scratch, c + j), layer.activation), s.work, p * P + j % P, layer.outputs)
+        store(s.work, layer.y + (p * s.layout.capacity + r) * P + j, y)
 
 
 @part

@@ -156,6 +156,13 @@ def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
     return types.void(array, types.intp, value), codegen
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def zeros(typingctx: Any, array: Any) -> Any:
+    """A vector of zeros of `array`'s type."""
+    ty = Vector(array.dtype, lanes(array.dtype))
+    return ty(array), lambda context, builder, sig, args: ir.Constant(ty.llvm, None)
+
+
 def math_call(name: str, count: int) -> Any:
     """The LLVM intrinsic `name` on `count` vectors of one type (numbers among them are spread)."""
 
@@ -213,6 +220,26 @@ def where(typingctx: Any, mask: Any, a: Any, b: Any) -> Any:
         return builder.select(args[0], x, y)
 
     return to(mask, a, b), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def flags(typingctx: Any, mask: Any) -> Any:
+    """A mask as the bits of an unsigned number, lane 0 the lowest."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.zext(builder.bitcast(args[0], ir.IntType(mask.lanes)), ir.IntType(64))
+
+    return types.uint64(mask), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def lowest(typingctx: Any, bits: Any) -> Any:
+    """The number of the lowest bit that is set; bits ≠ 0."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.intp(types.uint64), codegen
 
 
 def integer_of(dtype: Any) -> Any:

@@ -1,0 +1,162 @@
+"""§7.3 Mostly blank data: the first layer as sums over the pixels that are not zero.
+
+A binarised digit has 13 ones in a hundred pixels, so seven of eight terms of the two products with x are zeros:
+
+    y  = x W + b    y[b, :]  = Σ over the i with x[b, i] ≠ 0 of x[b, i] W[i, :]     rows of W, named by row b's list
+    dW = xᵀ dy      dW[i, :] = Σ over the b with x[b, i] ≠ 0 of x[b, i] dy[b, :]    rows of dy, named by column i's list
+
+The bias is row I of W; it ends every row's list with x = 1, as the column of ones does in the dense product. The terms
+are those of the dense product in the same order. Lists are made once a minibatch; a minibatch with more ink than
+`MOST` takes the dense tiles.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from scratchvae.kernels.jit import inline, part
+from scratchvae.kernels.products import tile_at, tile_count
+from scratchvae.kernels.program import Program, scratch_of, share
+from scratchvae.kernels.step_backward import update_tile
+from scratchvae.kernels.step_forward import activate_tile
+from scratchvae.kernels.sync import out_of_line
+from scratchvae.kernels.tiles import TALL, over, panel_of
+from scratchvae.kernels.vectors import flags, fma, lane_count, load, lowest, store, zeros
+from scratchvae.types import Array
+
+MOST = 0.4  # share of pixels that are not zero, beyond which the tiles are faster
+GROUP = 4  # panels that share the walk along a list
+FEWEST = 8  # rows, below which they are, too: a sum of one or two terms is all overhead
+
+
+@part
+def list_rows(s: Program, t: int, threads: int, rows: int) -> None:
+    """The lists of the rows that thread t has just filled."""
+    begin, end = share(rows, t, threads)
+    for r in range(begin, end):
+        list_row(s, r)
+
+
+@inline
+def list_row(s: Program, r: int) -> None:
+    """The list of row r: where in a panel of W its rows begin, and x; last the column of ones, for the bias."""
+    P, lists, first = panel_of(s.work), s.lists, r * s.lists.row_room
+    n = first
+    for c in range(0, s.options.data_columns + 1, lane_count(s.work)):
+        x = s.layout.x + (c // P * s.layout.capacity + r) * P + c % P
+        inked = flags(load(s.work, x) != 0.0)
+        while inked != np.uint64(0):
+            j = lowest(inked)
+            lists.row_at[np.uintp(n)], lists.row_x[np.uintp(n)] = (c + j) * P, s.work[np.uintp(x + j)]
+            n += 1
+            inked &= inked - np.uint64(1)
+    lists.row_count[r] = n - first
+
+
+@part
+def is_sparse(s: Program, rows: int) -> bool:
+    """Whether a hidden layer reads the data and the lists are short enough to be worth it; every thread agrees."""
+    if s.layout.encoder == 0 or rows < FEWEST:
+        return False
+    listed = 0
+    for r in range(rows):
+        listed += s.lists.row_count[r]
+    return listed <= MOST * rows * s.options.data_columns
+
+
+@inline
+def list_columns(s: Program, t: int, threads: int, rows: int) -> None:
+    """The lists of thread t's columns, from those of the rows: where in a panel of dy the rows begin, and x."""
+    P, lists = panel_of(s.work), s.lists
+    begin, end = share(s.options.data_columns + 1, t, threads)
+    lists.column_count[begin:end] = 0
+    for r in range(rows):
+        first = r * lists.row_room
+        for n in range(first, first + lists.row_count[r]):
+            i = over(lists.row_at[np.uintp(n)], P)[0]
+            if begin <= i < end:
+                count = lists.column_count[np.uintp(i)]
+                to = np.uintp(i * lists.column_room + count)
+                lists.column_at[to], lists.column_x[to] = r * P, lists.row_x[np.uintp(n)]
+                lists.column_count[np.uintp(i)] = count + 1
+
+
+@inline
+def listed_sums(C: Array, c: int, A: Array, a: int, hop: int, group: int, the_list: Any) -> None:
+    """C[c : c + P] = Σ over the list's entries of x · A[a + at : …], for one panel of A or for four, `hop` apart.
+
+    Eight sums at once hide each other's latency, and the end of the list, which no processor foresees, comes once for
+    four panels.
+    """
+    at, x, first, count = the_list
+    lanes, tile = lane_count(C), TALL * panel_of(C)
+    s0, s1, s2, s3, s4, s5, s6, s7 = zeros(C), zeros(C), zeros(C), zeros(C), zeros(C), zeros(C), zeros(C), zeros(C)
+    if group == 1:
+        for n in range(np.uintp(first), np.uintp(first + count)):
+            u = a + at[n]
+            s0, s1 = fma(load(A, u), x[n], s0), fma(load(A, u + lanes), x[n], s1)
+        store(C, c, s0)
+        store(C, c + lanes, s1)
+        return
+    for n in range(np.uintp(first), np.uintp(first + count)):
+        u = a + at[n]
+        v = u + hop
+        s0, s1 = fma(load(A, u), x[n], s0), fma(load(A, u + lanes), x[n], s1)
+        s2, s3 = fma(load(A, v), x[n], s2), fma(load(A, v + lanes), x[n], s3)
+        u, v = v + hop, v + 2 * hop
+        s4, s5 = fma(load(A, u), x[n], s4), fma(load(A, u + lanes), x[n], s5)
+        s6, s7 = fma(load(A, v), x[n], s6), fma(load(A, v + lanes), x[n], s7)
+    for n, y in enumerate((s0, s1, s2, s3, s4, s5, s6, s7)):
+        store(C, c + n // 2 * tile + n % 2 * lanes, y)
+
+
+@part
+def group_at(unit: int, panels: int) -> Any:
+    """First panel and size of a group: as many groups of four as fit, then single panels."""
+    fours = over(panels, GROUP)[0]
+    return (unit * GROUP, GROUP) if unit < fours else (fours * GROUP + (unit - fours), 1)
+
+
+@part
+def group_count(panels: int) -> Any:
+    fours, rest = over(panels, GROUP)
+    return fours + rest
+
+
+@part
+def sparse_hidden(s: Program, t: int, threads: int, layer: Any, rows: int) -> None:
+    """`step_forward.hidden` for the first layer, by rows' lists; makes the columns' lists for the way back."""
+    out_of_line()
+    P, tiles, c, lists = panel_of(s.work), tile_count(rows), scratch_of(s, t), s.lists
+    hop = layer.rows * P
+    begin, end = share(group_count(layer.panels) * tiles, t, threads)
+    for unit in range(begin, end):
+        g, i = over(unit, tiles)
+        p, group = group_at(g, layer.panels)
+        r, height = tile_at(i, rows)
+        for q in range(min(height, rows - r)):
+            at = (lists.row_at, lists.row_x, (r + q) * lists.row_room, lists.row_count[r + q])
+            listed_sums(s.scratch, c + q * P, s.w, layer.weights + p * hop, hop, group, at)
+        for n in range(group):
+            activate_tile(s, c + n * TALL * P, layer, p + n, r, height)
+    list_columns(s, t, threads, rows)
+
+
+@part
+def sparse_update(s: Program, t: int, threads: int, layer: Any, phase: Any, k: Any) -> None:
+    """`step_backward.update` for the first layer, by columns' lists."""
+    out_of_line()
+    P, tiles, c, lists = panel_of(s.work), tile_count(layer.inputs + 1), scratch_of(s, t), s.lists
+    hop = s.layout.capacity * P
+    begin, end = share(group_count(layer.panels) * tiles, t, threads)
+    for unit in range(begin, end):
+        g, tile = over(unit, tiles)
+        p, group = group_at(g, layer.panels)
+        i, height = tile_at(tile, layer.inputs + 1)
+        for q in range(height):
+            count = lists.column_count[i + q] if i + q <= layer.inputs else 0  # beyond lies padding
+            at = (lists.column_at, lists.column_x, (i + q) * lists.column_room, count)
+            listed_sums(s.scratch, c + q * P, s.work, layer.dy + p * hop, hop, group, at)
+        for n in range(group):
+            weights = layer.weights + ((p + n) * layer.rows + i) * P
+            update_tile(s, c + n * TALL * P, layer, weights, height * P, phase, k)
