@@ -21,8 +21,9 @@ SHORT = {
     "samples": 800,
     "chains": 6,
     "long-chains": 6,
+    "started": 4,
 }
-SHORT |= {"temperatures": 40, "long-chains": 6, "long": 30, "draws": 120}
+SHORT |= {"temperatures": 40, "long-chains": 6, "started": 4, "long": 30, "draws": 120}
 
 
 def bits(n: int, D: int) -> Array:

@@ -10,7 +10,7 @@ where the paper does not say; Frey Face split at random, a tenth of the frames f
 has other expressions than the rest); and the length, stated in the result, where the paper has 1e8 samples.
 
 What the figure is there to show is printed and kept as `orderings`: more latents give a better bound, and superfluous
-ones do not overfit. Train and test bounds are measured in the same way, on as many rows, at the same parameters.
+ones do not overfit. Train and test bounds are measured in the same way, at the same parameters.
 A curve that was stopped goes on from its last point.
 """
 
