@@ -75,6 +75,21 @@ def test_equals_the_composition(dtype: str, likelihood: str, hidden: tuple[int, 
     same_steps(grey(50, 37), dtype=dtype, latent=5, batch=13, **options)
 
 
+@pytest.mark.parametrize("estimator", ["sgvb_b", "iw"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("samples", "batch", "hidden"), [(1, 9, (12,)), (3, 7, ()), (5, 20, (33, 17)), (50, 12, (8,))])
+def test_several_samples_and_importance_weights(
+    estimator: str, dtype: str, samples: int, batch: int, hidden: tuple[int, ...]
+) -> None:
+    """Any S, micro-batches among them (50 x 12 samples are more than fit): mean of samples, or softmax shares."""
+    same_steps(blank(47, 40), dtype=dtype, estimator=estimator, samples=samples, batch=batch, latent=6, hidden=hidden)
+
+
+def test_importance_weights_with_two_heads() -> None:
+    gaussian = {"binarisation": "none", "likelihood": "gaussian", "variance": 0.01}
+    same_steps(grey(30, 21), dtype="float64", estimator="iw", samples=4, latent=35, hidden=(9,), batch=10, **gaussian)
+
+
 @pytest.mark.parametrize("activation", ["tanh", "relu", "leaky_relu", "elu", "softplus", "sigmoid", "identity"])
 def test_every_activation(activation: str) -> None:
     same_steps(grey(40, 21), dtype="float64", latent=3, hidden=(18, 7), batch=20, activation=activation)
@@ -133,11 +148,12 @@ def test_prior_schedule_and_decay() -> None:
 
 
 @pytest.mark.parametrize("batch", [30, 600])
-@pytest.mark.parametrize("images", [grey, blank])
-def test_same_bits_for_any_number_of_threads(batch: int, images: Callable[[int, int], Array]) -> None:
+@pytest.mark.parametrize(("images", "samples"), [(grey, 1), (blank, 1), (blank, 3)])
+def test_same_bits_for_any_number_of_threads(batch: int, images: Callable[[int, int], Array], samples: int) -> None:
     x, results = images(1200, 50), []
     for threads in (1, 2, 3, 4):
-        state = start(x, latent=7, hidden=(70, 40), batch=batch)
+        how = {"estimator": "iw", "samples": samples} if samples > 1 else {}
+        state = start(x, latent=7, hidden=(70, 40), batch=batch, **how)
         means = Compiled(state, x, threads).advance(4)
         results.append((means.tobytes(), state.arena.flat.tobytes(), state.slots.tobytes()))
     assert len(set(results)) == 1
@@ -167,10 +183,10 @@ def test_a_broken_bound_stops_before_the_update() -> None:
 def test_what_is_not_covered_is_composed() -> None:
     x = grey(20, 6)
     assert covers(Config(), x)
-    others: dict[str, Any] = {"samples": 2, "kernels": "numpy", "optimizer": {"name": "sgd"}, "latent": (4, 2)}
+    others: dict[str, Any] = {"estimator": "dreg", "kernels": "numpy", "optimizer": {"name": "sgd"}, "latent": (4, 2)}
     for name, value in others.items():
         assert not covers(Config(**{name: value}), x)
-    state = start(x, latent=2, hidden=(4,), batch=5, samples=2)
+    state = start(x, latent=2, hidden=(4,), batch=5, estimator="dreg")
     assert type(steps(state, x)) is Steps
 
 
@@ -185,7 +201,7 @@ def test_flush_to_zero_does_not_leak() -> None:
 def test_forced_widths(width: str) -> None:
     """One test of each kind again at every width, each with a cache of its own."""
     likelihoods = "hidden1-bernoulli-float32 or hidden2-gaussian-sigmoid-float32"
-    chosen = f"{likelihoods} or odd_sizes or any_number_of_threads or lists"
+    chosen = f"{likelihoods} or odd_sizes or any_number_of_threads or lists or several"
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__, "-k", chosen]
     environment = {**os.environ, "SCRATCHVAE_VECTOR_WIDTH": width}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -19,7 +19,7 @@ from scratchvae.kernels.vector_math import (
     softplus,
     tanh,
 )
-from scratchvae.kernels.vectors import absolute, columns, lane_count, load, sqrt, store, total, where
+from scratchvae.kernels.vectors import absolute, columns, lane_count, load, sqrt, store, total, where, zeros
 from scratchvae.types import Array
 
 TANH, RELU, LEAKY_RELU, ELU, SOFTPLUS, SIGMOID, IDENTITY = range(7)
@@ -125,28 +125,56 @@ def gaussian_row(
 
 @part
 def latent_row(work: Array, C: Array, c: int, other: int, at: Any, column: int, width: int) -> Any:
-    """z = μ + σ ε, its column of ones; keeps μ and log σ²; returns KL. at = (μ, log σ², ε, z) in the workspace."""
+    """Keeps μ and log σ² from the tiles at c and c + other; returns KL(q ‖ p). at = (μ, log σ²) in the workspace."""
     lanes = lane_count(work)
-    mu_at, log_var_at, eps_at, z_at = at
-    kl = load(C, c) * 0.0
+    mu_at, log_var_at = at
+    kl = zeros(C)
     for n in range(0, 2 * lanes, lanes):
-        mu, log_var, eps = load(C, c + n), load(C, c + other + n), load(work, eps_at + n)
-        real = columns(work, column + n) < width
+        mu, log_var, real = load(C, c + n), load(C, c + other + n), columns(work, column + n) < width
         kl += where(real, (mu * mu + expm1(log_var) - log_var) * 0.5, 0.0)
         store(work, mu_at + n, mu)
         store(work, log_var_at + n, log_var)
-        store(work, z_at + n, with_ones(mu + exp(log_var * 0.5) * eps, work, column + n, width))
     return total(kl)
 
 
 @part
-def latent_row_vjp(work: Array, dz: Any, at: Any, n: int, real: Any, w: float) -> None:
-    """dμ = dz − w μ,  dlog σ² = ½ dz σ ε − ½ w (σ² − 1). at = (μ, log σ², ε, dμ, dlog σ²)."""
-    mu_at, log_var_at, eps_at, dmu_at, dlog_var_at = at
-    mu, log_var, eps = load(work, mu_at + n), load(work, log_var_at + n), load(work, eps_at + n)
-    store(work, dmu_at + n, where(real, dz - mu * w, 0.0))
-    dlog_var = (dz * exp(log_var * 0.5) * eps - expm1(log_var) * w) * 0.5
-    store(work, dlog_var_at + n, where(real, dlog_var, 0.0))
+def sample_row(work: Array, at: Any, column: int, width: int) -> Any:
+    """z = μ + σ ε and its column of ones; returns log p(z) − log q(z) = ½ Σ (ε² − z² + log σ²).
+
+    at = (μ, log σ², ε, z) in the workspace.
+    """
+    lanes = lane_count(work)
+    mu_at, log_var_at, eps_at, z_at = at
+    ratio = zeros(work)
+    for n in range(0, 2 * lanes, lanes):
+        mu, log_var, eps = load(work, mu_at + n), load(work, log_var_at + n), load(work, eps_at + n)
+        z = mu + exp(log_var * 0.5) * eps
+        ratio += where(columns(work, column + n) < width, (eps * eps - z * z + log_var) * 0.5, 0.0)
+        store(work, z_at + n, with_ones(z, work, column + n, width))
+    return total(ratio)
+
+
+@part
+def latent_vjp(work: Array, share: Array, at: Any, samples: Any, real: Any, w: float, weighted: bool) -> None:
+    """One vector of dμ and dlog σ² from the dz of a row's samples; at = (μ, log σ², dμ, dlog σ²).
+
+    ELBO:      dμ = Σ dz − w μ                   dlog σ² = ½ (σ Σ dz ε − w (σ² − 1))
+    weighted:  dμ = Σ (dz − w w̃ z)               dlog σ² = ½ (σ Σ (dz − w w̃ z) ε + w),  since log p(z) − log q(z)
+    is ½ Σ (ε² − z² + log σ²). samples = (first, last + 1, step, where ε, z and dz of sample 0 lie).
+    """
+    mu_at, log_var_at, dmu_at, dlog_var_at = at
+    first, last, step, eps_at, z_at, dz_at = samples
+    mu, log_var = load(work, mu_at), load(work, log_var_at)
+    dmu, deps = zeros(work), zeros(work)
+    for n in range(first, last):
+        dz = load(work, dz_at + n * step)
+        if weighted:
+            dz -= load(work, z_at + n * step) * (w * share[n])
+        dmu, deps = dmu + dz, deps + dz * load(work, eps_at + n * step)
+    dlog_var = exp(log_var * 0.5) * deps
+    dmu, dlog_var = (dmu, dlog_var + w) if weighted else (dmu - mu * w, dlog_var - expm1(log_var) * w)
+    store(work, dmu_at, where(real, dmu, 0.0))
+    store(work, dlog_var_at, where(real, dlog_var * 0.5, 0.0))
 
 
 # ── the optimizer ─────────────────────────────────────────────────────────────────────────────────────────────────────

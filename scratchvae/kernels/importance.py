@@ -50,7 +50,7 @@ def decode(s: Program, rows: int) -> None:
     for l in range(lay.decoder, lay.heads):
         hidden(s, 0, 1, lay.layers[l], rows)
     heads = (lay.layers[lay.heads], lay.layers[lay.layers.size - 1])
-    likelihood(s, 0, 1, heads, rows, 0.0, 0)
+    likelihood(s, 0, 1, heads, rows, 0.0, lay.capacity)
     for r in range(rows):
         for p in range(heads[0].panels):
             s.bound[r] += s.parts[p * lay.capacity + r]

@@ -43,7 +43,8 @@ class Layout(NamedTuple):
     panel: int
     x: int  # workspace: the panels of the data …
     z: int  # … of z, with its column of ones
-    eps: int  # … and of ε
+    eps: int  # … of ε
+    dz: int  # … and of the cotangent of z
     weights: int  # floats in the weight panels
     work: int  # floats in the workspace
     parts: int  # panels of the data: partial sums of log p(x | z), one for each panel and row; then KL
@@ -92,7 +93,7 @@ def layout(
 ) -> Layout:
     """The layout for x → hidden → (μ, log σ²) → z → reversed hidden → `heads` heads, with at most `rows` rows."""
     b = Builder(rows, tiles.panel(np.dtype(dtype)))
-    x, z, eps = b.take(columns + 1), b.take(latent + 1), b.take(latent)
+    x, z, eps, dz = b.take(columns + 1), b.take(latent + 1), b.take(latent), b.take(latent)
     b.net(x, (columns, *hidden), 2, latent, activation, 0)
     b.net(z, (latent, *hidden[::-1]), heads, columns, activation, int(prior))
     records, n = np.array(b.records, LAYER), len(hidden)
@@ -100,7 +101,7 @@ def layout(
     sizes = (ceil_to(b.weights, 64) + 64 * b.panel, b.work + 64 * b.panel)
     widest = max(int(l["panels"]) for l in records) * b.panel**2
     rooms = (widest, rows * ceil_to(latent, 4) + 64, ceil_to(columns, 4) + 64)
-    return Layout(records, n, n + 2, 2 * n + 2, b.capacity, b.panel, x, z, eps, *sizes, parts, *rooms)
+    return Layout(records, n, n + 2, 2 * n + 2, b.capacity, b.panel, x, z, eps, dz, *sizes, parts, *rooms)
 
 
 def set_ones(lay: Layout, work: Array) -> None:

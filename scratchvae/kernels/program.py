@@ -28,6 +28,8 @@ class Options(NamedTuple):
     latent_purpose: int
     binarise_purpose: int
     micro: int  # rows of a micro-batch
+    samples: int  # of z for each row: row b's lie in rows b · samples … of everything that hangs on z
+    weighted: bool  # the importance-weighted bound, else the ELBO with its analytic KL
     beta1: float
     beta2: float
     epsilon: float
@@ -64,8 +66,10 @@ class Program(NamedTuple):
     scratch: Array  # (threads, TILES, TALL, panel): the tiles in hand
     noise: Array  # (threads, capacity, blocks, 4)
     words: Array  # uint32, (threads, blocks of a data row, 4)
-    parts: Array  # float64, (panels, capacity): log p(x | z) and KL by panel and row
-    bound: Array  # float64 (capacity,)
+    parts: Array  # float64, (panels, capacity): log p(x | z) and −KL, or log p(z) − log q(z), by panel and sample
+    value: Array  # float64 (capacity,): their sum for each sample
+    share: Array  # (capacity,): the share of each sample in its row's bound, adding to 1
+    bound: Array  # float64 (capacity,): L of each row
     data: Array  # (N D,), uint8 or real
     lists: Lists
     gate: Array  # int64 (1,)

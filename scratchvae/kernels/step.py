@@ -11,8 +11,8 @@ from scratchvae.kernels.jit import bare, inline, part
 from scratchvae.kernels.layout import convert
 from scratchvae.kernels.program import Options, Program
 from scratchvae.kernels.sparse import is_sparse, list_rows, sparse_hidden, sparse_update
-from scratchvae.kernels.step_backward import through, update
-from scratchvae.kernels.step_forward import bound_rows, hidden, latent, likelihood, minibatch
+from scratchvae.kernels.step_backward import latent_rows_vjp, through, update
+from scratchvae.kernels.step_forward import bound_rows, hidden, latent, likelihood, minibatch, weigh
 from scratchvae.kernels.sync import barrier, flush_to_zero, restore
 from scratchvae.kernels.tiles import panel_of
 from scratchvae.types import Array
@@ -21,7 +21,7 @@ from scratchvae.types import Array
 @inline
 def bounds(s: Program, t: int, threads: int, rows: int, sparse: bool, w: float) -> None:
     """Encode, sample, decode; leaves log p(x | z), KL and the cotangents of the decoder's heads."""
-    lay = s.layout
+    lay, samples = s.layout, rows * s.options.samples
     for l in range(lay.encoder):
         if l == 0 and sparse:
             sparse_hidden(s, t, threads, lay.layers[l], rows)
@@ -31,11 +31,16 @@ def bounds(s: Program, t: int, threads: int, rows: int, sparse: bool, w: float) 
     latent(s, t, threads, lay.layers[lay.encoder], lay.layers[lay.encoder + 1], rows)
     barrier(s.gate, threads)
     for l in range(lay.decoder, lay.heads):
-        hidden(s, t, threads, lay.layers[l], rows)
+        hidden(s, t, threads, lay.layers[l], samples)
         barrier(s.gate, threads)
     heads = (lay.layers[lay.heads], lay.layers[lay.layers.size - 1])
-    likelihood(s, t, threads, heads, rows, w, 1)
+    likelihood(s, t, threads, heads, samples, w, s.options.samples)
     barrier(s.gate, threads)
+    bound_rows(s, t, threads, rows)
+    if s.options.samples > 1:
+        barrier(s.gate, threads)
+        weigh(s, t, threads, heads, rows)
+        barrier(s.gate, threads)
 
 
 @inline
@@ -43,13 +48,15 @@ def bounds_vjp(s: Program, t: int, threads: int, rows: int, w: float) -> None:
     """The same, walked in reverse: leaves the cotangent of every layer's output."""
     lay = s.layout
     first, count = lay.heads, lay.layers.size - lay.heads
-    while first > lay.encoder:  # p's heads, p's hidden layers; the layer above z goes through z = μ + σ ε
+    while first > lay.encoder:  # p's heads, p's hidden layers, z
         below = first - 1 if first > lay.decoder else -1
-        through(s, t, threads, first, count, below, rows, w)
+        through(s, t, threads, first, count, below, rows * s.options.samples)
         barrier(s.gate, threads)
         first, count = (first - 1, 1) if first > lay.decoder else (lay.encoder, 2)
+    latent_rows_vjp(s, t, threads, rows, w)
+    barrier(s.gate, threads)
     while first > 0:  # q's heads, then q's hidden layers; the first asks for no dx
-        through(s, t, threads, first, count, first - 1, rows, w)
+        through(s, t, threads, first, count, first - 1, rows)
         barrier(s.gate, threads)
         first, count = first - 1, 1
 
@@ -72,7 +79,6 @@ def train_step(s: Program, t: int, threads: int, step: int, index: Array, start:
         barrier(s.gate, threads)
         sparse = is_sparse(s, rows)
         bounds(s, t, threads, rows, sparse, w)
-        bound_rows(s, t, threads, rows)
         bounds_vjp(s, t, threads, rows, w)
         for r in range(rows):
             sum_of_bounds += s.bound[r]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from scratchvae.kernels.epilogues import activate_vjp, adam_tile, add_tile, latent_row_vjp
+from scratchvae.kernels.epilogues import activate_vjp, adam_tile, add_tile, latent_vjp
 from scratchvae.kernels.jit import inline, part
 from scratchvae.kernels.products import tile_at, tile_count
 from scratchvae.kernels.program import Program, scratch_of, share, tile_product
@@ -54,8 +54,8 @@ def dots_tile(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> No
 
 
 @part
-def through(s: Program, t: int, threads: int, first: int, count: int, below: int, rows: int, w: float) -> None:
-    """dx of the `count` layers that read the same x, and through what made x: layer `below`, or z where below < 0."""
+def through(s: Program, t: int, threads: int, first: int, count: int, below: int, rows: int) -> None:
+    """dx of the `count` layers that read the same x, and through layer `below` that made x; below < 0: x is z."""
     out_of_line()
     one, P, capacity = s.layout.layers[first], panel_of(s.work), s.layout.capacity
     tiles, c, panels, turned = tile_count(rows), scratch_of(s, t), (one.inputs + P - 1) // P, -1
@@ -75,20 +75,34 @@ def through(s: Program, t: int, threads: int, first: int, count: int, below: int
             dx = load(s.scratch, c + j)
             if count == 2:
                 dx += load(s.scratch, c + TALL * P + j)
-            made_by(s, dx, below, (p * capacity + r) * P + j, p * P + j % P, w)
+            made_by(s, dx, below, (p * capacity + r) * P + j, p * P + j % P)
 
 
 @inline
-def made_by(s: Program, dx: Any, below: int, at: int, column: int, w: float) -> None:
-    """From dx of one vector to the cotangent of the layer, or of the heads of q, that x came from."""
+def made_by(s: Program, dx: Any, below: int, at: int, column: int) -> None:
+    """From dx of one vector to the cotangent of the layer that x came from; dz is kept as it is."""
     if below >= 0:
         layer = s.layout.layers[below]
         da = activate_vjp(dx, load(s.work, layer.y + at), layer.activation)
         store(s.work, layer.dy + at, where(columns(s.work, column) < layer.outputs, da, 0.0))
     else:
-        mu, log_var = s.layout.layers[s.layout.encoder], s.layout.layers[s.layout.encoder + 1]
-        ats = (mu.y + at, log_var.y + at, s.layout.eps + at, mu.dy + at, log_var.dy + at)
-        latent_row_vjp(s.work, dx, ats, 0, columns(s.work, column) < mu.outputs, w)
+        store(s.work, s.layout.dz + at, dx)
+
+
+@part
+def latent_rows_vjp(s: Program, t: int, threads: int, rows: int, w: float) -> None:
+    """From dz of the samples to the cotangents of q's heads: thread t's rows."""
+    lay, P, S = s.layout, panel_of(s.work), s.options.samples
+    mu, log_var = lay.layers[lay.encoder], lay.layers[lay.encoder + 1]
+    begin, end = share(rows, t, threads)
+    for p in range(mu.panels):
+        for b in range(begin, end):
+            for j in range(0, P, lane_count(s.work)):
+                at, on = (p * lay.capacity + b) * P + j, p * lay.capacity * P + j
+                ats = (mu.y + at, log_var.y + at, mu.dy + at, log_var.dy + at)
+                samples = (b * S, (b + 1) * S, P, lay.eps + on, lay.z + on, lay.dz + on)
+                real = columns(s.work, p * P + j) < mu.outputs
+                latent_vjp(s.work, s.share, ats, samples, real, w, s.options.weighted)
 
 
 @part
@@ -102,12 +116,12 @@ def update(s: Program, t: int, threads: int, bottom: int, rows: int, phase: Any,
     # they need not travel from core to core.
     P, layers = panel_of(s.work), s.layout.layers
     for l in range(bottom, layers.size):
-        layer = layers[l]
+        layer, many = layers[l], rows if l < s.layout.decoder else rows * s.options.samples
         across = layer.inputs // P + 1  # panels of x, with its column of ones
         begin, end = share(layer.panels * across, t, threads)
         for unit in range(begin, end):
             p, a = over(unit, across)
-            update_panel(s, scratch_of(s, t), layer, p, a, rows, phase, k)
+            update_panel(s, scratch_of(s, t), layer, p, a, many, phase, k)
 
 
 @inline

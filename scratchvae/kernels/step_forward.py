@@ -1,10 +1,19 @@
 """§7.3 The way forward of the compiled step: minibatch, hidden layers, z = μ + σ ε and KL, log p(x | z), the bound."""
 
+import math
 from typing import Any
 
 import numpy as np
 
-from scratchvae.kernels.epilogues import BERNOULLI, activate, bernoulli_row, gaussian_row, latent_row, with_ones
+from scratchvae.kernels.epilogues import (
+    BERNOULLI,
+    activate,
+    bernoulli_row,
+    gaussian_row,
+    latent_row,
+    sample_row,
+    with_ones,
+)
 from scratchvae.kernels.jit import inline, part
 from scratchvae.kernels.noise_vectors import normals, words
 from scratchvae.kernels.products import tile_at, tile_count
@@ -22,14 +31,15 @@ def minibatch(s: Program, t: int, threads: int, step: int, index: Array, start: 
     begin, end = share(rows, t, threads)
     for r in range(begin, end):
         data_row(s, t, step, index[start + r], first + r, r)
-    blocks, P = (s.options.latent + 3) // 4, panel_of(s.work)
-    buffer = t * s.layout.noise_room
+    S, latent, P = s.options.samples, s.options.latent, panel_of(s.work)
+    blocks, buffer = (S * latent + 3) // 4, t * s.layout.noise_room
     address = (s.options.seed, s.options.latent_purpose, step, first + begin)
     normals(s.noise, buffer, address, end - begin, blocks)
     for r in range(begin, end):
-        for k in range(s.options.latent):
-            at = s.layout.eps + (k // P * s.layout.capacity + r) * P + k % P
-            s.work[at] = s.noise[buffer + (r - begin) * 4 * blocks + k]
+        for sample in range(S):
+            for k in range(latent):
+                at = s.layout.eps + (k // P * s.layout.capacity + r * S + sample) * P + k % P
+                s.work[at] = s.noise[buffer + (r - begin) * 4 * blocks + sample * latent + k]
 
 
 @inline
@@ -90,27 +100,31 @@ def activate_tile(s: Program, c: int, layer: Any, p: int, r: int, height: int) -
 
 @part
 def latent(s: Program, t: int, threads: int, mu: Any, log_var: Any, rows: int) -> None:
-    """q = N(μ, σ²) from the encoder's heads, z = μ + σ ε, KL(q ‖ p)."""
+    """q = N(μ, σ²) from the encoder's heads, z = μ + σ ε for each sample, and what the bound says of z."""
     out_of_line()
     P, capacity, tiles, c = panel_of(s.work), s.layout.capacity, tile_count(rows), scratch_of(s, t)
+    S = s.options.samples
     begin, end = share(mu.panels * tiles, t, threads)
     for unit in range(begin, end):
         p, i = over(unit, tiles)
         r, height = tile_at(i, rows)
         product(s, c, mu, p, r, height)
         product(s, c + TALL * P, log_var, p, r, height)
-        for q in range(height):
+        for q in range(min(height, rows - r)):
             at = (p * capacity + r + q) * P
-            ats = (mu.y + at, log_var.y + at, s.layout.eps + at, s.layout.z + at)
-            kl = latent_row(s.work, s.scratch, c + q * P, TALL * P, ats, p * P, mu.outputs)
-            s.parts[(s.layout.parts - mu.panels + p) * capacity + r + q] = -kl
+            kl = latent_row(s.work, s.scratch, c + q * P, TALL * P, (mu.y + at, log_var.y + at), p * P, mu.outputs)
+            for n in range((r + q) * S, (r + q + 1) * S):
+                on = (p * capacity + n) * P
+                ats = (mu.y + at, log_var.y + at, s.layout.eps + on, s.layout.z + on)
+                ratio = sample_row(s.work, ats, p * P, mu.outputs)
+                s.parts[(s.layout.parts - mu.panels + p) * capacity + n] = ratio if s.options.weighted else -kl
 
 
 @part
-def likelihood(s: Program, t: int, threads: int, heads: Any, rows: int, w: float, each: int) -> None:
-    """log p(x | z) by panel and row, and the cotangents of the decoder's heads for the cotangent w of each row.
+def likelihood(s: Program, t: int, threads: int, heads: Any, rows: int, w: float, samples: int) -> None:
+    """log p(x | z) by panel and row of z, and the cotangents of the decoder's heads for the cotangent w of each.
 
-    each = 1 where row r of z belongs to row r of x, 0 where all rows are samples for the first row of x.
+    Rows b · samples … of z are the samples of row b of x.
     """
     out_of_line()
     one, two = heads
@@ -125,7 +139,7 @@ def likelihood(s: Program, t: int, threads: int, heads: Any, rows: int, w: float
             product(s, c + TALL * P, two, p, r, height)
         for q in range(height):
             at, C = (p * capacity + r + q) * P, c + q * P
-            x = s.layout.x + (p * capacity + each * (r + q)) * P
+            x = s.layout.x + (p * capacity + over(r + q, samples)[0]) * P
             if s.options.family == BERNOULLI:
                 value = bernoulli_row(s.work, x, s.scratch, C, one.dy + at, p * P, one.outputs, w)
             else:
@@ -134,12 +148,50 @@ def likelihood(s: Program, t: int, threads: int, heads: Any, rows: int, w: float
             s.parts[p * capacity + r + q] = value
 
 
-@inline
+@part
 def bound_rows(s: Program, t: int, threads: int, rows: int) -> None:
-    """L = log p(x | z) − KL for each row: its panels summed in order, in float64."""
+    """Thread t's rows: each sample's value, its panels summed in order, and the row's bound and shares.
+
+    The ELBO is the mean over samples; the importance-weighted bound log mean e^value, with shares w̃ = softmax.
+    """
     begin, end = share(rows, t, threads)
-    for r in range(begin, end):
-        L = 0.0
+    S = s.options.samples
+    for n in range(begin * S, end * S):
+        s.value[n], s.share[n] = 0.0, 1.0 / S
         for p in range(s.layout.parts):
-            L += s.parts[p * s.layout.capacity + r]
-        s.bound[r] = L
+            s.value[n] += s.parts[p * s.layout.capacity + n]
+    for b in range(begin, end):
+        if s.options.weighted:
+            s.bound[b] = log_mean_exp(s.value, s.share, b * S, S)
+        else:
+            s.bound[b] = 0.0
+            for n in range(b * S, (b + 1) * S):
+                s.bound[b] += s.value[n] / S
+
+
+@inline
+def log_mean_exp(values: Array, shares: Array, first: int, count: int) -> float:
+    """log mean e^values over `count` values, and shares = softmax of them."""
+    most, total = values[first], 0.0
+    for n in range(first, first + count):
+        most = max(most, values[n])
+    for n in range(first, first + count):
+        total += math.exp(values[n] - most)
+    for n in range(first, first + count):
+        shares[n] = math.exp(values[n] - most) / total
+    return most + math.log(total / count)
+
+
+@part
+def weigh(s: Program, t: int, threads: int, heads: Any, rows: int) -> None:
+    """The cotangents of the decoder's heads times each sample's share: thread t's rows."""
+    out_of_line()
+    begin, end = share(rows * s.options.samples, t, threads)
+    P, one, two = panel_of(s.work), heads[0], heads[1]
+    for p in range(one.panels):
+        for n in range(begin, end):
+            for j in range(0, P, lane_count(s.work)):
+                at = (p * s.layout.capacity + n) * P + j
+                store(s.work, one.dy + at, load(s.work, one.dy + at) * s.share[n])
+                if two.weights != one.weights:
+                    store(s.work, two.dy + at, load(s.work, two.dy + at) * s.share[n])

@@ -25,15 +25,13 @@ MICRO = 256  # rows of a micro-batch once a batch has more than twice as many (m
 
 
 def covers(config: Config, x: Array) -> bool:
-    """Whether the compiled step knows this run: one sample a row, Adam, data that need no check batch by batch."""
+    """Whether the compiled step knows this run: one latent layer, Adam, data that need no check batch by batch."""
     plain = not isinstance(x, np.memmap) or x.dtype == np.uint8
     return (
         config.kernels == "numba"
         and not config.deep
         and not config.missing
-        and not config.missing
-        and config.estimator == "sgvb_b"
-        and config.samples == 1
+        and config.estimator in ("sgvb_b", "iw")
         and config.optimizer.name in ("adam", "adamw")
         and plain
         and x.dtype in (np.uint8, np.bool_, np.float32, np.float64)
@@ -52,8 +50,9 @@ class Compiled(Steps):
     def __init__(self, state: State, x: Array, threads: int | None = None) -> None:
         super().__init__(state, x)
         self.threads = threads or default_threads()
-        batch = min(state.config.batch, len(x))
-        self.program = program(state, x, batch if batch <= 2 * MICRO else MICRO, self.threads)
+        batch, samples = min(state.config.batch, len(x)), state.config.samples
+        micro = batch if batch * samples <= 2 * MICRO else max(1, MICRO // samples)
+        self.program = program(state, x, micro, samples, self.threads)
 
     def advance(self, count: int) -> Array:
         """Take `count` steps; see `Steps.advance`. Raises Diverged with the state before the step that broke."""
@@ -127,22 +126,24 @@ def aligned(sizes: list[int], dtype: str) -> list[Array]:
     return [block[start : start + size] for start, size in zip(starts, sizes, strict=False)]
 
 
-def program(state: State, x: Array, rows: int, threads: int) -> Any:
-    """Everything that `threads` threads share to work on batches of at most `rows` rows of x."""
+def program(state: State, x: Array, rows: int, samples: int, threads: int) -> Any:
+    """Everything that `threads` threads share to work on at most `rows` rows of x, `samples` of z for each."""
     from ..kernels import layout, tiles
     from ..kernels.program import TILES, Program
 
     config, a = state.config, cast(Architecture, state.architecture)
     heads = len(state.theta.heads)
-    lay = layout.layout(a.columns, a.latent, a.hidden, a.activation, heads, config.prior, rows, config.dtype)
+    lay = layout.layout(a.columns, a.latent, a.hidden, a.activation, heads, config.prior, rows * samples, config.dtype)
     sizes = [lay.weights] * 4 + [lay.work, threads * 2 * lay.turned_room, threads * TILES * tiles.TALL * lay.panel]
     w, m, v, g, work, turned, scratch = aligned(sizes, config.dtype)
     layout.set_ones(lay, work)
     noise, words = np.zeros(threads * lay.noise_room, config.dtype), np.zeros(threads * lay.word_room, np.uint32)
-    parts, bound = np.zeros(lay.parts * lay.capacity), np.zeros(lay.capacity)
+    parts, value, bound = np.zeros(lay.parts * lay.capacity), np.zeros(lay.capacity), np.zeros(lay.capacity)
+    shares = np.zeros(lay.capacity, config.dtype)
     data = np.asarray(x).view(np.uint8 if x.dtype == np.bool_ else x.dtype).reshape(-1)
-    arrays = (w, m, v, g, work, turned, scratch, noise, words, parts, bound, data, lists(lay, a.columns, config.dtype))
-    return Program(lay, options(config, x, rows), *arrays, np.zeros(1, np.int64))
+    arrays = (w, m, v, g, work, turned, scratch, noise, words, parts, value, shares, bound, data)
+    inked, gate = lists(lay, a.columns, config.dtype), np.zeros(1, np.int64)
+    return Program(lay, options(config, x, rows, samples), *arrays, inked, gate)
 
 
 def lists(lay: Any, columns: int, dtype: str) -> Any:
@@ -156,7 +157,7 @@ def lists(lay: Any, columns: int, dtype: str) -> Any:
     return Lists(*rows, *columns_)
 
 
-def options(config: Config, x: Array, rows: int) -> Any:
+def options(config: Config, x: Array, rows: int, samples: int) -> Any:
     """The numbers of a run that never change."""
     from ..kernels.program import Options
 
@@ -170,6 +171,8 @@ def options(config: Config, x: Array, rows: int) -> Any:
         latent_purpose=int(Purpose.LATENT),
         binarise_purpose=int(Purpose.FIXED_BINARISATION if fixed else Purpose.BINARISE),
         micro=rows,
+        samples=samples,
+        weighted=config.estimator == "iw",
         beta1=config.optimizer.beta1,
         beta2=config.optimizer.beta2,
         epsilon=config.optimizer.epsilon,
