@@ -155,7 +155,7 @@ def sample_row(work: Array, at: Any, column: int, width: int) -> Any:
 
 
 @part
-def latent_vjp(work: Array, share: Array, at: Any, samples: Any, real: Any, w: float, weighted: bool) -> None:
+def sample_row_vjp(work: Array, share: Array, at: Any, samples: Any, real: Any, w: float, weighted: bool) -> None:
     """One vector of dμ and dlog σ² from the dz of a row's samples; at = (μ, log σ², dμ, dlog σ²).
 
     ELBO:      dμ = Σ dz − w μ                   dlog σ² = ½ (σ Σ dz ε − w (σ² − 1))

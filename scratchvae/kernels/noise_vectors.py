@@ -11,15 +11,14 @@ import numpy as np
 from scratchvae.kernels.jit import inline, jit, part
 from scratchvae.kernels.noise import LOW, MULTIPLIER_0, MULTIPLIER_1, ROUNDS, TURN, WEYL_0, WEYL_1
 from scratchvae.kernels.vector_math import log_normal, sin_cos
+from scratchvae.kernels.vector_words import high_product, store_four
 from scratchvae.kernels.vectors import (
     columns,
     counts,
     fma,
-    high_product,
     lane_count,
     numbers,
     sqrt,
-    store_four,
     where,
     zeros,
 )

@@ -119,6 +119,7 @@ def group_at(unit: int, panels: int) -> Any:
 
 @part
 def group_count(panels: int) -> Any:
+    """Groups that cover so many panels."""
     fours, rest = over(panels, GROUP)
     return fours + rest
 

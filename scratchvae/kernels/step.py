@@ -11,7 +11,7 @@ from scratchvae.kernels.jit import bare, inline, part
 from scratchvae.kernels.layout import convert
 from scratchvae.kernels.program import Options, Program
 from scratchvae.kernels.sparse import is_sparse, list_rows, sparse_hidden, sparse_update
-from scratchvae.kernels.step_backward import latent_rows_vjp, through, update
+from scratchvae.kernels.step_backward import through, through_latent, update
 from scratchvae.kernels.step_forward import bound_rows, hidden, latent, likelihood, minibatch, weigh
 from scratchvae.kernels.sync import barrier, flush_to_zero, restore
 from scratchvae.kernels.tiles import panel_of
@@ -53,7 +53,7 @@ def bounds_vjp(s: Program, t: int, threads: int, rows: int, w: float) -> None:
         through(s, t, threads, first, count, below, rows * s.options.samples)
         barrier(s.gate, threads)
         first, count = (first - 1, 1) if first > lay.decoder else (lay.encoder, 2)
-    latent_rows_vjp(s, t, threads, rows, w)
+    through_latent(s, t, threads, rows, w)
     barrier(s.gate, threads)
     while first > 0:  # q's heads, then q's hidden layers; the first asks for no dx
         through(s, t, threads, first, count, first - 1, rows)

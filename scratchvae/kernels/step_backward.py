@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from scratchvae.kernels.epilogues import activate_vjp, adam_tile, add_tile, latent_vjp
+from scratchvae.kernels.epilogues import activate_vjp, adam_tile, add_tile, sample_row_vjp
 from scratchvae.kernels.jit import inline, part
 from scratchvae.kernels.products import tile_at, tile_count
 from scratchvae.kernels.program import Program, scratch_of, share, tile_product
@@ -90,7 +90,7 @@ def made_by(s: Program, dx: Any, below: int, at: int, column: int) -> None:
 
 
 @part
-def latent_rows_vjp(s: Program, t: int, threads: int, rows: int, w: float) -> None:
+def through_latent(s: Program, t: int, threads: int, rows: int, w: float) -> None:
     """From dz of the samples to the cotangents of q's heads: thread t's rows."""
     lay, P, S = s.layout, panel_of(s.work), s.options.samples
     mu, log_var = lay.layers[lay.encoder], lay.layers[lay.encoder + 1]
@@ -102,7 +102,7 @@ def latent_rows_vjp(s: Program, t: int, threads: int, rows: int, w: float) -> No
                 ats = (mu.y + at, log_var.y + at, mu.dy + at, log_var.dy + at)
                 samples = (b * S, (b + 1) * S, P, lay.eps + on, lay.z + on, lay.dz + on)
                 real = columns(s.work, p * P + j) < mu.outputs
-                latent_vjp(s.work, s.share, ats, samples, real, w, s.options.weighted)
+                sample_row_vjp(s.work, s.share, ats, samples, real, w, s.options.weighted)
 
 
 @part

@@ -20,7 +20,8 @@ from scratchvae.kernels.products import tile_at, tile_count
 from scratchvae.kernels.program import DYNAMIC, FIXED, THRESHOLD, Program, product, scratch_of, share
 from scratchvae.kernels.sync import out_of_line
 from scratchvae.kernels.tiles import TALL, over, panel_of
-from scratchvae.kernels.vectors import counts, lane_count, load, load_as, load_words, store, where
+from scratchvae.kernels.vector_words import load_words
+from scratchvae.kernels.vectors import counts, lane_count, load, load_as, store, where
 from scratchvae.types import Array
 
 
