@@ -8,6 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from bench import work
 from bench.contest import Plan
 from bench.peers import FIELD, load
 from bench.work import StepWork
@@ -64,9 +67,10 @@ def peak_memory() -> float:
 
 
 def child(module: str, what: str) -> None:
-    """The first step of one contestant, then one line: the peak of memory."""
+    """The first step of one contestant, then one line: the peak of memory. Unpacking MNIST's files is left out."""
+    work.images = lambda: np.tile((np.arange(work.PIXELS) % 5 * 20).astype(np.uint8), (work.ROWS, 1))  # type: ignore
     contestant = load(module).step(what, JOB)
-    contestant.run(contestant.quantum)
+    contestant.run(1)
     os.write(1, f"{peak_memory():.1f}\n".encode())
 
 

@@ -92,8 +92,8 @@ def batches(batch: int, seed: int = 0) -> Array:
 
 
 def scan_length(batch: int) -> int:
-    """Steps of one call where a contestant takes many at once: a few tenths of a second at most."""
-    return max(4, min(300, 6000 // batch))
+    """Steps of one call where a contestant takes many at once: a second at most."""
+    return max(4, min(600, 20_000 // batch))
 
 
 class Product(NamedTuple):

@@ -268,7 +268,7 @@ def sandwich(state: State, args: argparse.Namespace, folder: Path) -> dict[str, 
     def both(first: int, count: int) -> Answer:
         x, z = drawn(state, first, count)
         r, plan = given(state, x, first), ais.Annealing(ais.schedule(args.long))
-        found = ais.sandwich(r.model, x, z, ais.prior(r.q), r.noise, args.long_chains, plan, first)
+        found = ais.sandwich(r.model, x, z, wider(r.q, 2), r.noise, args.long_chains, plan, first)
         return {"lower": found.lower.value, "upper": found.upper.value}
 
     n = args.simulated

@@ -125,7 +125,38 @@ def inner(fn: Callable[..., Any], **options: Any) -> Any:
     """Numba's dispatcher for `fn`, without a cache."""
     from numba import njit
 
-    return njit(**OPTIONS, **options)(fn)
+    made = njit(**OPTIONS, **options)(fn)
+    spare_code(made)
+    return made
+
+
+def spare_code(made: Any) -> None:
+    """Let LLVM optimise and translate the parts once, inside their caller, and not each by itself as well.
+
+    Numba makes machine code of every function that it compiles, to be called from Python; nobody calls a part.
+    """
+    core, context = made._compiler._compile_core, made.targetctx
+
+    def flags(found: Any) -> Any:
+        found.no_compile = True
+        return found
+
+    def compile_core(*args: Any) -> Any:
+        cres = core(*args)
+        entry: Any = [].append  # stands for the function that there is not: Numba wants a built-in, each its own
+        context.insert_user_function(entry, cres.fndesc, [cres.library])
+        library = cres.library
+        library._optimize_final_module = lambda: None
+
+        def finalize_final_module() -> None:
+            library._finalize_dynamic_globals()
+            library._finalized = True
+
+        library._finalize_final_module = finalize_final_module
+        return cres._replace(entry_point=entry)
+
+    made._compiler._customize_flags = flags
+    made._compiler._compile_core = compile_core
 
 
 def intrinsic(fn: F) -> F:
