@@ -15,8 +15,11 @@ from .types import Array
 
 def as_rows(*arrays: Array) -> tuple[tuple[int, ...], list[Array]]:
     """Arrays broadcast to one shape, then laid out as (rows, K) in C order; returns that shape and the arrays."""
-    shape = np.broadcast_shapes(*(a.shape for a in arrays))
-    return shape, [np.ascontiguousarray(np.broadcast_to(a, shape)).reshape(-1, shape[-1]) for a in arrays]
+    shape = arrays[0].shape
+    if any(a.shape != shape for a in arrays):
+        shape = np.broadcast_shapes(*(a.shape for a in arrays))
+        arrays = tuple(np.broadcast_to(a, shape) for a in arrays)
+    return shape, [np.ascontiguousarray(a).reshape(-1, shape[-1]) for a in arrays]
 
 
 def unbroadcast(d: Array, shape: tuple[int, ...]) -> Array:

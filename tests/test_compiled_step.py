@@ -86,7 +86,7 @@ def test_several_samples_and_importance_weights(
 
 
 def test_importance_weights_with_two_heads() -> None:
-    gaussian = {"binarisation": "none", "likelihood": "gaussian", "variance": 0.01}
+    gaussian: dict[str, Any] = {"binarisation": "none", "likelihood": "gaussian", "variance": 0.01}
     same_steps(grey(30, 21), dtype="float64", estimator="iw", samples=4, latent=35, hidden=(9,), batch=10, **gaussian)
 
 

@@ -18,7 +18,7 @@ def version() -> str:
     return f"scratchvae {__version__}"
 
 
-def make(work: StepWork, kernels: str) -> Steps:
+def make(work: StepWork, kernels: str, inverted: bool = False) -> Steps:
     """The state and the steps of a training run on the bench's images, from the bench's weights."""
     rate, beta1, beta2, tiny = ADAM
     hidden = tuple(outputs for _, outputs in work.layers()[0][:-1])
@@ -26,7 +26,8 @@ def make(work: StepWork, kernels: str) -> Steps:
                     binarisation="dynamic", optimizer=Optimizer("adam", rate, beta1, beta2, tiny))  # fmt: skip
     state = State(config, PIXELS)
     state.arena.fill(named(work))
-    return compiled.steps(state, images(), work.threads)  # what `scratchvae train` takes its steps with
+    x = 255 - images() if inverted else images()
+    return compiled.steps(state, x, work.threads)  # what `scratchvae train` takes its steps with
 
 
 def named(work: StepWork) -> dict[str, Array]:
@@ -48,14 +49,15 @@ class Step:
     def __init__(self, what: str, work: StepWork) -> None:
         self.quantum = scan_length(work.batch)
         self.work, self.kernels = work, "numpy" if "NumPy" in what else "numba"
-        self.steps = make(work, self.kernels)
+        self.inverted = "inverted" in what
+        self.steps = make(work, self.kernels, self.inverted)
 
     def run(self, n: int) -> None:
         self.steps.advance(n)
 
     def check(self) -> list[float]:
         """The probe's bound before and after one step on it, once three steps with their own noise equal NumPy's."""
-        one, other = make(self.work, self.kernels), make(self.work, "numpy")
+        one, other = (make(self.work, kernels, self.inverted) for kernels in (self.kernels, "numpy"))
         found, expected = one.advance(3), other.advance(3)
         if not abs(found - expected).max() <= TOLERANCE[self.work.dtype] * abs(expected).max():
             raise CheckFailed(f"three steps give {found}, the composed pairs in NumPy {expected}")

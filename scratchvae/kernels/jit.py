@@ -36,6 +36,7 @@ class Lazy:
     def __init__(self, fn: Callable[..., Any], make: Callable[[Callable[..., Any]], Any]) -> None:
         functools.update_wrapper(self, fn)
         self.fn, self.make, self.made = fn, make, None
+        self.ready = None  # the same as `made`, once its globals are too
 
     def realise(self) -> Any:
         """The Numba object; every lazy global that the function names is replaced by its own."""
@@ -47,10 +48,11 @@ class Lazy:
                 for name in names(self.fn.__code__):
                     if isinstance(seen.get(name), Lazy):
                         seen[name] = seen[name].realise()
+                self.ready = self.made
             return self.made
 
     def __call__(self, *args: Any) -> Any:
-        return self.realise()(*args)
+        return (self.ready or self.realise())(*args)
 
 
 class Late(Lazy):
@@ -135,7 +137,9 @@ def spare_code(made: Any) -> None:
 
     Numba makes machine code of every function that it compiles, to be called from Python; nobody calls a part.
     """
-    core, context = made._compiler._compile_core, made.targetctx
+    core, context = getattr(made._compiler, "_compile_core", None), made.targetctx
+    if core is None:
+        return  # another Numba, and a slower start
 
     def flags(found: Any) -> Any:
         found.no_compile = True
