@@ -179,6 +179,16 @@ def test_resume_continues_a_run_as_it_was(trained: Call, options: tuple[str, ...
     assert files("run") == held
 
 
+def test_seconds_go_on_over_a_resume(trained: Call) -> None:
+    """Catches a run that was resumed and says it trained for the last part of it only."""
+    metrics = Path("run/metrics.jsonl")
+    before = json.loads(metrics.read_text().splitlines()[-1]) | {"seconds": 1000.0}
+    metrics.write_text(json.dumps(before) + "\n")
+    more = str(int(before["epoch"]) + 1)
+    assert trained("train", "--out", "run", "--resume", "--epochs", more, "--no-pictures").code == 0
+    assert 1000 < json.loads(metrics.read_text().splitlines()[-1])["seconds"] < 1900
+
+
 def test_a_run_killed_before_its_first_checkpoint_resumes(trained: Call) -> None:
     whole = files("run")["checkpoint.safetensors"]
     for name in ("checkpoint.safetensors", "metrics.jsonl"):

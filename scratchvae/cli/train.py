@@ -166,13 +166,18 @@ def run(args: argparse.Namespace) -> int:
     say(f"{found.name}: {rows} rows, {columns} columns, binarisation {config.binarisation}; test: {found.split}")
     progress = Progress(plan.total)
     try:
-        train(steps, found.test, plan, folder, progress, pending)
+        train(steps, found.test, plan, folder, progress, pending, spent=seconds_of(folder))
     except Interrupted as stop:
         raise KeyboardInterrupt(str(stop)) from None
     finally:
         progress.close()
     finish(args, folder, state, found, progress)
     return 0
+
+
+def seconds_of(folder: Run) -> float:
+    """Seconds of training that the run's metrics know of; 0 for a new one."""
+    return float(sum(record["seconds"] for record in folder.read_metrics()[-1:]))
 
 
 def resumed(out: str) -> Config:

@@ -66,16 +66,17 @@ def train(
     run: Record | None = None,
     report: Report = lambda _: None,
     pending: Sequence[float] = (0.0, 0),
+    spent: float = 0.0,
 ) -> list[dict[str, Any]]:
     """Train to the end of the plan; `test` None measures the training bound alone.
 
     Returns the metrics that were measured, one dict an evaluation.
 
-    `pending` is what the checkpoint kept of the training bound; `report` is called about every SLICE
+    `pending` is what the checkpoint kept of the training bound, `spent` the seconds before a resume; `report` is called about every SLICE
     seconds with {"step", "bound", "rate", "left"}, and with each metric.
     Raises Interrupted (saved first) on SIGINT or SIGTERM, Diverged with the last checkpoint intact.
     """
-    state, metrics, bounds, clock = steps.state, [], Mean(*pending), Clock(steps)
+    state, metrics, bounds, clock = steps.state, [], Mean(*pending), Clock(steps, spent)
     with stop_requests() as stopped:
         while state.step < plan.total and not stopped.is_set():
             pause = plan.next_pause(state.step)
@@ -140,8 +141,8 @@ class Mean:
 class Clock:
     """Time spent in training steps (not in evaluation), and what follows from it."""
 
-    def __init__(self, steps: Steps) -> None:
-        self.steps, self.seconds = steps, 0.0
+    def __init__(self, steps: Steps, spent: float = 0.0) -> None:
+        self.steps, self.seconds = steps, spent
         self.pace, self.taken, self.examples = 0.0, 0, 0  # seconds, steps and rows that the rate is made of
 
     @contextmanager
