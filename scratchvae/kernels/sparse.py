@@ -20,12 +20,11 @@ from scratchvae.kernels.program import Program, scratch_of, share
 from scratchvae.kernels.step_backward import update_tile
 from scratchvae.kernels.step_forward import activate_tile
 from scratchvae.kernels.sync import out_of_line
-from scratchvae.kernels.tiles import TALL, over, panel_of
+from scratchvae.kernels.tiles import over, panel_of
 from scratchvae.kernels.vectors import flags, fma, lane_count, load, lowest, store, zeros
 from scratchvae.types import Array
 
 MOST = 0.4  # share of pixels that are not zero, beyond which the tiles are faster
-GROUP = 4  # panels that share the walk along a list
 FEWEST = 8  # rows, below which they are, too: a sum of one or two terms is all overhead
 
 
@@ -82,46 +81,16 @@ def list_columns(s: Program, t: int, threads: int, rows: int) -> None:
 
 
 @inline
-def listed_sums(C: Array, c: int, A: Array, a: int, hop: int, group: int, the_list: Any) -> None:
-    """C[c : c + P] = Σ over the list's entries of x · A[a + at : …], for one panel of A or for four, `hop` apart.
-
-    Eight sums at once hide each other's latency, and the end of the list, which no processor foresees, comes once for
-    four panels.
-    """
+def listed_sum(C: Array, c: int, A: Array, a: int, the_list: Any) -> None:
+    """C[c : c + P] = Σ over the list's entries of x · A[a + at : …]."""
     at, x, first, count = the_list
-    lanes, tile = lane_count(C), TALL * panel_of(C)
-    s0, s1, s2, s3, s4, s5, s6, s7 = zeros(C), zeros(C), zeros(C), zeros(C), zeros(C), zeros(C), zeros(C), zeros(C)
-    if group == 1:
-        for n in range(np.uintp(first), np.uintp(first + count)):
-            u = a + at[n]
-            s0, s1 = fma(load(A, u), x[n], s0), fma(load(A, u + lanes), x[n], s1)
-        store(C, c, s0)
-        store(C, c + lanes, s1)
-        return
+    lanes = lane_count(C)
+    left, right = zeros(C), zeros(C)
     for n in range(np.uintp(first), np.uintp(first + count)):
         u = a + at[n]
-        v = u + hop
-        s0, s1 = fma(load(A, u), x[n], s0), fma(load(A, u + lanes), x[n], s1)
-        s2, s3 = fma(load(A, v), x[n], s2), fma(load(A, v + lanes), x[n], s3)
-        u, v = v + hop, v + 2 * hop
-        s4, s5 = fma(load(A, u), x[n], s4), fma(load(A, u + lanes), x[n], s5)
-        s6, s7 = fma(load(A, v), x[n], s6), fma(load(A, v + lanes), x[n], s7)
-    for n, y in enumerate((s0, s1, s2, s3, s4, s5, s6, s7)):
-        store(C, c + n // 2 * tile + n % 2 * lanes, y)
-
-
-@part
-def group_at(unit: int, panels: int) -> Any:
-    """First panel and size of a group: as many groups of four as fit, then single panels."""
-    fours = over(panels, GROUP)[0]
-    return (unit * GROUP, GROUP) if unit < fours else (fours * GROUP + (unit - fours), 1)
-
-
-@part
-def group_count(panels: int) -> Any:
-    """Groups that cover so many panels."""
-    fours, rest = over(panels, GROUP)
-    return fours + rest
+        left, right = fma(load(A, u), x[n], left), fma(load(A, u + lanes), x[n], right)
+    store(C, c, left)
+    store(C, c + lanes, right)
 
 
 @part
@@ -129,17 +98,14 @@ def sparse_hidden(s: Program, t: int, threads: int, layer: Any, rows: int) -> No
     """`step_forward.hidden` for the first layer, by rows' lists; makes the columns' lists for the way back."""
     out_of_line()
     P, tiles, c, lists = panel_of(s.work), tile_count(rows), scratch_of(s, t), s.lists
-    hop = layer.rows * P
-    begin, end = share(group_count(layer.panels) * tiles, t, threads)
+    begin, end = share(layer.panels * tiles, t, threads)
     for unit in range(begin, end):
-        g, i = over(unit, tiles)
-        p, group = group_at(g, layer.panels)
+        p, i = over(unit, tiles)
         r, height = tile_at(i, rows)
         for q in range(min(height, rows - r)):
-            at = (lists.row_at, lists.row_x, (r + q) * lists.row_room, lists.row_count[r + q])
-            listed_sums(s.scratch, c + q * P, s.w, layer.weights + p * hop, hop, group, at)
-        for n in range(group):
-            activate_tile(s, c + n * TALL * P, layer, p + n, r, height)
+            the_list = (lists.row_at, lists.row_x, (r + q) * lists.row_room, lists.row_count[r + q])
+            listed_sum(s.scratch, c + q * P, s.w, layer.weights + p * layer.rows * P, the_list)
+        activate_tile(s, c, layer, p, r, height)
     list_columns(s, t, threads, rows)
 
 
@@ -148,16 +114,12 @@ def sparse_update(s: Program, t: int, threads: int, layer: Any, phase: Any, k: A
     """`step_backward.update` for the first layer, by columns' lists."""
     out_of_line()
     P, tiles, c, lists = panel_of(s.work), tile_count(layer.inputs + 1), scratch_of(s, t), s.lists
-    hop = s.layout.capacity * P
-    begin, end = share(group_count(layer.panels) * tiles, t, threads)
+    begin, end = share(layer.panels * tiles, t, threads)
     for unit in range(begin, end):
-        g, tile = over(unit, tiles)
-        p, group = group_at(g, layer.panels)
+        p, tile = over(unit, tiles)
         i, height = tile_at(tile, layer.inputs + 1)
         for q in range(height):
             count = lists.column_count[i + q] if i + q <= layer.inputs else 0  # beyond lies padding
-            at = (lists.column_at, lists.column_x, (i + q) * lists.column_room, count)
-            listed_sums(s.scratch, c + q * P, s.work, layer.dy + p * hop, hop, group, at)
-        for n in range(group):
-            weights = layer.weights + ((p + n) * layer.rows + i) * P
-            update_tile(s, c + n * TALL * P, layer, weights, height * P, phase, k)
+            the_list = (lists.column_at, lists.column_x, (i + q) * lists.column_room, count)
+            listed_sum(s.scratch, c + q * P, s.work, layer.dy + p * s.layout.capacity * P, the_list)
+        update_tile(s, c, layer, layer.weights + (p * layer.rows + i) * P, height * P, phase, k)

@@ -129,12 +129,12 @@ def aligned(sizes: list[int], dtype: str) -> list[Array]:
 def program(state: State, x: Array, rows: int, samples: int, threads: int) -> Any:
     """Everything that `threads` threads share to work on at most `rows` rows of x, `samples` of z for each."""
     from ..kernels import layout, tiles
-    from ..kernels.program import TILES, Program
+    from ..kernels.program import Program
 
     config, a = state.config, cast(Architecture, state.architecture)
     heads = len(state.theta.heads)
     lay = layout.layout(a.columns, a.latent, a.hidden, a.activation, heads, config.prior, rows * samples, config.dtype)
-    sizes = [lay.weights] * 4 + [lay.work, threads * 2 * lay.turned_room, threads * TILES * tiles.TALL * lay.panel]
+    sizes = [lay.weights] * 4 + [lay.work, threads * 2 * lay.turned_room, threads * 2 * tiles.TALL * lay.panel]
     w, m, v, g, work, turned, scratch = aligned(sizes, config.dtype)
     layout.set_ones(lay, work)
     noise, words = np.zeros(threads * lay.noise_room, config.dtype), np.zeros(threads * lay.word_room, np.uint32)

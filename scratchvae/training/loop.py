@@ -72,8 +72,8 @@ def train(
 
     Returns the metrics that were measured, one dict an evaluation.
 
-    `pending` is what the checkpoint kept of the training bound, `spent` the seconds before a resume; `report` is called about every SLICE
-    seconds with {"step", "bound", "rate", "left"}, and with each metric.
+    `pending` is what the checkpoint kept of the training bound, `spent` the seconds of training before a resume;
+    `report` is called about every SLICE seconds with {"step", "bound", "rate", "left"}, and with each metric.
     Raises Interrupted (saved first) on SIGINT or SIGTERM, Diverged with the last checkpoint intact.
     """
     state, metrics, bounds, clock = steps.state, [], Mean(*pending), Clock(steps, spent)
