@@ -134,27 +134,6 @@ def resampled(r: Rows, samples: int, chains: int) -> Array:
     return np.ascontiguousarray(np.take_along_axis(z, index[..., None], axis=0))
 
 
-class Started(NamedTuple):
-    """q(z|x), but its samples are those given."""
-
-    q: Normal
-    start: Array
-
-    @property
-    def mu(self) -> Array:
-        """Of q, (B, K)."""
-        return self.q.mu
-
-    @property
-    def log_var(self) -> Array:
-        """Of q, (B, K)."""
-        return self.q.log_var
-
-    def sample(self, eps: Array) -> Array:
-        """The starts."""
-        return self.start
-
-
 def estimators(args: argparse.Namespace) -> dict[str, Callable[[Rows], Evidence]]:
     """Each estimator with its settings."""
 
@@ -168,8 +147,9 @@ def estimators(args: argparse.Namespace) -> dict[str, Callable[[Rows], Evidence]
 
     def of_appendix_d(r: Rows) -> Evidence:
         plan = Plan(warm_up=60, step_size=0.3, scale=np.exp(r.q.log_var / 2))
-        starts: Any = Started(r.q, resampled(r, args.samples, args.started))
-        return appendix_d(r.model, r.x, starts, r.noise, args.draws, args.started, plan=plan, first_row=r.first)
+        start = resampled(r, args.samples, args.started)
+        how: dict[str, Any] = {"plan": plan, "first_row": r.first, "start": start}
+        return appendix_d(r.model, r.x, r.q, r.noise, args.draws, args.started, **how)
 
     return {"importance": importance, "ais": annealed, "appendix-d": of_appendix_d}
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from scratchvae.cli import main as scratchvae
+from scratchvae.cli.common import amount, whole
 from scratchvae.training.run import Run
 
 PAPER = {  # test NLL, nats
@@ -44,9 +45,9 @@ def main(argv: list[str] | None = None) -> int:
     """Train (or go on), evaluate, and write the result beside this file."""
     p = argparse.ArgumentParser("bench.papers.iwae", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("row", choices=sorted(PAPER))
-    p.add_argument("--shorten", type=float, default=1.0)
+    p.add_argument("--shorten", type=amount, default=1.0)
     p.add_argument("--out", required=True, help="the run's folder; an unfinished run there is continued")
-    p.add_argument("--samples", type=int, default=5000)
+    p.add_argument("--samples", type=whole(1), default=5000)
     p.add_argument("--threads", default="2")
     args = p.parse_args(argv)
     resume = ["--resume"] if Run(Path(args.out)).checkpoint.exists() else []

@@ -23,9 +23,11 @@ CENTRES = 256  # of the kernel density
 
 def appendix_d(
     model: Model, x: Array, q: Proposal, noise: Noise, samples: int = 2000, chains: int = 8, density: str = "kernel",
-    plan: Plan | None = None, first_row: int = 0,
+    plan: Plan | None = None, first_row: int = 0, start: Array | None = None,
 ) -> Evidence:  # fmt: skip
-    """log p(x) from 2 · samples HMC draws a row, started from q. `density`: "gaussian" or "kernel" (for bent ones).
+    """log p(x) from 2 · samples HMC draws a row. `density`: "gaussian" or "kernel" (for bent ones).
+
+    `start` (chains, B, K) is where the chains begin: draws of q, unless given.
 
     Raises UsageError beyond four latents. The standard error counts what the correlated draws are worth.
     """
@@ -34,7 +36,8 @@ def appendix_d(
     draws = max(8, -(-samples // chains))
     plan = plan or Plan(step_size=0.3, scale=np.exp(q.log_var / 2))
     plan = plan._replace(draws=2 * draws, first_row=first_row)
-    start = q.sample(normals(noise, 0, chains, q.mu, first_row))
+    if start is None:
+        start = q.sample(normals(noise, 0, chains, q.mu, first_row))
     ones = np.ones(start.shape[:2], start.dtype)
     found = hmc(lambda z: model.log_joint(x, z), lambda z: model.log_joint_vjp(ones, x, z), start, noise, plan)
     fit = gaussian if density == "gaussian" else kernel
