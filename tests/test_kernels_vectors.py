@@ -83,10 +83,11 @@ def test_vector_noise_is_the_statement(dtype: type, rows: int, columns: int) -> 
     from scratchvae.kernels import noise_vectors
 
     seed, blocks = 2**40 + 12345, (columns + 3) // 4
-    room = 4 * blocks * rows + 64
+    room = 4 * blocks * rows + 128
     words, address = np.zeros(room, np.uint32), (np.uint64(seed), 3, 77, 5)
     normals: Array = np.zeros(room, dtype)
-    noise_vectors.words(words, 0, address, rows, blocks, normals)
+    for row in range(rows):
+        noise_vectors.words(words, 4 * blocks * row, (*address[:3], address[3] + row), blocks, normals)
     noise_vectors.normals(normals, 0, address, rows, blocks)
     cut = (slice(4 * blocks * rows), (rows, 4 * blocks), (slice(None), slice(columns)))
     found = [a[cut[0]].reshape(cut[1])[cut[2]] for a in (words, normals)]

@@ -100,7 +100,7 @@ def layout(
     parts = -(-columns // b.panel) + -(-latent // b.panel)
     sizes = (ceil_to(b.weights, 64) + 64 * b.panel, b.work + 64 * b.panel)
     widest = max(int(l["panels"]) for l in records) * b.panel**2
-    rooms = (widest, rows * ceil_to(latent, 4) + 64, ceil_to(columns, 4) + 64)
+    rooms = (widest, rows * ceil_to(latent, 4) + 64, ceil_to(columns, 4) + 128)
     return Layout(records, n, n + 2, 2 * n + 2, b.capacity, b.panel, x, z, eps, dz, *sizes, parts, *rooms)
 
 

@@ -1,7 +1,7 @@
 """§7.2.4 `kernels.noise` for vectors: the same counters, the same words, a lane for each block of four columns.
 
 `words` gives the bits of `words_np`; `normals` is within 4 ulp of `normals_np`. A row takes whole blocks: column c of
-row r lies at `(r * blocks + c // 4) * 4 + c % 4`, and the buffers have room for one vector of blocks beyond the last.
+row r lies at `(r * blocks + c // 4) * 4 + c % 4`, and the buffers have room for two vectors of blocks beyond the last.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from scratchvae.kernels.jit import inline, jit, part
 from scratchvae.kernels.noise import LOW, MULTIPLIER_0, MULTIPLIER_1, ROUNDS, TURN, WEYL_0, WEYL_1
 from scratchvae.kernels.vector_math import log_normal, sin_cos
-from scratchvae.kernels.vector_words import high_product, store_four
+from scratchvae.kernels.vector_words import block_numbers, long_product, store_four
 from scratchvae.kernels.vectors import (
     columns,
     counts,
@@ -33,8 +33,8 @@ def philox(c0: Any, c1: Any, c2: Any, c3: Any, seed: Any) -> Any:
     """Ten rounds on four vectors of counter words; the four output words."""
     k0, k1 = np.uint32(np.uint64(seed) & np.uint64(LOW)), np.uint32(np.uint64(seed) >> np.uint64(32))
     for _ in range(ROUNDS):
-        high0, low0 = high_product(c0, np.uint32(MULTIPLIER_0)), c0 * np.uint32(MULTIPLIER_0)
-        high1, low1 = high_product(c2, np.uint32(MULTIPLIER_1)), c2 * np.uint32(MULTIPLIER_1)
+        high0, low0 = long_product(c0, np.uint32(MULTIPLIER_0))
+        high1, low1 = long_product(c2, np.uint32(MULTIPLIER_1))
         c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
         k0, k1 = np.uint32(k0 + np.uint32(WEYL_0)), np.uint32(k1 + np.uint32(WEYL_1))
     return c0, c1, c2, c3
@@ -73,32 +73,28 @@ def wrapped(row: Any, block: Any, blocks: int, lanes: int) -> Any:
     return row, block
 
 
-@inline
-def draw(address: Any, row: Any, block: Any) -> Any:
-    """The words of one vector of blocks; address = (seed, purpose, step, first_row)."""
-    seed, purpose, step, first_row = address
-    none = block ^ block
-    return philox(block, row + np.uint32(first_row), none + np.uint32(step), none + np.uint32(purpose), seed)
-
-
 @jit
-def words(out: Array, at: int, address: Any, rows: int, blocks: int, like: Array) -> None:
-    """uint32 out[at:] as (rows, blocks, 4); address = (seed, purpose, step, first_row)."""
-    lanes, block = lane_count(like), columns(like, 0)
-    row, block = wrapped(block ^ block, block, blocks, lanes)
-    for first in range(0, rows * blocks, lanes):
-        a, b, c, d = draw(address, row, block)
-        store_four(out, at + 4 * first, a, b, c, d)
-        row, block = wrapped(row, block + np.uint32(lanes), blocks, lanes)
+def words(out: Array, at: int, address: Any, blocks: int, like: Array) -> None:
+    """uint32 out[at:] as (blocks, 4): one row; address = (seed, purpose, step, row). Two vectors are drawn at a time:
+    a round waits for its products, and the other vector's fill the gap."""
+    seed, purpose, step, row = address
+    block = block_numbers(like)
+    none = block ^ block
+    for first in range(0, blocks, 2 * lane_count(like)):
+        words = philox(block, none + np.uint32(row), none + np.uint32(step), none + np.uint32(purpose), seed)
+        store_four(out, at + 4 * first, *words)
+        block += np.uint32(2 * lane_count(like))
 
 
 @jit
 def normals(out: Array, at: int, address: Any, rows: int, blocks: int) -> None:
-    """Standard normals out[at:] as (rows, blocks, 4)."""
+    """Standard normals out[at:] as (rows, blocks, 4); address = (seed, purpose, step, first_row)."""
+    seed, purpose, step, first_row = address
     lanes, block, like = lane_count(out), columns(out, 0), zeros(out)
-    row, block = wrapped(block ^ block, block, blocks, lanes)
+    none = block ^ block
+    row, block = wrapped(none, block, blocks, lanes)
     for first in range(0, rows * blocks, lanes):
-        a, b, c, d = draw(address, row, block)
+        a, b, c, d = philox(block, row + np.uint32(first_row), none + np.uint32(step), none + np.uint32(purpose), seed)
         x0, y0 = box_muller(a, b, like)
         x1, y1 = box_muller(c, d, like)
         store_four(out, at + 4 * first, x0, y0, x1, y1)

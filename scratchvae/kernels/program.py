@@ -14,6 +14,7 @@ from scratchvae.kernels.tiles import TALL, panel_of, product_short, product_tall
 from scratchvae.types import Array
 
 GREY, DYNAMIC, FIXED, THRESHOLD = range(4)
+HANDS = 4  # tiles that a thread has in hand at once
 
 
 class Options(NamedTuple):
@@ -62,7 +63,7 @@ class Program(NamedTuple):
     g: Array  # cotangents, gathered over micro-batches
     work: Array  # panels of activations and their cotangents
     turned: Array  # (threads, heads, outputs, panel): a panel of Wᵀ
-    scratch: Array  # (threads, heads, TALL, panel): the tiles in hand
+    scratch: Array  # (threads, HANDS, TALL, panel): the tiles in hand
     noise: Array  # (threads, capacity, blocks, 4)
     words: Array  # uint32, (threads, blocks of a data row, 4)
     parts: Array  # float64, (panels, capacity): log p(x | z) and −KL, or log p(z) − log q(z), by panel and sample
@@ -100,4 +101,4 @@ def product(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> None
 
 @inline
 def scratch_of(s: Program, t: int) -> Any:
-    return t * 2 * TALL * panel_of(s.work)
+    return t * HANDS * TALL * panel_of(s.work)

@@ -20,8 +20,8 @@ from scratchvae.kernels.program import Program, scratch_of, share
 from scratchvae.kernels.step_backward import update_tile
 from scratchvae.kernels.step_forward import activate_tile
 from scratchvae.kernels.sync import out_of_line
-from scratchvae.kernels.tiles import over, panel_of
-from scratchvae.kernels.vectors import flags, fma, lane_count, load, lowest, store, zeros
+from scratchvae.kernels.tiles import TALL, listed_1, listed_2, listed_3, listed_4, over, panel_of
+from scratchvae.kernels.vectors import columns, flags, lane_count, load, ones, squeeze, store_lanes
 from scratchvae.types import Array
 
 MOST = 0.4  # share of pixels that are not zero, beyond which the tiles are faster
@@ -42,13 +42,11 @@ def list_row(s: Program, r: int) -> None:
     P, lists, first = panel_of(s.work), s.lists, r * s.lists.row_room
     n = first
     for c in range(0, s.options.data_columns + 1, lane_count(s.work)):
-        x = s.layout.x + (c // P * s.layout.capacity + r) * P + c % P
-        inked = flags(load(s.work, x) != 0.0)
-        while inked != np.uint64(0):
-            j = lowest(inked)
-            lists.row_at[np.uintp(n)], lists.row_x[np.uintp(n)] = (c + j) * P, s.work[np.uintp(x + j)]
-            n += 1
-            inked &= inked - np.uint64(1)
+        x = load(s.work, s.layout.x + (c // P * s.layout.capacity + r) * P + c % P)
+        inked = x != 0.0
+        store_lanes(lists.row_at, n, squeeze(inked, columns(s.work, c) * np.uint32(P)))
+        store_lanes(lists.row_x, n, squeeze(inked, x))
+        n += ones(flags(inked))
     lists.row_count[r] = n - first
 
 
@@ -81,16 +79,30 @@ def list_columns(s: Program, t: int, threads: int, rows: int) -> None:
 
 
 @inline
-def listed_sum(C: Array, c: int, A: Array, a: int, the_list: Any) -> None:
-    """C[c : c + P] = Σ over the list's entries of x · A[a + at : …]."""
+def listed_sums(C: Array, c: int, A: Array, a: int, hop: int, the_list: Any, panels: int) -> None:
+    """C[c + g TALL P:][:P] = Σ over the list's entries of x · A[a + g hop + at:][:P] for each of up to 4 panels g."""
     at, x, first, count = the_list
-    lanes = lane_count(C)
-    left, right = zeros(C), zeros(C)
-    for n in range(np.uintp(first), np.uintp(first + count)):
-        u = a + at[n]
-        left, right = fma(load(A, u), x[n], left), fma(load(A, u + lanes), x[n], right)
-    store(C, c, left)
-    store(C, c + lanes, right)
+    step = TALL * panel_of(C)
+    if panels == 4:
+        listed_4(C, c, step, A, a, hop, at, x, first, count)
+    elif panels == 3:
+        listed_3(C, c, step, A, a, hop, at, x, first, count)
+    elif panels == 2:
+        listed_2(C, c, step, A, a, hop, at, x, first, count)
+    else:
+        listed_1(C, c, step, A, a, hop, at, x, first, count)
+
+
+@inline
+def stretch(begin: int, end: int, tiles: int, most: int) -> Any:
+    """Of the units from `begin` on, panel after panel, those that can be walked together: (panels, tiles of each).
+
+    Whole panels, up to `most`, or a part of one.
+    """
+    i = over(begin, tiles)[1]
+    if i > 0 or end - begin < tiles:
+        return 1, min(tiles - i, end - begin)
+    return min(most, over(end - begin, tiles)[0]), tiles
 
 
 @part
@@ -99,13 +111,18 @@ def sparse_hidden(s: Program, t: int, threads: int, layer: Any, rows: int) -> No
     out_of_line()
     P, tiles, c, lists = panel_of(s.work), tile_count(rows), scratch_of(s, t), s.lists
     begin, end = share(layer.panels * tiles, t, threads)
-    for unit in range(begin, end):
-        p, i = over(unit, tiles)
-        r, height = tile_at(i, rows)
-        for q in range(min(height, rows - r)):
-            the_list = (lists.row_at, lists.row_x, (r + q) * lists.row_room, lists.row_count[r + q])
-            listed_sum(s.scratch, c + q * P, s.w, layer.weights + p * layer.rows * P, the_list)
-        activate_tile(s, c, layer, p, r, height)
+    while begin < end:
+        panels, run = stretch(begin, end, tiles, 4)
+        p, first = over(begin, tiles)
+        for i in range(first, first + run):
+            r, height = tile_at(i, rows)
+            for q in range(min(height, rows - r)):
+                the_list = (lists.row_at, lists.row_x, (r + q) * lists.row_room, lists.row_count[r + q])
+                W = layer.weights + p * layer.rows * P
+                listed_sums(s.scratch, c + q * P, s.w, W, layer.rows * P, the_list, panels)
+            for g in range(panels):
+                activate_tile(s, c + g * TALL * P, layer, p + g, r, height)
+        begin += panels * run
     list_columns(s, t, threads, rows)
 
 
@@ -115,11 +132,17 @@ def sparse_update(s: Program, t: int, threads: int, layer: Any, phase: Any, k: A
     out_of_line()
     P, tiles, c, lists = panel_of(s.work), tile_count(layer.inputs + 1), scratch_of(s, t), s.lists
     begin, end = share(layer.panels * tiles, t, threads)
-    for unit in range(begin, end):
-        p, tile = over(unit, tiles)
-        i, height = tile_at(tile, layer.inputs + 1)
-        for q in range(height):
-            count = lists.column_count[i + q] if i + q <= layer.inputs else 0  # beyond lies padding
-            the_list = (lists.column_at, lists.column_x, (i + q) * lists.column_room, count)
-            listed_sum(s.scratch, c + q * P, s.work, layer.dy + p * s.layout.capacity * P, the_list)
-        update_tile(s, c, layer, layer.weights + (p * layer.rows + i) * P, height * P, phase, k)
+    hop = s.layout.capacity * P
+    while begin < end:
+        panels, run = stretch(begin, end, tiles, 4)
+        p, first = over(begin, tiles)
+        for tile in range(first, first + run):
+            i, height = tile_at(tile, layer.inputs + 1)
+            for q in range(height):
+                count = lists.column_count[i + q] if i + q <= layer.inputs else 0  # beyond lies padding
+                the_list = (lists.column_at, lists.column_x, (i + q) * lists.column_room, count)
+                listed_sums(s.scratch, c + q * P, s.work, layer.dy + p * hop, hop, the_list, panels)
+            for g in range(panels):
+                at = layer.weights + ((p + g) * layer.rows + i) * P
+                update_tile(s, c + g * TALL * P, layer, at, height * P, phase, k)
+        begin += panels * run

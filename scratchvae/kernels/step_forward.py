@@ -21,9 +21,11 @@ from scratchvae.kernels.program import DYNAMIC, FIXED, THRESHOLD, Program, produ
 from scratchvae.kernels.sync import out_of_line
 from scratchvae.kernels.tiles import TALL, over, panel_of
 from scratchvae.kernels.vector_words import load_words
-from scratchvae.kernels.vectors import counts, lane_count, load, load_as, store, where
+from scratchvae.kernels.vectors import counts, lane_count, load, load_as, prefetch, store, where
 from scratchvae.types import Array
 
+AHEAD = 2  # rows of the data between the one asked for and the one in hand
+LINE = 64  # bytes of a cache line
 
 @part
 def minibatch(s: Program, t: int, threads: int, step: int, index: Array, start: int, first: int, rows: int) -> None:
@@ -31,6 +33,8 @@ def minibatch(s: Program, t: int, threads: int, step: int, index: Array, start: 
     out_of_line()
     begin, end = share(rows, t, threads)
     for r in range(begin, end):
+        if r + AHEAD < end:
+            fetch_row(s, index[start + r + AHEAD])
         data_row(s, t, step, index[start + r], first + r, r)
     S, latent, P = s.options.samples, s.options.latent, panel_of(s.work)
     blocks, buffer = (S * latent + 3) // 4, t * s.layout.noise_room
@@ -44,6 +48,13 @@ def minibatch(s: Program, t: int, threads: int, step: int, index: Array, start: 
 
 
 @inline
+def fetch_row(s: Program, source: int) -> None:
+    """Ask for a row of the data: it comes from memory, slowly, and from anywhere, since rows are shuffled."""
+    for c in range(0, s.options.data_columns, LINE // s.data.itemsize):
+        prefetch(s.data, source * s.options.data_columns + c, 3)
+
+
+@inline
 def data_row(s: Program, t: int, step: int, source: int, noise_row: int, r: int) -> None:
     """One row of the data into row r of the panels of x."""
     o, P, lanes = s.options, panel_of(s.work), lane_count(s.work)
@@ -51,7 +62,7 @@ def data_row(s: Program, t: int, step: int, source: int, noise_row: int, r: int)
     if o.binarise == FIXED:  # the same in every epoch: named by the row of the data set, not of the minibatch
         step, noise_row = step - step, source
     if o.binarise == DYNAMIC or o.binarise == FIXED:
-        words(s.words, u, (o.seed, o.binarise_purpose, step, noise_row), 1, (o.data_columns + 3) // 4, s.work)
+        words(s.words, u, (o.seed, o.binarise_purpose, step, noise_row), (o.data_columns + 3) // 4, s.work)
     whole = o.data_columns - o.data_columns % lanes
     for c in range(0, whole, lanes):
         x = load_as(s.data, source * o.data_columns + c, s.work) / o.divisor

@@ -157,6 +157,47 @@ product_tall, product_short = make_product(TALL, False), make_product(SHORT, Fal
 product_t_tall, product_t_short = make_product(TALL, True), make_product(SHORT, True)
 
 
+def make_listed(panels: int) -> Any:
+    """Sums along a list for `panels` panels of A at once: a list is short, and the end of each walk a wrong guess.
+
+    Intrinsic (C, c, step, A, a, hop, at, x, first, count) → C[c + g · step :][:P] = Σ over the list's entries n of
+    x[n] A[a + g · hop + at[n] :][:P] for each panel g.
+    """
+
+    def typing(
+        typingctx: Any, C: Any, c: Any, step: Any, A: Any, a: Any, hop: Any, at: Any, x: Any, first: Any, count: Any
+    ) -> Any:
+        ty, i64 = Vector(C.dtype, lanes(C.dtype)), ir.IntType(64)
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            cp, ap = (element(context, builder, sig.args[i], args[i], args[i + 1]) for i in (0, 3))
+            where, value = (element(context, builder, sig.args[i], args[i], args[8]) for i in (6, 7))
+            fma, zero = fused(builder, ty), ir.Constant(ty.llvm, None)
+            hops, steps = ([builder.mul(args[i], ir.Constant(i64, g)) for g in range(panels)] for i in (5, 2))
+            with Loop(builder, args[9], [where, value, *[zero] * (2 * panels)]) as loop:
+                pw, px, *acc = loop.values
+                row = builder.gep(ap, [builder.sext(builder.load(pw), i64)])
+                entry = broadcast(builder, builder.load(px), ty)
+                for g in range(panels):
+                    for n in (0, 1):
+                        A_row = vector_at(builder, builder.gep(row, [hops[g]]), n * ty.lanes, ty)
+                        acc[2 * g + n] = builder.call(fma, [A_row, entry, acc[2 * g + n]])
+                loop.carry([offset(builder, pw, 1), offset(builder, px, 1), *acc])
+            for j, total in enumerate(loop.results[2:]):
+                to = offset(builder, builder.gep(cp, [steps[j // 2]]), j % 2 * ty.lanes)
+                builder.store(total, vector_pointer(builder, to, ty), align=ty.dtype.bitwidth // 8)
+            return context.get_dummy_value()
+
+        n = types.intp
+        return types.void(C, n, n, A, n, n, at, x, n, n), codegen
+
+    typing.__name__ = f"listed_{panels}"
+    return intrinsic(typing)
+
+
+listed_1, listed_2, listed_3, listed_4 = (make_listed(panels) for panels in (1, 2, 3, 4))
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def dots(typingctx: Any, C: Any, c: Any, A: Any, a: Any, B: Any, b: Any, panels: Any, hop_a: Any, hop_b: Any) -> Any:
     """C[c + r P + j] = Σ over panels of A[a + r P :][:P] · B[b + j P :][:P] for r < DOT_ROWS, j < DOT_COLS."""

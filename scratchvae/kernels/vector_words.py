@@ -1,4 +1,4 @@
-"""§7.2.5 Vectors of 32-bit words for the counter-based noise: high products, loads by lane, blocks of four."""
+"""§7.2.5 Vectors of 32-bit words for the counter-based noise: long products, loads by lane, blocks of four."""
 
 from typing import Any
 
@@ -10,15 +10,40 @@ from scratchvae.kernels.vectors import Vector, element, lanes, spread, vector_po
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def high_product(typingctx: Any, a: Any, b: Any) -> Any:
-    """The upper 32 bits of the 64-bit products of uint32 vectors (b may be one number)."""
+def long_product(typingctx: Any, a: Any, b: Any) -> Any:
+    """(upper, lower) 32 bits of the 64-bit products of uint32 vectors (b may be one number).
+
+    A machine multiplies every second lane to 64 bits in one instruction: even lanes, then odd ones, and the halves of
+    both are put together again.
+    """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        wide = ir.VectorType(ir.IntType(64), a.lanes)
-        x, y = (builder.zext(spread(context, builder, v, ty, a), wide) for v, ty in zip(args, sig.args, strict=True))
-        return builder.trunc(builder.lshr(builder.mul(x, y), ir.Constant(wide, [32] * a.lanes)), a.llvm)
+        x, y = (spread(context, builder, v, ty, a) for v, ty in zip(args, sig.args, strict=True))
+        both = halves_by_pairs(builder, x, y) if a.lanes > 1 else halves(builder, x, y)
+        return context.make_tuple(builder, sig.return_type, both)
 
-    return a(a, b), codegen
+    return types.UniTuple(a, 2)(a, b), codegen
+
+
+def halves(builder: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    """For vectors of any length, lane by lane."""
+    wide = ir.VectorType(ir.IntType(64), x.type.count)
+    product = builder.mul(builder.zext(x, wide), builder.zext(y, wide))
+    upper = builder.lshr(product, ir.Constant(wide, [32] * wide.count))
+    return builder.trunc(upper, x.type), builder.trunc(product, x.type)
+
+
+def halves_by_pairs(builder: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    """For an even number of lanes on a little-endian machine: a pair of lanes is one 64-bit number, odd lane on top."""
+    n, i64 = x.type.count // 2, ir.IntType(64)
+    pairs = ir.VectorType(i64, n)
+    low, up = ir.Constant(pairs, [0xFFFFFFFF] * n), ir.Constant(pairs, [32] * n)
+    a, b = builder.bitcast(x, pairs), builder.bitcast(y, pairs)
+    even = builder.bitcast(builder.mul(builder.and_(a, low), builder.and_(b, low)), x.type)
+    odd = builder.bitcast(builder.mul(builder.lshr(a, up), builder.lshr(b, up)), x.type)
+    upper, lower = ([2 * i + half + j * 2 * n for i in range(n) for j in (0, 1)] for half in (1, 0))
+    mixed = ir.VectorType(ir.IntType(32), 2 * n)
+    return tuple(builder.shuffle_vector(even, odd, ir.Constant(mixed, order)) for order in (upper, lower))
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -48,3 +73,10 @@ def store_four(typingctx: Any, array: Any, index: Any, a: Any, b: Any, c: Any, d
         return context.get_dummy_value()
 
     return types.void(array, types.intp, a, b, c, d), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def block_numbers(typingctx: Any, like: Any) -> Any:
+    """0, 1, 2 … in two vectors' worth of words of the array `like`: a machine works on both at once."""
+    ty = Vector(types.uint32, 2 * lanes(like.dtype))
+    return ty(like), lambda context, builder, sig, args: ir.Constant(ty.llvm, list(range(ty.lanes)))

@@ -157,6 +157,33 @@ def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def store_lanes(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+    """array[index:] = value with as many lanes as it has; an element of the array is as wide as a lane."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = element(context, builder, sig.args[0], args[0], args[1])
+        builder.store(args[2], vector_pointer(builder, pointer, value), align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def prefetch(typingctx: Any, array: Any, index: Any, level: Any) -> Any:
+    """Ask for the cache line of array[index] before it is needed; nothing is read."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+        pointer = builder.bitcast(element(context, builder, sig.args[0], args[0], args[1]), byte)
+        kind = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
+        fn = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(fn, [pointer, ir.Constant(i32, 0), ir.Constant(i32, level.literal_value), ir.Constant(i32, 1)])
+        return context.get_dummy_value()
+
+    return (types.void(array, types.intp, level), codegen) if isinstance(level, types.IntegerLiteral) else None
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def zeros(typingctx: Any, array: Any) -> Any:
     """A vector of zeros of `array`'s type."""
     ty = Vector(array.dtype, lanes(array.dtype))
@@ -233,13 +260,33 @@ def flags(typingctx: Any, mask: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def lowest(typingctx: Any, bits: Any) -> Any:
-    """The number of the lowest bit that is set; bits ≠ 0."""
+def ones(typingctx: Any, bits: Any) -> Any:
+    """How many bits are set."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+        return builder.ctpop(args[0])
 
     return types.intp(types.uint64), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def squeeze(typingctx: Any, mask: Any, a: Any) -> Any:
+    """The lanes of `a` whose mask is set, moved together from lane 0 on; what lies beyond them is undefined."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if vector_width() == 16:  # one instruction
+            kind = f"v{a.lanes}{'f' if a.dtype in types.real_domain else 'i'}{a.dtype.bitwidth}"
+            signature = ir.FunctionType(a.llvm, [a.llvm, a.llvm, args[0].type])
+            fn = cgutils.get_or_insert_function(builder.module, signature, f"llvm.x86.avx512.mask.compress.{kind}")
+            return builder.call(fn, [args[1], ir.Constant(a.llvm, ir.Undefined), args[0]])
+        i32, to, at = ir.IntType(32), ir.Constant(a.llvm, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+        for j in range(a.lanes):  # lane j goes to where the set lanes before it end; unset ones are written over
+            lane = ir.Constant(i32, j)
+            to = builder.insert_element(to, builder.extract_element(args[1], lane), at)
+            at = builder.add(at, builder.zext(builder.extract_element(args[0], lane), i32))
+        return to
+
+    return a(mask, a), codegen
 
 
 def integer_of(dtype: Any) -> Any:

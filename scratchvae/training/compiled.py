@@ -129,12 +129,12 @@ def aligned(sizes: list[int], dtype: str) -> list[Array]:
 def program(state: State, x: Array, rows: int, samples: int, threads: int) -> Any:
     """Everything that `threads` threads share to work on at most `rows` rows of x, `samples` of z for each."""
     from ..kernels import layout, tiles
-    from ..kernels.program import Program
+    from ..kernels.program import HANDS, Program
 
     config, a = state.config, cast(Architecture, state.architecture)
     heads = len(state.theta.heads)
     lay = layout.layout(a.columns, a.latent, a.hidden, a.activation, heads, config.prior, rows * samples, config.dtype)
-    sizes = [lay.weights] * 4 + [lay.work, threads * 2 * lay.turned_room, threads * 2 * tiles.TALL * lay.panel]
+    sizes = [lay.weights] * 4 + [lay.work, threads * 2 * lay.turned_room, threads * HANDS * tiles.TALL * lay.panel]
     w, m, v, g, work, turned, scratch = aligned(sizes, config.dtype)
     layout.set_ones(lay, work)
     noise, words = np.zeros(threads * lay.noise_room, config.dtype), np.zeros(threads * lay.word_room, np.uint32)
@@ -150,10 +150,10 @@ def lists(lay: Any, columns: int, dtype: str) -> Any:
     """Room for the entries of a minibatch that are not zero; what is never touched takes no memory."""
     from ..kernels.program import Lists
 
-    row_room, column_room = columns + 1, lay.capacity
-    by_row, by_column = lay.capacity * row_room, row_room * column_room
+    row_room, column_room = columns + 1 + lay.panel, lay.capacity  # a row is written by whole vectors
+    by_row, by_column = lay.capacity * row_room, (columns + 1) * column_room
     rows = (np.zeros(by_row, np.int32), np.zeros(by_row, dtype), np.zeros(lay.capacity, np.int64), row_room)
-    columns_ = (np.zeros(by_column, np.int32), np.zeros(by_column, dtype), np.zeros(row_room, np.int64), column_room)
+    columns_ = (np.zeros(by_column, np.int32), np.zeros(by_column, dtype), np.zeros(columns + 1, np.int64), column_room)
     return Lists(*rows, *columns_)
 
 
