@@ -9,6 +9,7 @@ from typing import Any
 from scratchvae.kernels.activations import SLOPE
 from scratchvae.kernels.jit import part
 from scratchvae.kernels.normal import LOG_2PI
+from scratchvae.kernels.tiles import multiply_rows, sum_rows
 from scratchvae.kernels.vector_math import (
     exp,
     exp_below,
@@ -19,7 +20,7 @@ from scratchvae.kernels.vector_math import (
     softplus,
     tanh,
 )
-from scratchvae.kernels.vectors import absolute, columns, lane_count, load, sqrt, store, total, where, zeros
+from scratchvae.kernels.vectors import absolute, columns, lane_count, load, sqrt, store, store_as, total, where, zeros
 from scratchvae.types import Array
 
 TANH, RELU, LEAKY_RELU, ELU, SOFTPLUS, SIGMOID, IDENTITY = range(7)
@@ -69,17 +70,18 @@ def with_ones(y: Any, array: Array, column: int, width: int) -> Any:
     return where(at < width, y, where(at == width, y * 0.0 + 1.0, y * 0.0))
 
 
-# ── p(x | z): one panel of one row; returns the panel's share of log p(x | z), stores the heads' cotangents ───────────
+# ── p(x | z): a panel of each row of a tile; stores the heads' cotangents, leaves in the tile what its rows add up ────
 
 
 @part
-def bernoulli_row(work: Array, x: int, C: Array, c: int, dy: int, column: int, width: int, w: float) -> Any:
+def bernoulli_row(work: Array, x: int, C: Array, c: int, dy: int, column: int, width: int, w: float) -> None:
     """Σ x l − log(1 + e^l) over a panel; dl = w (x − sigmoid l), or none for w = 0 (evaluation).
 
-    The logs of both vectors are one log of a product.
+    log(1 + e^l) = max(l, 0) + log u with u = 1 + e^−|l|. The tile's row l is followed by Σ x l − max(l, 0) and Π u,
+    both by lanes: one log of the product of all u is enough, since 32 numbers of at most 2 do not overflow.
     """
     lanes = lane_count(work)
-    value = load(C, c) * 0.0
+    value = zeros(C)
     product = value + 1.0
     for n in range(0, 2 * lanes, lanes):
         l, xs, real = load(C, c + n), load(work, x + n), columns(work, column + n) < width
@@ -90,16 +92,26 @@ def bernoulli_row(work: Array, x: int, C: Array, c: int, dy: int, column: int, w
         if w != 0.0:
             p = where(l < 0.0, e, e * 0.0 + 1.0) / u
             store(work, dy + n, where(real, (xs - p) * w, 0.0))
-    return total(value - log_normal(product))
+    store(C, c, value)
+    store(C, c + lanes, product)
+
+
+@part
+def total_rows(parts: Array, at: int, C: Array, c: int, logs: bool) -> None:
+    """Into parts[at:], for each row of a short tile: Σ of its first vector, less log Π of its second if asked."""
+    value = sum_rows(C, c)
+    if logs:
+        value -= log_normal(multiply_rows(C, c + lane_count(C)))
+    store_as(parts, at, value)
 
 
 @part
 def gaussian_row(
     work: Array, x: int, C: Array, c: int, other: int, dys: Any, column: int, width: int, w: float, shape: Any
-) -> Any:
-    """Σ log N(x; μ, σ²) over a panel; shape = (family, log floor); the heads' tiles lie at c and at c + other."""
+) -> None:
+    """Σ log N(x; μ, σ²) over a panel, by lanes; shape = (family, log floor); heads' tiles at c and c + other."""
     lanes = lane_count(work)
-    value = load(C, c) * 0.0
+    value = zeros(C)
     family, log_floor = shape
     for n in range(0, 2 * lanes, lanes):
         mu, xs, real = load(C, c + n), load(work, x + n), columns(work, column + n) < width
@@ -117,7 +129,7 @@ def gaussian_row(
         store(work, dys[0] + n, where(real, r * slope * w, 0.0))
         if family != GAUSSIAN_FIXED:
             store(work, dys[1] + n, where(real, (r * d - 1.0) * dlog * (0.5 * w), 0.0))
-    return total(value)
+    store(C, c, value)
 
 
 # ── q(z | x) ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -13,14 +13,13 @@ from scratchvae.kernels.jit import inline, jit, part
 from scratchvae.kernels.tiles import (
     DOT_COLS,
     DOT_ROWS,
+    MIDDLE,
     SHORT,
     TALL,
     dots,
     over,
-    product_short,
-    product_t_short,
-    product_t_tall,
-    product_tall,
+    product,
+    product_t,
 )
 from scratchvae.kernels.vectors import lane_count, store
 from scratchvae.types import Array
@@ -28,16 +27,15 @@ from scratchvae.types import Array
 
 @part
 def tile_count(rows: int) -> Any:
-    """Tiles of `rows` rows: as many tall ones as fit, then short ones (the last may be padding in part)."""
-    tall, rest = over(rows, TALL)
-    return tall + over(rest + SHORT - 1, SHORT)[0]
+    """Tiles of `rows` rows: as many tall ones as fit, and one for what is left (it may be padding in part)."""
+    return over(rows + TALL - 1, TALL)[0]
 
 
 @part
 def tile_at(i: int, rows: int) -> Any:
     """First row and height of tile i."""
-    tall = over(rows, TALL)[0]
-    return (i * TALL, TALL) if i < tall else (tall * TALL + (i - tall) * SHORT, SHORT)
+    rest = rows - i * TALL
+    return i * TALL, TALL if rest > MIDDLE else MIDDLE if rest > SHORT else SHORT
 
 
 @part
@@ -118,10 +116,7 @@ def dense(x: Array, W: Array, b: Array) -> Array:
         for tile in range(tile_count(rows)):
             r, height = tile_at(tile, rows)
             B = c * padded(depth)
-            if height == TALL:
-                product_tall(C, 0, X, r * P, panels, B, depth, P, padded(rows) * P)
-            else:
-                product_short(C, 0, X, r * P, panels, B, depth, P, padded(rows) * P)
+            product(C, 0, X, r * P, panels, B, depth, P, padded(rows) * P, height)
             put(C, y, r, c, height, P, False)
     return y
 
@@ -130,17 +125,13 @@ def dense(x: Array, W: Array, b: Array) -> Array:
 def dense_vjp_params(dy: Array, x: Array, dW: Array, db: Array) -> None:
     """dW += xᵀ dy, db += 1ᵀ dy."""
     P, rows, hop = 2 * lane_count(x), x.shape[0], padded(x.shape[0]) * 1
-    chunk = max(rows, 1)
     X, D, C = alone(x, False, P), alone(dy, False, P), np.empty(TALL * P, x.dtype)
     for c in range(0, dy.shape[1], P):
         for a in range(0, x.shape[1], P):
             inputs = min(P, x.shape[1] - a)
             for tile in range(tile_count(inputs)):
                 i, height = tile_at(tile, inputs)
-                if height == TALL:
-                    product_t_tall(C, 0, X, a * hop + i, D, c * hop, rows, chunk, 0)
-                else:
-                    product_t_short(C, 0, X, a * hop + i, D, c * hop, rows, chunk, 0)
+                product_t(C, 0, X, a * hop + i, D, c * hop, rows, height)
                 put(C, dW, a + i, c, height, P, True)
     for r in range(rows):
         for c in range(dy.shape[1]):

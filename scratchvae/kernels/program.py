@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from scratchvae.kernels.jit import inline, part
 from scratchvae.kernels.layout import Layout
 from scratchvae.kernels.sync import out_of_line
-from scratchvae.kernels.tiles import TALL, panel_of, product_short, product_tall
+from scratchvae.kernels.tiles import TALL, panel_of, product
 from scratchvae.types import Array
 
 GREY, DYNAMIC, FIXED, THRESHOLD = range(4)
@@ -83,16 +83,13 @@ def share(units: int, t: int, threads: int) -> Any:
 
 @part
 def tile_product(C: Array, c: int, A: Array, a: int, B: Array, b: int, depth: int, hop: int, height: int) -> None:
-    """C[c:] = A B for a tile of TALL or SHORT rows: the one copy of the tiles that the way forward and dx share."""
+    """C[c:] = A B for a tile: the one copy of the tiles that the way forward and dx share."""
     out_of_line()
-    if height == TALL:
-        product_tall(C, c, A, a, B, b, depth, panel_of(A), hop)
-    else:
-        product_short(C, c, A, a, B, b, depth, panel_of(A), hop)
+    product(C, c, A, a, B, b, depth, panel_of(A), hop, height)
 
 
 @inline
-def product(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> None:
+def affine(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> None:
     """Tile (rows r …, panel p) of x W + b into the scratch at c."""
     P = panel_of(s.work)
     W, x = layer.weights + p * layer.rows * P, layer.x + r * P

@@ -14,8 +14,7 @@ from scratchvae.kernels.tiles import (
     dots,
     over,
     panel_of,
-    product_t_short,
-    product_t_tall,
+    product_t,
     transpose,
 )
 from scratchvae.kernels.vectors import columns, lane_count, load, store, where
@@ -133,10 +132,7 @@ def update_panel(s: Program, c: int, layer: Any, p: int, across: int, rows: int,
         i, height = tile_at(tile, inputs)
         x, dy = layer.x + across * capacity * P + i, layer.dy + p * capacity * P
         at = layer.weights + (p * layer.rows + across * P + i) * P
-        if height == TALL:
-            product_t_tall(s.scratch, c, s.work, x, s.work, dy, rows, rows, 0)
-        else:
-            product_t_short(s.scratch, c, s.work, x, s.work, dy, rows, rows, 0)
+        product_t(s.scratch, c, s.work, x, s.work, dy, rows, height)
         update_tile(s, c, layer, at, height * P, phase, k)
 
 

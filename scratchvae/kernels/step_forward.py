@@ -12,14 +12,15 @@ from scratchvae.kernels.epilogues import (
     gaussian_row,
     latent_row,
     sample_row,
+    total_rows,
     with_ones,
 )
 from scratchvae.kernels.jit import inline, part
 from scratchvae.kernels.noise_vectors import normals, words
 from scratchvae.kernels.products import tile_at, tile_count
-from scratchvae.kernels.program import DYNAMIC, FIXED, THRESHOLD, Program, product, scratch_of, share
+from scratchvae.kernels.program import DYNAMIC, FIXED, THRESHOLD, Program, affine, scratch_of, share
 from scratchvae.kernels.sync import out_of_line
-from scratchvae.kernels.tiles import TALL, over, panel_of
+from scratchvae.kernels.tiles import SHORT, TALL, over, panel_of
 from scratchvae.kernels.vector_words import load_words
 from scratchvae.kernels.vectors import counts, lane_count, load, load_as, prefetch, store, where
 from scratchvae.types import Array
@@ -97,7 +98,7 @@ def hidden(s: Program, t: int, threads: int, layer: Any, rows: int) -> None:
     for unit in range(begin, end):
         p, i = over(unit, tiles)
         r, height = tile_at(i, rows)
-        product(s, c, layer, p, r, height)
+        affine(s, c, layer, p, r, height)
         activate_tile(s, c, layer, p, r, height)
 
 
@@ -120,8 +121,8 @@ def latent(s: Program, t: int, threads: int, mu: Any, log_var: Any, rows: int) -
     for unit in range(begin, end):
         p, i = over(unit, tiles)
         r, height = tile_at(i, rows)
-        product(s, c, mu, p, r, height)
-        product(s, c + TALL * P, log_var, p, r, height)
+        affine(s, c, mu, p, r, height)
+        affine(s, c + TALL * P, log_var, p, r, height)
         for q in range(min(height, rows - r)):
             at = (p * capacity + r + q) * P
             kl = latent_row(s.work, s.scratch, c + q * P, TALL * P, (mu.y + at, log_var.y + at), p * P, mu.outputs)
@@ -146,18 +147,19 @@ def likelihood(s: Program, t: int, threads: int, heads: Any, rows: int, w: float
     for unit in range(begin, end):
         p, i = over(unit, tiles)
         r, height = tile_at(i, rows)
-        product(s, c, one, p, r, height)
+        affine(s, c, one, p, r, height)
         if two.weights != one.weights:
-            product(s, c + TALL * P, two, p, r, height)
+            affine(s, c + TALL * P, two, p, r, height)
         for q in range(height):
             at, C = (p * capacity + r + q) * P, c + q * P
             x = s.layout.x + (p * capacity + over(r + q, samples)[0]) * P
             if s.options.family == BERNOULLI:
-                value = bernoulli_row(s.work, x, s.scratch, C, one.dy + at, p * P, one.outputs, w)
+                bernoulli_row(s.work, x, s.scratch, C, one.dy + at, p * P, one.outputs, w)
             else:
                 dys = (one.dy + at, two.dy + at)
-                value = gaussian_row(s.work, x, s.scratch, C, TALL * P, dys, p * P, one.outputs, w, shape)
-            s.parts[p * capacity + r + q] = value
+                gaussian_row(s.work, x, s.scratch, C, TALL * P, dys, p * P, one.outputs, w, shape)
+        for q in range(0, height, SHORT):
+            total_rows(s.parts, p * capacity + r + q, s.scratch, c + q * P, s.options.family == BERNOULLI)
 
 
 @part

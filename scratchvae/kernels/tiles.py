@@ -18,11 +18,13 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from scratchvae.kernels.jit import vector_width
+from scratchvae.kernels.jit import inline, vector_width
 from scratchvae.kernels.vectors import Vector, element, fold, lanes, vector_pointer
+from scratchvae.types import Array
 
 TALL = 12 if vector_width() == 16 else 6  # rows of the big tile: 2 TALL accumulators, of 32 (or 16) registers
 SHORT = TALL // 3  # rows of the small one: every row count is padded to a multiple of SHORT
+MIDDLE = 2 * SHORT  # and of one between: what is left below the tall tiles is a single tile
 DOT_ROWS = SHORT  # tile of `dots` …
 DOT_COLS = 4 if vector_width() > 1 else 2  # … whose columns stay within a panel
 I32 = ir.IntType(32)
@@ -153,8 +155,32 @@ def make_product(rows: int, transposed: bool) -> Any:
     return intrinsic(typing)
 
 
-product_tall, product_short = make_product(TALL, False), make_product(SHORT, False)
-product_t_tall, product_t_short = make_product(TALL, True), make_product(SHORT, True)
+product_tall, product_middle, product_short = (make_product(rows, False) for rows in (TALL, MIDDLE, SHORT))
+product_t_tall, product_t_middle, product_t_short = (make_product(rows, True) for rows in (TALL, MIDDLE, SHORT))
+
+
+@inline
+def product(
+    C: Array, c: int, A: Array, a: int, B: Array, b: int, depth: int, chunk: int, hop: int, height: int
+) -> None:
+    """The tile of that height: C[c:] = A B."""
+    if height == TALL:
+        product_tall(C, c, A, a, B, b, depth, chunk, hop)
+    elif height == MIDDLE:
+        product_middle(C, c, A, a, B, b, depth, chunk, hop)
+    else:
+        product_short(C, c, A, a, B, b, depth, chunk, hop)
+
+
+@inline
+def product_t(C: Array, c: int, A: Array, a: int, B: Array, b: int, depth: int, height: int) -> None:
+    """The tile of that height: C[c:] = Aᵀ B."""
+    if height == TALL:
+        product_t_tall(C, c, A, a, B, b, depth, depth + 1, 0)
+    elif height == MIDDLE:
+        product_t_middle(C, c, A, a, B, b, depth, depth + 1, 0)
+    else:
+        product_t_short(C, c, A, a, B, b, depth, depth + 1, 0)
 
 
 def make_listed(panels: int) -> Any:
@@ -260,3 +286,23 @@ def interleave(builder: Any, x: Any, y: Any, n: int, half: int) -> Any:
     """x₀ y₀ x₁ y₁ … of the lower (0) or upper (1) halves."""
     order = [half * n // 2 + j // 2 + (n if j % 2 else 0) for j in range(n)]
     return builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, n), order))
+
+
+def make_fold_rows(op: str) -> Any:
+    """Intrinsic (C, c) → for each row of a short tile one lane: the sum or product over the lanes of C[c + row P :]."""
+
+    def typing(typingctx: Any, C: Any, c: Any) -> Any:
+        ty = Vector(C.dtype, lanes(C.dtype))
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            pointer = element(context, builder, C, args[0], args[1])
+            rows = [vector_at(builder, pointer, 2 * ty.lanes * r, ty) for r in range(SHORT)]
+            return fold(builder, concatenate(builder, rows), SHORT, op)
+
+        return Vector(C.dtype, SHORT)(C, types.intp), codegen
+
+    typing.__name__ = f"fold_rows_{op}"
+    return intrinsic(typing)
+
+
+sum_rows, multiply_rows = make_fold_rows("fadd"), make_fold_rows("fmul")

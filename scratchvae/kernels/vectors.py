@@ -169,6 +169,22 @@ def store_lanes(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def store_as(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+    """array[index:] = value, all of its lanes, in the type of a float array."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        to, vector = Vector(array.dtype, value.lanes), args[2]
+        if array.dtype != value.dtype:
+            resize = builder.fpext if array.dtype.bitwidth > value.dtype.bitwidth else builder.fptrunc
+            vector = resize(vector, to.llvm)
+        pointer = element(context, builder, sig.args[0], args[0], args[1])
+        builder.store(vector, vector_pointer(builder, pointer, to), align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def prefetch(typingctx: Any, array: Any, index: Any, level: Any) -> Any:
     """Ask for the cache line of array[index] before it is needed; nothing is read."""
 
@@ -319,12 +335,13 @@ def total(typingctx: Any, a: Any) -> Any:
     return a.dtype(a), codegen
 
 
-def fold(builder: Any, vector: Any, width: int) -> Any:
-    """Add neighbours until `width` lanes are left: lane j of the result is the sum of the j-th run of lanes."""
+def fold(builder: Any, vector: Any, width: int, op: str = "fadd") -> Any:
+    """Join neighbours by `op` until `width` lanes are left: lane j of the result is made of the j-th run of lanes."""
+    join = getattr(builder, op)
     while vector.type.count > width:
         half = vector.type.count // 2
         even, odd = (ir.Constant(ir.VectorType(ir.IntType(32), half), [2 * j + o for j in range(half)]) for o in (0, 1))
-        vector = builder.fadd(builder.shuffle_vector(vector, vector, even), builder.shuffle_vector(vector, vector, odd))
+        vector = join(builder.shuffle_vector(vector, vector, even), builder.shuffle_vector(vector, vector, odd))
     return vector
 
 
