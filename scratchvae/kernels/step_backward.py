@@ -42,20 +42,8 @@ def turned_tile(s: Program, c: int, layer: Any, to: int, r: int, height: int) ->
 
 
 @inline
-def dots_tile(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> None:
-    """The same straight from W: for few rows, which do not repay the turning."""
-    P, capacity = panel_of(s.work), s.layout.capacity
-    for i in range(0, min(P, layer.inputs - p * P), DOT_COLS):
-        W = layer.weights + (p * P + i) * P
-        for q in range(0, height, DOT_ROWS):
-            dy = layer.dy + (r + q) * P
-            dots(s.scratch, c + q * P + i, s.work, dy, s.w, W, layer.panels, capacity * P, layer.rows * P)
-
-
-@part
-def through(s: Program, t: int, threads: int, first: int, count: int, below: int, rows: int) -> None:
-    """dx of the `count` layers that read the same x, and through layer `below` that made x; below < 0: x is z."""
-    out_of_line()
+def through_turned(s: Program, t: int, threads: int, first: int, count: int, below: int, rows: int) -> None:
+    """`through` by panels of dx, each from its panel of Wᵀ."""
     one, P, capacity = s.layout.layers[first], panel_of(s.work), s.layout.capacity
     tiles, c, panels, turned = tile_count(rows), scratch_of(s, t), (one.inputs + P - 1) // P, -1
     begin, end = share(panels * tiles, t, threads)
@@ -64,17 +52,54 @@ def through(s: Program, t: int, threads: int, first: int, count: int, below: int
         r, height = tile_at(i, rows)
         for head in range(count):
             layer, tile = s.layout.layers[first + head], c + head * TALL * P
-            if rows < FEW_ROWS:
-                dots_tile(s, tile, layer, p, r, height)
-            else:
-                to = turn(s, t, layer, p, head) if p != turned else (2 * t + head) * s.layout.turned_room
-                turned_tile(s, tile, layer, to, r, height)
+            to = turn(s, t, layer, p, head) if p != turned else (2 * t + head) * s.layout.turned_room
+            turned_tile(s, tile, layer, to, r, height)
         turned = p
         for j in range(0, height * P, lane_count(s.work)):
             dx = load(s.scratch, c + j)
             if count == 2:
                 dx += load(s.scratch, c + TALL * P + j)
             made_by(s, dx, below, (p * capacity + r) * P + j, p * P + j % P)
+
+
+@inline
+def dots_tile(s: Program, c: int, layer: Any, column: int, r: int, height: int) -> None:
+    """One vector wide, rows r … and columns from `column` on of dx = dy Wᵀ, straight from W."""
+    P, capacity = panel_of(s.work), s.layout.capacity
+    for i in range(column, min(column + lane_count(s.work), layer.inputs), DOT_COLS):
+        for q in range(0, height, DOT_ROWS):
+            dy, W = layer.dy + (r + q) * P, layer.weights + i * P
+            to = c + q * P + i - column
+            dots(s.scratch, to, s.work, dy, s.w, W, layer.panels, capacity * P, layer.rows * P)
+
+
+@inline
+def through_dots(s: Program, t: int, threads: int, first: int, count: int, below: int, rows: int) -> None:
+    """`through` by vectors of dx, finer units than panels: with few rows there are few."""
+    one, P, lanes = s.layout.layers[first], panel_of(s.work), lane_count(s.work)
+    tiles, c = tile_count(rows), scratch_of(s, t)
+    begin, end = share((one.inputs + lanes - 1) // lanes * tiles, t, threads)
+    for unit in range(begin, end):
+        v, i = over(unit, tiles)
+        r, height = tile_at(i, rows)
+        for head in range(count):
+            dots_tile(s, c + head * TALL * P, s.layout.layers[first + head], v * lanes, r, height)
+        for q in range(height):
+            dx = load(s.scratch, c + q * P)
+            if count == 2:
+                dx += load(s.scratch, c + (TALL + q) * P)
+            at = (v * lanes // P * s.layout.capacity + r + q) * P + v * lanes % P
+            made_by(s, dx, below, at, v * lanes)
+
+
+@part
+def through(s: Program, t: int, threads: int, first: int, count: int, below: int, rows: int) -> None:
+    """dx of the `count` layers that read the same x, and through layer `below` that made x; below < 0: x is z."""
+    out_of_line()
+    if rows < FEW_ROWS:
+        through_dots(s, t, threads, first, count, below, rows)
+    else:
+        through_turned(s, t, threads, first, count, below, rows)
 
 
 @inline

@@ -19,7 +19,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from scratchvae.kernels.jit import inline, vector_width
-from scratchvae.kernels.vectors import Vector, element, fold, lanes, vector_pointer
+from scratchvae.kernels.vectors import Vector, chunk_of, dealt, element, fold, lanes, shuffled, vector_pointer, zipped
 from scratchvae.types import Array
 
 TALL = 12 if vector_width() == 16 else 6  # rows of the big tile: 2 TALL accumulators, of 32 (or 16) registers
@@ -242,8 +242,9 @@ def dots(typingctx: Any, C: Any, c: Any, A: Any, a: Any, B: Any, b: Any, panels:
                     for j in range(DOT_COLS):
                         acc[r * DOT_COLS + j] = builder.call(fma, [x, B[j], acc[r * DOT_COLS + j]])
             loop.carry([builder.gep(pa, [args[7]]), builder.gep(pb, [args[8]]), *acc])
+        found = concatenate(builder, fold(builder, loop.results[2:]))
         for r in range(DOT_ROWS):
-            sums = fold(builder, concatenate(builder, loop.results[2:][r * DOT_COLS : (r + 1) * DOT_COLS]), DOT_COLS)
+            sums = shuffled(builder, found, found, list(range(r * DOT_COLS, (r + 1) * DOT_COLS)))
             to = offset(builder, cp, r * width)
             builder.store(sums, builder.bitcast(to, sums.type.as_pointer()), align=ty.dtype.bitwidth // 8)
         return context.get_dummy_value()
@@ -253,11 +254,10 @@ def dots(typingctx: Any, C: Any, c: Any, A: Any, a: Any, B: Any, b: Any, panels:
 
 
 def concatenate(builder: Any, vectors: list[Any]) -> Any:
-    """Two or four vectors end to end as one long one (LLVM splits it into registers again)."""
+    """Vectors, a power of two of them, end to end as one long one (LLVM splits it into registers again)."""
     while len(vectors) > 1:
-        n = 2 * vectors[0].type.count
-        order = ir.Constant(ir.VectorType(I32, n), list(range(n)))
-        vectors = [builder.shuffle_vector(x, y, order) for x, y in zip(vectors[::2], vectors[1::2], strict=True)]
+        order = list(range(2 * vectors[0].type.count))
+        vectors = [shuffled(builder, x, y, order) for x, y in pairs(vectors)]
     return vectors[0]
 
 
@@ -270,10 +270,10 @@ def transpose(typingctx: Any, A: Any, a: Any, B: Any, b: Any) -> Any:
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         source, to = (element(context, builder, sig.args[i], args[i], args[i + 1]) for i in (0, 2))
         rows = [vector_at(builder, source, 2 * n * i, ty) for i in range(n)]
-        # log₂ n perfect shuffles: interleaving row i with row i + n/2 moves one bit of the row number into the column
-        for _ in range(n.bit_length() - 1):
-            pairs = [(rows[i], rows[i + n // 2]) for i in range(n // 2)]
-            rows = [interleave(builder, x, y, n, half) for x, y in pairs for half in (0, 1)]
+        chunk = chunk_of(rows[0])
+        groups = [columns_in_chunks(builder, rows[i : i + chunk], 1) for i in range(0, n, chunk)]
+        by_place = [columns_of_chunks(builder, [group[k] for group in groups]) for k in range(chunk)]
+        rows = [by_place[k][i] for i in range(n // chunk) for k in range(chunk)]
         for j, row in enumerate(rows):
             pointer = vector_pointer(builder, offset(builder, to, 2 * n * j), ty)
             builder.store(row, pointer, align=ty.dtype.bitwidth // 8)
@@ -282,10 +282,26 @@ def transpose(typingctx: Any, A: Any, a: Any, B: Any, b: Any) -> Any:
     return types.void(A, types.intp, B, types.intp), codegen
 
 
-def interleave(builder: Any, x: Any, y: Any, n: int, half: int) -> Any:
-    """x₀ y₀ x₁ y₁ … of the lower (0) or upper (1) halves."""
-    order = [half * n // 2 + j // 2 + (n if j % 2 else 0) for j in range(n)]
-    return builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, n), order))
+def columns_in_chunks(builder: Any, rows: list[Any], width: int) -> list[Any]:
+    """Of as many rows as a chunk has lanes: vector k has in every chunk the k-th lane of that chunk of each row."""
+    if len(rows) == 1:
+        return rows
+    lower, upper = zip(*(zipped(builder, x, y, width) for x, y in pairs(rows)), strict=True)
+    return columns_in_chunks(builder, [*lower], 2 * width) + columns_in_chunks(builder, [*upper], 2 * width)
+
+
+def columns_of_chunks(builder: Any, rows: list[Any]) -> list[Any]:
+    """The same for whole chunks: vector i has the i-th chunk of each row."""
+    if len(rows) == 1:
+        return rows
+    halves = zip(*(dealt(builder, x, y) for x, y in pairs(rows)), strict=True)
+    even, odd = (columns_of_chunks(builder, [*half]) for half in halves)
+    return [chunk for both in zip(even, odd, strict=True) for chunk in both]
+
+
+def pairs(items: list[Any]) -> Any:
+    """Neighbours, two by two."""
+    return zip(items[::2], items[1::2], strict=True)
 
 
 def make_fold_rows(op: str) -> Any:
@@ -297,7 +313,7 @@ def make_fold_rows(op: str) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             pointer = element(context, builder, C, args[0], args[1])
             rows = [vector_at(builder, pointer, 2 * ty.lanes * r, ty) for r in range(SHORT)]
-            return fold(builder, concatenate(builder, rows), SHORT, op)
+            return concatenate(builder, fold(builder, rows, op))
 
         return Vector(C.dtype, SHORT)(C, types.intp), codegen
 

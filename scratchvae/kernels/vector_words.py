@@ -35,15 +35,13 @@ def halves(builder: Any, x: Any, y: Any) -> tuple[Any, Any]:
 
 def halves_by_pairs(builder: Any, x: Any, y: Any) -> tuple[Any, Any]:
     """For an even number of lanes on a little-endian machine: a pair of lanes is one 64-bit number, odd lane on top."""
-    n, i64 = x.type.count // 2, ir.IntType(64)
-    pairs = ir.VectorType(i64, n)
-    low, up = ir.Constant(pairs, [0xFFFFFFFF] * n), ir.Constant(pairs, [32] * n)
+    pairs = ir.VectorType(ir.IntType(64), x.type.count // 2)
+    low, high, up = (ir.Constant(pairs, [n] * pairs.count) for n in (0xFFFFFFFF, 0xFFFFFFFF00000000, 32))
     a, b = builder.bitcast(x, pairs), builder.bitcast(y, pairs)
-    even = builder.bitcast(builder.mul(builder.and_(a, low), builder.and_(b, low)), x.type)
-    odd = builder.bitcast(builder.mul(builder.lshr(a, up), builder.lshr(b, up)), x.type)
-    upper, lower = ([2 * i + half + j * 2 * n for i in range(n) for j in (0, 1)] for half in (1, 0))
-    mixed = ir.VectorType(ir.IntType(32), 2 * n)
-    return tuple(builder.shuffle_vector(even, odd, ir.Constant(mixed, order)) for order in (upper, lower))
+    even = builder.mul(builder.and_(a, low), builder.and_(b, low))
+    odd = builder.mul(builder.lshr(a, up), builder.lshr(b, up))
+    upper = builder.or_(builder.lshr(even, up), builder.and_(odd, high))
+    return builder.bitcast(upper, x.type), builder.mul(x, y)
 
 
 @intrinsic  # type: ignore[untyped-decorator]

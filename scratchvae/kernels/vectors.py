@@ -327,22 +327,59 @@ def floats(typingctx: Any, a: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def total(typingctx: Any, a: Any) -> Any:
-    """Sum over the lanes as one number, in a fixed order (halves, quarters, …)."""
+    """Sum over the lanes as one number, in a fixed order."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.extract_element(fold(builder, args[0], 1), ir.Constant(ir.IntType(32), 0))
+        return builder.extract_element(fold(builder, [args[0]])[0], ir.Constant(ir.IntType(32), 0))
 
     return a.dtype(a), codegen
 
 
-def fold(builder: Any, vector: Any, width: int, op: str = "fadd") -> Any:
-    """Join neighbours by `op` until `width` lanes are left: lane j of the result is made of the j-th run of lanes."""
-    join = getattr(builder, op)
-    while vector.type.count > width:
-        half = vector.type.count // 2
-        even, odd = (ir.Constant(ir.VectorType(ir.IntType(32), half), [2 * j + o for j in range(half)]) for o in (0, 1))
-        vector = join(builder.shuffle_vector(vector, vector, even), builder.shuffle_vector(vector, vector, odd))
-    return vector
+# Shuffles. A machine moves lanes cheaply within chunks of 128 bits, and whole chunks; anything else costs several times
+# as much, so what follows is made of these two alone.
+
+
+def shuffled(builder: Any, x: Any, y: Any, order: list[int]) -> Any:
+    """The lanes of x, then y, that `order` names."""
+    return builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order))
+
+
+def chunk_of(vector: Any) -> int:
+    """Lanes of 128 bits."""
+    return min(vector.type.count, 2 if isinstance(vector.type.element, ir.DoubleType) else 4)
+
+
+def zipped(builder: Any, x: Any, y: Any, width: int) -> tuple[Any, Any]:
+    """Runs of `width` lanes of x and y in turn: those of the lower halves of all chunks, those of the upper halves."""
+    n, chunk = x.type.count, chunk_of(x)
+
+    def order(half: int) -> list[int]:
+        starts = [b + half * chunk // 2 + i for b in range(0, n, chunk) for i in range(0, chunk // 2, width)]
+        return [of + start + j for start in starts for of in (0, n) for j in range(width)]
+
+    return shuffled(builder, x, y, order(0)), shuffled(builder, x, y, order(1))
+
+
+def dealt(builder: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    """The even chunks of x, then of y; the odd ones."""
+    n, chunk = x.type.count, chunk_of(x)
+    orders = [[b + j for b in range(first * chunk, 2 * n, 2 * chunk) for j in range(chunk)] for first in (0, 1)]
+    return shuffled(builder, x, y, orders[0]), shuffled(builder, x, y, orders[1])
+
+
+def fold(builder: Any, vectors: list[Any], op: str = "fadd") -> list[Any]:
+    """The lanes of each vector joined by `op` to one: m vectors (m a power of two) give m lanes, in as few vectors."""
+    join, m, n, chunk, width = getattr(builder, op), len(vectors), vectors[0].type.count, chunk_of(vectors[0]), 1
+    while len(vectors) > 1 and width < n:
+        pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
+        mix = [zipped(builder, x, y, width) if width < chunk else dealt(builder, x, y) for x, y in pairs]
+        vectors, width = [join(x, y) for x, y in mix], 2 * width
+    while vectors[0].type.count > m:
+        v = vectors[0]
+        half, run = v.type.count // 2, min(chunk, v.type.count // 2)  # neighbouring chunks, then halves of one
+        left, right = ([b + j for b in range(first, 2 * half, 2 * run) for j in range(run)] for first in (0, run))
+        vectors = [join(shuffled(builder, v, v, left), shuffled(builder, v, v, right))]
+    return vectors
 
 
 @intrinsic  # type: ignore[untyped-decorator]
