@@ -85,9 +85,9 @@ def train_step(s: Program, t: int, threads: int, step: int, index: Array, start:
         if not math.isfinite(sum_of_bounds):
             return sum_of_bounds
         phase = (first == 0, first + rows == batch)
+        update(s, t, threads, int(sparse), rows, phase, k)
         if sparse:
             sparse_update(s, t, threads, s.layout.layers[0], phase, k)
-        update(s, t, threads, int(sparse), rows, phase, k)
         barrier(s.gate, threads)
     return sum_of_bounds
 

@@ -137,9 +137,9 @@ def update(s: Program, t: int, threads: int, bottom: int, rows: int, phase: Any,
     """
     out_of_line()
     # Each layer is shared as on the way forward, by panels: a thread reads next the weights that it wrote now, and
-    # they need not travel from core to core.
+    # they need not travel from core to core. From the top down: the decoder's heads, read last, may still be near.
     P, layers = panel_of(s.work), s.layout.layers
-    for l in range(bottom, layers.size):
+    for l in range(layers.size - 1, bottom - 1, -1):
         layer, many = layers[l], rows if l < s.layout.decoder else rows * s.options.samples
         across = layer.inputs // P + 1  # panels of x, with its column of ones
         begin, end = share(layer.panels * across, t, threads)
