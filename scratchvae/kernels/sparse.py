@@ -25,7 +25,7 @@ from scratchvae.kernels.vectors import columns, flags, lane_count, load, ones, s
 from scratchvae.types import Array
 
 MOST = 0.4  # share of pixels that are not zero, beyond which the tiles are faster
-FEWEST = 8  # rows, below which they are, too: a sum of one or two terms is all overhead
+FEWEST = 8  # rows, below which dW takes them, too: a sum of one or two terms is all overhead
 
 
 @part
@@ -53,7 +53,7 @@ def list_row(s: Program, r: int) -> None:
 @part
 def is_sparse(s: Program, rows: int) -> bool:
     """Whether a hidden layer reads the data and the lists are short enough to be worth it; every thread agrees."""
-    if s.layout.encoder == 0 or rows < FEWEST:
+    if s.layout.encoder == 0:
         return False
     listed = 0
     for r in range(rows):
@@ -107,7 +107,7 @@ def stretch(begin: int, end: int, tiles: int, most: int) -> Any:
 
 @part
 def sparse_hidden(s: Program, t: int, threads: int, layer: Any, rows: int) -> None:
-    """`step_forward.hidden` for the first layer, by rows' lists; makes the columns' lists for the way back."""
+    """`step_forward.hidden` for the first layer, by rows' lists; makes the columns' lists if the way back wants them."""
     out_of_line()
     P, tiles, c, lists = panel_of(s.work), tile_count(rows), scratch_of(s, t), s.lists
     begin, end = share(layer.panels * tiles, t, threads)
@@ -123,7 +123,8 @@ def sparse_hidden(s: Program, t: int, threads: int, layer: Any, rows: int) -> No
             for g in range(panels):
                 activate_tile(s, c + g * TALL * P, layer, p + g, r, height)
         begin += panels * run
-    list_columns(s, t, threads, rows)
+    if rows >= FEWEST:
+        list_columns(s, t, threads, rows)
 
 
 @part

@@ -10,7 +10,7 @@ from typing import Any
 from scratchvae.kernels.jit import bare, inline, part
 from scratchvae.kernels.layout import convert
 from scratchvae.kernels.program import Options, Program
-from scratchvae.kernels.sparse import is_sparse, list_rows, sparse_hidden, sparse_update
+from scratchvae.kernels.sparse import FEWEST, is_sparse, list_rows, sparse_hidden, sparse_update
 from scratchvae.kernels.step_backward import through, through_latent, update
 from scratchvae.kernels.step_forward import bound_rows, hidden, latent, likelihood, minibatch, weigh
 from scratchvae.kernels.sync import barrier, flush_to_zero, restore
@@ -85,8 +85,9 @@ def train_step(s: Program, t: int, threads: int, step: int, index: Array, start:
         if not math.isfinite(sum_of_bounds):
             return sum_of_bounds
         phase = (first == 0, first + rows == batch)
-        update(s, t, threads, int(sparse), rows, phase, k)
-        if sparse:
+        listed = sparse and rows >= FEWEST
+        update(s, t, threads, int(listed), rows, phase, k)
+        if listed:
             sparse_update(s, t, threads, s.layout.layers[0], phase, k)
         barrier(s.gate, threads)
     return sum_of_bounds
