@@ -107,7 +107,7 @@ def stretch(begin: int, end: int, tiles: int, most: int) -> Any:
 
 @part
 def sparse_hidden(s: Program, t: int, threads: int, layer: Any, rows: int) -> None:
-    """`step_forward.hidden` for the first layer, by rows' lists; makes the columns' lists if the way back wants them."""
+    """`step_forward.hidden` for the first layer, by rows' lists; makes the columns' lists if dW is to have them."""
     out_of_line()
     P, tiles, c, lists = panel_of(s.work), tile_count(rows), scratch_of(s, t), s.lists
     begin, end = share(layer.panels * tiles, t, threads)
