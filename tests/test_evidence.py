@@ -17,6 +17,7 @@ from scratchvae.tasks import ais, appendix_d, evidence, quadrature
 from scratchvae.tasks.ais import Annealing, schedule
 from scratchvae.tasks.evidence import Evidence, LogMean
 from scratchvae.tasks.hmc import Plan
+from scratchvae.tasks.proposals import resampled
 from scratchvae.training.noise import Noise
 from scratchvae.types import Array
 
@@ -57,6 +58,27 @@ def test_estimators_meet_the_exact_evidence(name: str) -> None:
     assert found.standard_error.max() < 0.3
     assert found.doubts() == ""
     assert found.value.shape == found.standard_error.shape == found.ess.shape == (B,)
+
+
+def test_resampled_draws_are_draws_of_the_posterior() -> None:
+    """Mean and covariance of many of them, though q is off in mean, too wide and blind to correlation."""
+    theta, x, _ = make(B=8)
+    mean, cov = theta.posterior(x)
+    z = resampled(theta, x, near(theta, x), Noise(3), 40_000, 2_000)
+    assert z.shape == (2_000, 8, K)
+    deviations = np.sqrt(cov.diagonal())
+    assert np.abs((z.mean(axis=0) - mean) / deviations).max() < 0.1
+    found = np.einsum("sbk,sbl->bkl", z - mean, z - mean) / len(z)
+    np.testing.assert_allclose(found, np.broadcast_to(cov, found.shape), atol=0.1 * cov.diagonal().max())
+    some = resampled(theta, x[3:5], Normal(*(a[3:5] for a in near(theta, x))), Noise(3), 40_000, 2_000, 3)
+    np.testing.assert_array_equal(some, z[:, 3:5])  # named by the row
+
+
+def test_a_start_near_q() -> None:
+    q = Normal(np.array([[0.5, -1.0]]), np.array([[-3.0, -0.5]]))
+    start = ais.near(q, 2)
+    np.testing.assert_array_equal(start.mu, q.mu)
+    np.testing.assert_allclose(start.log_var, [[-3 + np.log(4), 0.0]])  # twice as wide, but no wider than the prior
 
 
 def test_gaussian_density_in_appendix_d() -> None:

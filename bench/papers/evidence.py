@@ -34,7 +34,7 @@ from scratchvae.tasks.appendix_d import appendix_d
 from scratchvae.tasks.diagnostics import mean_with_error, r_hat
 from scratchvae.tasks.evidence import Evidence
 from scratchvae.tasks.hmc import Plan
-from scratchvae.tasks.proposals import Defensive
+from scratchvae.tasks.proposals import Defensive, resampled
 from scratchvae.training import data
 from scratchvae.training.evaluate import evaluation_rows
 from scratchvae.training.noise import Purpose
@@ -114,26 +114,6 @@ def of(found: Evidence) -> Answer:
 # --- two latents: the truth is known --------------------------------------------------------------
 
 
-# From the prior, far off, 12 chains of 50 temperatures were 0.74 nat too low on average; a start near q needs fewer.
-def wider(q: Normal, times: float) -> Normal:
-    """q with so many times its standard deviations, but none above the prior's: where AIS starts."""
-    return Normal(q.mu, np.minimum(q.log_var + np.float32(2 * np.log(times)), 0))
-
-
-# Chains do not cross between far modes, and from draws of q all of them may sit in a minor one: App. D was 28 nats too
-# low on one of 100 rows. So each starts at a draw of the posterior by importance resampling: modes get their shares.
-def resampled(r: Rows, samples: int, chains: int) -> Array:
-    """(chains, B, K) of `samples` draws from the mixture of importance sampling, with probability as their weights."""
-    mixed, steps = Defensive(r.q), range(-(-samples // evidence.BLOCK))
-    parts = [mixed.sample(evidence.normals(r.noise, step, evidence.BLOCK, r.q.mu, r.first)) for step in steps]
-    log_w = np.concatenate([r.model.log_joint(r.x, z) - mixed.log_prob(z) for z in parts])
-    z = np.concatenate(parts)
-    share = np.cumsum(np.exp(log_w - log_w.max(axis=0)), axis=0, dtype=np.float64)
-    u = (np.arange(chains) + 0.5) / chains  # systematic
-    index = np.stack([np.searchsorted(share[:, b] / share[-1, b], u) for b in range(len(r.x))], axis=1)
-    return np.ascontiguousarray(np.take_along_axis(z, index[..., None], axis=0))
-
-
 def estimators(args: argparse.Namespace) -> dict[str, Callable[[Rows], Evidence]]:
     """Each estimator with its settings."""
 
@@ -143,11 +123,11 @@ def estimators(args: argparse.Namespace) -> dict[str, Callable[[Rows], Evidence]
 
     def annealed(r: Rows) -> Evidence:
         plan = ais.Annealing(ais.schedule(args.temperatures))
-        return ais.annealed(r.model, r.x, wider(r.q, 10), r.noise, args.chains, plan, r.first)
+        return ais.annealed(r.model, r.x, ais.near(r.q, 10), r.noise, args.chains, plan, r.first)
 
     def of_appendix_d(r: Rows) -> Evidence:
         plan = Plan(warm_up=60, step_size=0.3, scale=np.exp(r.q.log_var / 2))
-        start = resampled(r, args.samples, args.started)
+        start = resampled(r.model, r.x, r.q, r.noise, args.samples, args.started, r.first)
         how: dict[str, Any] = {"plan": plan, "first_row": r.first, "start": start}
         return appendix_d(r.model, r.x, r.q, r.noise, args.draws, args.started, **how)
 
@@ -248,7 +228,7 @@ def sandwich(state: State, args: argparse.Namespace, folder: Path) -> dict[str, 
     def both(first: int, count: int) -> Answer:
         x, z = drawn(state, first, count)
         r, plan = given(state, x, first), ais.Annealing(ais.schedule(args.long))
-        found = ais.sandwich(r.model, x, z, wider(r.q, 2), r.noise, args.long_chains, plan, first)
+        found = ais.sandwich(r.model, x, z, ais.near(r.q), r.noise, args.long_chains, plan, first)
         return {"lower": found.lower.value, "upper": found.upper.value}
 
     n = args.simulated

@@ -13,7 +13,7 @@ from ..tasks import ais, appendix_d, evidence, posterior, quadrature
 from ..tasks.ais import Annealing, schedule
 from ..tasks.evidence import Evidence
 from ..tasks.hmc import Plan
-from ..tasks.proposals import PARTS, Defensive
+from ..tasks.proposals import PARTS, Defensive, resampled
 from ..training.evaluate import evaluation_rows
 from ..training.noise import Purpose
 from ..training.objective import decode, encode
@@ -26,6 +26,7 @@ bound, backward an upper one, which is exact for --simulate and else rests on HM
 SAMPLES = {"importance": 5000, "ais": 16, "appendix-d": 2000, "quadrature": 0}
 BLOCK = 50
 FEW = 4  # latents: up to here draws from the prior are not wasted
+PILOT, CHAINS = 5000, 16  # of appendix D: draws that its chains' beginnings are chosen from, and chains
 
 
 def add(commands: Commands) -> None:
@@ -38,7 +39,7 @@ def add(commands: Commands) -> None:
     p.add_argument("--rows", type=whole(1), default=100, help="the first so many test rows")
     p.add_argument("--samples", type=whole(1), help="a row: draws (5000), chains of ais (16), posterior draws (2000)")
     p.add_argument("--temperatures", type=whole(1), default=200, help="steps from q to the posterior, for ais")
-    p.add_argument("--start", choices=("prior", "q"), default="prior", help="where ais starts")
+    p.add_argument("--start", choices=("near", "prior", "q"), default="near", help="where ais starts (near: q, wider)")
     p.add_argument(
         "--proposal", choices=("q", "defensive"), help=f"of importance; defensive is safe, the default to {FEW} latents"
     )
@@ -111,8 +112,10 @@ def one(
         found = evidence.importance(model, x, mixed, noise, -(-samples // PARTS) * PARTS, first_row)
         return found._replace(estimator=f"{found.estimator} from q, wide q and prior"), None
     if args.estimator == "appendix-d":
-        return appendix_d.appendix_d(model, x, q, noise, samples, first_row=first_row), None
-    start = ais.prior(q) if args.start == "prior" else q
+        begun = resampled(model, x, q, noise, PILOT, CHAINS, first_row)
+        return appendix_d.appendix_d(model, x, q, noise, samples, CHAINS, first_row=first_row, start=begun), None
+    few = q.mu.shape[1] <= FEW
+    start = {"near": ais.near(q, 10 if few else 2), "prior": ais.prior(q), "q": q}[args.start]
     if z is None:  # no exact posterior draw of a real row exists: the ends of chains stand in
         plan = Plan(draws=1, warm_up=300, step_size=0.3, first_step=2**31, first_row=first_row)
         z = posterior.sample(model, x, q, noise, samples, plan).draws[-1]

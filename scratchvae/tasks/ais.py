@@ -56,6 +56,13 @@ def prior(like: Proposal) -> Normal:
     return Normal(np.zeros_like(like.mu), np.zeros_like(like.mu))
 
 
+# From N(0, I), 12 chains of 50 temperatures were 0.74 nat low on a 2-latent VAE: most of the path is spent on the way
+# to where q already is. q itself may be too narrow to see all of the posterior; a multiple of its width is in between.
+def near(q: Proposal, times: float = 2.0) -> Normal:
+    """q with so many times its standard deviations, but none above the prior's: a start close to the posterior."""
+    return Normal(q.mu, np.minimum(q.log_var + q.log_var.dtype.type(2 * np.log(times)), 0))
+
+
 # Forward (N, eq. 11): z₀ ~ f₀;  for t = 1 … T:  log w += (β_t − β_{t−1}) u(z),  u = log p(x, z) − log q₀(z);  then,
 # unless t = T, z moves by a transition that leaves f_{β_t} invariant.  E[w] = p(x), so E log w ≤ log p(x): a lower one.
 def annealed(

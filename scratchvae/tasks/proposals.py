@@ -12,7 +12,9 @@ import numpy as np
 
 from ..distributions import Normal
 from ..models.decoded import standard
+from ..training.noise import Noise
 from ..types import Array
+from .evidence import BLOCK, Model, normals
 
 PARTS = 4  # of four samples one is from the prior, one from the wide q, two from q
 WIDER = 2 * math.log(2.0)  # log σ² of twice the width
@@ -50,3 +52,21 @@ class Defensive(NamedTuple):
         """log Q(z), (S, B) nats."""
         parts = (self.q.log_prob(z) + math.log(2.0), self.wide.log_prob(z), standard(z).log_prob(z))
         return np.asarray(np.logaddexp.reduce(parts, axis=0) - math.log(PARTS))
+
+
+# Draws of Q, each with probability as its weight p(x, z)/Q(z), are draws of p(z|x) as their number grows (Rubin's
+# sampling importance resampling, 1987); systematic: the c-th where the running share of weight passes (c + ½)/chains.
+# Chains do not cross between far modes, and chains that begin at draws of q may all sit in a minor one: then appendix D
+# was 28 nats low on one of 100 images. Begun here, the modes have their shares.
+def resampled(
+    model: Model, x: Array, q: Normal, noise: Noise, samples: int, chains: int, first_row: int = 0
+) -> Array:
+    """(chains, B, K): where chains on p(z|x) should begin, drawn from `samples` draws of the mixture around q."""
+    mixed, steps = Defensive(q), range(-(-samples // BLOCK))
+    parts = [mixed.sample(normals(noise, step, BLOCK, q.mu, first_row)) for step in steps]
+    log_w = np.concatenate([model.log_joint(x, z) - mixed.log_prob(z) for z in parts])
+    z = np.concatenate(parts)
+    share = np.cumsum(np.exp(log_w - log_w.max(axis=0)), axis=0, dtype=np.float64)
+    u = (np.arange(chains) + 0.5) / chains
+    index = np.stack([np.searchsorted(share[:, b] / share[-1, b], u) for b in range(len(x))], axis=1)
+    return np.ascontiguousarray(np.take_along_axis(z, index[..., None], axis=0))

@@ -134,7 +134,9 @@ def program(state: State, x: Array, rows: int, samples: int, threads: int) -> An
     config, a = state.config, cast(Architecture, state.architecture)
     heads = len(state.theta.heads)
     lay = layout.layout(a.columns, a.latent, a.hidden, a.activation, heads, config.prior, rows * samples, config.dtype)
-    sizes = [lay.weights] * 4 + [lay.work, threads * 2 * lay.turned_room, threads * HANDS * tiles.TALL * lay.panel]
+    gathered = lay.weights if config.batch > rows else 0  # dW of several micro-batches
+    hands = [threads * 2 * lay.turned_room, threads * HANDS * tiles.TALL * lay.panel]
+    sizes = [lay.weights] * 3 + [gathered, lay.work, *hands]
     w, m, v, g, work, turned, scratch = aligned(sizes, config.dtype)
     layout.set_ones(lay, work)
     noise, words = np.zeros(threads * lay.noise_room, config.dtype), np.zeros(threads * lay.word_room, np.uint32)
