@@ -86,7 +86,8 @@ def report(args: argparse.Namespace) -> int:
         "date": datetime.date.today().isoformat(),
         "command": f"python -m bench.papers.iwae {args.row} --shorten {args.shorten:g}",
     }
-    Path(__file__).with_name(f"{args.row}.json").write_text(json.dumps(found, indent=2) + "\n")
+    name = args.row if args.shorten == 1 else f"{args.row}-by-{args.shorten:g}"  # a short schedule is another row
+    Path(__file__).with_name(f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
     print(json.dumps(found))
     return 0
 
