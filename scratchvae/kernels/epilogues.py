@@ -20,7 +20,18 @@ from scratchvae.kernels.vector_math import (
     softplus,
     tanh,
 )
-from scratchvae.kernels.vectors import absolute, columns, lane_count, load, sqrt, store, store_as, total, where, zeros
+from scratchvae.kernels.vectors import (
+    absolute,
+    columns,
+    lane_count,
+    load,
+    sqrt,
+    store,
+    store_lanes,
+    total,
+    where,
+    zeros,
+)
 from scratchvae.types import Array
 
 TANH, RELU, LEAKY_RELU, ELU, SOFTPLUS, SIGMOID, IDENTITY = range(7)
@@ -102,7 +113,7 @@ def total_rows(parts: Array, at: int, C: Array, c: int, logs: bool) -> None:
     value = sum_rows(C, c)
     if logs:
         value -= log_normal(multiply_rows(C, c + lane_count(C)))
-    store_as(parts, at, value)
+    store_lanes(parts, at, value)
 
 
 @part

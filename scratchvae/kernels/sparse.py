@@ -112,7 +112,7 @@ def sparse_hidden(s: Program, t: int, threads: int, layer: Any, rows: int) -> No
     P, tiles, c, lists = panel_of(s.work), tile_count(rows), scratch_of(s, t), s.lists
     begin, end = share(layer.panels * tiles, t, threads)
     while begin < end:
-        panels, run = stretch(begin, end, tiles, 4)
+        panels, run = stretch(begin, end, tiles, 2)
         p, first = over(begin, tiles)
         for i in range(first, first + run):
             r, height = tile_at(i, rows)

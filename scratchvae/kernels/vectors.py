@@ -158,23 +158,11 @@ def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def store_lanes(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
-    """array[index:] = value with as many lanes as it has; an element of the array is as wide as a lane."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer = element(context, builder, sig.args[0], args[0], args[1])
-        builder.store(args[2], vector_pointer(builder, pointer, value), align=array.dtype.bitwidth // 8)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, value), codegen
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def store_as(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
-    """array[index:] = value, all of its lanes, in the type of a float array."""
+    """array[index:] = value, as many lanes as it has: floats in the array's type, integers of the array's size."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         to, vector = Vector(array.dtype, value.lanes), args[2]
-        if array.dtype != value.dtype:
+        if array.dtype.bitwidth != value.dtype.bitwidth:
             resize = builder.fpext if array.dtype.bitwidth > value.dtype.bitwidth else builder.fptrunc
             vector = resize(vector, to.llvm)
         pointer = element(context, builder, sig.args[0], args[0], args[1])
