@@ -11,7 +11,8 @@ from ..types import Array
 from .activations import sigmoid_np, softplus_np
 from .jit import jit, late, part
 
-columns, lane_count, total, where = late("vectors", "columns", "lane_count", "total", "where")
+columns, lane_count, where = late("vectors", "columns", "lane_count", "where")
+(total,) = late("shuffles", "total")
 read, write = late("edges", "read", "write")
 sigmoid, softplus, tanh = late("vector_math", "sigmoid", "softplus", "tanh")
 

@@ -9,6 +9,7 @@ from typing import Any
 from scratchvae.kernels.activations import SLOPE
 from scratchvae.kernels.jit import part
 from scratchvae.kernels.normal import LOG_2PI
+from scratchvae.kernels.shuffles import total
 from scratchvae.kernels.tiles import multiply_rows, sum_rows
 from scratchvae.kernels.vector_math import (
     exp,
@@ -20,18 +21,7 @@ from scratchvae.kernels.vector_math import (
     softplus,
     tanh,
 )
-from scratchvae.kernels.vectors import (
-    absolute,
-    columns,
-    lane_count,
-    load,
-    sqrt,
-    store,
-    store_lanes,
-    total,
-    where,
-    zeros,
-)
+from scratchvae.kernels.vectors import absolute, columns, lane_count, load, sqrt, store, store_lanes, where, zeros
 from scratchvae.types import Array
 
 TANH, RELU, LEAKY_RELU, ELU, SOFTPLUS, SIGMOID, IDENTITY = range(7)

@@ -11,7 +11,8 @@ import numpy as np
 from ..types import Array
 from .jit import jit, late, part
 
-columns, lane_count, total, where = late("vectors", "columns", "lane_count", "total", "where")
+columns, lane_count, where = late("vectors", "columns", "lane_count", "where")
+(total,) = late("shuffles", "total")
 read, write = late("edges", "read", "write")
 exp, expm1 = late("vector_math", "exp", "expm1")
 

@@ -17,11 +17,12 @@ import numpy as np
 from scratchvae.kernels.jit import inline, part
 from scratchvae.kernels.products import tile_at, tile_count
 from scratchvae.kernels.program import Program, scratch_of, share
+from scratchvae.kernels.shuffles import squeeze
 from scratchvae.kernels.step_backward import update_tile
 from scratchvae.kernels.step_forward import activate_tile
 from scratchvae.kernels.sync import out_of_line
 from scratchvae.kernels.tiles import TALL, listed_1, listed_2, listed_3, listed_4, over, panel_of
-from scratchvae.kernels.vectors import columns, flags, lane_count, load, ones, squeeze, store_lanes
+from scratchvae.kernels.vectors import columns, flags, lane_count, load, ones, store_lanes
 from scratchvae.types import Array
 
 MOST = 0.4  # share of pixels that are not zero, beyond which the tiles are faster

@@ -19,7 +19,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from scratchvae.kernels.jit import inline, vector_width
-from scratchvae.kernels.vectors import Vector, chunk_of, dealt, element, fold, lanes, shuffled, vector_pointer, zipped
+from scratchvae.kernels.shuffles import chunk_of, dealt, fold, shuffled, zipped
+from scratchvae.kernels.vectors import Vector, element, lanes, vector_pointer
 from scratchvae.types import Array
 
 TALL = 12 if vector_width() == 16 else 6  # rows of the big tile: 2 TALL accumulators, of 32 (or 16) registers

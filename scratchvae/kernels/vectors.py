@@ -273,26 +273,6 @@ def ones(typingctx: Any, bits: Any) -> Any:
     return types.intp(types.uint64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def squeeze(typingctx: Any, mask: Any, a: Any) -> Any:
-    """The lanes of `a` whose mask is set, moved together from lane 0 on; what lies beyond them is undefined."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        if vector_width() == 16:  # one instruction
-            kind = f"v{a.lanes}{'f' if a.dtype in types.real_domain else 'i'}{a.dtype.bitwidth}"
-            signature = ir.FunctionType(a.llvm, [a.llvm, a.llvm, args[0].type])
-            fn = cgutils.get_or_insert_function(builder.module, signature, f"llvm.x86.avx512.mask.compress.{kind}")
-            return builder.call(fn, [args[1], ir.Constant(a.llvm, ir.Undefined), args[0]])
-        i32, to, at = ir.IntType(32), ir.Constant(a.llvm, ir.Undefined), ir.Constant(ir.IntType(32), 0)
-        for j in range(a.lanes):  # lane j goes to where the set lanes before it end; unset ones are written over
-            lane = ir.Constant(i32, j)
-            to = builder.insert_element(to, builder.extract_element(args[1], lane), at)
-            at = builder.add(at, builder.zext(builder.extract_element(args[0], lane), i32))
-        return to
-
-    return a(mask, a), codegen
-
-
 def integer_of(dtype: Any) -> Any:
     """The unsigned integer as wide as a float; the float as wide as an unsigned integer."""
     pairs = {types.float32: types.uint32, types.float64: types.uint64}
@@ -311,63 +291,6 @@ def floats(typingctx: Any, a: Any) -> Any:
     """The float whose bits these are; inverse of `bits`."""
     to = Vector({types.uint32: types.float32, types.uint64: types.float64}[a.dtype], a.lanes)
     return to(a), lambda context, builder, sig, args: builder.bitcast(args[0], to.llvm)
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def total(typingctx: Any, a: Any) -> Any:
-    """Sum over the lanes as one number, in a fixed order."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.extract_element(fold(builder, [args[0]])[0], ir.Constant(ir.IntType(32), 0))
-
-    return a.dtype(a), codegen
-
-
-# Shuffles. A machine moves lanes cheaply within chunks of 128 bits, and whole chunks; anything else costs several times
-# as much, so what follows is made of these two alone.
-
-
-def shuffled(builder: Any, x: Any, y: Any, order: list[int]) -> Any:
-    """The lanes of x, then y, that `order` names."""
-    return builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order))
-
-
-def chunk_of(vector: Any) -> int:
-    """Lanes of 128 bits."""
-    return min(vector.type.count, 2 if isinstance(vector.type.element, ir.DoubleType) else 4)
-
-
-def zipped(builder: Any, x: Any, y: Any, width: int) -> tuple[Any, Any]:
-    """Runs of `width` lanes of x and y in turn: those of the lower halves of all chunks, those of the upper halves."""
-    n, chunk = x.type.count, chunk_of(x)
-
-    def order(half: int) -> list[int]:
-        starts = [b + half * chunk // 2 + i for b in range(0, n, chunk) for i in range(0, chunk // 2, width)]
-        return [of + start + j for start in starts for of in (0, n) for j in range(width)]
-
-    return shuffled(builder, x, y, order(0)), shuffled(builder, x, y, order(1))
-
-
-def dealt(builder: Any, x: Any, y: Any) -> tuple[Any, Any]:
-    """The even chunks of x, then of y; the odd ones."""
-    n, chunk = x.type.count, chunk_of(x)
-    orders = [[b + j for b in range(first * chunk, 2 * n, 2 * chunk) for j in range(chunk)] for first in (0, 1)]
-    return shuffled(builder, x, y, orders[0]), shuffled(builder, x, y, orders[1])
-
-
-def fold(builder: Any, vectors: list[Any], op: str = "fadd") -> list[Any]:
-    """The lanes of each vector joined by `op` to one: m vectors (m a power of two) give m lanes, in as few vectors."""
-    join, m, n, chunk, width = getattr(builder, op), len(vectors), vectors[0].type.count, chunk_of(vectors[0]), 1
-    while len(vectors) > 1 and width < n:
-        pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
-        mix = [zipped(builder, x, y, width) if width < chunk else dealt(builder, x, y) for x, y in pairs]
-        vectors, width = [join(x, y) for x, y in mix], 2 * width
-    while vectors[0].type.count > m:
-        v = vectors[0]
-        half, run = v.type.count // 2, min(chunk, v.type.count // 2)  # neighbouring chunks, then halves of one
-        left, right = ([b + j for b in range(first, 2 * half, 2 * run) for j in range(run)] for first in (0, run))
-        vectors = [join(shuffled(builder, v, v, left), shuffled(builder, v, v, right))]
-    return vectors
 
 
 @intrinsic  # type: ignore[untyped-decorator]
