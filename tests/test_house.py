@@ -32,7 +32,7 @@ ORDER = (
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 # made of LLVM: loaded by compiled kernels alone
-INTRINSICS = ("kernels.edges", "kernels.shuffles", "kernels.sync", "kernels.tiles", "kernels.vector_words", "kernels.vectors")
+INTRINSICS = tuple(f"kernels.{name}" for name in ("edges", "shuffles", "sync", "tiles", "vector_words", "vectors"))
 OPTIONAL = ("matplotlib", "sklearn", "torch", "tqdm", "numba", "llvmlite", "jax", "mpi4py", "safetensors")
 
 FunctionDef = ast.FunctionDef | ast.AsyncFunctionDef

@@ -263,7 +263,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--rows", type=whole(2), default=100, help="test images, two latents")
     p.add_argument("--moments", type=whole(1), default=10, help="of them, how many have their moments compared")
     p.add_argument("--simulated", type=whole(2), default=75, help="rows of the sandwich, twenty latents")
-    p.add_argument("--samples", type=whole(4), default=20_000, help="draws a row of importance sampling, from a mixture")
+    p.add_argument("--samples", type=whole(4), default=20_000, help="importance samples a row, from a mixture")
     p.add_argument("--chains", type=whole(1), default=24, help="of AIS a row, two latents")
     p.add_argument("--temperatures", type=whole(1), default=100, help="of AIS, two latents")
     p.add_argument("--started", type=whole(1), default=16, help="chains of appendix D, a row")
