@@ -102,7 +102,8 @@ def test_reconstruct_is_decode_of_encode(model: VAE) -> None:
 
 def test_samples_are_named_by_their_seed(model: VAE) -> None:
     np.testing.assert_array_equal(model.sample(6, seed=1), model.sample(6, seed=1))
-    np.testing.assert_array_equal(model.sample(6, seed=1)[:3], model.sample(3, seed=1))
+    # the same noise; a BLAS may round a product of three rows otherwise than that of six
+    np.testing.assert_allclose(model.sample(6, seed=1)[:3], model.sample(3, seed=1), rtol=1e-14)
     assert (model.sample(6, seed=1) != model.sample(6, seed=2)).all()
 
 
