@@ -22,11 +22,9 @@ from scratchvae.kernels.program import DYNAMIC, FIXED, THRESHOLD, Program, affin
 from scratchvae.kernels.sync import out_of_line
 from scratchvae.kernels.tiles import SHORT, TALL, over, panel_of
 from scratchvae.kernels.vector_words import load_words
-from scratchvae.kernels.vectors import counts, lane_count, load, load_as, prefetch, store, where
+from scratchvae.kernels.vectors import counts, lane_count, load, load_as, store, where
 from scratchvae.types import Array
 
-AHEAD = 2  # rows of the data between the one asked for and the one in hand
-LINE = 64  # bytes of a cache line
 
 @part
 def minibatch(s: Program, t: int, threads: int, step: int, index: Array, start: int, first: int, rows: int) -> None:
@@ -34,8 +32,6 @@ def minibatch(s: Program, t: int, threads: int, step: int, index: Array, start: 
     out_of_line()
     begin, end = share(rows, t, threads)
     for r in range(begin, end):
-        if r + AHEAD < end:
-            fetch_row(s, index[start + r + AHEAD])
         data_row(s, t, step, index[start + r], first + r, r)
     S, latent, P = s.options.samples, s.options.latent, panel_of(s.work)
     blocks, buffer = (S * latent + 3) // 4, t * s.layout.noise_room
@@ -46,13 +42,6 @@ def minibatch(s: Program, t: int, threads: int, step: int, index: Array, start: 
             for k in range(latent):
                 at = s.layout.eps + (k // P * s.layout.capacity + r * S + sample) * P + k % P
                 s.work[at] = s.noise[buffer + (r - begin) * 4 * blocks + sample * latent + k]
-
-
-@inline
-def fetch_row(s: Program, source: int) -> None:
-    """Ask for a row of the data: it comes from memory, slowly, and from anywhere, since rows are shuffled."""
-    for c in range(0, s.options.data_columns, LINE // s.data.itemsize):
-        prefetch(s.data, source * s.options.data_columns + c, 3)
 
 
 @inline

@@ -173,21 +173,6 @@ def store_lanes(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def prefetch(typingctx: Any, array: Any, index: Any, level: Any) -> Any:
-    """Ask for the cache line of array[index] before it is needed; nothing is read."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
-        pointer = builder.bitcast(element(context, builder, sig.args[0], args[0], args[1]), byte)
-        kind = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
-        fn = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(fn, [pointer, ir.Constant(i32, 0), ir.Constant(i32, level.literal_value), ir.Constant(i32, 1)])
-        return context.get_dummy_value()
-
-    return (types.void(array, types.intp, level), codegen) if isinstance(level, types.IntegerLiteral) else None
-
-
-@intrinsic  # type: ignore[untyped-decorator]
 def zeros(typingctx: Any, array: Any) -> Any:
     """A vector of zeros of `array`'s type."""
     ty = Vector(array.dtype, lanes(array.dtype))
