@@ -77,11 +77,13 @@ def test_equals_the_composition(dtype: str, likelihood: str, hidden: tuple[int, 
 
 @pytest.mark.parametrize("estimator", ["sgvb_b", "iw"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("samples", "batch", "hidden"), [(1, 9, (12,)), (3, 7, ()), (5, 20, (33, 17)), (50, 12, (8,))])
+@pytest.mark.parametrize(
+    ("samples", "batch", "hidden"), [(1, 9, (12,)), (3, 7, ()), (5, 20, (33, 17)), (50, 12, (8,)), (300, 3, (8,))]
+)
 def test_several_samples_and_importance_weights(
     estimator: str, dtype: str, samples: int, batch: int, hidden: tuple[int, ...]
 ) -> None:
-    """Any S, micro-batches among them (50 x 12 samples are more than fit): mean of samples, or softmax shares."""
+    """Any S, micro-batches among them (50 x 12 are more than fit, of 300 one row): mean of samples, or shares."""
     same_steps(blank(47, 40), dtype=dtype, estimator=estimator, samples=samples, batch=batch, latent=6, hidden=hidden)
 
 
@@ -140,11 +142,13 @@ def test_last_batch_of_an_epoch_is_smaller_and_epochs_follow() -> None:
 def test_micro_batches_add_up() -> None:
     same_steps(grey(700, 24), dtype="float64", latent=3, hidden=(16,), batch=600)
     same_steps(grey(700, 24), dtype="float32", latent=3, hidden=(16,), batch=650)
+    same_steps(grey(700, 24), dtype="float64", latent=3, hidden=(16,), batch=513)  # the last has one row
 
 
-def test_prior_schedule_and_decay() -> None:
+@pytest.mark.parametrize("batch", [1, 20])
+def test_prior_schedule_and_decay(batch: int) -> None:
     adamw = {"name": "adamw", "epsilon": 1e-2, "decay": 0.1, "schedule": "cosine", "learning_rate": 0.01}
-    same_steps(grey(60, 12), count=6, dtype="float64", latent=2, hidden=(9,), batch=20, optimizer=adamw, prior=True)
+    same_steps(grey(60, 12), count=6, dtype="float64", latent=2, hidden=(9,), batch=batch, optimizer=adamw, prior=True)
 
 
 @pytest.mark.parametrize("batch", [30, 600])

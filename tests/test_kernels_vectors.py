@@ -25,8 +25,19 @@ FUNCTIONS: dict[str, tuple[Callable[[Array], Array], float]] = {  # longdouble r
 }
 SOURCE = """
 from scratchvae.kernels.jit import jit
-from scratchvae.kernels.vectors import lane_count, load, store
+from scratchvae.kernels.shuffles import squeeze
+from scratchvae.kernels.vectors import columns, flags, lane_count, load, ones, store, store_lanes
 from scratchvae.kernels.vector_math import {names}
+
+@jit
+def run_squeeze(x, y, at):
+    n = 0
+    for i in range(0, x.size, lane_count(x)):
+        kept = load(x, i) != 0.0
+        store_lanes(y, n, squeeze(kept, load(x, i)))
+        store_lanes(at, n, squeeze(kept, columns(x, i)))
+        n += ones(flags(kept))
+    return n
 """
 LOOP = """
 @jit
@@ -75,6 +86,17 @@ def test_ulp_over_the_whole_range(loops: Any, name: str, dtype: type) -> None:
     least = np.finfo(dtype).tiny
     spacing = np.spacing(np.maximum(np.abs(rounded[finite]), least)).astype(np.longdouble)
     assert float(np.max(np.abs(y[finite] - exact[finite]) / spacing)) < limit
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_squeeze_keeps_what_the_mask_has_set(loops: Any, dtype: type) -> None:
+    """Every mask of eight lanes, and at other widths as many: the order of lanes and the table of masks."""
+    masks = np.unpackbits(np.arange(256, dtype=np.uint8), bitorder="little")
+    x: Array = (masks * np.arange(1, masks.size + 1)).astype(dtype)
+    y, at = np.zeros(x.size + 16, dtype), np.zeros(x.size + 16, np.int32)
+    n = loops.run_squeeze(x, y, at)
+    np.testing.assert_array_equal(y[:n], x[x != 0])
+    np.testing.assert_array_equal(at[:n], np.flatnonzero(x))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -7,7 +7,7 @@ the derivations stand there. A test holds the compiled step against the composit
 from typing import Any
 
 from scratchvae.kernels.activations import SLOPE
-from scratchvae.kernels.jit import part
+from scratchvae.kernels.jit import inline, part
 from scratchvae.kernels.normal import LOG_2PI
 from scratchvae.kernels.shuffles import total
 from scratchvae.kernels.tiles import multiply_rows, sum_rows
@@ -193,18 +193,24 @@ def sample_row_vjp(work: Array, share: Array, at: Any, samples: Any, real: Any, 
 # ── the optimizer ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@inline
+def adam(w: Array, m: Array, v: Array, at: int, g: Any, k: Any, pull: float) -> None:
+    """Adam on one vector of weights; g their cotangents; k = (β₁, 1 − β₁, β₂, 1 − β₂, α fix₁, fix₂, ε, αλ)."""
+    b1, c1, b2, c2, a, fix2, epsilon, shrink = k
+    W = load(w, at)
+    g -= W * pull
+    M = load(m, at) * b1 + g * c1
+    V = load(v, at) * b2 + g * g * c2
+    store(m, at, M)
+    store(v, at, V)
+    store(w, at, W + M * a / (sqrt(V * fix2) + epsilon) - W * shrink)
+
+
 @part
 def adam_tile(w: Array, m: Array, v: Array, at: int, C: Array, c: int, size: int, k: Any, pull: float) -> None:
-    """Adam on `size` weights from `at`, their cotangents in C; k = (β₁, 1 − β₁, β₂, 1 − β₂, α fix₁, fix₂, ε, αλ)."""
-    b1, c1, b2, c2, a, fix2, epsilon, shrink = k
+    """Adam on `size` weights from `at`, their cotangents in C."""
     for j in range(0, size, lane_count(w)):
-        W = load(w, at + j)
-        g = load(C, c + j) - W * pull
-        M = load(m, at + j) * b1 + g * c1
-        V = load(v, at + j) * b2 + g * g * c2
-        store(m, at + j, M)
-        store(v, at + j, V)
-        store(w, at + j, W + M * a / (sqrt(V * fix2) + epsilon) - W * shrink)
+        adam(w, m, v, at + j, load(C, c + j), k, pull)
 
 
 @part

@@ -219,14 +219,19 @@ def vector_width() -> int:
         if forced not in ("16", "8", "4", "1"):
             raise UsageError(f"SCRATCHVAE_VECTOR_WIDTH is {forced!r}; expected 16, 8, 4 or 1 (plain loops), or unset")
         return int(forced)
-    import llvmlite.binding as llvm
-
-    features = llvm.get_host_cpu_features()
-    if features.get("avx512f") and features.get("avx512vl"):
+    if has("avx512f") and has("avx512vl"):
         return 16
-    if features.get("avx2") and features.get("fma"):
+    if has("avx2") and has("fma"):
         return 8
     return 4
+
+
+@functools.cache
+def has(feature: str) -> bool:
+    """Whether this machine has the named set of instructions (a forced width may be wider than its registers)."""
+    import llvmlite.binding as llvm
+
+    return bool(llvm.get_host_cpu_features().get(feature, False))
 
 
 @functools.cache

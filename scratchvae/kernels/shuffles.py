@@ -11,7 +11,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from scratchvae.kernels.jit import vector_width
+from scratchvae.kernels.jit import has
 
 
 def shuffled(builder: Any, x: Any, y: Any, order: list[int]) -> Any:
@@ -72,16 +72,42 @@ def squeeze(typingctx: Any, mask: Any, a: Any) -> Any:
     """The lanes of `a` whose mask is set, moved together from lane 0 on; what lies beyond them is undefined."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        if vector_width() == 16:  # one instruction
-            kind = f"v{a.lanes}{'f' if a.dtype in types.real_domain else 'i'}{a.dtype.bitwidth}"
-            signature = ir.FunctionType(a.llvm, [a.llvm, a.llvm, args[0].type])
-            fn = cgutils.get_or_insert_function(builder.module, signature, f"llvm.x86.avx512.mask.compress.{kind}")
-            return builder.call(fn, [args[1], ir.Constant(a.llvm, ir.Undefined), args[0]])
-        i32, to, at = ir.IntType(32), ir.Constant(a.llvm, ir.Undefined), ir.Constant(ir.IntType(32), 0)
-        for j in range(a.lanes):  # lane j goes to where the set lanes before it end; unset ones are written over
-            lane = ir.Constant(i32, j)
-            to = builder.insert_element(to, builder.extract_element(args[1], lane), at)
-            at = builder.add(at, builder.zext(builder.extract_element(args[0], lane), i32))
-        return to
+        if has("avx512f") and has("avx512vl") and a.lanes * a.dtype.bitwidth >= 128:
+            return compress(builder, a, *args)
+        if has("avx2") and a.lanes * a.dtype.bitwidth == 256 and a.lanes == 8:
+            return permute(builder, a, *args)
+        return lane_by_lane(builder, a, *args)
 
     return a(mask, a), codegen
+
+
+def compress(builder: Any, ty: Any, mask: Any, a: Any) -> Any:
+    """`squeeze` in one instruction of AVX-512."""
+    kind = f"v{ty.lanes}{'f' if ty.dtype in types.real_domain else 'i'}{ty.dtype.bitwidth}"
+    signature = ir.FunctionType(ty.llvm, [ty.llvm, ty.llvm, mask.type])
+    fn = cgutils.get_or_insert_function(builder.module, signature, f"llvm.x86.avx512.mask.compress.{kind}")
+    return builder.call(fn, [a, ir.Constant(ty.llvm, ir.Undefined), mask])
+
+
+def permute(builder: Any, ty: Any, mask: Any, a: Any) -> Any:
+    """`squeeze` for AVX2: the order of the eight lanes from a table of all 256 masks, one byte for each lane."""
+    orders = [sorted(range(8), key=lambda lane, m=m: not m >> lane & 1) for m in range(256)]  # set lanes first
+    packed = [sum(lane << 8 * j for j, lane in enumerate(order)) for order in orders]
+    i32, i64 = ir.IntType(32), ir.IntType(64)
+    table = cgutils.global_constant(builder.module, "squeezed", ir.Constant(ir.ArrayType(i64, 256), packed))
+    row = builder.zext(builder.bitcast(mask, ir.IntType(8)), i64)
+    bytes_ = builder.bitcast(builder.load(builder.gep(table, [i64(0), row])), ir.VectorType(ir.IntType(8), 8))
+    order = builder.zext(bytes_, ir.VectorType(i32, 8))
+    name = "permps" if ty.dtype in types.real_domain else "permd"
+    signature = ir.FunctionType(ty.llvm, [ty.llvm, order.type])
+    return builder.call(cgutils.get_or_insert_function(builder.module, signature, f"llvm.x86.avx2.{name}"), [a, order])
+
+
+def lane_by_lane(builder: Any, ty: Any, mask: Any, a: Any) -> Any:
+    """`squeeze` anywhere: a lane goes to where the set lanes before it end; unset ones are written over."""
+    i32, to, at = ir.IntType(32), ir.Constant(ty.llvm, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+    for j in range(ty.lanes):
+        lane = ir.Constant(i32, j)
+        to = builder.insert_element(to, builder.extract_element(a, lane), at)
+        at = builder.add(at, builder.zext(builder.extract_element(mask, lane), i32))
+    return to

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from scratchvae.kernels.epilogues import activate_vjp, adam_tile, add_tile, sample_row_vjp
+import numpy as np
+
+from scratchvae.kernels.epilogues import activate_vjp, adam, adam_tile, add_tile, sample_row_vjp
 from scratchvae.kernels.jit import inline, part
 from scratchvae.kernels.products import tile_at, tile_count
 from scratchvae.kernels.program import Program, scratch_of, share, tile_product
@@ -145,7 +147,21 @@ def update(s: Program, t: int, threads: int, bottom: int, rows: int, phase: Any,
         begin, end = share(layer.panels * across, t, threads)
         for unit in range(begin, end):
             p, a = over(unit, across)
-            update_panel(s, scratch_of(s, t), layer, p, a, many, phase, k)
+            if many == 1 and phase[0] and phase[1]:
+                update_row(s, layer, p, a, k)
+            else:
+                update_panel(s, scratch_of(s, t), layer, p, a, many, phase, k)
+
+
+@inline
+def update_row(s: Program, layer: Any, p: int, across: int, k: Any) -> None:
+    """`update_panel` where all the batch is one row: dW = x dyᵀ, a vector at a time and straight into Adam."""
+    P, capacity, pull = panel_of(s.work), s.layout.capacity, s.options.pull * layer.prior
+    x, at = layer.x + across * capacity * P, layer.weights + (p * layer.rows + across * P) * P
+    for i in range(min(P, layer.inputs + 1 - across * P)):
+        for j in range(0, P, lane_count(s.work)):
+            dy = load(s.work, layer.dy + p * capacity * P + j)
+            adam(s.w, s.m, s.v, at + i * P + j, dy * s.work[np.uintp(x + i)], k, pull)
 
 
 @inline
