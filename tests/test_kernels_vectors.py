@@ -93,7 +93,8 @@ def test_squeeze_keeps_what_the_mask_has_set(loops: Any, dtype: type) -> None:
     """Every mask of eight lanes, and at other widths as many: the order of lanes and the table of masks."""
     masks = np.unpackbits(np.arange(256, dtype=np.uint8), bitorder="little")
     x: Array = (masks * np.arange(1, masks.size + 1)).astype(dtype)
-    y, at = np.zeros(x.size + 16, dtype), np.zeros(x.size + 16, np.int32)
+    y: Array = np.zeros(x.size + 16, dtype)
+    at = np.zeros(x.size + 16, np.int32)
     n = loops.run_squeeze(x, y, at)
     np.testing.assert_array_equal(y[:n], x[x != 0])
     np.testing.assert_array_equal(at[:n], np.flatnonzero(x))

@@ -91,7 +91,8 @@ def compress(builder: Any, ty: Any, mask: Any, a: Any) -> Any:
 
 def permute(builder: Any, ty: Any, mask: Any, a: Any) -> Any:
     """`squeeze` for AVX2: the order of the eight lanes from a table of all 256 masks, one byte for each lane."""
-    orders = [sorted(range(8), key=lambda lane, m=m: not m >> lane & 1) for m in range(256)]  # set lanes first
+    sets = [[lane for lane in range(8) if m >> lane & 1] for m in range(256)]
+    orders = [lanes + [lane for lane in range(8) if lane not in lanes] for lanes in sets]
     packed = [sum(lane << 8 * j for j, lane in enumerate(order)) for order in orders]
     i32, i64 = ir.IntType(32), ir.IntType(64)
     table = cgutils.global_constant(builder.module, "squeezed", ir.Constant(ir.ArrayType(i64, 256), packed))
