@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from scratchvae import kernels
 from scratchvae.conditional import Family, Net
 from scratchvae.distributions import Normal
 from scratchvae.errors import UsageError
@@ -206,6 +207,14 @@ def test_kernel_density_is_one_with_the_moments_of_its_draws() -> None:
     np.testing.assert_allclose(p @ line**2 - (p @ line) ** 2, fitted.var(ddof=1), rtol=0.02)
 
 
+def test_kernel_density_has_every_chain() -> None:
+    """Eight chains in eight places and more draws than centres: density at each place, whatever the order of draws."""
+    rng, places = np.random.default_rng(19), 10.0 * np.arange(8)
+    fitted = places[None, :, None, None] + rng.normal(size=(250, 8, 1, 1))
+    log_p = appendix_d.kernel(fitted, places[None, :, None, None])
+    assert log_p.min() > np.log(1 / 80) - 1  # of a uniform over them all
+
+
 def test_the_sandwich_closes_around_the_truth() -> None:
     theta, x, z = make(10, K=5)
     exact, q, gaps = theta.log_marginal(x), ais.prior(Normal(z, z)), []
@@ -237,6 +246,10 @@ def test_doubts_are_said() -> None:
     found = evidence.importance(theta, x, far, Noise(12), samples=64)
     assert "do not trust 20 of 20 rows" in found.doubts()
     assert "nats a row (20 rows, importance sampling, 64 samples, cost 1280)" in found.report()
+    uneven = Evidence(np.zeros(3), np.array([1e-9, 2.0, 1e-9]), np.full(3, np.inf), 1, "quadrature")
+    assert "1 of 3 rows (worst, row 1:" in uneven.doubts()
+    unsure = Evidence(np.zeros(2), np.array([0.1, 0.9]), np.array([6.0, 50.0]), 1, "few samples, and yet sure")
+    assert "1 of 2 rows (worst, row 1:" in unsure.doubts()
     broken = Evidence(np.array([np.nan]), np.zeros(1), np.full(1, 100.0), 1, "broken")
     assert "1 of 1 rows" in broken.doubts()
 
@@ -287,6 +300,16 @@ def test_slope_in_z_alone_is_the_whole_slope(family: str, shape: tuple[int, ...]
     np.testing.assert_allclose(Joint(theta).log_joint_vjp(w, x, z), want, rtol=1e-12)
     np.testing.assert_allclose(Joint(theta).log_joint_vjp(w, x, z, zeros(theta)), want, rtol=1e-12)
     np.testing.assert_array_equal(Joint(theta).log_joint(x, z), Decoded().log_joint(x, z, theta))
+
+
+@pytest.mark.parametrize("table", ["numpy", "numba"])
+def test_quadrature_of_a_density_keeps_its_precision(table: str) -> None:
+    """Rows stored in float32 and nodes in float64: the sum is taken in float64 by either table of kernels."""
+    theta, x = decoder("gaussian", np.float32), np.random.default_rng(20).normal(size=(3, D)).astype(np.float32)
+    q = ais.prior(Normal(*(np.zeros((3, K), np.float32),) * 2))
+    found = evidence.quadrature(Joint(theta, kernels.table(table)), x, q)
+    wide = evidence.quadrature(Joint(theta), x.astype(np.float64), Normal(*(np.zeros((3, K)),) * 2))
+    np.testing.assert_allclose(found.value, wide.value, rtol=1e-11)
 
 
 def test_evidence_of_a_small_vae_in_float32() -> None:

@@ -223,6 +223,9 @@ def test_r_hat_sees_chains_apart_and_drifts() -> None:
     assert abs(diagnostics.r_hat(by_hand) - np.sqrt((1 + 1 / 3) / 2)) < 1e-14
     cauchy = np.array(np.tan(np.pi * (rng.uniform(size=(400, 4)) - 0.5)))
     assert diagnostics.r_hat(cauchy, ranked=True) < 1.01
+    unequal = good * np.array([1, 1, 1, 3.0])  # about one mean: folding alone shows it
+    assert diagnostics.r_hat(unequal) < 1.02
+    assert diagnostics.r_hat(unequal, ranked=True) > 1.1
 
 
 @pytest.mark.parametrize("rho", [-0.4, 0.0, 0.6, 0.9])

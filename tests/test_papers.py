@@ -63,6 +63,8 @@ def test_figure2_goes_on_where_it_stopped(tmp_path: Path) -> None:
         assert a["test"] == b["points"][-1]["test"]
     with pytest.raises(UsageError, match="beyond"):
         curves(tmp_path, "two", "2e3")  # would compare curves of unlike lengths
+    with pytest.raises(UsageError, match="another seed"):
+        figure2.main(["--out", str(tmp_path / "two"), "--samples", "4e3", "--seed", "1"])
     assert (tmp_path / "two.png").stat().st_size > 5000
 
 
@@ -120,3 +122,24 @@ def test_a_wrong_estimator_does_not_pass() -> None:
     wrong = evidence.compared({"value": truth["value"] + noise + 0.15, **rest}, truth)
     assert (right["passed"], wrong["passed"]) == (True, False)
     assert wrong["mean_difference"] == pytest.approx(0.15, abs=4 * wrong["standard_error"])
+
+
+def test_bounds_that_cross_do_not_pass() -> None:
+    """E[upper − lower] ≥ 0: a sandwich upside down is as wrong as one that is open."""
+    noise = np.random.default_rng(1).normal(0, 0.3, 75)
+    assert [evidence.closed(noise + gap) for gap in (0.1, 0.9, -0.5)] == [True, False, False]
+
+
+def test_moments_are_judged_where_chains_have_met() -> None:
+    z, r_hat = np.random.default_rng(2).normal(size=(10, 5)), np.full((10, 2), 1.002)
+    seconds = np.ones(1)
+
+    def passed(row: int, score: float, apart: int) -> bool:
+        scores, ratios = z.copy(), r_hat.copy()
+        scores[row, 3], ratios[:apart, 1] = score, 1.5
+        return bool(evidence.of_moments({"z": scores, "r_hat": ratios, "cpu_seconds": seconds})["passed"])
+
+    assert passed(0, 1.0, 0)
+    assert not passed(9, 5.0, 1)
+    assert passed(0, 0.1, 1)
+    assert not passed(0, 1.0, 6)  # too few of them to know

@@ -249,3 +249,44 @@ def test_fill_what_is_really_missing(capsys: pytest.CaptureFixture[str], tmp_pat
     draws, rows = np.load(out), x[54:57]
     assert np.isfinite(draws).all()
     np.testing.assert_array_equal(draws[:, ~np.isnan(rows)], np.tile(rows[~np.isnan(rows)], (len(draws), 1)))
+
+
+def test_fill_goes_on_over_blocks_without_gaps(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Gaps in one of 60 rows: the block that has none is not refused, least of all after the other was done."""
+    x = np.random.default_rng(0).random((80, D)).round()
+    x[75, 3:9] = np.nan
+    np.save(path := tmp_path / "gaps.npy", x)
+    run = make_run(tmp_path, data=str(path), missing="nan")
+    for method in ("metropolis", "importance"):
+        options = ("--data", str(path), "--mask", "nan", "--rows", "16:80", "--method", method, *QUICK)
+        out = tmp_path / f"{method}.npy"
+        said(capsys, "fill", run, *options, "--out", str(out))
+        draws = np.load(out)
+        assert np.isfinite(draws).all()
+        np.testing.assert_array_equal(draws[:, 0], np.tile(x[16], (len(draws), 1)))
+
+
+@pytest.mark.parametrize("command", ["posterior", "evidence"])
+def test_rows_with_gaps_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str) -> None:
+    x = np.random.default_rng(0).random((60, D)).round()
+    x[:, 3] = np.nan
+    np.save(path := tmp_path / "gaps.npy", x)
+    run = make_run(tmp_path, data=str(path), missing="nan")
+    assert "row 0 has missing entries: evaluate bounds" in refused(capsys, 2, command, run)
+
+
+@pytest.mark.parametrize("command", ["posterior", "evidence", "fill"])
+def test_out_is_judged_before_the_work(capsys: pytest.CaptureFixture[str], command: str, tmp_path: Path) -> None:
+    """Before even the run is opened."""
+    assert "unknown ending" in refused(capsys, 2, command, "nowhere", "--out", "x.txt")
+    assert "there is no folder" in refused(capsys, 2, command, "nowhere", "--out", str(tmp_path / "a" / "x.npy"))
+
+
+def test_numbers_alone_on_stdout(capsys: pytest.CaptureFixture[str], run: str) -> None:
+    assert main(["evidence", run, "--rows", "3", "--samples", "40", "--out", "-"]) == 0
+    out, err = capsys.readouterr()
+    assert np.loadtxt(out.splitlines(), delimiter=",").shape == (3, 3)
+    assert "log_likelihood" in err
+    one = said(capsys, "evidence", run, "--rows", "1", "--samples", "40")
+    assert one["error_of_rows"] is None
+    assert one["measure"] == "probability of bits"

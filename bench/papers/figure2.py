@@ -19,7 +19,6 @@ import datetime
 import itertools
 import json
 import platform
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.papers import one_line
 from scratchvae.cli.common import amount, say, whole
 from scratchvae.errors import UsageError
 from scratchvae.training import compiled, data
@@ -124,6 +124,8 @@ def opened(run: Run, wanted: Config, train: Array) -> tuple[State, float]:
     """The state to go on from, and the seconds of training behind it."""
     if run.checkpoint.exists():
         state, meta = run.load()
+        if state.config != wanted:
+            raise UsageError(f"{run.folder} holds a run with another seed or set-up: name another --out, or remove it")
         run.rewind(state.step)
         return state, float(meta["bounds"][0])
     state = State(wanted, train.shape[1])
@@ -164,9 +166,9 @@ def orderings(study: Study, curves: list[dict[str, Any]]) -> list[dict[str, Any]
     if last > few[-1]:
         value, error = difference(at[last]["test"], at[few[-1]]["test"])
         claim(f"test bound of {last} latents not {margin:g} nats below that of {few[-1]}", value, error, -margin)
-    gaps = {n: gap(at[n]) for n in study.latents}
-    for a, b in itertools.pairwise(study.latents):
-        value, error = gaps[a][0] - gaps[b][0], (gaps[a][1] ** 2 + gaps[b][1] ** 2) ** 0.5
+    for a, b in itertools.pairwise(study.latents):  # of the same train rows and the same test rows: paired
+        (train, train_error), (test, test_error) = (difference(at[a][part], at[b][part]) for part in ("train", "test"))
+        value, error = train - test, (train_error**2 + test_error**2) ** 0.5
         claim(f"train - test of {b} latents not {margin:g} nats above that of {a}", value, error, -margin)
     return found
 
@@ -232,7 +234,7 @@ def report(studies: dict[str, list[dict[str, Any]]], args: argparse.Namespace, c
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Every curve in turn; figure2.json and figure2.png beside this file, also before all are there."""
+    """Every curve in turn, then the result and its picture beside this file, of the studies asked for alone."""
     p = argparse.ArgumentParser("bench.papers.figure2", description=__doc__)
     p.formatter_class = argparse.RawDescriptionHelpFormatter
     p.add_argument("--out", required=True, help="folder of the curves' runs; unfinished ones there are continued")
@@ -253,4 +255,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    one_line(main)

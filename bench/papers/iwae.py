@@ -12,11 +12,11 @@ import argparse
 import datetime
 import json
 import platform
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from bench.papers import one_line
 from scratchvae.cli import main as scratchvae
 from scratchvae.cli.common import amount, whole
 from scratchvae.training.run import Run
@@ -84,7 +84,7 @@ def report(args: argparse.Namespace) -> int:
         "unit": "nats per datapoint",
         "machine": f"{platform.machine()} {platform.system()}, {args.threads} threads",
         "date": datetime.date.today().isoformat(),
-        "command": f"python -m bench.papers.iwae {args.row} --shorten {args.shorten:g}",
+        "command": f"python -m bench.papers.iwae {args.row} --shorten {args.shorten:g} --out runs/{args.row}",
     }
     name = args.row if args.shorten == 1 else f"{args.row}-by-{args.shorten:g}"  # a short schedule is another row
     Path(__file__).with_name(f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
@@ -93,4 +93,4 @@ def report(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    one_line(main)

@@ -47,7 +47,7 @@ def binarised(rows: int | None, seed: int) -> tuple[Array, Array]:
 
 
 def start(x: Array, units: int, seed: int) -> tuple[Net, Theta]:
-    """q(z | x) linear, weights N(0, 1/fan-in); a decoder that begins at the data mean."""
+    """q(z | x) linear, weights N(0, 1/(4 fan-in)); a decoder that begins at the data mean."""
     noise, D = Noise(seed, table("numba")), x.shape[1]
 
     def layer(i: int, fan_in: int, fan_out: int) -> Dense:
@@ -101,6 +101,7 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
         "samples": args.samples,
         "rate": args.rate,
         "batch": args.batch,
+        "seed": args.seed,
     }
     steps, k = args.epochs * per_epoch, kernels()
     fit(SigmoidBelief(k), x, phi, theta, steps=steps, report=report, k=k, **options)

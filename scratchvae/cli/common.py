@@ -1,6 +1,7 @@
 """§7.3 What several commands share: opening a run, JSON on stdout, words on stderr, arrays in and out of files."""
 
 import argparse
+import contextlib
 import json
 import math
 import re
@@ -86,6 +87,11 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def report_to(out: str | None) -> contextlib.AbstractContextManager[Any]:
+    """Where a report goes: to stdout, but to stderr where --out - sends numbers there."""
+    return contextlib.redirect_stdout(sys.stderr) if out == "-" else contextlib.nullcontext()
+
+
 def emit(values: dict[str, Any], as_json: bool) -> None:
     """One JSON object, or one line a value, on stdout."""
     if as_json:
@@ -111,6 +117,24 @@ def flat(values: dict[str, Any]) -> dict[str, Any]:
         inner = flat(value) if isinstance(value, dict) else {}
         lines |= {f"{key}.{name}": item for name, item in inner.items()} or {key: value}
     return lines
+
+
+def check_out(out: str | None, *endings: str) -> None:
+    """Refuse, before any work is done, an --out that could not be written after it."""
+    if out is None or out == "-":
+        return
+    if not out.endswith(endings):
+        raise UsageError(f"--out {out} has an unknown ending: give {', '.join(endings)}, or - for CSV on stdout")
+    if not Path(out).absolute().parent.is_dir():
+        raise UsageError(f"--out {out}: there is no folder {Path(out).parent}; make it first")
+
+
+def finite_rows(x: Array, command: str) -> Array:
+    """x, refused where an entry is missing: log p(x) and p(z|x) as these commands have them are of whole rows."""
+    if (gaps := np.isnan(x).any(axis=1)).any():
+        raise UsageError(f"{command} takes whole rows, and row {int(np.argmax(gaps))} has missing entries: "
+                         "evaluate bounds what was observed, fill draws the rest")  # fmt: skip
+    return x
 
 
 def write_rows(array: Array, out: str) -> None:

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     if args.samples > 0:
         log_p = importance(state, test, args.samples)
         report["log_likelihood"] = float(log_p.mean())
-        report["standard_error"] = float(log_p.std() / len(log_p) ** 0.5)
+        report["standard_error"] = float(log_p.std(ddof=1) / len(log_p) ** 0.5) if len(log_p) > 1 else None
     emit(report, args.json)
     return 0
 

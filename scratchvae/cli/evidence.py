@@ -1,6 +1,7 @@
 """§7.1.1 `evidence`: log p(x), how good the model really is, by any estimator, with error, doubts and cost."""
 
 import argparse
+import dataclasses
 import time
 from typing import Any
 
@@ -15,11 +16,27 @@ from ..tasks.evidence import Evidence
 from ..tasks.hmc import Plan
 from ..tasks.proposals import PARTS, Defensive, resampled
 from ..training.evaluate import evaluation_rows
+from ..training.ledger import meaning_of
 from ..training.noise import Purpose
 from ..training.objective import decode, encode
 from ..training.state import State
 from ..types import Array
-from .common import SEEDS, Commands, add_data, add_run, command, emit, open_data, open_run, say, whole, write_rows
+from .common import (
+    SEEDS,
+    Commands,
+    add_data,
+    add_run,
+    check_out,
+    command,
+    emit,
+    finite_rows,
+    open_data,
+    open_run,
+    report_to,
+    say,
+    whole,
+    write_rows,
+)
 
 ABOUT = """Estimate log p(x) of test rows, nats per datapoint, constants kept. AIS comes as a sandwich: forward a lower
 bound, backward an upper one, which is exact for --simulate and else rests on HMC draws of the posterior."""
@@ -52,6 +69,7 @@ def add(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """One estimator, block by block."""
+    check_out(args.out, ".npy", ".csv")
     state = open_run(args)
     if state.config.deep:
         raise UsageError(f"evidence takes a run with one latent layer, not latent={state.config.latent}: use evaluate")
@@ -60,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
     found: list[Evidence] = []
     upper: list[Evidence] = []
     x, z, origin = rows(args, state)
+    finite_rows(x, "evidence")
     while done < len(x):
         part = slice(done, done + BLOCK)
         low, high = one(args, state, x[part], None if z is None else z[part], done)
@@ -68,10 +87,12 @@ def run(args: argparse.Namespace) -> int:
         done += len(x[part])
         if done < len(x):
             say(f"{done} of {len(x)} rows, {(time.monotonic() - start) * (len(x) / done - 1):.0f} s left")
-    whole_found = joined(found)
-    report = {**of(whole_found), **(of_sandwich(whole_found, joined(upper), z is not None) if upper else {}), **origin}
-    report |= {"binarisation": state.config.binarisation, "step": state.step, "unit": "nats per datapoint"}
-    emit({**report, "seconds": round(time.monotonic() - start, 2)}, args.json)
+    whole_found = evidence.joined(found)
+    bounds = of_sandwich(whole_found, evidence.joined(upper), z is not None) if upper else {}
+    report = {**of(whole_found), **bounds, **origin}
+    report |= {"step": state.step, "unit": "nats per datapoint", "seconds": round(time.monotonic() - start, 2)}
+    with report_to(args.out):
+        emit(report, args.json)
     if words := whole_found.doubts():
         say(words)
     if args.out:
@@ -85,13 +106,16 @@ def rows(args: argparse.Namespace, state: State) -> tuple[Array, Array | None, d
     if not args.simulate:
         found = open_data(args, state)
         n = min(args.rows, len(found.test))
-        return evaluation_rows(state, found.test, 0, n), None, {"rows": n, "data": found.name, "split": found.split}
+        meaning = dataclasses.asdict(meaning_of(state, found, "log p(x)", args.estimator, 1, n))
+        kept = {key: meaning[key] for key in ("measure", "binarisation", "data", "split", "rows")}
+        return evaluation_rows(state, found.test, 0, n), None, kept
     noise, dtype, B = state.noise._replace(seed=args.seed), state.config.dtype, args.rows
     z = noise.normals(Purpose.DATA, 0, B, state.config.codes, dtype)
     p = decode(state, z)
     source = noise.normals if isinstance(p, Normal) else noise.uniforms
     x = p.sample(source(Purpose.DATA, 1, B, state.architecture.columns, dtype), state.k)
-    return x, z, {"rows": B, "data": "drawn from the model", "split": "simulated"}
+    kind = "density" if isinstance(p, Normal) else "probability of bits"
+    return x, z, {"measure": kind, "data": "drawn from the model", "split": "simulated", "rows": B}
 
 
 def one(
@@ -113,15 +137,17 @@ def one(
         return found._replace(estimator=f"{found.estimator} from q, wide q and prior"), None
     if args.estimator == "appendix-d":
         begun = resampled(model, x, q, noise, PILOT, CHAINS, first_row)
-        return appendix_d.appendix_d(model, x, q, noise, samples, CHAINS, first_row=first_row, start=begun), None
-    few = q.mu.shape[1] <= FEW
+        found = appendix_d.appendix_d(model, x, q, noise, samples, CHAINS, first_row=first_row, start=begun)
+        return found._replace(cost=found.cost + PILOT * len(x)), None
+    few, drawing = q.mu.shape[1] <= FEW, 0
     start = {"near": ais.near(q, 10 if few else 2), "prior": ais.prior(q), "q": q}[args.start]
     if z is None:  # no exact posterior draw of a real row exists: the ends of chains stand in
         plan = Plan(draws=1, warm_up=300, step_size=0.3, first_step=2**31, first_row=first_row)
-        z = posterior.sample(model, x, q, noise, samples, plan).draws[-1]
+        chains = posterior.sample(model, x, q, noise, samples, plan)
+        z, drawing = chains.draws[-1], chains.cost
     annealing = Annealing(schedule(args.temperatures))
     both = ais.sandwich(model, x, z, start, noise, samples, annealing, first_row)
-    return both.lower, both.upper
+    return both.lower, both.upper._replace(cost=both.upper.cost + drawing)
 
 
 def check_reach(estimator: str, latents: int) -> None:
@@ -132,19 +158,13 @@ def check_reach(estimator: str, latents: int) -> None:
         appendix_d.check_reach(latents, "kernel")
 
 
-def joined(parts: list[Evidence]) -> Evidence:
-    """Blocks of rows as one."""
-    value, error, ess = (np.concatenate([part[i] for part in parts]) for i in range(3))
-    return Evidence(value, error, ess, sum(part.cost for part in parts), parts[0].estimator)
-
-
 def of(found: Evidence) -> dict[str, Any]:
     """The mean over rows, with the error of the estimates and that of having these rows only."""
     n = len(found.value)
     return {
         "log_likelihood": float(found.value.mean()),
         "standard_error": float(np.sqrt((found.standard_error**2).sum()) / n),
-        "error_of_rows": float(found.value.std() / n**0.5),
+        "error_of_rows": float(found.value.std(ddof=1) / n**0.5) if n > 1 else None,
         "estimator": found.estimator,
         "least_effective_samples": float(found.ess.min()) if np.isfinite(found.ess.min()) else None,
         "cost": found.cost,
@@ -159,5 +179,6 @@ def of_sandwich(lower: Evidence, upper: Evidence, exact: bool) -> dict[str, Any]
         "upper": float(upper.value.mean()),
         "gap": float(gap.mean()),
         "largest_gap": float(gap.max()),
+        "cost": lower.cost + upper.cost,
         "upper_from": "exact posterior draws" if exact else "HMC draws",
     }

@@ -9,6 +9,7 @@ import numpy as np
 from .. import plots
 from ..errors import UsageError
 from ..tasks import imputation, missing
+from ..tasks.evidence import joined
 from ..tasks.missing import Coder, Imputations, Plan
 from ..training import data
 from ..training.evaluate import evaluation_rows
@@ -19,11 +20,13 @@ from .common import (
     Commands,
     add_data,
     add_run,
+    check_out,
     command,
     emit,
     image_shape,
     open_data,
     open_run,
+    report_to,
     rows_of,
     say,
     whole,
@@ -68,6 +71,7 @@ def add(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Hide, fill, compare with the truth."""
+    check_out(args.out, ".png", ".npy", ".csv")
     state = open_run(args)
     if state.config.deep:
         raise UsageError(f"fill takes a run with one latent layer, but this one has latent={state.config.latent}")
@@ -76,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     shape = image_shape(truth.shape[1], found.shape)
     observed = mask_of(args.mask, truth, shape, state.noise._replace(seed=args.seed)) & ~np.isnan(truth)
     missing.check_mask(truth, observed)
+    missing.check_gaps(observed)
     start = time.monotonic()
     mean = mean_row(found.train, state.config.likelihood, state.config.missing, state.noise)
     scored = {name: fill(name, args, state, truth, observed, mean) for name in methods(args.method)}
@@ -92,7 +97,9 @@ def run(args: argparse.Namespace) -> int:
         "data": found.name,
         "step": state.step,
     }
-    emit({**report, **settings, "seconds": round(time.monotonic() - start, 2), "unit": "nats per row"}, args.json)
+    report |= {**settings, "seconds": round(time.monotonic() - start, 2), "unit": "nats per row"}
+    with report_to(args.out):
+        emit(report, args.json)
     if args.out:
         show(args.out, truth, observed, scored, rivals["nearest_neighbour"], shape)
     return 0
@@ -143,7 +150,7 @@ def fill(name: str, args: argparse.Namespace, state: State, truth: Array, observ
 def warn(name: str, found: list[Imputations]) -> None:
     """Words where the draws should not be trusted."""
     evidence = [one.observed_evidence for one in found if one.observed_evidence]
-    if doubts := next((e.doubts() for e in evidence if e.doubts()), ""):
+    if evidence and (doubts := joined(evidence).doubts()):
         say(doubts)
     if name == "rezende":
         say("rezende: this chain's draws follow p(x_mis | x_obs) only as far as q(z | x) is the posterior")

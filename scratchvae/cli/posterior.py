@@ -13,7 +13,22 @@ from ..tasks.hmc import Plan
 from ..tasks.posterior import Gap, Summary
 from ..training.evaluate import evaluation_rows
 from ..training.objective import encode
-from .common import SEEDS, Commands, add_data, add_run, command, emit, open_data, open_run, say, whole, write_rows
+from .common import (
+    SEEDS,
+    Commands,
+    add_data,
+    add_run,
+    check_out,
+    command,
+    emit,
+    finite_rows,
+    open_data,
+    open_run,
+    report_to,
+    say,
+    whole,
+    write_rows,
+)
 
 ABOUT = """Infer z for one test row: q(z | x) as the encoder gives it and refined for this row, chains on the posterior
 (HMC and Metropolis-Hastings), and for one or two latents the grid. Then the gap log p(x) - L in its two parts."""
@@ -40,13 +55,14 @@ def add(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Every method, one table, one gap."""
+    check_out(args.out, ".npy", ".csv")
     state = open_run(args)
     if state.config.deep:
         raise UsageError(f"posterior takes a run with one latent layer, this one has latent={state.config.latent}")
     found = open_data(args, state)
     if not 0 <= args.row < len(found.test):
         raise UsageError(f"--row {args.row}: the test rows are 0 to {len(found.test) - 1}")
-    x = evaluation_rows(state, found.test, args.row, 1)
+    x = finite_rows(evaluation_rows(state, found.test, args.row, 1), "posterior")
     model, noise = Joint(state.theta, state.k), state.noise._replace(seed=args.seed)
     place = {"first_row": args.row}
     q = encode(state, x)
@@ -70,7 +86,8 @@ def run(args: argparse.Namespace) -> int:
         say(words)
     about = {"row": args.row, "binarisation": state.config.binarisation, "data": found.name, "step": state.step}
     acceptance = {"hmc": float(hmc.acceptance.mean()), "metropolis": float(metropolis.acceptance.mean())}
-    show(methods, {**of_gap(gap), **about}, acceptance, args.json)
+    with report_to(args.out):
+        show(methods, {**of_gap(gap), **about}, acceptance, args.json)
     if args.out:
         write_rows(hmc.draws.reshape(-1, hmc.draws.shape[-1]), args.out)
     return 0

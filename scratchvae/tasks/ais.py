@@ -87,7 +87,8 @@ def sandwich(
     first_row: int = 0,
 ) -> Sandwich:  # fmt: skip
     """Forward and reverse AIS. z (B, K) or (samples, B, K): exact samples of p(z|x), as when (x, z) come from the
-    model; for real x there are none, and what chains give instead makes the upper bound approximate."""
+    model; for real x there are none, and what chains give instead makes the upper bound approximate. Where all reverse
+    chains begin at one z (B, K), the upper side's standard error is that given z, and so too small."""
     check_samples(samples)
     plan = plan or Annealing(schedule(200))
     check_plan(plan)

@@ -80,8 +80,9 @@ def gaussian(fitted: Array, asked: Array) -> Array:
 # Σ_j N(y; a y_j, h² I)/n over n draws y_j, whitened: Silverman's width h = (4/((K + 2) n))^{1/(K+4)}, and the centres
 # drawn in by a = √(1 − h²) so that the covariance stays I (West 1993): tails wider than the posterior's cost variance
 def kernel(fitted: Array, asked: Array) -> Array:
-    """log density at `asked` (T, C, B, K) of a kernel density on up to 256 of the draws `fitted`; (T, C, B)."""
-    centres, y, log_norm = whitened(fitted, asked)
+    """log density at `asked` (T, C, B, K) of a kernel density on up to 256 of the draws `fitted`, every so many of
+    each chain; (T, C, B)."""
+    centres, y, log_norm = whitened(fitted.swapaxes(0, 1), asked)  # chain after chain: thinning leaves none out
     centres = centres[:, :: -(-centres.shape[1] // CENTRES)]
     n, K = centres.shape[1:]
     h = (4 / ((K + 2) * n)) ** (1 / (K + 4))

@@ -35,10 +35,19 @@ def variances(chains: Array) -> tuple[Array, Array]:
 def r_hat(draws: Array, ranked: bool = False) -> Array:
     """Split R-hat = √(var⁺ / W), (…): near 1 when the chains agree; V ask for < 1.01. NaN where no chain ever moved.
 
-    With `ranked`, the draws are first replaced by normal scores of their ranks, which also serves heavy tails (V, §4).
+    With `ranked`, the draws are first replaced by normal scores of their ranks, which also serves heavy tails, and the
+    same is done with |draw − median|, which sees chains of equal means and unequal widths: the worse of both (V, §4).
     """
     chains = split(draws)
-    within, total = variances(normal_scores(chains) if ranked else chains)
+    if not ranked:
+        return ratio(chains)
+    folded = abs(chains - np.median(chains, axis=(0, 1)))
+    return np.maximum(ratio(normal_scores(chains)), ratio(normal_scores(folded)))
+
+
+def ratio(chains: Array) -> Array:
+    """√(var⁺ / W) of chains (N, C, …), (…)."""
+    within, total = variances(chains)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.sqrt(total / within))
 

@@ -55,7 +55,8 @@ class Evidence(NamedTuple):
         doubtful = ~((self.ess >= ess) & (self.standard_error <= error) & np.isfinite(self.value))
         if not doubtful.any():
             return ""
-        worst = int(np.argmin(np.where(np.isnan(self.ess), -1, self.ess)))
+        trust = np.where(np.isfinite(self.ess), self.ess, -self.standard_error)  # quadrature has no samples to count
+        worst = int(np.argmin(np.where(doubtful, np.nan_to_num(trust, nan=-np.inf), np.inf)))
         found = f"effective samples {self.ess[worst]:.1f}, standard error {self.standard_error[worst]:.2g} nats"
         rows = f"{doubtful.sum()} of {len(self.value)} rows"
         return f"{self.estimator}: do not trust {rows} (worst, row {worst}: {found}); take more samples or AIS"
@@ -66,6 +67,12 @@ class Evidence(NamedTuple):
         error = math.sqrt(float((self.standard_error**2).sum())) / rows
         mean = f"log p(x) = {self.value.mean():.4f} ± {error:.4f} nats a row"
         return f"{mean} ({rows} rows, {self.estimator}, cost {self.cost})"
+
+
+def joined(parts: list[Evidence]) -> Evidence:
+    """Blocks of rows as one."""
+    value, error, ess = (np.concatenate([part[i] for part in parts]) for i in range(3))
+    return Evidence(value, error, ess, sum(part.cost for part in parts), parts[0].estimator)
 
 
 # log (1/S) Σ exp(a_s), streaming: keep the peak m and Σ e^{a−m}, Σ e^{2(a−m)}; when the peak rises by d, they shrink

@@ -64,7 +64,7 @@ def table(log_joint: LogJoint, x: Array, points: Points) -> Array:
     chunk = max(1, CHUNK // max(1, B * max(D, K)))
     for start in range(0, M, chunk):
         z = points.z(slice(start, start + chunk))
-        log_p = log_joint(x, z)
+        log_p = log_joint(x.astype(z.dtype, copy=False), z)  # in the nodes' precision, whatever x is stored in
         if log_p.shape != z.shape[:2]:
             raise DataError(f"log_joint gave shape {log_p.shape} for z {z.shape}: expected {z.shape[:2]}")
         found[start : start + chunk] = log_p

@@ -214,7 +214,7 @@ def mean_of(p: Distribution) -> Array:
 
 
 def check_mask(x: Array, observed: Array) -> None:
-    """One clear line for a mask that does not fit x, hides all of a row, or hides nothing."""
+    """One clear line for a mask that does not fit x, hides all of a row, or calls observed what is not."""
     if observed.shape != x.shape or observed.dtype != np.bool_:
         raise DataError(f"the mask is {observed.dtype} {observed.shape}, expected bool {x.shape} like x")
     if (empty := ~observed.any(axis=1)).any():
@@ -222,11 +222,15 @@ def check_mask(x: Array, observed: Array) -> None:
         raise DataError(
             f"row {row} has all its {x.shape[1]} entries missing: there is nothing to fill it from; sample instead"
         )
-    if observed.all():
-        raise DataError("nothing is missing under this mask: every entry of every row was observed")
     if not np.isfinite(x[observed]).all():
         row, column = np.argwhere(observed & ~np.isfinite(x))[0]
         raise DataError(f"x holds {x[row, column]} at row {row}, column {column}, which the mask calls observed")
+
+
+def check_gaps(observed: Array) -> None:
+    """One clear line for a mask that hides nothing of any row, where the caller must have meant another."""
+    if observed.all():
+        raise DataError("nothing is missing under this mask: every entry of every row was observed")
 
 
 def check_plan(plan: Plan) -> None:

@@ -1,7 +1,7 @@
 """§7.2 A ledger for bounds: every figure says what it is, the bound in its parts, and unlike figures are not compared.
 
     L = reconstruction − KL         rate R = KL, distortion D = −reconstruction: −L = R + D      Alemi et al. 2018
-    KL = Σ_k KL_k                   a latent with KL_k ≈ 0 and constant E[z_k | x] is not in use: posterior collapse
+    KL = Σ_k KL_k                   a latent whose E[z_k | x] is the same for all rows is not in use: posterior collapse
 
 All figures are nats per datapoint, sums over dimensions, means over rows, constants kept.
 """
@@ -22,7 +22,6 @@ from .objective import bound, encode
 from .state import State, latent_noise
 
 ACTIVE = 0.01  # variance of E[z_k | x] over rows: Burda et al. 2015, §5.2
-COLLAPSED = 0.01  # nats of KL_k
 
 
 @dataclasses.dataclass(frozen=True)
