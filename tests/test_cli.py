@@ -345,3 +345,10 @@ def test_mnist_by_name(call: Call) -> None:
     """Named data come from the repository, whatever the folder; IDX images keep their shape."""
     found = json.loads(call("info", "mnist", "--json").out)
     assert (found["rows"], found["test_rows"], found["image"]) == (60000, 10000, [28, 28])
+
+
+def test_warmup_says_where_the_code_is_kept(call: Call) -> None:
+    found = json.loads(call("warmup", "--json").out)
+    assert found["vector_width"] in (1, 4, 8, 16)
+    assert found["threads"] >= 1
+    assert found["cache"] == "none" or Path(found["cache"]).is_dir()

@@ -1,9 +1,12 @@
 """The compiled step against the composition of the pairs: every likelihood, depth, size, width and thread count."""
 
+import _thread
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -184,6 +187,36 @@ def test_a_broken_bound_stops_before_the_update() -> None:
     assert state.arena.flat.tobytes() == before.tobytes()
 
 
+def test_ctrl_c_leaves_the_step_where_the_parameters_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interrupt is heard when the call's steps are done; going on is as if nothing had been."""
+    x = grey(600, 30)
+    whole, broken = (start(x, latent=3, hidden=(12,), batch=10) for _ in range(2))
+    Compiled(whole, x, 2).advance(30_010)
+    take = Compiled(broken, x, 2)
+    take.advance(5)
+    steps_taken = Compiled.run
+
+    def interrupted(*args: Any) -> None:
+        threading.Timer(0.02, _thread.interrupt_main).start()
+        steps_taken(*args)
+
+    monkeypatch.setattr(Compiled, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        take.advance(30_000)
+    monkeypatch.undo()
+    assert broken.step == 30_005
+    take.advance(5)
+    assert broken.arena.flat.tobytes() == whole.arena.flat.tobytes()
+
+
+def test_a_step_that_the_composition_does_not_see_broken_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = grey(40, 10)
+    take = Compiled(start(x, latent=2, hidden=(6,), batch=10), x, 2)
+    monkeypatch.setattr(Compiled, "run", lambda self, index, batches, rates, sums: sums.__setitem__(0, 1.0))
+    with pytest.raises(Diverged, match="the compiled step 1 gave nan"):
+        take.advance(3)
+
+
 def test_what_is_not_covered_is_composed() -> None:
     x = grey(20, 6)
     assert covers(Config(), x)
@@ -206,10 +239,24 @@ def test_forced_widths(width: str) -> None:
     """One test of each kind again at every width, each with a cache of its own."""
     likelihoods = "hidden1-bernoulli-float32 or hidden2-gaussian-sigmoid-float32"
     chosen = f"{likelihoods} or odd_sizes or any_number_of_threads or lists or several"
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__, "-k", chosen]
+    chosen += " or products or squeeze or vector_noise"
+    files = [__file__, str(Path(__file__).with_name("test_kernels_vectors.py"))]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files, "-k", chosen]
     environment = {**os.environ, "SCRATCHVAE_VECTOR_WIDTH": width}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.skipif(bool(WIDTH), reason="is itself the run at a forced width")
+def test_what_numba_does_not_compile_for_is_not_emitted(tmp_path: Path) -> None:
+    """On any x86 machine NUMBA_CPU_NAME=generic leaves SSE alone: an instruction beyond it would end the process."""
+    tests = str(Path(__file__).with_name("test_kernels_vectors.py"))
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", tests, "-k", "squeeze"]
+    for width in ("", "8", "16"):
+        environment = {**os.environ, "NUMBA_CPU_NAME": "generic", "SCRATCHVAE_CACHE": str(tmp_path)}
+        environment |= {"SCRATCHVAE_VECTOR_WIDTH": width}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-3000:]
 
 
 def test_warmup_compiles_for_every_size() -> None:
@@ -218,5 +265,7 @@ def test_warmup_compiles_for_every_size() -> None:
     warmup("float64", "float64")
     x = grey(12, 9) / 255.0
     known = len(step.run.realise().signatures)  # type: ignore[attr-defined]
+    whole: dict[str, Any] = {"name": "adamw", "beta1": 0, "epsilon": 1, "decay": 0}  # no floats
+    Compiled(start(x, dtype="float64", latent=1, hidden=(5,), batch=4, optimizer=whole), x, 1).advance(1)
     Compiled(start(x, dtype="float64", latent=3, hidden=(5, 4), batch=4), x, 1).advance(1)
     assert len(step.run.realise().signatures) == known  # type: ignore[attr-defined]

@@ -173,6 +173,7 @@ def test_what_is_kept() -> None:
     ({"beta1": 1.0}, "beta1, beta2 < 1"),
     ({"beta2": -0.1}, "beta1, beta2 < 1"),
     ({"epsilon": 0.0}, "epsilon > 0"),
+    ({"epsilon": 1e-40}, "may count as 0"),
 ])  # fmt: skip
 def test_optimizer_refuses(options: dict[str, Any], words: str) -> None:
     """Catches a hyperparameter that would divide by zero at the first step."""

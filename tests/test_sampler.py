@@ -38,6 +38,18 @@ def test_equals_the_composition(monkeypatch: pytest.MonkeyPatch, likelihood: str
         np.testing.assert_allclose(compiled, composed, rtol=1e-11)
 
 
+def test_samples_of_no_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pixel that the decoder calls impossible: log p(x) is −∞ where it is inked, and a number where it is not."""
+    state = model(12, latent=2, hidden=(5,), dtype="float64")
+    state.arena.views["p.logits.b"][3] = -np.inf
+    x = np.zeros((2, 12))
+    x[1, 3] = 1
+    x[:, 5] = 1
+    state.arena.views["p.logits.b"][3] = -1e4
+    compiled, composed = both(monkeypatch, state, x, 103)
+    np.testing.assert_allclose(compiled, composed, rtol=1e-11)
+
+
 def test_threads_share_rows_and_give_the_same_bits() -> None:
     state = model(50, latent=4, hidden=(30,))
     x = (np.random.default_rng(1).random((11, 50)) < 0.4).astype(np.float32)

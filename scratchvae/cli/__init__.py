@@ -12,7 +12,7 @@ from typing import NoReturn
 from ..errors import CheckFailed, DataError, UsageError
 
 TASKS = ("evidence", "posterior", "fill")  # §7.1.1
-GROUPS = ("train", "evaluate", "compare", *TASKS, "pictures", "arithmetic", "info", "gradcheck", "estimators")
+GROUPS = ("train", "evaluate", "compare", *TASKS, "pictures", "arithmetic", "info", "warmup", "gradcheck", "estimators")
 ABOUT = """The variational autoencoder from scratch: train it, look at it, and prove its gradients.
 
 example:  scratchvae train mnist --out runs/mnist

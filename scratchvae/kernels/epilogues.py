@@ -1,7 +1,8 @@
 """§7.2.5 What happens to a tile while it is still in the first-level cache: activations, likelihoods, latents, Adam.
 
-Each formula is that of the pair in `kernels.activations`, `normal`, `bernoulli` or `optimizers`, for one vector;
-the derivations stand there. A test holds the compiled step against the composition of those.
+Each formula is that of the pair in `kernels.activations`, `normal`, `bernoulli` or `optimizers`, for one vector; the
+derivations stand there, of the floor of σ² in `conditional`, of the samples' shares in `estimators.importance`. A test
+holds the compiled step against the composition of those.
 """
 
 from typing import Any
@@ -24,6 +25,7 @@ from scratchvae.kernels.vector_math import (
 from scratchvae.kernels.vectors import absolute, columns, lane_count, load, sqrt, store, store_lanes, where, zeros
 from scratchvae.types import Array
 
+# codes: indices of layout.ACTIVATIONS and training.compiled.FAMILIES
 TANH, RELU, LEAKY_RELU, ELU, SOFTPLUS, SIGMOID, IDENTITY = range(7)
 BERNOULLI, GAUSSIAN, GAUSSIAN_SIGMOID, GAUSSIAN_FIXED = range(4)
 

@@ -79,6 +79,6 @@ def log_likelihood(
                 log_w = s.bound[r]
                 if log_w > most:
                     total, most = total * math.exp(most - log_w) + 1.0, log_w
-                else:
+                elif log_w != -math.inf:
                     total += math.exp(log_w - most)
         found[b] = np.nan if math.isnan(total) else most + math.log(total / samples)

@@ -228,10 +228,14 @@ def vector_width() -> int:
 
 @functools.cache
 def has(feature: str) -> bool:
-    """Whether this machine has the named set of instructions (a forced width may be wider than its registers)."""
-    import llvmlite.binding as llvm
+    """Whether Numba compiles for the named set of instructions: the host's, unless NUMBA_CPU_NAME or others say less.
 
-    return bool(llvm.get_host_cpu_features().get(feature, False))
+    A forced width may be wider than the registers: what is asked here is whether an instruction may be emitted.
+    """
+    from numba.core.registry import cpu_target
+
+    _, _, features = cpu_target.target_context.codegen().magic_tuple()
+    return f"+{feature}" in features.split(",")
 
 
 @functools.cache
@@ -280,7 +284,8 @@ def writable(folder: Path) -> bool:
 
 @functools.cache
 def threads() -> int:
-    """Threads to use unless told: OMP_NUM_THREADS if set, else the cores this process may run on."""
+    """Threads to use unless told: OMP_NUM_THREADS if set, else the cores this process may run on. (A container's quota
+    of time is not seen: threads that spin would use it up, so set OMP_NUM_THREADS there.)"""
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     if wanted.isdigit() and int(wanted) > 0:
         return int(wanted)

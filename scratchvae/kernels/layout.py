@@ -2,8 +2,9 @@
 
 A matrix (R, N) is stored as [N / P][R][P]: P columns (two vectors) side by side, so that a row of a panel is two
 registers. Weights (I, O) have the bias as row I, met by a column of ones at I in the input. Sizes are padded with zeros
-that stay zero: a padded column of W has no cotangent, so Adam never moves it. Rows are padded to whole tiles and made
-odd in number, since panels at a power of two apart would meet in a few sets of the cache.
+that stay zero: a padded column of W has no cotangent, so Adam never moves it. Rows are padded to whole short tiles and
+made odd in number, since panels at a power of two apart would meet in a few sets of the cache. Padded rows of
+activations hold whatever a tile left there: no sum over rows goes beyond the rows that are real.
 
 The network is a list of groups in order: a hidden layer is a group of one; the heads of a net are a group that shares
 its input. Records are in the order of the arena: q.hidden.*, q's heads, p.hidden.*, p's heads.
@@ -21,7 +22,7 @@ from scratchvae.types import Array
 FIELDS = (
     "inputs", "outputs",
     "flat",  # where W, then b, lie in the flat arena
-    "panels",  # panels of W, of y and of dy
+    "panels",  # panels of W and of dy; y has one more where its column of ones begins one
     "rows",  # rows of a panel of W: inputs, the bias, padding
     "weights",  # where W's panels lie
     "x", "y", "dy",  # where the panels of input, output and its cotangent lie in the workspace
@@ -29,6 +30,7 @@ FIELDS = (
     "prior",  # 1 where a MAP prior pulls the layer towards zero
 )  # fmt: skip
 LAYER = np.dtype([(name, np.int64) for name in FIELDS])
+# in the order of the codes in `kernels.epilogues`
 ACTIVATIONS = ("tanh", "relu", "leaky_relu", "elu", "softplus", "sigmoid", "identity")
 
 
@@ -50,7 +52,7 @@ class Layout(NamedTuple):
     parts: int  # panels of the data: partial sums of log p(x | z), one for each panel and row; then KL
     turned_room: int  # a panel of the largest Wᵀ
     noise_room: int  # normals that one thread draws at once, with room for a vector of blocks beyond
-    word_room: int  # the same for the words of one row of the data
+    word_room: int  # words of one row of the data, with room for two
 
 
 def ceil_to(n: int, step: int) -> int:

@@ -1,7 +1,8 @@
 """§7.2.4 `kernels.noise` for vectors: the same counters, the same words, a lane for each block of four columns.
 
 `words` gives the bits of `words_np`; `normals` is within 4 ulp of `normals_np`. A row takes whole blocks: column c of
-row r lies at `(r * blocks + c // 4) * 4 + c % 4`, and the buffers have room for two vectors of blocks beyond the last.
+row r lies at `(r * blocks + c // 4) * 4 + c % 4`, and the buffers have room for one vector of blocks beyond the last
+(`normals`) or two (`words`).
 """
 
 from typing import Any

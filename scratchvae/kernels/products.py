@@ -124,7 +124,7 @@ def dense(x: Array, W: Array, b: Array) -> Array:
 @jit
 def dense_vjp_params(dy: Array, x: Array, dW: Array, db: Array) -> None:
     """dW += xᵀ dy, db += 1ᵀ dy."""
-    P, rows, hop = 2 * lane_count(x), x.shape[0], padded(x.shape[0]) * 1
+    P, rows, hop = 2 * lane_count(x), x.shape[0], padded(x.shape[0])
     X, D, C = alone(x, False, P), alone(dy, False, P), np.empty(TALL * P, x.dtype)
     for c in range(0, dy.shape[1], P):
         for a in range(0, x.shape[1], P):

@@ -13,7 +13,7 @@ from scratchvae.kernels.sync import out_of_line
 from scratchvae.kernels.tiles import TALL, panel_of, product
 from scratchvae.types import Array
 
-GREY, DYNAMIC, FIXED, THRESHOLD = range(4)
+GREY, DYNAMIC, FIXED, THRESHOLD = range(4)  # in the order of `training.compiled.options`
 HANDS = 4  # tiles that a thread has in hand at once
 
 
@@ -42,9 +42,9 @@ class Options(NamedTuple):
 class Lists(NamedTuple):
     """The entries of the data that are not zero, by row and by column (`kernels.sparse`)."""
 
-    row_at: Array  # int32, (capacity, row_room): where a row of a panel of W begins
+    row_at: Array  # int32, (rows, row_room): where a row of a panel of W begins, so at most 2³¹ / P columns
     row_x: Array
-    row_count: Array  # int64 (capacity,)
+    row_count: Array  # int64 (rows,)
     row_room: int
     column_at: Array  # int32, (columns + 1, column_room): where a row of a panel of dy begins
     column_x: Array
@@ -64,8 +64,8 @@ class Program(NamedTuple):
     work: Array  # panels of activations and their cotangents
     turned: Array  # (threads, heads, outputs, panel): a panel of Wᵀ
     scratch: Array  # (threads, HANDS, TALL, panel): the tiles in hand
-    noise: Array  # (threads, capacity, blocks, 4)
-    words: Array  # uint32, (threads, blocks of a data row, 4)
+    noise: Array  # (threads, noise_room): normals by row, sample and latent, each row padded to blocks of four
+    words: Array  # uint32, (threads, word_room): blocks of four for one row of the data
     parts: Array  # float64, (panels, capacity): log p(x | z) and −KL, or log p(z) − log q(z), by panel and sample
     value: Array  # float64 (capacity,): their sum for each sample
     share: Array  # (capacity,): the share of each sample in its row's bound, adding to 1

@@ -6,8 +6,9 @@ A binarised digit has 13 ones in a hundred pixels, so seven of eight terms of th
     dW = xᵀ dy      dW[i, :] = Σ over the b with x[b, i] ≠ 0 of x[b, i] dy[b, :]    rows of dy, named by column i's list
 
 The bias is row I of W; it ends every row's list with x = 1, as the column of ones does in the dense product. The terms
-are those of the dense product in the same order. Lists are made once a minibatch; a minibatch with more ink than
-`MOST` takes the dense tiles.
+are those of the dense product in the same order, for finite W and dy: 0 · NaN is left out with the zeros, so a NaN in
+the row of W of a blank pixel shows when that pixel is first inked. Lists are made once a minibatch; a minibatch with
+more ink than `MOST` takes the dense tiles.
 """
 
 from typing import Any

@@ -33,7 +33,7 @@ def bounds(s: Program, t: int, threads: int, rows: int, sparse: bool, w: float) 
     for l in range(lay.decoder, lay.heads):
         hidden(s, t, threads, lay.layers[l], samples)
         barrier(s.gate, threads)
-    heads = (lay.layers[lay.heads], lay.layers[lay.layers.size - 1])
+    heads = (lay.layers[lay.heads], lay.layers[lay.layers.size - 1])  # with one head the same twice
     likelihood(s, t, threads, heads, samples, w, s.options.samples)
     barrier(s.gate, threads)
     bound_rows(s, t, threads, rows)
@@ -62,9 +62,9 @@ def bounds_vjp(s: Program, t: int, threads: int, rows: int, w: float) -> None:
 
 
 @inline
-def adam_constants(o: Options, t: int, rate: float) -> Any:
-    """What `adam_tile` needs at step number t ≥ 1."""
-    fix1, fix2 = 1.0 / (1.0 - o.beta1**t), 1.0 / (1.0 - o.beta2**t)
+def adam_constants(o: Options, number: int, rate: float) -> Any:
+    """What `adam_tile` needs at step number 1, 2, …"""
+    fix1, fix2 = 1.0 / (1.0 - o.beta1**number), 1.0 / (1.0 - o.beta2**number)
     return (o.beta1, 1.0 - o.beta1, o.beta2, 1.0 - o.beta2, rate * fix1, fix2, o.epsilon, rate * o.decay)
 
 

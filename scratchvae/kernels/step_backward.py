@@ -66,7 +66,8 @@ def through_turned(s: Program, t: int, threads: int, first: int, count: int, bel
 
 @inline
 def dots_tile(s: Program, c: int, layer: Any, column: int, r: int, height: int) -> None:
-    """One vector wide, rows r … and columns from `column` on of dx = dy Wᵀ, straight from W."""
+    """One vector wide (or DOT_COLS, whose surplus nobody reads), rows r … and columns from `column` on of dx = dy Wᵀ,
+    straight from W."""
     P, capacity = panel_of(s.work), s.layout.capacity
     for i in range(column, min(column + lane_count(s.work), layer.inputs), DOT_COLS):
         for q in range(0, height, DOT_ROWS):
@@ -166,7 +167,8 @@ def update_row(s: Program, layer: Any, p: int, across: int, k: Any) -> None:
 
 @inline
 def update_panel(s: Program, c: int, layer: Any, p: int, across: int, rows: int, phase: Any, k: Any) -> None:
-    """The weights that join one panel of x to one panel of dy."""
+    """The weights that join one panel of x to one panel of dy. Padding of the last tile is this panel's own, since the
+    tiles fill P rows exactly (12 + 12 + 8, 6 + 6 + 4, 6 + 2): no two threads write the same weights."""
     P, capacity = panel_of(s.work), s.layout.capacity
     inputs = min(P, layer.inputs + 1 - across * P)
     for tile in range(tile_count(inputs)):

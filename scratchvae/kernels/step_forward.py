@@ -50,7 +50,7 @@ def data_row(s: Program, t: int, step: int, source: int, noise_row: int, r: int)
     o, P, lanes = s.options, panel_of(s.work), lane_count(s.work)
     u = t * s.layout.word_room
     if o.binarise == FIXED:  # the same in every epoch: named by the row of the data set, not of the minibatch
-        step, noise_row = step - step, source
+        step, noise_row = 0, source
     if o.binarise == DYNAMIC or o.binarise == FIXED:
         words(s.words, u, (o.seed, o.binarise_purpose, step, noise_row), (o.data_columns + 3) // 4, s.work)
     whole = o.data_columns - o.data_columns % lanes

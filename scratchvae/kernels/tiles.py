@@ -1,11 +1,12 @@
 """§7.2.5 The matrix product's innermost loops: a tile of C in vector registers, emitted as LLVM by hand.
 
 Every operand lies in *panels*: a matrix (R, N) is stored as [N / P][R][P], P = two vectors wide, so that one row of a
-panel is two registers, and the rows of a tile lie at constant distances. Two tiles suffice for all of y = x W:
+panel is two registers, and the rows of a tile lie at constant distances. Three tiles do all of y = x W:
 
     y  = x W     C[b, o] = Σᵢ x[b, i] W[i, o]    `product`: x broadcast down a column of rows b, W by vectors along o
     dW = xᵀ dy   C[i, o] = Σ_b x[b, i] dy[b, o]  `product_t`: the same with x broadcast along a row, dy by vectors
-    dx = dy Wᵀ   C[b, i] = Σₒ dy[b, o] W[i, o]   `dots`: both by vectors along o, the lanes added at the end
+    dx = dy Wᵀ   C[b, i] = Σₒ dy[b, o] W[i, o]   `dots`: both by vectors along o, the lanes added at the end; with many
+                                                 rows `product` on a panel of Wᵀ, turned by `transpose`
 
 The contraction is never unrolled: with 12 × 2 accumulators, two vectors of B and a broadcast, 27 of 32 registers are
 taken, and unrolling by two makes LLVM spill.

@@ -259,7 +259,7 @@ def ones(typingctx: Any, bits: Any) -> Any:
 
 
 def integer_of(dtype: Any) -> Any:
-    """The unsigned integer as wide as a float; the float as wide as an unsigned integer."""
+    """The unsigned integer as wide as a float."""
     pairs = {types.float32: types.uint32, types.float64: types.uint64}
     return pairs[dtype]
 

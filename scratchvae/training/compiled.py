@@ -18,6 +18,7 @@ from ..models.vae import Architecture
 from ..types import Array
 from .config import Config
 from .noise import Purpose
+from .objective import Diverged
 from .state import State, Steps
 
 FAMILIES = ("bernoulli", "gaussian", "gaussian-sigmoid", "gaussian-fixed")
@@ -59,39 +60,47 @@ class Compiled(Steps):
         state, config = self.state, self.state.config
         if count < 1:
             return np.zeros(0)
+        sums = np.full(count, math.nan)  # as far as the threads have come
         indices = [self.index(step) for step in range(state.step, state.step + count)]
         batches = np.array([len(i) for i in indices])
         epochs = [step / self.per_epoch for step in range(state.step, state.step + count)]
         rates = np.array([config.optimizer.rate(epoch, config.epochs) for epoch in epochs])
-        sums, done = self.run(np.concatenate(indices).astype(np.int64), batches, rates)
-        state.step += done
+        try:
+            self.run(np.concatenate(indices).astype(np.int64), batches, rates, sums)
+        finally:  # also on Ctrl-C, which is heard when the steps are done: the step is where the parameters are
+            done = int(np.append(np.isfinite(sums), False).argmin())
+            state.step += done
         if done < count:
             self.one()  # the composition says which row and which term broke
+            raise Diverged(f"the compiled step {state.step - 1} gave {sums[done]}, and the composition a number")
         means: Array = sums / batches
         return means
 
-    def run(self, index: Array, batches: Array, rates: Array) -> tuple[Array, int]:
-        """Take the steps on all threads; returns Σ_b L_b of each step and how many were taken."""
+    def run(self, index: Array, batches: Array, rates: Array, sums: Array) -> None:
+        """Take the steps on all threads; sums[i] becomes Σ_b L_b of the i-th, and where that is no number they stop."""
         from ..kernels import step
 
-        state, program, sums = self.state, self.program, np.full(len(batches), math.nan)
+        state, program = self.state, self.program
         flats = (state.arena.flat, state.slots[0], state.slots[1])
         step.run(program, 0, 1, flats, 0, index, batches[:0], rates, sums)  # compile here, not in a race of threads
         program.gate[0] = 0
         args = (flats, state.step, index, batches, rates, sums)
-        done = together(self.threads, lambda t: step.run(program, t, self.threads, *args))
-        return sums, done
+        together(self.threads, lambda t: step.run(program, t, self.threads, *args))
 
 
 def warmup(dtype: str = "float32", data: str = "uint8") -> None:
-    """Compile the training step for parameters and data of these types, or load it: one version serves all sizes."""
+    """Compile the training step and log p(x) for parameters and data of these types, or load them: for all sizes."""
+    from .sampler import sampler
+
     x = np.zeros((1, 1), data)
     state = State(Config(latent=1, hidden=(1,), dtype=dtype), 1)
-    Compiled(state, x, 1).run(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    Compiled(state, x, 1).run(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
+    if estimate := sampler(state, 1):
+        estimate(np.zeros((1, 1), dtype), 1, 1, 0)
 
 
 def together(threads: int, work: Any) -> Any:
-    """work(t) for each t < threads at the same time; returns work(0). All start, or none does."""
+    """work(t) for each t < threads at the same time; returns work(0) when all have ended. All start, or none does."""
     go = threading.Event()
     all_here = False
 
@@ -107,10 +116,11 @@ def together(threads: int, work: Any) -> Any:
         all_here = True
     finally:
         go.set()
-    result = work(0)
-    for other in others:
-        other.join()
-    return result
+    try:
+        return work(0)
+    finally:
+        for other in others:
+            other.join()
 
 
 def aligned(sizes: list[int], dtype: str) -> list[Array]:
@@ -126,7 +136,7 @@ def aligned(sizes: list[int], dtype: str) -> list[Array]:
     return [block[start : start + size] for start, size in zip(starts, sizes, strict=False)]
 
 
-def program(state: State, x: Array, rows: int, samples: int, threads: int) -> Any:
+def program(state: State, x: Array, rows: int, samples: int, threads: int, trains: bool = True) -> Any:
     """Everything that `threads` threads share to work on at most `rows` rows of x, `samples` of z for each."""
     from ..kernels import layout, tiles
     from ..kernels.program import HANDS, Program
@@ -134,9 +144,10 @@ def program(state: State, x: Array, rows: int, samples: int, threads: int) -> An
     config, a = state.config, cast(Architecture, state.architecture)
     heads = len(state.theta.heads)
     lay = layout.layout(a.columns, a.latent, a.hidden, a.activation, heads, config.prior, rows * samples, config.dtype)
-    gathered = lay.weights if config.batch > rows else 0  # dW of several micro-batches
+    moments = lay.weights if trains else 0
+    gathered = moments if min(config.batch, len(x)) > rows else 0  # dW of several micro-batches
     hands = [threads * 2 * lay.turned_room, threads * HANDS * tiles.TALL * lay.panel]
-    sizes = [lay.weights] * 3 + [gathered, lay.work, *hands]
+    sizes = [lay.weights, moments, moments, gathered, lay.work, *hands]
     w, m, v, g, work, turned, scratch = aligned(sizes, config.dtype)
     layout.set_ones(lay, work)
     noise, words = np.zeros(threads * lay.noise_room, config.dtype), np.zeros(threads * lay.word_room, np.uint32)
@@ -144,19 +155,19 @@ def program(state: State, x: Array, rows: int, samples: int, threads: int) -> An
     shares = np.zeros(lay.capacity, config.dtype)
     data = np.asarray(x).view(np.uint8 if x.dtype == np.bool_ else x.dtype).reshape(-1)
     arrays = (w, m, v, g, work, turned, scratch, noise, words, parts, value, shares, bound, data)
-    inked, gate = lists(lay, a.columns, config.dtype), np.zeros(1, np.int64)
+    inked, gate = lists(rows, lay.panel, a.columns, config.dtype), np.zeros(1, np.int64)
     return Program(lay, options(config, x, rows, samples), *arrays, inked, gate)
 
 
-def lists(lay: Any, columns: int, dtype: str) -> Any:
+def lists(rows: int, panel: int, columns: int, dtype: str) -> Any:
     """Room for the entries of a minibatch that are not zero; what is never touched takes no memory."""
     from ..kernels.program import Lists
 
-    row_room, column_room = columns + 1 + lay.panel, lay.capacity  # a row is written by whole vectors
-    by_row, by_column = lay.capacity * row_room, (columns + 1) * column_room
-    rows = (np.zeros(by_row, np.int32), np.zeros(by_row, dtype), np.zeros(lay.capacity, np.int64), row_room)
-    columns_ = (np.zeros(by_column, np.int32), np.zeros(by_column, dtype), np.zeros(columns + 1, np.int64), column_room)
-    return Lists(*rows, *columns_)
+    row_room = columns + 1 + panel  # a row is written by whole vectors
+    by_row, by_column = rows * row_room, (columns + 1) * rows
+    of_rows = (np.zeros(by_row, np.int32), np.zeros(by_row, dtype), np.zeros(rows, np.int64), row_room)
+    of_columns = (np.zeros(by_column, np.int32), np.zeros(by_column, dtype), np.zeros(columns + 1, np.int64), rows)
+    return Lists(*of_rows, *of_columns)
 
 
 def options(config: Config, x: Array, rows: int, samples: int) -> Any:
@@ -175,10 +186,10 @@ def options(config: Config, x: Array, rows: int, samples: int) -> Any:
         micro=rows,
         samples=samples,
         weighted=config.estimator == "iw",
-        beta1=config.optimizer.beta1,
-        beta2=config.optimizer.beta2,
-        epsilon=config.optimizer.epsilon,
-        decay=config.optimizer.decay if config.optimizer.name == "adamw" else 0.0,
+        beta1=float(config.optimizer.beta1),
+        beta2=float(config.optimizer.beta2),
+        epsilon=float(config.optimizer.epsilon),
+        decay=float(config.optimizer.decay) if config.optimizer.name == "adamw" else 0.0,
         pull=1 / x.shape[0] if config.prior else 0.0,
         data_columns=x.shape[1],
         latent=config.codes,

@@ -14,6 +14,7 @@ from ..types import Array
 
 SLOTS = {"adam": ("m", "v"), "adamw": ("m", "v"), "adagrad": ("G",), "sgd": ("u",)}
 SCHEDULES = ("constant", "step", "cosine")
+SMALLEST = 1e-37  # ε: with subnormals flushed to zero, float32 has nothing below 1.2e-38
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Optimizer:
             raise UsageError("an optimizer needs 0 <= momentum < 1 and decay >= 0")
         if not (self.learning_rate > 0 and 0 <= self.beta1 < 1 and 0 <= self.beta2 < 1 and self.epsilon > 0):
             raise UsageError("an optimizer needs learning_rate > 0, 0 <= beta1, beta2 < 1 and epsilon > 0")
+        if self.epsilon < SMALLEST:
+            raise UsageError(f"epsilon={self.epsilon:g} may count as 0, and 0 / 0 is no step: give {SMALLEST:g}")
 
     @property
     def slots(self) -> tuple[str, ...]:

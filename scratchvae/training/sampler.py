@@ -39,9 +39,9 @@ def own_programs(state: State, rows: int, threads: int) -> list[Any]:
     from ..kernels import layout
 
     nothing = np.zeros((1, state.architecture.columns), state.config.dtype)
-    first = program(state, nothing, rows, 1, 1)
+    first = program(state, nothing, rows, 1, 1, trains=False)
     layout.convert(first.layout.layers, first.layout.panel, state.arena.flat, first.w, True, 0, 1)
-    return [first, *(program(state, nothing, rows, 1, 1)._replace(w=first.w) for _ in range(threads - 1))]
+    return [first, *(program(state, nothing, rows, 1, 1, trains=False)._replace(w=first.w) for _ in range(threads - 1))]
 
 
 def log_likelihood(state: State, programs: list[Any], x: Array, samples: int, size: int, first_row: int) -> Array:

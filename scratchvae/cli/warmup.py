@@ -1,0 +1,32 @@
+"""§7.2.5 `warmup`: compile the hot loops once, so that the next run starts at once."""
+
+import argparse
+import time
+
+from ..kernels import jit
+from .common import Commands, command, emit, say
+
+ABOUT = "Compile the training step and log p(x) now, so that later runs load them. One version serves all sizes."
+
+
+def add(commands: Commands) -> None:
+    """Register `warmup`."""
+    p = command(commands, "warmup", ABOUT, "scratchvae warmup")
+    p.set_defaults(run=run)
+    p.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="of the parameters")
+    p.add_argument("--data", choices=("uint8", "float32", "float64"), default="uint8", help="of the data")
+    p.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compile or load, and say where the code is kept."""
+    from ..training.compiled import warmup
+
+    start = time.monotonic()
+    warmup(args.dtype, args.data)
+    folder = jit.cache_folder()
+    if folder is None:
+        say("warmup: no folder can be written, so nothing is kept for the next run; name one by SCRATCHVAE_CACHE")
+    found = {"vector_width": jit.vector_width(), "threads": jit.threads(), "cache": folder or "none"}
+    emit({**found, "seconds": round(time.monotonic() - start, 2)}, args.json)
+    return 0
