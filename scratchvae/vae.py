@@ -14,7 +14,7 @@ from . import models
 from .conditional import Distribution
 from .distributions import Bernoulli, Normal
 from .errors import UsageError
-from .tasks.missing import Coder, Imputations, chain
+from .tasks.missing import Coder, Imputations, chain, check_gaps
 from .tasks.missing import Plan as Imputing
 from .training import compiled, objective
 from .training.config import from_dict
@@ -124,6 +124,7 @@ class VAE:
         columns(found, state.architecture.columns)
         check(found, config.likelihood, missing=True)
         batch = rows(found, slice(None), config.dtype, config.likelihood, True)
+        check_gaps(~np.isnan(batch))
         guess = self.decode(np.zeros((1, config.codes)))[0]
         coder, noise = Coder(state.phi, state.theta, state.k), state.noise._replace(seed=seed)
         return chain(coder, batch, ~np.isnan(batch), guess, noise, plan)
