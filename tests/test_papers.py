@@ -1,6 +1,8 @@
 """§7.3 The commands that repeat published figures, in seconds: they resume, they judge, and they can say no."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +145,13 @@ def test_moments_are_judged_where_chains_have_met() -> None:
     assert not passed(9, 5.0, 1)
     assert passed(0, 0.1, 1)
     assert not passed(0, 1.0, 6)  # too few of them to know
+
+
+def test_bad_input_of_a_study_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "blocks").mkdir()
+    (tmp_path / "blocks" / "settings.json").write_text('{"rows_of": "another study"}')
+    command = [sys.executable, "-m", "bench.papers.evidence", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("bench.papers.evidence: ")
+    assert done.stderr.count("\n") == 1

@@ -252,7 +252,7 @@ def test_fill_what_is_really_missing(capsys: pytest.CaptureFixture[str], tmp_pat
 
 
 def test_fill_goes_on_over_blocks_without_gaps(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """Gaps in one of 60 rows: the block that has none is not refused, least of all after the other was done."""
+    """Gaps in one of 64 rows: the block that has none is not refused, least of all after the other was done."""
     x = np.random.default_rng(0).random((80, D)).round()
     x[75, 3:9] = np.nan
     np.save(path := tmp_path / "gaps.npy", x)

@@ -17,6 +17,7 @@ import argparse
 import datetime
 import json
 import platform
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,18 +25,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.papers import one_line
+from scratchvae.cli import answered
 from scratchvae.cli import main as scratchvae
 from scratchvae.cli.common import say, whole
 from scratchvae.distributions import Bernoulli, Normal
 from scratchvae.errors import UsageError
 from scratchvae.models.joint import Joint
-from scratchvae.tasks import ais, evidence, posterior, quadrature
+from scratchvae.tasks import ais, posterior, proposals, quadrature
 from scratchvae.tasks.appendix_d import appendix_d
 from scratchvae.tasks.diagnostics import mean_with_error, r_hat
 from scratchvae.tasks.evidence import Evidence
 from scratchvae.tasks.hmc import Plan
-from scratchvae.tasks.proposals import PARTS, Defensive, resampled
 from scratchvae.training import data
 from scratchvae.training.evaluate import evaluation_rows
 from scratchvae.training.noise import Purpose
@@ -119,8 +119,7 @@ def estimators(args: argparse.Namespace) -> dict[str, Callable[[Rows], Evidence]
     """Each estimator with its settings."""
 
     def importance(r: Rows) -> Evidence:
-        mixed: Any = Defensive(r.q)  # no slope of it is needed
-        return evidence.importance(r.model, r.x, mixed, r.noise, -(-args.samples // PARTS) * PARTS, r.first)
+        return proposals.importance(r.model, r.x, r.q, r.noise, args.samples, r.first)
 
     def annealed(r: Rows) -> Evidence:
         plan = ais.Annealing(ais.schedule(args.temperatures))
@@ -128,7 +127,7 @@ def estimators(args: argparse.Namespace) -> dict[str, Callable[[Rows], Evidence]
 
     def of_appendix_d(r: Rows) -> Evidence:
         plan = Plan(warm_up=60, step_size=0.3, scale=np.exp(r.q.log_var / 2))
-        start = resampled(r.model, r.x, r.q, r.noise, args.samples, args.started, r.first)
+        start = proposals.resampled(r.model, r.x, r.q, r.noise, args.samples, args.started, r.first)
         how: dict[str, Any] = {"plan": plan, "first_row": r.first, "start": start}
         found = appendix_d(r.model, r.x, r.q, r.noise, args.draws, args.started, **how)
         return found._replace(cost=found.cost + args.samples * len(r.x))  # with the draws its starts are chosen from
@@ -328,4 +327,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    one_line(main)
+    sys.exit(answered("bench.papers.evidence", main))

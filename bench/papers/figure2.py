@@ -19,6 +19,7 @@ import datetime
 import itertools
 import json
 import platform
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.papers import one_line
+from scratchvae.cli import answered
 from scratchvae.cli.common import amount, say, whole
 from scratchvae.errors import UsageError
 from scratchvae.training import compiled, data
@@ -255,4 +256,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    one_line(main)
+    sys.exit(answered("bench.papers.figure2", main))

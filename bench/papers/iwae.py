@@ -12,11 +12,12 @@ import argparse
 import datetime
 import json
 import platform
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from bench.papers import one_line
+from scratchvae.cli import answered
 from scratchvae.cli import main as scratchvae
 from scratchvae.cli.common import amount, whole
 from scratchvae.training.run import Run
@@ -93,4 +94,4 @@ def report(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    one_line(main)
+    sys.exit(answered("bench.papers.iwae", main))

@@ -6,6 +6,7 @@ Data go to stdout, words to stderr. Exit codes: 0 fine, 1 a check failed, 2 usag
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from typing import NoReturn
 
@@ -34,21 +35,26 @@ class Parser(argparse.ArgumentParser):
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     args = parser().parse_args(argv)
+    return answered(f"scratchvae {args.command}", lambda: args.run(args))
+
+
+def answered(name: str, work: Callable[[], int]) -> int:
+    """The exit code of `work`; what goes wrong in it is one line that begins with the name."""
     try:
-        code: int = args.run(args)
+        code = work()
         sys.stdout.flush()
         return code
     except (UsageError, DataError, CheckFailed) as error:
-        print(f"scratchvae {args.command}: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 3 if isinstance(error, DataError) else 1
     except KeyboardInterrupt as stop:
-        print(f"scratchvae {args.command}: {str(stop) or 'interrupted'}", file=sys.stderr)
+        print(f"{name}: {str(stop) or 'interrupted'}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader has gone, e.g. `| head`: not an error, but stdout can no longer be flushed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except MemoryError as error:
-        print(f"scratchvae {args.command}: not enough memory: {error}; ask for less at a time", file=sys.stderr)
+        print(f"{name}: not enough memory: {error}; ask for less at a time", file=sys.stderr)
         return 2
 
 

@@ -129,12 +129,21 @@ def check_out(out: str | None, *endings: str) -> None:
         raise UsageError(f"--out {out}: there is no folder {Path(out).parent}; make it first")
 
 
-def finite_rows(x: Array, command: str) -> Array:
-    """x, refused where an entry is missing: log p(x) and p(z|x) as these commands have them are of whole rows."""
+def open_task(args: argparse.Namespace, *endings: str) -> State:
+    """The run of a command of §7.1.1: --out is judged before it is opened, and a ladder is refused."""
+    check_out(args.out, *endings)
+    state = open_run(args)
+    if state.config.deep:
+        raise UsageError(f"{args.command} takes a run with one latent layer, and this one has latent="
+                         f"{state.config.latent}: use evaluate")  # fmt: skip
+    return state
+
+
+def check_whole(x: Array, command: str) -> None:
+    """Refuse missing entries: log p(x) and p(z|x) as these commands have them are of whole rows."""
     if (gaps := np.isnan(x).any(axis=1)).any():
         raise UsageError(f"{command} takes whole rows, and row {int(np.argmax(gaps))} has missing entries: "
                          "evaluate bounds what was observed, fill draws the rest")  # fmt: skip
-    return x
 
 
 def write_rows(array: Array, out: str) -> None:

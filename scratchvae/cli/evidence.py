@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..distributions import Normal
-from ..errors import UsageError
 from ..models.joint import Joint
-from ..tasks import ais, appendix_d, evidence, posterior, quadrature
+from ..tasks import ais, appendix_d, evidence, posterior, proposals, quadrature
 from ..tasks.ais import Annealing, schedule
 from ..tasks.evidence import Evidence
 from ..tasks.hmc import Plan
-from ..tasks.proposals import PARTS, Defensive, resampled
 from ..training.evaluate import evaluation_rows
 from ..training.ledger import meaning_of
 from ..training.noise import Purpose
@@ -26,12 +24,11 @@ from .common import (
     Commands,
     add_data,
     add_run,
-    check_out,
+    check_whole,
     command,
     emit,
-    finite_rows,
     open_data,
-    open_run,
+    open_task,
     report_to,
     say,
     whole,
@@ -69,16 +66,13 @@ def add(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """One estimator, block by block."""
-    check_out(args.out, ".npy", ".csv")
-    state = open_run(args)
-    if state.config.deep:
-        raise UsageError(f"evidence takes a run with one latent layer, not latent={state.config.latent}: use evaluate")
+    state = open_task(args, ".npy", ".csv")
     check_reach(args.estimator, state.config.codes)
     start, done = time.monotonic(), 0
     found: list[Evidence] = []
     upper: list[Evidence] = []
     x, z, origin = rows(args, state)
-    finite_rows(x, "evidence")
+    check_whole(x, args.command)
     while done < len(x):
         part = slice(done, done + BLOCK)
         low, high = one(args, state, x[part], None if z is None else z[part], done)
@@ -132,11 +126,9 @@ def one(
     if args.estimator == "importance":
         if (args.proposal or ("defensive" if q.mu.shape[1] <= FEW else "q")) == "q":
             return evidence.importance(model, x, q, noise, samples, first_row), None
-        mixed: Any = Defensive(q)  # no slope of it is needed
-        found = evidence.importance(model, x, mixed, noise, -(-samples // PARTS) * PARTS, first_row)
-        return found._replace(estimator=f"{found.estimator} from q, wide q and prior"), None
+        return proposals.importance(model, x, q, noise, samples, first_row), None
     if args.estimator == "appendix-d":
-        begun = resampled(model, x, q, noise, PILOT, CHAINS, first_row)
+        begun = proposals.resampled(model, x, q, noise, PILOT, CHAINS, first_row)
         found = appendix_d.appendix_d(model, x, q, noise, samples, CHAINS, first_row=first_row, start=begun)
         return found._replace(cost=found.cost + PILOT * len(x)), None
     few, drawing = q.mu.shape[1] <= FEW, 0

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import plots
-from ..errors import UsageError
 from ..tasks import imputation, missing
 from ..tasks.evidence import joined
 from ..tasks.missing import Coder, Imputations, Plan
@@ -20,12 +19,11 @@ from .common import (
     Commands,
     add_data,
     add_run,
-    check_out,
     command,
     emit,
     image_shape,
     open_data,
-    open_run,
+    open_task,
     report_to,
     rows_of,
     say,
@@ -71,10 +69,7 @@ def add(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Hide, fill, compare with the truth."""
-    check_out(args.out, ".png", ".npy", ".csv")
-    state = open_run(args)
-    if state.config.deep:
-        raise UsageError(f"fill takes a run with one latent layer, but this one has latent={state.config.latent}")
+    state = open_task(args, ".png", ".npy", ".csv")
     found = open_data(args, state)
     truth = np.concatenate([evaluation_rows(state, found.test, int(i), 1) for i in rows_of(args.rows, len(found.test))])
     shape = image_shape(truth.shape[1], found.shape)

@@ -18,12 +18,11 @@ from .common import (
     Commands,
     add_data,
     add_run,
-    check_out,
+    check_whole,
     command,
     emit,
-    finite_rows,
     open_data,
-    open_run,
+    open_task,
     report_to,
     say,
     whole,
@@ -55,14 +54,12 @@ def add(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Every method, one table, one gap."""
-    check_out(args.out, ".npy", ".csv")
-    state = open_run(args)
-    if state.config.deep:
-        raise UsageError(f"posterior takes a run with one latent layer, this one has latent={state.config.latent}")
+    state = open_task(args, ".npy", ".csv")
     found = open_data(args, state)
     if not 0 <= args.row < len(found.test):
         raise UsageError(f"--row {args.row}: the test rows are 0 to {len(found.test) - 1}")
-    x = finite_rows(evaluation_rows(state, found.test, args.row, 1), "posterior")
+    x = evaluation_rows(state, found.test, args.row, 1)
+    check_whole(x, args.command)
     model, noise = Joint(state.theta, state.k), state.noise._replace(seed=args.seed)
     place = {"first_row": args.row}
     q = encode(state, x)

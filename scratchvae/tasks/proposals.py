@@ -6,7 +6,7 @@ then looks sure and is too low. In a mixture with the prior, w ≤ p(x|z) / (1/4
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from ..distributions import Normal
 from ..models.decoded import standard
 from ..training.noise import Noise
 from ..types import Array
-from .evidence import BLOCK, Model, normals
+from . import evidence
+from .evidence import BLOCK, Evidence, Model, normals
 
 PARTS = 4  # of four samples one is from the prior, one from the wide q, two from q
 WIDER = 2 * math.log(2.0)  # log σ² of twice the width
@@ -52,6 +53,13 @@ class Defensive(NamedTuple):
         """log Q(z), (S, B) nats."""
         parts = (self.q.log_prob(z) + math.log(2.0), self.wide.log_prob(z), standard(z).log_prob(z))
         return np.asarray(np.logaddexp.reduce(parts, axis=0) - math.log(PARTS))
+
+
+def importance(model: Model, x: Array, q: Normal, noise: Noise, samples: int, first_row: int = 0) -> Evidence:
+    """Importance sampling of log p(x) from the mixture around q; `samples` is rounded up to a multiple of its parts."""
+    mixed: Any = Defensive(q)  # no slope of it is needed
+    found = evidence.importance(model, x, mixed, noise, -(-samples // PARTS) * PARTS, first_row)
+    return found._replace(estimator=f"{found.estimator} from q, wide q and prior")
 
 
 # Draws of Q, each with probability as its weight p(x, z)/Q(z), are draws of p(z|x) as their number grows (Rubin's

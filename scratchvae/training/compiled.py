@@ -99,8 +99,8 @@ def warmup(dtype: str = "float32", data: str = "uint8") -> None:
         estimate(np.zeros((1, 1), dtype), 1, 1, 0)
 
 
-def together(threads: int, work: Any) -> Any:
-    """work(t) for each t < threads at the same time; returns work(0) when all have ended. All start, or none does."""
+def together(threads: int, work: Any) -> None:
+    """work(t) for each t < threads at the same time; returns when all have ended. All start, or none does."""
     go = threading.Event()
     all_here = False
 
@@ -117,7 +117,7 @@ def together(threads: int, work: Any) -> Any:
     finally:
         go.set()
     try:
-        return work(0)
+        work(0)
     finally:
         for other in others:
             other.join()

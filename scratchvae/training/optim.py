@@ -44,7 +44,7 @@ class Optimizer:
         if not (self.learning_rate > 0 and 0 <= self.beta1 < 1 and 0 <= self.beta2 < 1 and self.epsilon > 0):
             raise UsageError("an optimizer needs learning_rate > 0, 0 <= beta1, beta2 < 1 and epsilon > 0")
         if self.epsilon < SMALLEST:
-            raise UsageError(f"epsilon={self.epsilon:g} may count as 0, and 0 / 0 is no step: give {SMALLEST:g}")
+            raise UsageError(f"epsilon={self.epsilon:g} may count as 0, and 0 / 0 is no step: {SMALLEST:g} or more")
 
     @property
     def slots(self) -> tuple[str, ...]:

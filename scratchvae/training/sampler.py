@@ -57,5 +57,5 @@ def log_likelihood(state: State, programs: list[Any], x: Array, samples: int, si
         importance.log_likelihood(programs[t], *args)
 
     rows(0, every[:0])  # compile here, not in a race of threads
-    together(len(programs), lambda t: rows(t, every[t :: len(programs)]))
+    together(len(programs), lambda t: rows(t, every[t :: len(programs)].copy()))  # a stride would be another type
     return found
