@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bench.papers import evidence, figure2
-from scratchvae.errors import UsageError
+from scratchvae.errors import DataError, UsageError
 from scratchvae.training import data
 from scratchvae.types import Array
 
@@ -68,6 +68,12 @@ def test_figure2_goes_on_where_it_stopped(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="another seed"):
         figure2.main(["--out", str(tmp_path / "two"), "--samples", "4e3", "--seed", "1"])
     assert (tmp_path / "two.png").stat().st_size > 5000
+
+
+def test_figure2_refuses_a_wrong_folder_before_it_trains(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere"):
+        figure2.main(["--out", str(tmp_path / "runs"), "--freyfaces", str(tmp_path / "nowhere"), "--samples", "1e5"])
+    assert not (tmp_path / "runs").exists()
 
 
 def judged(study: figure2.Study, test: list[float], gaps: list[float]) -> list[bool]:

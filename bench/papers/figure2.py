@@ -248,10 +248,10 @@ def main(argv: list[str] | None = None) -> int:
     args = p.parse_args(argv)
     lengths = f"--samples {args.samples:g} --frey-samples {args.frey_samples:g} --seed {args.seed}"
     command = f"python -m bench.papers.figure2 --out runs/figure2 {lengths}"
-    studies = {}
-    for study in (MNIST, FREY) if args.freyfaces else (MNIST,):
-        parts = rows_of(study, args.freyfaces if study is FREY else None, args.seed)
-        studies[study.name] = [curve(study, latent, parts, args) for latent in study.latents]
+    parts = {MNIST: rows_of(MNIST, None, args.seed)}
+    if args.freyfaces:  # read before anything is trained: a wrong folder costs nothing
+        parts[FREY] = rows_of(FREY, args.freyfaces, args.seed)
+    studies = {s.name: [curve(s, latent, rows, args) for latent in s.latents] for s, rows in parts.items()}
     return report(studies, args, command + (" --freyfaces FOLDER" if args.freyfaces else ""))
 
 
