@@ -64,8 +64,8 @@ def bounds_vjp(s: Program, t: int, threads: int, rows: int, w: float) -> None:
 @inline
 def adam_constants(o: Options, number: int, rate: float) -> Any:
     """What `adam_tile` needs at step number 1, 2, …"""
-    fix1, fix2 = 1.0 / (1.0 - o.beta1**number), 1.0 / (1.0 - o.beta2**number)
-    return (o.beta1, 1.0 - o.beta1, o.beta2, 1.0 - o.beta2, rate * fix1, fix2, o.epsilon, rate * o.decay)
+    fix1, fix2 = 1.0 / (1.0 - o.beta1**number), 1.0 / math.sqrt(1.0 - o.beta2**number)
+    return (1.0 - o.beta1, 1.0 - o.beta2, rate * fix1 / fix2, o.epsilon / fix2), rate * o.decay
 
 
 @inline

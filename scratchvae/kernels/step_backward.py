@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchvae.kernels.epilogues import activate_vjp, adam, adam_tile, add_tile, sample_row_vjp
+from scratchvae.kernels.epilogues import activate_vjp, adam, adam_tile, add_tile, sample_row_vjp, shrink_tile
 from scratchvae.kernels.jit import inline, part
 from scratchvae.kernels.products import tile_at, tile_count
 from scratchvae.kernels.program import Program, scratch_of, share, tile_product
@@ -146,9 +146,10 @@ def update(s: Program, t: int, threads: int, bottom: int, rows: int, phase: Any,
         layer, many = layers[l], rows if l < s.layout.decoder else rows * s.options.samples
         across = layer.inputs // P + 1  # panels of x, with its column of ones
         begin, end = share(layer.panels * across, t, threads)
+        one_row = many == 1 and phase[0] and phase[1] and k[1] == 0.0
         for unit in range(begin, end):
             p, a = over(unit, across)
-            if many == 1 and phase[0] and phase[1]:
+            if one_row and layer.prior * s.options.pull == 0.0:
                 update_row(s, layer, p, a, k)
             else:
                 update_panel(s, scratch_of(s, t), layer, p, a, many, phase, k)
@@ -157,12 +158,12 @@ def update(s: Program, t: int, threads: int, bottom: int, rows: int, phase: Any,
 @inline
 def update_row(s: Program, layer: Any, p: int, across: int, k: Any) -> None:
     """`update_panel` where all the batch is one row: dW = x dyᵀ, a vector at a time and straight into Adam."""
-    P, capacity, pull = panel_of(s.work), s.layout.capacity, s.options.pull * layer.prior
+    P, capacity = panel_of(s.work), s.layout.capacity
     x, at = layer.x + across * capacity * P, layer.weights + (p * layer.rows + across * P) * P
     for i in range(min(P, layer.inputs + 1 - across * P)):
         for j in range(0, P, lane_count(s.work)):
             dy = load(s.work, layer.dy + p * capacity * P + j)
-            adam(s.w, s.m, s.v, at + i * P + j, dy * s.work[np.uintp(x + i)], k, pull)
+            adam(s.w, s.m, s.v, at + i * P + j, dy * s.work[np.uintp(x + i)], k[0])
 
 
 @inline
@@ -186,4 +187,8 @@ def update_tile(s: Program, c: int, layer: Any, at: int, size: int, phase: Any, 
     if not (first and last):
         add_tile(s.g, at, s.scratch, c, size, first, last)
     if last:
-        adam_tile(s.w, s.m, s.v, at, s.scratch, c, size, k, s.options.pull * layer.prior)
+        adam_constants, shrink = k
+        pull = s.options.pull * layer.prior
+        if pull != 0.0 or shrink != 0.0:
+            shrink_tile(s.w, at, s.scratch, c, size, pull, shrink)
+        adam_tile(s.w, s.m, s.v, at, s.scratch, c, size, adam_constants)
