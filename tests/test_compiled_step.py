@@ -156,7 +156,18 @@ def test_prior_schedule_and_decay(batch: int) -> None:
     same_steps(grey(60, 12), count=6, dtype="float64", latent=2, hidden=(9,), batch=batch, optimizer=adamw, prior=True)
 
 
-@pytest.mark.parametrize("batch", [30, 600])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+@pytest.mark.parametrize("hidden", [(), (49,), (130, 31)])
+def test_a_row_alone_takes_its_update_along(dtype: str, likelihood: str, hidden: tuple[int, ...]) -> None:
+    """One head and two, heads at the bottom, more inputs than the sums in hand, three threads with unequal shares."""
+    how: dict[str, Any] = {"binarisation": "none"} if likelihood == "gaussian" else {}
+    for images in (grey, blank):
+        options: dict[str, Any] = {"dtype": dtype, "likelihood": likelihood, "hidden": hidden, "variance": 0.01}
+        same_steps(images(10, 120), count=4, threads=3, latent=9, batch=1, **options, **how)
+
+
+@pytest.mark.parametrize("batch", [1, 30, 600])
 @pytest.mark.parametrize(("images", "samples"), [(grey, 1), (blank, 1), (blank, 3)])
 def test_same_bits_for_any_number_of_threads(batch: int, images: Callable[[int, int], Array], samples: int) -> None:
     x, results = images(1200, 50), []

@@ -33,8 +33,12 @@ def tile_count(rows: int) -> Any:
 
 @part
 def tile_at(i: int, rows: int) -> Any:
-    """First row and height of tile i."""
+    """First row and height of tile i. A tall tile and a short one make two middle ones: a short one is all waiting."""
     rest = rows - i * TALL
+    if TALL < rest <= TALL + SHORT:
+        return i * TALL, MIDDLE
+    if i > 0 and rest <= SHORT:
+        return i * TALL - SHORT, MIDDLE
     return i * TALL, TALL if rest > MIDDLE else MIDDLE if rest > SHORT else SHORT
 
 

@@ -11,7 +11,7 @@ from scratchvae.kernels.jit import bare, inline, part
 from scratchvae.kernels.layout import convert
 from scratchvae.kernels.program import Options, Program
 from scratchvae.kernels.sparse import FEWEST, is_sparse, list_rows, sparse_hidden, sparse_update
-from scratchvae.kernels.step_backward import through, through_latent, update
+from scratchvae.kernels.step_backward import NOBODY, is_alone, through, through_latent, through_row, update
 from scratchvae.kernels.step_forward import bound_rows, hidden, latent, likelihood, minibatch, weigh
 from scratchvae.kernels.sync import barrier, flush_to_zero, restore
 from scratchvae.kernels.tiles import panel_of
@@ -44,34 +44,46 @@ def bounds(s: Program, t: int, threads: int, rows: int, sparse: bool, w: float) 
 
 
 @inline
-def bounds_vjp(s: Program, t: int, threads: int, rows: int, w: float) -> None:
-    """The same, walked in reverse: leaves the cotangent of every layer's output."""
+def bounds_vjp(s: Program, t: int, threads: int, rows: int, alone: bool, w: float, k: Any) -> None:
+    """The same, walked in reverse: leaves the cotangent of every layer's output. A row alone takes its update along."""
     lay = s.layout
     first, count = lay.heads, lay.layers.size - lay.heads
     while first > lay.encoder:  # p's heads, p's hidden layers, z
         below = first - 1 if first > lay.decoder else -1
-        through(s, t, threads, first, count, below, rows * s.options.samples)
+        if alone:
+            through_row(s, t, threads, first, count, below, k)
+        else:
+            through(s, t, threads, first, count, below, rows * s.options.samples)
         barrier(s.gate, threads)
         first, count = (first - 1, 1) if first > lay.decoder else (lay.encoder, 2)
     through_latent(s, t, threads, rows, w)
     barrier(s.gate, threads)
     while first > 0:  # q's heads, then q's hidden layers; the first asks for no dx
-        through(s, t, threads, first, count, first - 1, rows)
+        if alone:
+            through_row(s, t, threads, first, count, first - 1, k)
+        else:
+            through(s, t, threads, first, count, first - 1, rows)
         barrier(s.gate, threads)
         first, count = first - 1, 1
+    if alone:
+        through_row(s, t, threads, first, count, NOBODY, k)
 
 
 @inline
 def adam_constants(o: Options, number: int, rate: float) -> Any:
-    """What `adam_tile` needs at step number 1, 2, …"""
-    fix1, fix2 = 1.0 / (1.0 - o.beta1**number), 1.0 / math.sqrt(1.0 - o.beta2**number)
-    return (1.0 - o.beta1, 1.0 - o.beta2, rate * fix1 / fix2, o.epsilon / fix2), rate * o.decay
+    """Of step number 1, 2, …: (1 − β₁, 1 − β₂, α and ε with both corrections of bias in them), and AdamW's α λ.
+
+    α (m fix₁) / (√(v fix₂) + ε) = (α fix₁ / √fix₂) m / (√v + ε / √fix₂).
+    """
+    fix1, root2 = 1.0 / (1.0 - o.beta1**number), math.sqrt(1.0 - o.beta2**number)
+    return (1.0 - o.beta1, 1.0 - o.beta2, rate * fix1 * root2, o.epsilon * root2), rate * o.decay
 
 
 @inline
 def train_step(s: Program, t: int, threads: int, step: int, index: Array, start: int, batch: int, rate: float) -> float:
     """One minibatch, index[start : start + batch]; returns Σ_b L_b. Not finite: the weights are as before."""
     w, sum_of_bounds, k = 1.0 / batch, 0.0, adam_constants(s.options, step + 1, rate)
+    alone = is_alone(s, batch)
     for first in range(0, batch, s.options.micro):
         rows = min(s.options.micro, batch - first)
         minibatch(s, t, threads, step, index, start + first, first, rows)
@@ -79,14 +91,16 @@ def train_step(s: Program, t: int, threads: int, step: int, index: Array, start:
         barrier(s.gate, threads)
         sparse = is_sparse(s, rows)
         bounds(s, t, threads, rows, sparse, w)
-        bounds_vjp(s, t, threads, rows, w)
+        barrier(s.gate, threads)
         for r in range(rows):
             sum_of_bounds += s.bound[r]
         if not math.isfinite(sum_of_bounds):
             return sum_of_bounds
+        bounds_vjp(s, t, threads, rows, alone, w, k)
         phase = (first == 0, first + rows == batch)
         listed = sparse and rows >= FEWEST
-        update(s, t, threads, int(listed), rows, phase, k)
+        if not alone:
+            update(s, t, threads, int(listed), rows, phase, k)
         if listed:
             sparse_update(s, t, threads, s.layout.layers[0], phase, k)
         barrier(s.gate, threads)

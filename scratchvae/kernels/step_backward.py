@@ -7,7 +7,8 @@ import numpy as np
 from scratchvae.kernels.epilogues import activate_vjp, adam, adam_tile, add_tile, sample_row_vjp, shrink_tile
 from scratchvae.kernels.jit import inline, part
 from scratchvae.kernels.products import tile_at, tile_count
-from scratchvae.kernels.program import Program, scratch_of, share, tile_product
+from scratchvae.kernels.program import HANDS, Program, scratch_of, share, tile_product
+from scratchvae.kernels.shuffles import total
 from scratchvae.kernels.sync import out_of_line
 from scratchvae.kernels.tiles import (
     DOT_COLS,
@@ -19,8 +20,9 @@ from scratchvae.kernels.tiles import (
     product_t,
     transpose,
 )
-from scratchvae.kernels.vectors import columns, lane_count, load, store, where
+from scratchvae.kernels.vectors import columns, lane_count, load, store, where, zeros
 
+NOBODY = -2  # in the place of the layer below: x is the data, and nobody asks for dx
 FEW_ROWS = 48  # fewer rows than this do not repay the turning of W
 
 
@@ -146,30 +148,15 @@ def update(s: Program, t: int, threads: int, bottom: int, rows: int, phase: Any,
         layer, many = layers[l], rows if l < s.layout.decoder else rows * s.options.samples
         across = layer.inputs // P + 1  # panels of x, with its column of ones
         begin, end = share(layer.panels * across, t, threads)
-        one_row = many == 1 and phase[0] and phase[1] and k[1] == 0.0
         for unit in range(begin, end):
             p, a = over(unit, across)
-            if one_row and layer.prior * s.options.pull == 0.0:
-                update_row(s, layer, p, a, k)
-            else:
-                update_panel(s, scratch_of(s, t), layer, p, a, many, phase, k)
-
-
-@inline
-def update_row(s: Program, layer: Any, p: int, across: int, k: Any) -> None:
-    """`update_panel` where all the batch is one row: dW = x dyᵀ, a vector at a time and straight into Adam."""
-    P, capacity = panel_of(s.work), s.layout.capacity
-    x, at = layer.x + across * capacity * P, layer.weights + (p * layer.rows + across * P) * P
-    for i in range(min(P, layer.inputs + 1 - across * P)):
-        for j in range(0, P, lane_count(s.work)):
-            dy = load(s.work, layer.dy + p * capacity * P + j)
-            adam(s.w, s.m, s.v, at + i * P + j, dy * s.work[np.uintp(x + i)], k[0])
+            update_panel(s, scratch_of(s, t), layer, p, a, many, phase, k)
 
 
 @inline
 def update_panel(s: Program, c: int, layer: Any, p: int, across: int, rows: int, phase: Any, k: Any) -> None:
     """The weights that join one panel of x to one panel of dy. Padding of the last tile is this panel's own, since the
-    tiles fill P rows exactly (12 + 12 + 8, 6 + 6 + 4, 6 + 2): no two threads write the same weights."""
+    tiles fill P rows exactly (12 + 12 + 8, 6 + 6 + 4, 8 + 8, 4 + 4): no two threads write the same weights."""
     P, capacity = panel_of(s.work), s.layout.capacity
     inputs = min(P, layer.inputs + 1 - across * P)
     for tile in range(tile_count(inputs)):
@@ -192,3 +179,48 @@ def update_tile(s: Program, c: int, layer: Any, at: int, size: int, phase: Any, 
         if pull != 0.0 or shrink != 0.0:
             shrink_tile(s.w, at, s.scratch, c, size, pull, shrink)
         adam_tile(s.w, s.m, s.v, at, s.scratch, c, size, adam_constants)
+
+
+# ── a batch of one row: dW = x dyᵀ is an outer product, and there is more to read than to compute ─────────────────────
+
+
+@part
+def is_alone(s: Program, batch: int) -> bool:
+    """Whether every layer sees one row, and Adam nothing but its cotangents."""
+    return batch * s.options.samples == 1 and s.options.pull == 0.0 and s.options.decay == 0.0
+
+
+@part
+def through_row(s: Program, t: int, threads: int, first: int, count: int, below: int, k: Any) -> None:
+    """`through`, and the update of the weights that it has in hand: they are read once, panel after panel."""
+    out_of_line()
+    one, P, c, lanes = s.layout.layers[first], panel_of(s.work), scratch_of(s, t), lane_count(s.work)
+    most = HANDS * TALL * P // lanes // P * P  # rows of a panel of W whose sums fit the scratch
+    begin, end = share(one.inputs // P + 1, t, threads)
+    for i in range(begin * P, min(end * P, one.inputs + 1), most):
+        stop = min(i + most, end * P, one.inputs + 1)
+        for j in range(0, (stop - i) * lanes, lanes):
+            store(s.scratch, c + j, zeros(s.work))
+        for head in range(count):
+            layer = s.layout.layers[first + head]
+            for p in range(layer.panels):
+                update_row(s, c, layer, p, i, stop, k)
+        for j in range(stop - i):  # the sums by lanes become dx, in place
+            s.scratch[np.uintp(c + j)] = total(load(s.scratch, c + j * lanes))
+        for j in range(i, min(stop, one.inputs) if below != NOBODY else i, lanes):
+            made_by(s, load(s.scratch, c + j - i), below, j // P * s.layout.capacity * P + j % P, j)
+
+
+@inline
+def update_row(s: Program, c: int, layer: Any, p: int, i: int, stop: int, k: Any) -> None:
+    """Rows i … stop of panel p of W: w · dy by lanes added to the sums at c, then w ← Adam(w, x dy)."""
+    P, capacity, lanes = panel_of(s.work), s.layout.capacity, lane_count(s.work)
+    at, dy = layer.weights + p * layer.rows * P, layer.dy + p * capacity * P
+    left, right = load(s.work, dy), load(s.work, dy + lanes)
+    for j in range(i, stop):
+        x = s.work[np.uintp(layer.x + j // P * capacity * P + j % P)]
+        sums = c + (j - i) * lanes
+        W = load(s.w, at + j * P) * left + load(s.w, at + j * P + lanes) * right
+        store(s.scratch, sums, load(s.scratch, sums) + W)
+        adam(s.w, s.m, s.v, at + j * P, left * x, k[0])
+        adam(s.w, s.m, s.v, at + j * P + lanes, right * x, k[0])
