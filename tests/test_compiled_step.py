@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scratchvae.kernels import NUMPY
+from scratchvae.kernels import NUMPY, products
 from scratchvae.kernels.sparse import FEWEST
 from scratchvae.training.compiled import Compiled, covers, steps, warmup
 from scratchvae.training.config import Config
 from scratchvae.training.objective import Diverged
+from scratchvae.training.optim import SMALLEST, Optimizer
 from scratchvae.training.sampler import sampler
 from scratchvae.training.state import State, Steps
 from scratchvae.types import Array
@@ -150,10 +151,11 @@ def test_micro_batches_add_up() -> None:
     same_steps(grey(700, 24), dtype="float64", latent=3, hidden=(16,), batch=513)  # the last has one row
 
 
-@pytest.mark.parametrize("batch", [1, 20])
+@pytest.mark.parametrize("batch", [1, 20, 600])
 def test_prior_schedule_and_decay(batch: int) -> None:
     adamw = {"name": "adamw", "epsilon": 1e-2, "decay": 0.1, "schedule": "cosine", "learning_rate": 0.01}
-    same_steps(grey(60, 12), count=6, dtype="float64", latent=2, hidden=(9,), batch=batch, optimizer=adamw, prior=True)
+    x = blank(700, 12) if batch == 20 else grey(700, 12)  # by lists; in micro-batches; a row alone
+    same_steps(x, count=6, dtype="float64", latent=2, hidden=(9,), batch=batch, optimizer=adamw, prior=True)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -164,7 +166,7 @@ def test_a_row_alone_takes_its_update_along(dtype: str, likelihood: str, hidden:
     how: dict[str, Any] = {"binarisation": "none"} if likelihood == "gaussian" else {}
     for images in (grey, blank):
         options: dict[str, Any] = {"dtype": dtype, "likelihood": likelihood, "hidden": hidden, "variance": 0.01}
-        same_steps(images(10, 120), count=4, threads=3, latent=9, batch=1, **options, **how)
+        same_steps(images(10, 320), count=4, threads=3, latent=9, batch=1, **options, **how)
 
 
 @pytest.mark.parametrize("batch", [1, 30, 600])
@@ -189,15 +191,39 @@ def test_steps_in_one_call_or_in_many() -> None:
     assert one.arena.flat.tobytes() == many.arena.flat.tobytes()
 
 
-def test_a_broken_bound_stops_before_the_update() -> None:
+@pytest.mark.parametrize("batch", [1, 10])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_broken_bound_stops_before_the_update(batch: int, threads: int) -> None:
     x = grey(40, 10) / 255.0
-    state = start(x, latent=2, hidden=(6,), batch=10, dtype="float64")
+    state = start(x, latent=2, hidden=(6,), batch=batch, dtype="float64")
     state.arena.views["p.logits.b"][3] = np.nan
-    before = state.arena.flat.copy()
+    before = state.arena.flat.tobytes(), state.slots.tobytes()
     with pytest.raises(Diverged, match=r"step 0.*log p"):
-        Compiled(state, x, 2).advance(3)
+        Compiled(state, x, threads).advance(3)
     assert state.step == 0
-    assert state.arena.flat.tobytes() == before.tobytes()
+    assert (state.arena.flat.tobytes(), state.slots.tobytes()) == before
+
+
+def test_the_smallest_epsilon_is_not_flushed() -> None:
+    """Weights of blank pixels have m = v = 0, and their step is 0 / ε."""
+    x = blank(40, 30)
+    state = start(x, latent=2, hidden=(6,), batch=10, optimizer={"epsilon": SMALLEST, "beta2": 1 - 2.0**-53})
+    assert np.isfinite(Compiled(state, x, 1).advance(3)).all()
+    assert np.isfinite(state.arena.flat).all()
+
+
+@pytest.mark.parametrize(("tall", "short"), [(12, 4), (6, 2)])
+def test_tiles_cover_the_rows_once(tall: int, short: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order, without gaps, none above the padded rows, a short one only where there is no other."""
+    for name, value in (("TALL", tall), ("SHORT", short), ("MIDDLE", 2 * short), ("over", divmod)):
+        monkeypatch.setattr(products, name, value)
+    parts: tuple[Any, ...] = (products.tile_at, products.tile_count)  # the Python of each, compiled already or not
+    tile_at, tile_count = (getattr(part, "fn", None) or part.py_func for part in parts)
+    for rows in range(1, 300):
+        tiles = [tile_at(i, rows) for i in range(tile_count(rows))]
+        assert [first for first, _ in tiles] == [sum(h for _, h in tiles[:i]) for i in range(len(tiles))]
+        assert rows <= sum(h for _, h in tiles) < rows + short
+        assert rows <= short or short not in [h for _, h in tiles]
 
 
 def test_ctrl_c_leaves_the_step_where_the_parameters_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,6 +263,7 @@ def test_a_step_that_the_composition_does_not_see_broken_is_an_error(monkeypatch
 def test_what_is_not_covered_is_composed() -> None:
     x = grey(20, 6)
     assert covers(Config(), x)
+    assert not covers(Config(optimizer=Optimizer(beta2=0.01)), x)
     others: dict[str, Any] = {"estimator": "dreg", "kernels": "numpy", "optimizer": {"name": "sgd"}, "latent": (4, 2)}
     for name, value in others.items():
         assert not covers(Config(**{name: value}), x)
@@ -256,7 +283,7 @@ def test_forced_widths(width: str) -> None:
     """One test of each kind again at every width, each with a cache of its own."""
     likelihoods = "hidden1-bernoulli-float32 or hidden2-gaussian-sigmoid-float32"
     chosen = f"{likelihoods} or odd_sizes or any_number_of_threads or lists or several"
-    chosen += " or products or squeeze or vector_noise"
+    chosen += " or products or squeeze or vector_noise or row_alone"
     files = [__file__, str(Path(__file__).with_name("test_kernels_vectors.py"))]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files, "-k", chosen]
     environment = {**os.environ, "SCRATCHVAE_VECTOR_WIDTH": width}

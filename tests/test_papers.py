@@ -70,6 +70,13 @@ def test_figure2_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert (tmp_path / "two.png").stat().st_size > 5000
 
 
+def test_figure2_learns_more_slowly_as_the_samples_double() -> None:
+    for study, rows in ((figure2.MNIST, 60_000), (figure2.FREY, 1769)):
+        rate = figure2.config(study, 2, rows, 0).optimizer.rate
+        rates = [rate(samples / rows, 1.0) for samples in (1.9e6, 2.1e6, 4.1e6, 1.1e8)]
+        np.testing.assert_allclose(rates, [1e-3, 1e-3 / 2**0.5, 5e-4, 1.25e-4], rtol=1e-9)
+
+
 def test_figure2_refuses_a_wrong_folder_before_it_trains(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere"):
         figure2.main(["--out", str(tmp_path / "runs"), "--freyfaces", str(tmp_path / "nowhere"), "--samples", "1e5"])

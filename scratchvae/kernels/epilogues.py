@@ -196,11 +196,10 @@ def sample_row_vjp(work: Array, share: Array, at: Any, samples: Any, real: Any, 
 
 
 @inline
-def adam(w: Array, m: Array, v: Array, at: int, g: Any, k: Any) -> None:
-    """Adam on one vector of weights; g their cotangents; k as in `step.adam_constants`.
+def adam(w: Array, m: Array, v: Array, at: int, W: Any, g: Any, k: Any) -> None:
+    """Adam on one vector of weights W, g their cotangents; k = (1 − β₁, 1 − β₂, α, ε), corrected (`adam_constants`).
 
-    Fewest operations, since on AVX2 this loop is bound by them: m ← m + (1 − β₁)(g − m), likewise v; the corrections of
-    bias are in α and ε.
+    m ← m + (1 − β₁)(g − m), likewise v, are the fewest operations; where memory is near, this loop is bound by them.
     """
     c1, c2, a, epsilon = k
     M, V = load(m, at), load(v, at)
@@ -208,14 +207,14 @@ def adam(w: Array, m: Array, v: Array, at: int, g: Any, k: Any) -> None:
     V += (g * g - V) * c2
     store(m, at, M)
     store(v, at, V)
-    store(w, at, load(w, at) + M / (sqrt(V) + epsilon) * a)
+    store(w, at, W + M / (sqrt(V) + epsilon) * a)
 
 
 @part
 def adam_tile(w: Array, m: Array, v: Array, at: int, C: Array, c: int, size: int, k: Any) -> None:
     """Adam on `size` weights from `at`, their cotangents in C."""
     for j in range(0, size, lane_count(w)):
-        adam(w, m, v, at + j, load(C, c + j), k)
+        adam(w, m, v, at + j, load(w, at + j), load(C, c + j), k)
 
 
 @part

@@ -27,13 +27,16 @@ from scratchvae.types import Array
 
 @part
 def tile_count(rows: int) -> Any:
-    """Tiles of `rows` rows: as many tall ones as fit, and one for what is left (it may be padding in part)."""
+    """Tiles of `rows` rows; the last may be padding in part."""
     return over(rows + TALL - 1, TALL)[0]
 
 
 @part
 def tile_at(i: int, rows: int) -> Any:
-    """First row and height of tile i. A tall tile and a short one make two middle ones: a short one is all waiting."""
+    """First row and height of tile i: tall ones, and one for what is left.
+
+    A tall one and a short one become two middle ones: a short one has too few sums to fill the latency of an fma.
+    """
     rest = rows - i * TALL
     if TALL < rest <= TALL + SHORT:
         return i * TALL, MIDDLE

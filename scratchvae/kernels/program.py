@@ -14,7 +14,7 @@ from scratchvae.kernels.tiles import TALL, panel_of, product
 from scratchvae.types import Array
 
 GREY, DYNAMIC, FIXED, THRESHOLD = range(4)  # in the order of `training.compiled.options`
-HANDS = 4  # tiles that a thread has in hand at once
+HANDS = 4  # tiles that a thread has in hand at once (or, of a row alone, sums by lanes)
 
 
 class Options(NamedTuple):

@@ -11,7 +11,7 @@ from scratchvae.kernels.jit import bare, inline, part
 from scratchvae.kernels.layout import convert
 from scratchvae.kernels.program import Options, Program
 from scratchvae.kernels.sparse import FEWEST, is_sparse, list_rows, sparse_hidden, sparse_update
-from scratchvae.kernels.step_backward import NOBODY, is_alone, through, through_latent, through_row, update
+from scratchvae.kernels.step_backward import LATENT, NOBODY, is_alone, through, through_latent, through_row, update
 from scratchvae.kernels.step_forward import bound_rows, hidden, latent, likelihood, minibatch, weigh
 from scratchvae.kernels.sync import barrier, flush_to_zero, restore
 from scratchvae.kernels.tiles import panel_of
@@ -37,19 +37,19 @@ def bounds(s: Program, t: int, threads: int, rows: int, sparse: bool, w: float) 
     likelihood(s, t, threads, heads, samples, w, s.options.samples)
     barrier(s.gate, threads)
     bound_rows(s, t, threads, rows)
+    barrier(s.gate, threads)
     if s.options.samples > 1:
-        barrier(s.gate, threads)
         weigh(s, t, threads, heads, rows)
         barrier(s.gate, threads)
 
 
 @inline
 def bounds_vjp(s: Program, t: int, threads: int, rows: int, alone: bool, w: float, k: Any) -> None:
-    """The same, walked in reverse: leaves the cotangent of every layer's output. A row alone takes its update along."""
+    """The same, walked in reverse: leaves the cotangent of every layer's output; with a row alone also updates."""
     lay = s.layout
     first, count = lay.heads, lay.layers.size - lay.heads
     while first > lay.encoder:  # p's heads, p's hidden layers, z
-        below = first - 1 if first > lay.decoder else -1
+        below = first - 1 if first > lay.decoder else LATENT
         if alone:
             through_row(s, t, threads, first, count, below, k)
         else:
@@ -71,9 +71,10 @@ def bounds_vjp(s: Program, t: int, threads: int, rows: int, alone: bool, w: floa
 
 @inline
 def adam_constants(o: Options, number: int, rate: float) -> Any:
-    """Of step number 1, 2, …: (1 − β₁, 1 − β₂, α and ε with both corrections of bias in them), and AdamW's α λ.
+    """What `adam` needs at step number 1, 2, …, and AdamW's α λ.
 
-    α (m fix₁) / (√(v fix₂) + ε) = (α fix₁ / √fix₂) m / (√v + ε / √fix₂).
+    The corrections of bias are in α and ε: with fix₁ = 1 / (1 − β₁ᵗ) and root₂ = √(1 − β₂ᵗ),
+    α (m fix₁) / (√v / root₂ + ε) = (α fix₁ root₂) m / (√v + ε root₂).
     """
     fix1, root2 = 1.0 / (1.0 - o.beta1**number), math.sqrt(1.0 - o.beta2**number)
     return (1.0 - o.beta1, 1.0 - o.beta2, rate * fix1 * root2, o.epsilon * root2), rate * o.decay
@@ -91,7 +92,6 @@ def train_step(s: Program, t: int, threads: int, step: int, index: Array, start:
         barrier(s.gate, threads)
         sparse = is_sparse(s, rows)
         bounds(s, t, threads, rows, sparse, w)
-        barrier(s.gate, threads)
         for r in range(rows):
             sum_of_bounds += s.bound[r]
         if not math.isfinite(sum_of_bounds):

@@ -1,4 +1,7 @@
-"""§7.3 The way back of the compiled step: cotangents layer by layer, then dW = xᵀ dy with Adam on each tile of it."""
+"""§7.3 The way back of the compiled step: cotangents layer by layer, then dW = xᵀ dy with Adam on each tile of it.
+
+In a batch of one row both are done at once (`through_row`).
+"""
 
 from typing import Any
 
@@ -22,7 +25,7 @@ from scratchvae.kernels.tiles import (
 )
 from scratchvae.kernels.vectors import columns, lane_count, load, store, where, zeros
 
-NOBODY = -2  # in the place of the layer below: x is the data, and nobody asks for dx
+LATENT, NOBODY = -1, -2  # in the place of the layer below: x is z; x is the data, and nobody asks for dx
 FEW_ROWS = 48  # fewer rows than this do not repay the turning of W
 
 
@@ -99,7 +102,7 @@ def through_dots(s: Program, t: int, threads: int, first: int, count: int, below
 
 @part
 def through(s: Program, t: int, threads: int, first: int, count: int, below: int, rows: int) -> None:
-    """dx of the `count` layers that read the same x, and through layer `below` that made x; below < 0: x is z."""
+    """dx of the `count` layers that read the same x, and through layer `below` that made x (or LATENT)."""
     out_of_line()
     if rows < FEW_ROWS:
         through_dots(s, t, threads, first, count, below, rows)
@@ -138,7 +141,7 @@ def through_latent(s: Program, t: int, threads: int, rows: int, w: float) -> Non
 def update(s: Program, t: int, threads: int, bottom: int, rows: int, phase: Any, k: Any) -> None:
     """dW = xᵀ dy for the layers from `bottom` on, a tile at a time, and Adam on it at once.
 
-    phase = (first, last) micro-batch.
+    phase = (first, last) micro-batch; k = (what `adam` needs, α λ).
     """
     out_of_line()
     # Each layer is shared as on the way forward, by panels: a thread reads next the weights that it wrote now, and
@@ -156,7 +159,7 @@ def update(s: Program, t: int, threads: int, bottom: int, rows: int, phase: Any,
 @inline
 def update_panel(s: Program, c: int, layer: Any, p: int, across: int, rows: int, phase: Any, k: Any) -> None:
     """The weights that join one panel of x to one panel of dy. Padding of the last tile is this panel's own, since the
-    tiles fill P rows exactly (12 + 12 + 8, 6 + 6 + 4, 8 + 8, 4 + 4): no two threads write the same weights."""
+    tiles fill P rows exactly (12 + 12 + 8, 6 + 6 + 4, 8 + 8, 4 + 4, 4, 2): no two threads write the same weights."""
     P, capacity = panel_of(s.work), s.layout.capacity
     inputs = min(P, layer.inputs + 1 - across * P)
     for tile in range(tile_count(inputs)):
@@ -174,53 +177,59 @@ def update_tile(s: Program, c: int, layer: Any, at: int, size: int, phase: Any, 
     if not (first and last):
         add_tile(s.g, at, s.scratch, c, size, first, last)
     if last:
-        adam_constants, shrink = k
+        plain, shrink = k
         pull = s.options.pull * layer.prior
         if pull != 0.0 or shrink != 0.0:
             shrink_tile(s.w, at, s.scratch, c, size, pull, shrink)
-        adam_tile(s.w, s.m, s.v, at, s.scratch, c, size, adam_constants)
+        adam_tile(s.w, s.m, s.v, at, s.scratch, c, size, plain)
 
 
-# ── a batch of one row: dW = x dyᵀ is an outer product, and there is more to read than to compute ─────────────────────
+# ── a batch of one row: dW = x dyᵀ is an outer product, so a weight takes part in three products and no more ──────────
 
 
 @part
 def is_alone(s: Program, batch: int) -> bool:
-    """Whether every layer sees one row, and Adam nothing but its cotangents."""
+    """One row, one sample, no prior and no decay: weights are wanted by dx and by plain Adam, and by nothing else."""
     return batch * s.options.samples == 1 and s.options.pull == 0.0 and s.options.decay == 0.0
 
 
 @part
 def through_row(s: Program, t: int, threads: int, first: int, count: int, below: int, k: Any) -> None:
-    """`through`, and the update of the weights that it has in hand: they are read once, panel after panel."""
+    """`through` (but for NOBODY), and the update of the same layers: their weights are read once, panel after panel.
+
+    Each thread has its own rows of W, since an element of dx needs a whole one; the bias is the last, and its sum is
+    dropped. k as in `update`.
+    """
     out_of_line()
     one, P, c, lanes = s.layout.layers[first], panel_of(s.work), scratch_of(s, t), lane_count(s.work)
-    most = HANDS * TALL * P // lanes // P * P  # rows of a panel of W whose sums fit the scratch
-    begin, end = share(one.inputs // P + 1, t, threads)
-    for i in range(begin * P, min(end * P, one.inputs + 1), most):
-        stop = min(i + most, end * P, one.inputs + 1)
+    most = HANDS * TALL * P // lanes // lanes * lanes  # rows whose sums by lanes fit the scratch
+    begin, end = share(one.inputs // lanes + 1, t, threads)
+    for i in range(begin * lanes, min(end * lanes, one.inputs + 1), most):
+        stop = min(i + most, end * lanes, one.inputs + 1)
         for j in range(0, (stop - i) * lanes, lanes):
             store(s.scratch, c + j, zeros(s.work))
         for head in range(count):
             layer = s.layout.layers[first + head]
             for p in range(layer.panels):
-                update_row(s, c, layer, p, i, stop, k)
-        for j in range(stop - i):  # the sums by lanes become dx, in place
-            s.scratch[np.uintp(c + j)] = total(load(s.scratch, c + j * lanes))
-        for j in range(i, min(stop, one.inputs) if below != NOBODY else i, lanes):
-            made_by(s, load(s.scratch, c + j - i), below, j // P * s.layout.capacity * P + j % P, j)
+                row_panel(s, c, layer, p, i, stop, below != NOBODY, k[0])
+        if below != NOBODY:
+            for j in range(stop - i):  # the sums by lanes become dx, in place
+                s.scratch[np.uintp(c + j)] = total(load(s.scratch, c + j * lanes))
+            for j in range(i, min(stop, one.inputs), lanes):
+                made_by(s, load(s.scratch, c + j - i), below, j // P * s.layout.capacity * P + j % P, j)
 
 
 @inline
-def update_row(s: Program, c: int, layer: Any, p: int, i: int, stop: int, k: Any) -> None:
-    """Rows i … stop of panel p of W: w · dy by lanes added to the sums at c, then w ← Adam(w, x dy)."""
+def row_panel(s: Program, c: int, layer: Any, p: int, i: int, stop: int, dx: bool, k: Any) -> None:
+    """Rows i … stop of panel p of W: w · dy by lanes added to the sums at c if dx is wanted, then w ← Adam(w, x dy)."""
     P, capacity, lanes = panel_of(s.work), s.layout.capacity, lane_count(s.work)
-    at, dy = layer.weights + p * layer.rows * P, layer.dy + p * capacity * P
+    dy = layer.dy + p * capacity * P
     left, right = load(s.work, dy), load(s.work, dy + lanes)
     for j in range(i, stop):
         x = s.work[np.uintp(layer.x + j // P * capacity * P + j % P)]
-        sums = c + (j - i) * lanes
-        W = load(s.w, at + j * P) * left + load(s.w, at + j * P + lanes) * right
-        store(s.scratch, sums, load(s.scratch, sums) + W)
-        adam(s.w, s.m, s.v, at + j * P, left * x, k[0])
-        adam(s.w, s.m, s.v, at + j * P + lanes, right * x, k[0])
+        at, sums = layer.weights + (p * layer.rows + j) * P, c + (j - i) * lanes
+        W_left, W_right = load(s.w, at), load(s.w, at + lanes)
+        if dx:
+            store(s.scratch, sums, load(s.scratch, sums) + W_left * left + W_right * right)
+        adam(s.w, s.m, s.v, at, W_left, left * x, k)
+        adam(s.w, s.m, s.v, at + lanes, W_right, right * x, k)

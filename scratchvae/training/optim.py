@@ -14,7 +14,7 @@ from ..types import Array
 
 SLOTS = {"adam": ("m", "v"), "adamw": ("m", "v"), "adagrad": ("G",), "sgd": ("u",)}
 SCHEDULES = ("constant", "step", "cosine")
-SMALLEST = 1e-37  # ε: with subnormals flushed to zero, float32 has nothing below 1.2e-38
+SMALLEST = 1e-29  # ε: it is multiplied by √(1 − β₂ᵗ) ≥ 1e-8, and float32 has, subnormals flushed, nothing below 1.2e-38
 
 
 @dataclasses.dataclass(frozen=True)
