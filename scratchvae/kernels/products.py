@@ -33,15 +33,8 @@ def tile_count(rows: int) -> Any:
 
 @part
 def tile_at(i: int, rows: int) -> Any:
-    """First row and height of tile i: tall ones, and one for what is left.
-
-    A tall one and a short one become two middle ones: a short one has too few sums to fill the latency of an fma.
-    """
+    """First row and height of tile i: tall ones, and one for what is left."""
     rest = rows - i * TALL
-    if TALL < rest <= TALL + SHORT:
-        return i * TALL, MIDDLE
-    if i > 0 and rest <= SHORT:
-        return i * TALL - SHORT, MIDDLE
     return i * TALL, TALL if rest > MIDDLE else MIDDLE if rest > SHORT else SHORT
 
 

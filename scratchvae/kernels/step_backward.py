@@ -159,7 +159,7 @@ def update(s: Program, t: int, threads: int, bottom: int, rows: int, phase: Any,
 @inline
 def update_panel(s: Program, c: int, layer: Any, p: int, across: int, rows: int, phase: Any, k: Any) -> None:
     """The weights that join one panel of x to one panel of dy. Padding of the last tile is this panel's own, since the
-    tiles fill P rows exactly (12 + 12 + 8, 6 + 6 + 4, 8 + 8, 4 + 4, 4, 2): no two threads write the same weights."""
+    tiles fill P rows exactly (12 + 12 + 8, 6 + 6 + 4, 12 + 4, 6 + 2, 4, 2): no two threads write the same weights."""
     P, capacity = panel_of(s.work), s.layout.capacity
     inputs = min(P, layer.inputs + 1 - across * P)
     for tile in range(tile_count(inputs)):

@@ -26,7 +26,7 @@ from scratchvae.types import Array
 
 TALL = 12 if vector_width() == 16 else 6  # rows of the big tile: 2 TALL accumulators, of 32 (or 16) registers
 SHORT = TALL // 3  # rows of the small one: every row count is padded to a multiple of SHORT
-MIDDLE = 2 * SHORT  # and of one between: two of them make a tall one and a short one
+MIDDLE = 2 * SHORT  # and of one between: what is left below the tall tiles is a single tile
 DOT_ROWS = SHORT  # tile of `dots` …
 DOT_COLS = 4 if vector_width() > 1 else 2  # … whose columns stay within a panel
 I32 = ir.IntType(32)
