@@ -181,7 +181,7 @@ def orderings(study: Study, curves: list[dict[str, Any]]) -> list[dict[str, Any]
 
 
 def draw(studies: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """The paper's panels: one for each size of z, a row for each data set, with its axes."""
+    """The paper's panels: one for each size of z, a row for each data set, on its axes, whose top is dotted if passed."""
     from scratchvae.plots import figure
 
     known = {s.name: s for s in (MNIST, FREY)}
@@ -191,11 +191,15 @@ def draw(studies: dict[str, list[dict[str, Any]]], path: Path) -> None:
     for line, (name, curves) in zip(grid, studies.items(), strict=True):
         for ax in line[len(curves) :]:
             ax.set_axis_off()
+        low, high = known[name].axis
+        best = max(p["train"] for c in curves for p in c["points"])
         for ax, c in zip(line, curves, strict=False):
             seen = [p["samples"] for p in c["points"]]
             ax.plot(seen, [p["train"] for p in c["points"]], "--", color="tab:red", label="AEVB (train)")
             ax.plot(seen, [p["test"] for p in c["points"]], "-", color="tab:red", label="AEVB (test)")
-            ax.set(xscale="log", xlim=(FIRST, 1e8), ylim=known[name].axis, title=f"{name}, $N_z$ = {c['latents']}")
+            ax.axhline(high, color="black", linewidth=0.8, linestyle=":")
+            top = max(high, best + 0.02 * (high - low))
+            ax.set(xscale="log", xlim=(FIRST, 1e8), ylim=(low, top), title=f"{name}, $N_z$ = {c['latents']}")
             ax.grid(alpha=0.3)
         line[0].set_ylabel("bound L, nats per datapoint")
         line[0].legend(loc="lower right", fontsize="small")
