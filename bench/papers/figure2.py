@@ -181,7 +181,7 @@ def orderings(study: Study, curves: list[dict[str, Any]]) -> list[dict[str, Any]
 
 
 def draw(studies: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """The paper's panels: one for each size of z, a row for each data set, on its axes, whose top is dotted if passed."""
+    """The paper's panels: a row for each data set, one for each size of z, on its axes; a dotted line is their top."""
     from scratchvae.plots import figure
 
     known = {s.name: s for s in (MNIST, FREY)}
