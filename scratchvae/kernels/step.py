@@ -44,25 +44,29 @@ def bounds(s: Program, t: int, threads: int, rows: int, sparse: bool, w: float) 
 
 
 @inline
+def back(s: Program, t: int, threads: int, which: Any, rows: int, alone: bool, k: Any) -> None:
+    """One layer (or group of heads) back; which = (first, count, below) as in `through`."""
+    first, count, below = which
+    if alone:
+        through_row(s, t, threads, first, count, below, k)
+    else:
+        through(s, t, threads, first, count, below, rows)
+
+
+@inline
 def bounds_vjp(s: Program, t: int, threads: int, rows: int, alone: bool, w: float, k: Any) -> None:
     """The same, walked in reverse: leaves the cotangent of every layer's output; with a row alone also updates."""
     lay = s.layout
     first, count = lay.heads, lay.layers.size - lay.heads
     while first > lay.encoder:  # p's heads, p's hidden layers, z
         below = first - 1 if first > lay.decoder else LATENT
-        if alone:
-            through_row(s, t, threads, first, count, below, k)
-        else:
-            through(s, t, threads, first, count, below, rows * s.options.samples)
+        back(s, t, threads, (first, count, below), rows * s.options.samples, alone, k)
         barrier(s.gate, threads)
         first, count = (first - 1, 1) if first > lay.decoder else (lay.encoder, 2)
     through_latent(s, t, threads, rows, w)
     barrier(s.gate, threads)
     while first > 0:  # q's heads, then q's hidden layers; the first asks for no dx
-        if alone:
-            through_row(s, t, threads, first, count, first - 1, k)
-        else:
-            through(s, t, threads, first, count, first - 1, rows)
+        back(s, t, threads, (first, count, first - 1), rows, alone, k)
         barrier(s.gate, threads)
         first, count = first - 1, 1
     if alone:

@@ -22,7 +22,7 @@ from .objective import Diverged
 from .state import State, Steps
 
 FAMILIES = ("bernoulli", "gaussian", "gaussian-sigmoid", "gaussian-fixed")
-SHORTEST = 0.1  # β₂: v + (1 − β₂)(g² − v), as the compiled Adam has it, cancels where v is hardly remembered
+LEAST_BETA2 = 0.1  # v + (1 − β₂)(g² − v), as the compiled Adam has it, cancels where v is hardly remembered
 MICRO = 256  # rows of a micro-batch once a batch has more than twice as many (measured at 512 and 4096)
 
 
@@ -35,7 +35,7 @@ def covers(config: Config, x: Array) -> bool:
         and not config.missing
         and config.estimator in ("sgvb_b", "iw")
         and config.optimizer.name in ("adam", "adamw")
-        and config.optimizer.beta2 >= SHORTEST
+        and config.optimizer.beta2 >= LEAST_BETA2
         and plain
         and x.dtype in (np.uint8, np.bool_, np.float32, np.float64)
         and x.flags.c_contiguous
