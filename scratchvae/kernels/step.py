@@ -11,7 +11,7 @@ from scratchvae.kernels.jit import bare, inline, part
 from scratchvae.kernels.layout import convert
 from scratchvae.kernels.program import Options, Program
 from scratchvae.kernels.sparse import FEWEST, is_sparse, list_rows, sparse_hidden, sparse_update
-from scratchvae.kernels.step_backward import LATENT, NOBODY, is_alone, through, through_latent, through_row, update
+from scratchvae.kernels.step_backward import LATENT, NOBODY, back, is_alone, through_latent, through_row, update
 from scratchvae.kernels.step_forward import bound_rows, hidden, latent, likelihood, minibatch, weigh
 from scratchvae.kernels.sync import barrier, flush_to_zero, restore
 from scratchvae.kernels.tiles import panel_of
@@ -41,16 +41,6 @@ def bounds(s: Program, t: int, threads: int, rows: int, sparse: bool, w: float) 
     if s.options.samples > 1:
         weigh(s, t, threads, heads, rows)
         barrier(s.gate, threads)
-
-
-@inline
-def back(s: Program, t: int, threads: int, which: Any, rows: int, alone: bool, k: Any) -> None:
-    """One layer (or group of heads) back; which = (first, count, below) as in `through`."""
-    first, count, below = which
-    if alone:
-        through_row(s, t, threads, first, count, below, k)
-    else:
-        through(s, t, threads, first, count, below, rows)
 
 
 @inline

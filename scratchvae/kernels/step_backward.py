@@ -233,3 +233,13 @@ def row_panel(s: Program, c: int, layer: Any, p: int, i: int, stop: int, dx: boo
             store(s.scratch, sums, load(s.scratch, sums) + W_left * left + W_right * right)
         adam(s.w, s.m, s.v, at, W_left, left * x, k)
         adam(s.w, s.m, s.v, at + lanes, W_right, right * x, k)
+
+
+@inline
+def back(s: Program, t: int, threads: int, which: Any, rows: int, alone: bool, k: Any) -> None:
+    """One layer (or group of heads) back; which = (first, count, below) as in `through`."""
+    first, count, below = which
+    if alone:
+        through_row(s, t, threads, first, count, below, k)
+    else:
+        through(s, t, threads, first, count, below, rows)
