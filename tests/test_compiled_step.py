@@ -39,6 +39,13 @@ def blank(rows: int, columns: int) -> Array:
     return x
 
 
+def mixed(rows: int, columns: int) -> Array:
+    """Blank, but a third of the rows is too full for lists."""
+    x = blank(rows, columns)
+    x[::3] = grey(rows, columns)[::3]
+    return x
+
+
 def start(x: Array, **options: Any) -> State:
     state = State(Config(**options), x.shape[1])
     state.initialise(np.full(x.shape[1], 0.3))
@@ -162,11 +169,12 @@ def test_prior_schedule_and_decay(batch: int) -> None:
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
 @pytest.mark.parametrize("hidden", [(), (49,), (130, 31)])
 def test_a_row_alone_takes_its_update_along(dtype: str, likelihood: str, hidden: tuple[int, ...]) -> None:
-    """One head and two, heads at the bottom, more inputs than the sums in hand, three threads with unequal shares."""
+    """One head and two, heads at the bottom, more inputs than the sums in hand, three threads with unequal shares;
+    rows too full for lists between others, pixels that are never inked."""
     how: dict[str, Any] = {"binarisation": "none"} if likelihood == "gaussian" else {}
-    for images in (grey, blank):
+    for images in (grey, blank, mixed):
         options: dict[str, Any] = {"dtype": dtype, "likelihood": likelihood, "hidden": hidden, "variance": 0.01}
-        same_steps(images(10, 320), count=4, threads=3, latent=9, batch=1, **options, **how)
+        same_steps(images(10, 320), count=14, threads=3, latent=9, batch=1, **options, **how)
 
 
 @pytest.mark.parametrize("batch", [1, 30, 600])
@@ -181,14 +189,18 @@ def test_same_bits_for_any_number_of_threads(batch: int, images: Callable[[int, 
     assert len(set(results)) == 1
 
 
-def test_steps_in_one_call_or_in_many() -> None:
-    x = grey(60, 20)
-    one, many = start(x, latent=3, hidden=(12,), batch=10), start(x, latent=3, hidden=(12,), batch=10)
-    Compiled(one, x, 2).advance(8)
+@pytest.mark.parametrize("images", [grey, blank, mixed])
+@pytest.mark.parametrize("batch", [1, 10])
+def test_steps_in_one_call_or_in_many(batch: int, images: Callable[[int, int], Array]) -> None:
+    """Where a run is cut must not show in any bit, of the weights or of the moments."""
+    x = images(60, 70)
+    one, many = (start(x, latent=3, hidden=(50,), batch=batch) for _ in range(2))
+    Compiled(one, x, 2).advance(40)
     take = Compiled(many, x, 2)
-    for _ in range(4):
-        take.advance(2)
+    for count in (2, 1, 16, 21):
+        take.advance(count)
     assert one.arena.flat.tobytes() == many.arena.flat.tobytes()
+    assert one.slots.tobytes() == many.slots.tobytes()
 
 
 @pytest.mark.parametrize("batch", [1, 10])
@@ -202,6 +214,22 @@ def test_a_broken_bound_stops_before_the_update(batch: int, threads: int) -> Non
         Compiled(state, x, threads).advance(3)
     assert state.step == 0
     assert (state.arena.flat.tobytes(), state.slots.tobytes()) == before
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_bound_that_breaks_later_keeps_the_steps_before(batch: int) -> None:
+    """One row of the data overflows: the state is as if the steps up to it were all that had been asked for."""
+    x = (blank(40, 70) / 255.0).astype(np.float32)
+    x[7, 3] = 3e38
+    options: dict[str, Any] = {"latent": 2, "hidden": (50,), "batch": batch, "likelihood": "gaussian"}
+    whole, broken = (start(x, binarisation="none", **options) for _ in range(2))
+    take = Compiled(broken, x, 2)
+    fine = next(step for step in range(40) if 7 in take.index(step))
+    with pytest.raises(Diverged):
+        take.advance(fine + 3)
+    Compiled(whole, x, 2).advance(fine)
+    assert broken.step == fine > 3
+    assert (broken.arena.flat.tobytes(), broken.slots.tobytes()) == (whole.arena.flat.tobytes(), whole.slots.tobytes())
 
 
 def test_the_smallest_epsilon_is_not_flushed() -> None:
