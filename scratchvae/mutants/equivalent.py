@@ -41,6 +41,8 @@ EQUIVALENT: dict[str, str] = {
         "a NumPy scalar behaves as the array of no axes that it becomes",
     "models.ladder.up_arrow | operands swapped | total = add(through_z, [*]dq) -> *":
         "a sum does not see the order",
+    "distributions.as_rows | condition turned | *":
+        "the first array always has its own shape, so all are broadcast, equal ones too: the same arrays, later",
     "models.ladder.up_arrow | condition turned | * need_dx=False) -> * need_dx=True)":
         "computes a product that nobody takes: time, not numbers",
     "models.vae.check_noise | factor or axis changed | B, K = * -> B, K = (len(x), phi.heads[[]1].W.shape[[]1])":
