@@ -32,11 +32,7 @@ BERNOULLI, GAUSSIAN, GAUSSIAN_SIGMOID, GAUSSIAN_FIXED = range(4)
 
 @part
 def activate(a: Any, code: int) -> Any:
-    """y = f(a)."""
-    if code == TANH:
-        return tanh(a)
-    if code == RELU:
-        return where(a <= 0.0, a * 0.0, a)
+    """y = f(a), for the codes that have no loop of their own in `activate_tile`."""
     if code == LEAKY_RELU:
         return where(a > 0.0, a, a * SLOPE)
     if code == ELU:
@@ -64,6 +60,21 @@ def activate_vjp(dy: Any, y: Any, code: int) -> Any:
     if code == SIGMOID:
         return dy * (y * (1.0 - y))
     return dy
+
+
+@part
+def activate_tile(C: Array, c: int, work: Array, y: int, size: int, code: int) -> None:
+    """y = f(a) for `size` numbers from C[c] on, to work[y]: tanh in a loop of its own, where its constants stay."""
+    if code == TANH:
+        for j in range(0, size, lane_count(C)):
+            store(work, y + j, tanh(load(C, c + j)))
+    elif code == RELU:
+        for j in range(0, size, lane_count(C)):
+            a = load(C, c + j)
+            store(work, y + j, where(a <= 0.0, a * 0.0, a))
+    else:
+        for j in range(0, size, lane_count(C)):
+            store(work, y + j, activate(load(C, c + j), code))
 
 
 @part
@@ -101,7 +112,7 @@ def bernoulli_row(work: Array, x: int, C: Array, c: int, dy: int, column: int, w
 
 @part
 def total_rows(parts: Array, at: int, C: Array, c: int, logs: bool) -> None:
-    """Into parts[at:], for each row of a short tile: Σ of its first vector, less log Π of its second if asked."""
+    """Into parts[at:], for each row of a tall tile: Σ of its first vector, less log Π of its second if asked."""
     value = sum_rows(C, c)
     if logs:
         value -= log_normal(multiply_rows(C, c + lane_count(C)))

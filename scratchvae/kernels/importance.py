@@ -14,9 +14,10 @@ import numpy as np
 
 from scratchvae.kernels.jit import bare, inline
 from scratchvae.kernels.noise_vectors import normals
-from scratchvae.kernels.program import Program
+from scratchvae.kernels.program import Program, strip
 from scratchvae.kernels.step_forward import hidden, likelihood
-from scratchvae.kernels.tiles import panel_of
+from scratchvae.kernels.sync import barrier
+from scratchvae.kernels.tiles import TALL, over, panel_of
 from scratchvae.types import Array
 
 
@@ -31,14 +32,15 @@ def set_data(s: Program, x: Array, b: int) -> None:
 @inline
 def draw(s: Program, mu: Array, sigma: Array, log_sigmas: float, b: int, address: Any, r: int, count: int) -> None:
     """`count` samples z from row r on, and log p(z) − log q(z) into the bounds."""
-    P, K = panel_of(s.work), mu.shape[1]
+    P, K, strips = panel_of(s.work), mu.shape[1], s.layout.layers[s.layout.decoder].x_strips
     normals(s.noise, 0, address, 1, (count * K + 3) // 4)
     for i in range(count):
-        ratio = -2.0 * log_sigmas
+        tile, q = over(r + i, TALL)
+        to, ratio = strip(strips, K, tile * TALL, P) + q, -2.0 * log_sigmas
         for k in range(K):
             eps = s.noise[i * K + k]
             z = mu[b, k] + sigma[b, k] * eps
-            s.work[s.layout.z + (k // P * s.layout.capacity + r + i) * P + k % P] = z
+            s.work[to + k * TALL] = z
             ratio += z * z - eps * eps
         s.bound[r + i] = -0.5 * ratio
 
@@ -48,8 +50,10 @@ def decode(s: Program, rows: int) -> None:
     """Adds log p(x | z) to the bounds of `rows` samples."""
     lay = s.layout
     for l in range(lay.decoder, lay.heads):
+        barrier(s.gate, 0, 1)
         hidden(s, 0, 1, lay.layers[l], rows)
     heads = (lay.layers[lay.heads], lay.layers[lay.layers.size - 1])
+    barrier(s.gate, 0, 1)
     likelihood(s, 0, 1, heads, rows, 0.0, lay.capacity)
     for r in range(rows):
         for p in range(heads[0].panels):

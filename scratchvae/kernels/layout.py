@@ -2,9 +2,12 @@
 
 A matrix (R, N) is stored as [N / P][R][P]: P columns (two vectors) side by side, so that a row of a panel is two
 registers. Weights (I, O) have the bias as row I, met by a column of ones at I in the input. Sizes are padded with zeros
-that stay zero: a padded column of W has no cotangent, so Adam never moves it. Rows are padded to whole short tiles and
+that stay zero: a padded column of W has no cotangent, so Adam never moves it. Rows are padded to whole tall tiles and
 made odd in number, since panels at a power of two apart would meet in a few sets of the cache. Padded rows of
 activations hold whatever a tile left there: no sum over rows goes beyond the rows that are real.
+
+What a product reads number by number (x, z, hidden outputs, and cotangents on their way to dx) has *strips* as well,
+[R / TALL][N + 1, to whole panels][TALL]: `kernels.tiles` says why.
 
 The network is a list of groups in order: a hidden layer is a group of one; the heads of a net are a group that shares
 its input. Records are in the order of the arena: q.hidden.*, q's heads, p.hidden.*, p's heads.
@@ -25,12 +28,14 @@ FIELDS = (
     "panels",  # panels of W and of dy; y has one more where its column of ones begins one
     "rows",  # rows of a panel of W: inputs, the bias, padding
     "weights",  # where W's panels lie
-    "x", "y", "dy",  # where the panels of input, output and its cotangent lie in the workspace
+    "x", "y", "dy",  # where the panels of input, output and its cotangent lie in the workspace …
+    "x_strips", "y_strips", "dy_strips",  # … and their strips
     "activation",  # code of a hidden layer; −1 for a head
     "prior",  # 1 where a MAP prior pulls the layer towards zero
 )  # fmt: skip
 LAYER = np.dtype([(name, np.int64) for name in FIELDS])
 # in the order of the codes in `kernels.epilogues`
+Place = tuple[int, int]  # panels, strips
 ACTIVATIONS = ("tanh", "relu", "leaky_relu", "elu", "softplus", "sigmoid", "identity")
 
 
@@ -63,7 +68,7 @@ class Builder:
     """Hands out workspace and appends records."""
 
     def __init__(self, rows: int, panel: int) -> None:
-        self.panel, self.capacity = panel, ceil_to(rows, tiles.SHORT) | 1
+        self.panel, self.capacity = panel, ceil_to(rows, tiles.TALL) | 1
         self.records: list[tuple[int, ...]] = []
         self.flat = self.weights = self.work = 0
 
@@ -73,16 +78,24 @@ class Builder:
         self.work += ceil_to(columns, self.panel) * self.capacity
         return start
 
-    def layer(self, x: int, inputs: int, outputs: int, activation: int, prior: int) -> int:
+    def take_strips(self, columns: int) -> int:
+        """The same for its strips."""
+        start = self.work
+        self.work += ceil_to(columns + 1, self.panel) * (self.capacity - 1)
+        return start
+
+    def layer(self, x: Place, inputs: int, outputs: int, activation: int, prior: int) -> Place:
         """Append a record; returns where its output lies."""
         y, dy = self.take(outputs + 1), self.take(outputs)
+        y_strips, dy_strips = self.take_strips(outputs), self.take_strips(outputs)
         panels, rows = -(-outputs // self.panel), ceil_to(inputs + 1, tiles.SHORT) | 1
-        self.records.append((inputs, outputs, self.flat, panels, rows, self.weights, x, y, dy, activation, prior))
+        where = (x[0], y, dy, x[1], y_strips, dy_strips)
+        self.records.append((inputs, outputs, self.flat, panels, rows, self.weights, *where, activation, prior))
         self.flat += (inputs + 1) * outputs
         self.weights += panels * rows * self.panel
-        return y
+        return y, y_strips
 
-    def net(self, x: int, sizes: tuple[int, ...], heads: int, outputs: int, activation: str, prior: int) -> None:
+    def net(self, x: Place, sizes: tuple[int, ...], heads: int, outputs: int, activation: str, prior: int) -> None:
         """The hidden layers of a net and its heads."""
         for inputs, width in pairwise(sizes):
             x = self.layer(x, inputs, width, ACTIVATIONS.index(activation), prior)
@@ -96,8 +109,8 @@ def layout(
     """The layout for x → hidden → (μ, log σ²) → z → reversed hidden → `heads` heads, with at most `rows` rows."""
     b = Builder(rows, tiles.panel(np.dtype(dtype)))
     x, z, eps, dz = b.take(columns + 1), b.take(latent + 1), b.take(latent), b.take(latent)
-    b.net(x, (columns, *hidden), 2, latent, activation, 0)
-    b.net(z, (latent, *hidden[::-1]), heads, columns, activation, int(prior))
+    b.net((x, b.take_strips(columns)), (columns, *hidden), 2, latent, activation, 0)
+    b.net((z, b.take_strips(latent)), (latent, *hidden[::-1]), heads, columns, activation, int(prior))
     records, n = np.array(b.records, LAYER), len(hidden)
     parts = -(-columns // b.panel) + -(-latent // b.panel)
     sizes = (ceil_to(b.weights, 64) + 64 * b.panel, b.work + 64 * b.panel)
@@ -108,11 +121,12 @@ def layout(
 
 def set_ones(lay: Layout, work: Array) -> None:
     """Write the columns of ones that meet the biases (they also come again with each output, save in whole panels)."""
-    layers = lay.layers
-    columns = {int(l["x"]): int(l["inputs"]) for l in layers} | {int(l["y"]): int(l["outputs"]) for l in layers}
-    for start, column in columns.items():
-        panel = start + column // lay.panel * lay.capacity * lay.panel
+    for layer in lay.layers:
+        column, depth = int(layer["inputs"]), ceil_to(int(layer["inputs"]) + 1, lay.panel)
+        panel = int(layer["x"]) + column // lay.panel * lay.capacity * lay.panel
         work[panel + column % lay.panel : panel + lay.capacity * lay.panel : lay.panel] = 1
+        strips = work[int(layer["x_strips"]) :][: depth * (lay.capacity - 1)]
+        strips.reshape(-1, depth, tiles.TALL)[:, column] = 1
 
 
 @part

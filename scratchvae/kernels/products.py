@@ -63,37 +63,43 @@ def aligned(size: int, like: Array) -> Array:
 
 
 @part
-def panels_of(a: Array, below: Array, ones: bool, P: int) -> Array:
-    """a (R, N) and the rows `below` it as panels [N / P][padded R][P], flat, zeros elsewhere; with a column of ones
-    after the last if asked."""
-    rows, columns = a.shape[0] + below.shape[0], a.shape[1]
-    capacity, width = padded(rows), columns + (1 if ones else 0)
-    panels = (width + P - 1) // P
+def panels_of(a: Array, below: Array, P: int) -> Array:
+    """a (R, N) and the rows `below` it as panels [N / P][padded R][P], flat, zeros elsewhere."""
+    rows = a.shape[0] + below.shape[0]
+    capacity, panels = padded(rows), (a.shape[1] + P - 1) // P
     out = aligned(panels * capacity * P + 4 * P, a)
     fill_panels(out, a, 0, capacity, P)
     fill_panels(out, below, a.shape[0], capacity, P)
     for p in range(panels):
         out[(p * capacity + rows) * P : (p + 1) * capacity * P] = 0
     out[panels * capacity * P :] = 0
-    if ones:
-        at = columns // P * capacity * P + columns % P
-        for r in range(rows):
-            if columns % P == 0:
-                out[at + r * P : at + (r + 1) * P] = 0
-            out[at + r * P] = 1
     return out
 
 
 @part
-def alone(a: Array, ones: bool, P: int) -> Array:
+def alone(a: Array, P: int) -> Array:
     """The panels of one array."""
-    return panels_of(np.ascontiguousarray(a), np.empty((0, a.shape[1]), a.dtype), ones, P)
+    return panels_of(np.ascontiguousarray(a), np.empty((0, a.shape[1]), a.dtype), P)
+
+
+@part
+def strips_of(a: Array) -> Array:
+    """a (R, N) and a column of ones as strips [R / TALL][N + 1][TALL], flat; zeros in the rows beyond R."""
+    depth, tiles = a.shape[1] + 1, tile_count(a.shape[0])
+    out = np.empty(tiles * depth * TALL, a.dtype)
+    out[(tiles - 1) * depth * TALL :] = 0
+    for r in range(a.shape[0]):
+        at = r // TALL * TALL * depth + r % TALL
+        for i in range(a.shape[1]):
+            out[np.uintp(at + i * TALL)] = a[np.uintp(r), np.uintp(i)]
+        out[np.uintp(at + a.shape[1] * TALL)] = 1
+    return out
 
 
 @part
 def weight_panels(W: Array, b: Array, P: int) -> Array:
     """W (I, O) and b (O,) as panels of rows I + 1."""
-    return panels_of(np.ascontiguousarray(W), np.ascontiguousarray(b).reshape(1, b.size), False, P)
+    return panels_of(np.ascontiguousarray(W), np.ascontiguousarray(b).reshape(1, b.size), P)
 
 
 @inline
@@ -110,13 +116,13 @@ def put(C: Array, y: Array, r: int, c: int, height: int, P: int, add: bool) -> N
 def dense(x: Array, W: Array, b: Array) -> Array:
     """y = x W + b."""
     P, rows, depth = 2 * lane_count(x), x.shape[0], x.shape[1] + 1
-    X, panels, C = alone(x, True, P), weight_panels(W, b, P), np.empty(TALL * P, x.dtype)
+    X, panels, C = strips_of(x), weight_panels(W, b, P), np.empty(TALL * P, x.dtype)
     y = np.empty((rows, W.shape[1]), x.dtype)
     for c in range(0, W.shape[1], P):
         for tile in range(tile_count(rows)):
             r, height = tile_at(tile, rows)
             B = c * padded(depth)
-            product(C, 0, X, r * P, panels, B, depth, P, padded(rows) * P, height)
+            product(C, 0, X, r * depth, panels, B, depth, height)
             put(C, y, r, c, height, P, False)
     return y
 
@@ -125,7 +131,7 @@ def dense(x: Array, W: Array, b: Array) -> Array:
 def dense_vjp_params(dy: Array, x: Array, dW: Array, db: Array) -> None:
     """dW += xᵀ dy, db += 1ᵀ dy."""
     P, rows, hop = 2 * lane_count(x), x.shape[0], padded(x.shape[0])
-    X, D, C = alone(x, False, P), alone(dy, False, P), np.empty(TALL * P, x.dtype)
+    X, D, C = alone(x, P), alone(dy, P), np.empty(TALL * P, x.dtype)
     for c in range(0, dy.shape[1], P):
         for a in range(0, x.shape[1], P):
             inputs = min(P, x.shape[1] - a)
@@ -142,7 +148,7 @@ def dense_vjp_params(dy: Array, x: Array, dW: Array, db: Array) -> None:
 def dense_vjp_x(dy: Array, W: Array) -> Array:
     """dx = dy Wᵀ."""
     P, rows, inputs = 2 * lane_count(dy), dy.shape[0], W.shape[0]
-    D, panels, C = alone(dy, False, P), alone(W, False, P), np.empty(TALL * P, dy.dtype)
+    D, panels, C = alone(dy, P), alone(W, P), np.empty(TALL * P, dy.dtype)
     count, hop_dy, hop_W = (dy.shape[1] + P - 1) // P, padded(rows) * P, padded(inputs) * P
     dx = np.empty((rows, inputs), dy.dtype)
     for c in range(0, inputs, P):

@@ -1,19 +1,22 @@
 """§7.3 What the threads of a compiled step share, and how they share the work.
 
-Every phase of a step is cut into *units*, tiles of one output matrix; thread t of T takes a consecutive share of them,
-and between phases the threads meet at a barrier. A unit is computed by one owner in a fixed order, so any T gives the
-same bits.
+Every phase of a step is cut into *units*, tiles of one output matrix; thread t of T takes a consecutive share of them
+and what others are late with, and between phases the threads meet at a barrier (`kernels.sync`). A unit is computed by
+one thread in a fixed order, so any T gives the same bits.
 """
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from scratchvae.kernels.jit import inline, part
 from scratchvae.kernels.layout import Layout
 from scratchvae.kernels.sync import out_of_line
-from scratchvae.kernels.tiles import TALL, panel_of, product
+from scratchvae.kernels.tiles import TALL, over, panel_of, product, to_strip
 from scratchvae.types import Array
 
 GREY, DYNAMIC, FIXED, THRESHOLD = range(4)  # in the order of `training.compiled.options`
+FEW_ROWS = 48  # fewer rows than this do not repay the turning of W for dx, and dy needs no strips
 HANDS = 4  # tiles that a thread has in hand at once (or, of a row alone, sums by lanes)
 
 
@@ -72,28 +75,44 @@ class Program(NamedTuple):
     bound: Array  # float64 (capacity,): L of each row
     data: Array  # (N D,), uint8 or real
     lists: Lists
-    gate: Array  # int64 (1,)
-
-
-@inline
-def share(units: int, t: int, threads: int) -> Any:
-    """First and last + 1 of thread t's units."""
-    return units * t // threads, units * (t + 1) // threads
+    gate: Array  # int64, see `kernels.sync`
 
 
 @part
-def tile_product(C: Array, c: int, A: Array, a: int, B: Array, b: int, depth: int, hop: int, height: int) -> None:
+def tile_product(C: Array, c: int, A: Array, a: int, B: Array, b: int, depth: int, height: int) -> None:
     """C[c:] = A B for a tile: the one copy of the tiles that the way forward and dx share."""
     out_of_line()
-    product(C, c, A, a, B, b, depth, panel_of(A), hop, height)
+    product(C, c, A, a, B, b, depth, height)
 
 
 @inline
 def affine(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> None:
     """Tile (rows r …, panel p) of x W + b into the scratch at c."""
     P = panel_of(s.work)
-    W, x = layer.weights + p * layer.rows * P, layer.x + r * P
-    tile_product(s.scratch, c, s.work, x, s.w, W, layer.inputs + 1, s.layout.capacity * P, height)
+    W, x = layer.weights + p * layer.rows * P, strip(layer.x_strips, layer.inputs, r, P)
+    tile_product(s.scratch, c, s.work, x, s.w, W, layer.inputs + 1, height)
+
+
+@part
+def strip(strips: int, columns: int, r: int, P: int) -> int:
+    """Where the strip of the tile with first row r begins: (columns and room for ones, whole panels) × TALL."""
+    return strips + r * (columns // P + 1) * P
+
+
+@part
+def strip_tile(work: Array, capacity: int, panels: int, strips: int, columns: int, p: int, r: int) -> None:
+    """The tall tile (rows r …, panel p) of a matrix in panels into its strips, where the next product reads it."""
+    P = panel_of(work)
+    to_strip(work, panels + (p * capacity + r) * P, work, strip(strips, columns, r, P) + p * P * TALL)
+
+
+@part
+def strip_row(work: Array, capacity: int, panels: int, strips: int, columns: int, p: int, r: int) -> None:
+    """The same for row r alone, where the rows of a tile have several owners."""
+    P, (tile, q) = panel_of(work), over(r, TALL)
+    at, to = panels + (p * capacity + r) * P, strip(strips, columns, tile * TALL, P) + p * P * TALL + q
+    for j in range(P):
+        work[np.uintp(to + j * TALL)] = work[np.uintp(at + j)]
 
 
 @inline

@@ -17,11 +17,11 @@ import numpy as np
 
 from scratchvae.kernels.jit import inline, part
 from scratchvae.kernels.products import tile_at, tile_count
-from scratchvae.kernels.program import Program, scratch_of, share
+from scratchvae.kernels.program import Program, scratch_of
 from scratchvae.kernels.shuffles import squeeze
 from scratchvae.kernels.step_backward import update_tile
-from scratchvae.kernels.step_forward import activate_tile
-from scratchvae.kernels.sync import out_of_line
+from scratchvae.kernels.step_forward import hidden_tile
+from scratchvae.kernels.sync import claim, out_of_line, share
 from scratchvae.kernels.tiles import TALL, listed_1, listed_2, listed_3, listed_4, over, panel_of
 from scratchvae.kernels.vectors import columns, flags, lane_count, load, ones, store_lanes
 from scratchvae.types import Array
@@ -112,19 +112,22 @@ def sparse_hidden(s: Program, t: int, threads: int, layer: Any, rows: int) -> No
     """`step_forward.hidden` for the first layer, by rows' lists; makes the columns' lists if dW is to have them."""
     out_of_line()
     P, tiles, c, lists = panel_of(s.work), tile_count(rows), scratch_of(s, t), s.lists
-    begin, end = share(layer.panels * tiles, t, threads)
-    while begin < end:
-        panels, run = stretch(begin, end, tiles, 2)
-        p, first = over(begin, tiles)
-        for i in range(first, first + run):
-            r, height = tile_at(i, rows)
-            for q in range(min(height, rows - r)):
-                the_list = (lists.row_at, lists.row_x, (r + q) * lists.row_room, lists.row_count[r + q])
-                W = layer.weights + p * layer.rows * P
-                listed_sums(s.scratch, c + q * P, s.w, W, layer.rows * P, the_list, panels)
-            for g in range(panels):
-                activate_tile(s, c + g * TALL * P, layer, p + g, r, height)
-        begin += panels * run
+    while True:
+        begin, end = claim(s.gate, 0, layer.panels * tiles, 2 * tiles, t, threads)
+        if begin == end:
+            break
+        while begin < end:
+            panels, run = stretch(begin, end, tiles, 2)
+            p, first = over(begin, tiles)
+            for i in range(first, first + run):
+                r, height = tile_at(i, rows)
+                for q in range(min(height, rows - r)):
+                    the_list = (lists.row_at, lists.row_x, (r + q) * lists.row_room, lists.row_count[r + q])
+                    W = layer.weights + p * layer.rows * P
+                    listed_sums(s.scratch, c + q * P, s.w, W, layer.rows * P, the_list, panels)
+                for g in range(panels):
+                    hidden_tile(s, c + g * TALL * P, layer, p + g, r, height)
+            begin += panels * run
     if rows >= FEWEST:
         list_columns(s, t, threads, rows)
 
@@ -134,18 +137,21 @@ def sparse_update(s: Program, t: int, threads: int, layer: Any, phase: Any, k: A
     """`step_backward.update` for the first layer, by columns' lists."""
     out_of_line()
     P, tiles, c, lists = panel_of(s.work), tile_count(layer.inputs + 1), scratch_of(s, t), s.lists
-    begin, end = share(layer.panels * tiles, t, threads)
     hop = s.layout.capacity * P
-    while begin < end:
-        panels, run = stretch(begin, end, tiles, 4)
-        p, first = over(begin, tiles)
-        for tile in range(first, first + run):
-            i, height = tile_at(tile, layer.inputs + 1)
-            for q in range(height):
-                count = lists.column_count[i + q] if i + q <= layer.inputs else 0  # beyond lies padding
-                the_list = (lists.column_at, lists.column_x, (i + q) * lists.column_room, count)
-                listed_sums(s.scratch, c + q * P, s.work, layer.dy + p * hop, hop, the_list, panels)
-            for g in range(panels):
-                at = layer.weights + ((p + g) * layer.rows + i) * P
-                update_tile(s, c + g * TALL * P, layer, at, height * P, phase, k)
-        begin += panels * run
+    while True:
+        begin, end = claim(s.gate, 0, layer.panels * tiles, 4 * tiles, t, threads)
+        if begin == end:
+            break
+        while begin < end:
+            panels, run = stretch(begin, end, tiles, 4)
+            p, first = over(begin, tiles)
+            for tile in range(first, first + run):
+                i, height = tile_at(tile, layer.inputs + 1)
+                for q in range(height):
+                    count = lists.column_count[i + q] if i + q <= layer.inputs else 0  # beyond lies padding
+                    the_list = (lists.column_at, lists.column_x, (i + q) * lists.column_room, count)
+                    listed_sums(s.scratch, c + q * P, s.work, layer.dy + p * hop, hop, the_list, panels)
+                for g in range(panels):
+                    at = layer.weights + ((p + g) * layer.rows + i) * P
+                    update_tile(s, c + g * TALL * P, layer, at, height * P, phase, k)
+            begin += panels * run

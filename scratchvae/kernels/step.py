@@ -12,7 +12,7 @@ from scratchvae.kernels.layout import convert
 from scratchvae.kernels.program import Options, Program
 from scratchvae.kernels.sparse import FEWEST, is_sparse, list_rows, sparse_hidden, sparse_update
 from scratchvae.kernels.step_backward import LATENT, NOBODY, back, is_alone, through_latent, through_row, update
-from scratchvae.kernels.step_forward import bound_rows, hidden, latent, likelihood, minibatch, weigh
+from scratchvae.kernels.step_forward import bound_rows, hidden, latent, likelihood, minibatch, strip_data, weigh
 from scratchvae.kernels.sync import barrier, flush_to_zero, restore
 from scratchvae.kernels.tiles import panel_of
 from scratchvae.types import Array
@@ -22,25 +22,28 @@ from scratchvae.types import Array
 def bounds(s: Program, t: int, threads: int, rows: int, sparse: bool, w: float) -> None:
     """Encode, sample, decode; leaves log p(x | z), KL and the cotangents of the decoder's heads."""
     lay, samples = s.layout, rows * s.options.samples
+    if not sparse:
+        strip_data(s, t, threads, rows)
+        barrier(s.gate, t, threads)
     for l in range(lay.encoder):
         if l == 0 and sparse:
             sparse_hidden(s, t, threads, lay.layers[l], rows)
         else:
             hidden(s, t, threads, lay.layers[l], rows)
-        barrier(s.gate, threads)
+        barrier(s.gate, t, threads)
     latent(s, t, threads, lay.layers[lay.encoder], lay.layers[lay.encoder + 1], rows)
-    barrier(s.gate, threads)
+    barrier(s.gate, t, threads)
     for l in range(lay.decoder, lay.heads):
         hidden(s, t, threads, lay.layers[l], samples)
-        barrier(s.gate, threads)
+        barrier(s.gate, t, threads)
     heads = (lay.layers[lay.heads], lay.layers[lay.layers.size - 1])  # with one head the same twice
     likelihood(s, t, threads, heads, samples, w, s.options.samples)
-    barrier(s.gate, threads)
+    barrier(s.gate, t, threads)
     bound_rows(s, t, threads, rows)
-    barrier(s.gate, threads)
+    barrier(s.gate, t, threads)
     if s.options.samples > 1:
         weigh(s, t, threads, heads, rows)
-        barrier(s.gate, threads)
+        barrier(s.gate, t, threads)
 
 
 @inline
@@ -51,16 +54,17 @@ def bounds_vjp(s: Program, t: int, threads: int, rows: int, alone: bool, w: floa
     while first > lay.encoder:  # p's heads, p's hidden layers, z
         below = first - 1 if first > lay.decoder else LATENT
         back(s, t, threads, (first, count, below), rows * s.options.samples, alone, k)
-        barrier(s.gate, threads)
+        barrier(s.gate, t, threads)
         first, count = (first - 1, 1) if first > lay.decoder else (lay.encoder, 2)
     through_latent(s, t, threads, rows, w)
-    barrier(s.gate, threads)
+    barrier(s.gate, t, threads)
     while first > 0:  # q's heads, then q's hidden layers; the first asks for no dx
         back(s, t, threads, (first, count, first - 1), rows, alone, k)
-        barrier(s.gate, threads)
+        barrier(s.gate, t, threads)
         first, count = first - 1, 1
     if alone:
-        through_row(s, t, threads, first, count, NOBODY, k)
+        below = first + NOBODY  # first is 0; a constant alone would have a copy of the function compiled for it
+        through_row(s, t, threads, first, count, below, k)
 
 
 @inline
@@ -83,7 +87,7 @@ def train_step(s: Program, t: int, threads: int, step: int, index: Array, start:
         rows = min(s.options.micro, batch - first)
         minibatch(s, t, threads, step, index, start + first, first, rows)
         list_rows(s, t, threads, rows)
-        barrier(s.gate, threads)
+        barrier(s.gate, t, threads)
         sparse = is_sparse(s, rows)
         bounds(s, t, threads, rows, sparse, w)
         for r in range(rows):
@@ -97,7 +101,7 @@ def train_step(s: Program, t: int, threads: int, step: int, index: Array, start:
             update(s, t, threads, int(listed), rows, phase, k)
         if listed:
             sparse_update(s, t, threads, s.layout.layers[0], phase, k)
-        barrier(s.gate, threads)
+        barrier(s.gate, t, threads)
     return sum_of_bounds
 
 
@@ -112,8 +116,9 @@ def run(
     if batches.size == 0:
         return 0
     before = flush_to_zero()
-    convert_all(s, t, threads, flats, True)
-    barrier(s.gate, threads)
+    unpacked = batches.size > 0  # true; a constant would have a copy of `convert` compiled for it
+    convert_all(s, t, threads, flats, unpacked)
+    barrier(s.gate, t, threads)
     start, done = 0, 0
     for i in range(batches.size):
         total = train_step(s, t, threads, step + i, index, start, batches[i], rates[i])
@@ -122,7 +127,7 @@ def run(
         if not math.isfinite(total):
             break
         start, done = start + batches[i], done + 1
-    convert_all(s, t, threads, flats, False)
+    convert_all(s, t, threads, flats, not unpacked)
     restore(before)
     return done
 

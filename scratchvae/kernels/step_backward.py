@@ -10,9 +10,9 @@ import numpy as np
 from scratchvae.kernels.epilogues import activate_vjp, adam, adam_tile, add_tile, sample_row_vjp, shrink_tile
 from scratchvae.kernels.jit import inline, part
 from scratchvae.kernels.products import tile_at, tile_count
-from scratchvae.kernels.program import HANDS, Program, scratch_of, share, tile_product
+from scratchvae.kernels.program import FEW_ROWS, HANDS, Program, scratch_of, strip, strip_tile, tile_product
 from scratchvae.kernels.shuffles import total
-from scratchvae.kernels.sync import out_of_line
+from scratchvae.kernels.sync import claim, out_of_line, share
 from scratchvae.kernels.tiles import (
     DOT_COLS,
     DOT_ROWS,
@@ -26,7 +26,6 @@ from scratchvae.kernels.tiles import (
 from scratchvae.kernels.vectors import columns, lane_count, load, store, where, zeros
 
 LATENT, NOBODY = -1, -2  # in the place of the layer below: x is z; x is the data, and nobody asks for dx
-FEW_ROWS = 48  # fewer rows than this do not repay the turning of W
 
 
 @part
@@ -45,7 +44,8 @@ def turn(s: Program, t: int, layer: Any, p: int, head: int) -> int:
 def turned_tile(s: Program, c: int, layer: Any, to: int, r: int, height: int) -> None:
     """Rows r … of a panel of dx = dy Wᵀ into the scratch at c, with Wᵀ from `turn`."""
     P = panel_of(s.work)
-    tile_product(s.scratch, c, s.work, layer.dy + r * P, s.turned, to, layer.outputs, s.layout.capacity * P, height)
+    dy = strip(layer.dy_strips, layer.outputs, r, P)
+    tile_product(s.scratch, c, s.work, dy, s.turned, to, layer.outputs, height)
 
 
 @inline
@@ -53,20 +53,26 @@ def through_turned(s: Program, t: int, threads: int, first: int, count: int, bel
     """`through` by panels of dx, each from its panel of Wᵀ."""
     one, P, capacity = s.layout.layers[first], panel_of(s.work), s.layout.capacity
     tiles, c, panels, turned = tile_count(rows), scratch_of(s, t), (one.inputs + P - 1) // P, -1
-    begin, end = share(panels * tiles, t, threads)
-    for unit in range(begin, end):
-        p, i = over(unit, tiles)
-        r, height = tile_at(i, rows)
-        for head in range(count):
-            layer, tile = s.layout.layers[first + head], c + head * TALL * P
-            to = turn(s, t, layer, p, head) if p != turned else (2 * t + head) * s.layout.turned_room
-            turned_tile(s, tile, layer, to, r, height)
-        turned = p
-        for j in range(0, height * P, lane_count(s.work)):
-            dx = load(s.scratch, c + j)
-            if count == 2:
-                dx += load(s.scratch, c + TALL * P + j)
-            made_by(s, dx, below, (p * capacity + r) * P + j, p * P + j % P)
+    while True:
+        begin, end = claim(s.gate, 0, panels * tiles, tiles, t, threads)
+        if begin == end:
+            return
+        for unit in range(begin, end):
+            p, i = over(unit, tiles)
+            r, height = tile_at(i, rows)
+            for head in range(count):
+                layer, tile = s.layout.layers[first + head], c + head * TALL * P
+                to = turn(s, t, layer, p, head) if p != turned else (2 * t + head) * s.layout.turned_room
+                turned_tile(s, tile, layer, to, r, height)
+            turned = p
+            for j in range(0, height * P, lane_count(s.work)):
+                dx = load(s.scratch, c + j)
+                if count == 2:
+                    dx += load(s.scratch, c + TALL * P + j)
+                made_by(s, dx, below, (p * capacity + r) * P + j, p * P + j % P)
+            if below > 0:  # the first layer asks for no dx
+                made = s.layout.layers[below]
+                strip_tile(s.work, s.layout.capacity, made.dy, made.dy_strips, made.outputs, p, r)
 
 
 @inline
@@ -86,18 +92,21 @@ def through_dots(s: Program, t: int, threads: int, first: int, count: int, below
     """`through` by vectors of dx, finer units than panels: with few rows there are few."""
     one, P, lanes = s.layout.layers[first], panel_of(s.work), lane_count(s.work)
     tiles, c = tile_count(rows), scratch_of(s, t)
-    begin, end = share((one.inputs + lanes - 1) // lanes * tiles, t, threads)
-    for unit in range(begin, end):
-        v, i = over(unit, tiles)
-        r, height = tile_at(i, rows)
-        for head in range(count):
-            dots_tile(s, c + head * TALL * P, s.layout.layers[first + head], v * lanes, r, height)
-        for q in range(height):
-            dx = load(s.scratch, c + q * P)
-            if count == 2:
-                dx += load(s.scratch, c + (TALL + q) * P)
-            at = (v * lanes // P * s.layout.capacity + r + q) * P + v * lanes % P
-            made_by(s, dx, below, at, v * lanes)
+    while True:
+        begin, end = claim(s.gate, 0, (one.inputs + lanes - 1) // lanes * tiles, 1, t, threads)
+        if begin == end:
+            return
+        for unit in range(begin, end):
+            v, i = over(unit, tiles)
+            r, height = tile_at(i, rows)
+            for head in range(count):
+                dots_tile(s, c + head * TALL * P, s.layout.layers[first + head], v * lanes, r, height)
+            for q in range(height):
+                dx = load(s.scratch, c + q * P)
+                if count == 2:
+                    dx += load(s.scratch, c + (TALL + q) * P)
+                at = (v * lanes // P * s.layout.capacity + r + q) * P + v * lanes % P
+                made_by(s, dx, below, at, v * lanes)
 
 
 @part
@@ -123,18 +132,23 @@ def made_by(s: Program, dx: Any, below: int, at: int, column: int) -> None:
 
 @part
 def through_latent(s: Program, t: int, threads: int, rows: int, w: float) -> None:
-    """From dz of the samples to the cotangents of q's heads: thread t's rows."""
-    lay, P, S = s.layout, panel_of(s.work), s.options.samples
+    """From dz of the samples to the cotangents of q's heads."""
+    lay, P, S, tiles = s.layout, panel_of(s.work), s.options.samples, tile_count(rows)
     mu, log_var = lay.layers[lay.encoder], lay.layers[lay.encoder + 1]
-    begin, end = share(rows, t, threads)
-    for p in range(mu.panels):
-        for b in range(begin, end):
+    begin, end = share(mu.panels * tiles, t, threads)
+    for unit in range(begin, end):
+        p, i = over(unit, tiles)
+        r, height = tile_at(i, rows)
+        for b in range(r, min(r + height, rows)):
             for j in range(0, P, lane_count(s.work)):
                 at, on = (p * lay.capacity + b) * P + j, p * lay.capacity * P + j
                 ats = (mu.y + at, log_var.y + at, mu.dy + at, log_var.dy + at)
                 samples = (b * S, (b + 1) * S, P, lay.eps + on, lay.z + on, lay.dz + on)
                 real = columns(s.work, p * P + j) < mu.outputs
                 sample_row_vjp(s.work, s.share, ats, samples, real, w, s.options.weighted)
+        if rows >= FEW_ROWS:
+            strip_tile(s.work, s.layout.capacity, mu.dy, mu.dy_strips, mu.outputs, p, r)
+            strip_tile(s.work, s.layout.capacity, log_var.dy, log_var.dy_strips, log_var.outputs, p, r)
 
 
 @part
@@ -150,10 +164,13 @@ def update(s: Program, t: int, threads: int, bottom: int, rows: int, phase: Any,
     for l in range(layers.size - 1, bottom - 1, -1):
         layer, many = layers[l], rows if l < s.layout.decoder else rows * s.options.samples
         across = layer.inputs // P + 1  # panels of x, with its column of ones
-        begin, end = share(layer.panels * across, t, threads)
-        for unit in range(begin, end):
-            p, a = over(unit, across)
-            update_panel(s, scratch_of(s, t), layer, p, a, many, phase, k)
+        while True:
+            begin, end = claim(s.gate, l, layer.panels * across, 1, t, threads)
+            if begin == end:
+                break
+            for unit in range(begin, end):
+                p, a = over(unit, across)
+                update_panel(s, scratch_of(s, t), layer, p, a, many, phase, k)
 
 
 @inline
@@ -203,20 +220,23 @@ def through_row(s: Program, t: int, threads: int, first: int, count: int, below:
     out_of_line()
     one, P, c, lanes = s.layout.layers[first], panel_of(s.work), scratch_of(s, t), lane_count(s.work)
     most = HANDS * TALL * P // lanes // lanes * lanes  # rows whose sums by lanes fit the scratch
-    begin, end = share(one.inputs // lanes + 1, t, threads)
-    for i in range(begin * lanes, min(end * lanes, one.inputs + 1), most):
-        stop = min(i + most, end * lanes, one.inputs + 1)
-        for j in range(0, (stop - i) * lanes, lanes):
-            store(s.scratch, c + j, zeros(s.work))
-        for head in range(count):
-            layer = s.layout.layers[first + head]
-            for p in range(layer.panels):
-                row_panel(s, c, layer, p, i, stop, below != NOBODY, k[0])
-        if below != NOBODY:
-            for j in range(stop - i):  # the sums by lanes become dx, in place
-                s.scratch[np.uintp(c + j)] = total(load(s.scratch, c + j * lanes))
-            for j in range(i, min(stop, one.inputs), lanes):
-                made_by(s, load(s.scratch, c + j - i), below, j // P * s.layout.capacity * P + j % P, j)
+    while True:
+        begin, end = claim(s.gate, 0, one.inputs // lanes + 1, most // lanes, t, threads)
+        if begin == end:
+            return
+        for i in range(begin * lanes, min(end * lanes, one.inputs + 1), most):
+            stop = min(i + most, end * lanes, one.inputs + 1)
+            for j in range(0, (stop - i) * lanes, lanes):
+                store(s.scratch, c + j, zeros(s.work))
+            for head in range(count):
+                layer = s.layout.layers[first + head]
+                for p in range(layer.panels):
+                    row_panel(s, c, layer, p, i, stop, below != NOBODY, k[0])
+            if below != NOBODY:
+                for j in range(stop - i):  # the sums by lanes become dx, in place
+                    s.scratch[np.uintp(c + j)] = total(load(s.scratch, c + j * lanes))
+                for j in range(i, min(stop, one.inputs), lanes):
+                    made_by(s, load(s.scratch, c + j - i), below, j // P * s.layout.capacity * P + j % P, j)
 
 
 @inline

@@ -7,7 +7,7 @@ import numpy as np
 
 from scratchvae.kernels.epilogues import (
     BERNOULLI,
-    activate,
+    activate_tile,
     bernoulli_row,
     gaussian_row,
     latent_row,
@@ -18,9 +18,19 @@ from scratchvae.kernels.epilogues import (
 from scratchvae.kernels.jit import inline, part
 from scratchvae.kernels.noise_vectors import normals, words
 from scratchvae.kernels.products import tile_at, tile_count
-from scratchvae.kernels.program import DYNAMIC, FIXED, THRESHOLD, Program, affine, scratch_of, share
-from scratchvae.kernels.sync import out_of_line
-from scratchvae.kernels.tiles import SHORT, TALL, over, panel_of
+from scratchvae.kernels.program import (
+    DYNAMIC,
+    FEW_ROWS,
+    FIXED,
+    THRESHOLD,
+    Program,
+    affine,
+    scratch_of,
+    strip_row,
+    strip_tile,
+)
+from scratchvae.kernels.sync import claim, out_of_line, share
+from scratchvae.kernels.tiles import TALL, over, panel_of
 from scratchvae.kernels.vector_words import load_words
 from scratchvae.kernels.vectors import counts, lane_count, load, load_as, store, where
 from scratchvae.types import Array
@@ -79,25 +89,41 @@ def data_value(s: Program, source: int, c: int, u: int) -> Any:
 
 
 @part
+def strip_data(s: Program, t: int, threads: int, rows: int) -> None:
+    """x into strips, for dense products."""
+    layer, tiles = s.layout.layers[0], tile_count(rows)
+    begin, end = share((layer.inputs // panel_of(s.work) + 1) * tiles, t, threads)
+    for unit in range(begin, end):
+        p, i = over(unit, tiles)
+        strip_tile(s.work, s.layout.capacity, layer.x, layer.x_strips, layer.inputs, p, tile_at(i, rows)[0])
+
+
+@part
 def hidden(s: Program, t: int, threads: int, layer: Any, rows: int) -> None:
     """y = f(x W + b)."""
     out_of_line()
     tiles, c = tile_count(rows), scratch_of(s, t)
-    begin, end = share(layer.panels * tiles, t, threads)
-    for unit in range(begin, end):
-        p, i = over(unit, tiles)
-        r, height = tile_at(i, rows)
-        affine(s, c, layer, p, r, height)
-        activate_tile(s, c, layer, p, r, height)
+    while True:
+        begin, end = claim(s.gate, 0, layer.panels * tiles, 1, t, threads)
+        if begin == end:
+            return
+        for unit in range(begin, end):
+            p, i = over(unit, tiles)
+            r, height = tile_at(i, rows)
+            affine(s, c, layer, p, r, height)
+            hidden_tile(s, c, layer, p, r, height)
 
 
 @inline
-def activate_tile(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> None:
-    """y = f(a) for the tile a of x W + b in the scratch at c."""
+def hidden_tile(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> None:
+    """y = f(a) for the tile a of x W + b in the scratch at c, into panels and strips."""
     P = panel_of(s.work)
-    for j in range(0, height * P, lane_count(s.work)):
-        y = with_ones(activate(load(s.scratch, c + j), layer.activation), s.work, p * P + j % P, layer.outputs)
-        store(s.work, layer.y + (p * s.layout.capacity + r) * P + j, y)
+    at = layer.y + (p * s.layout.capacity + r) * P
+    activate_tile(s.scratch, c, s.work, at, height * P, layer.activation)
+    if (p + 1) * P > layer.outputs:
+        for j in range(0, height * P, lane_count(s.work)):
+            store(s.work, at + j, with_ones(load(s.work, at + j), s.work, p * P + j % P, layer.outputs))
+    strip_tile(s.work, s.layout.capacity, layer.y, layer.y_strips, layer.outputs, p, r)
 
 
 @part
@@ -105,7 +131,7 @@ def latent(s: Program, t: int, threads: int, mu: Any, log_var: Any, rows: int) -
     """q = N(μ, σ²) from the encoder's heads, z = μ + σ ε for each sample, and what the bound says of z."""
     out_of_line()
     P, capacity, tiles, c = panel_of(s.work), s.layout.capacity, tile_count(rows), scratch_of(s, t)
-    S = s.options.samples
+    S, strips = s.options.samples, s.layout.layers[s.layout.decoder].x_strips
     begin, end = share(mu.panels * tiles, t, threads)
     for unit in range(begin, end):
         p, i = over(unit, tiles)
@@ -119,6 +145,7 @@ def latent(s: Program, t: int, threads: int, mu: Any, log_var: Any, rows: int) -
                 on = (p * capacity + n) * P
                 ats = (mu.y + at, log_var.y + at, s.layout.eps + on, s.layout.z + on)
                 ratio = sample_row(s.work, ats, p * P, mu.outputs)
+                strip_row(s.work, s.layout.capacity, s.layout.z, strips, mu.outputs, p, n)
                 s.parts[(s.layout.parts - mu.panels + p) * capacity + n] = ratio if s.options.weighted else -kl
 
 
@@ -131,24 +158,30 @@ def likelihood(s: Program, t: int, threads: int, heads: Any, rows: int, w: float
     out_of_line()
     one, two = heads
     P, capacity, tiles, c = panel_of(s.work), s.layout.capacity, tile_count(rows), scratch_of(s, t)
-    begin, end = share(one.panels * tiles, t, threads)
     shape = (s.options.family, s.options.log_floor)
-    for unit in range(begin, end):
-        p, i = over(unit, tiles)
-        r, height = tile_at(i, rows)
-        affine(s, c, one, p, r, height)
-        if two.weights != one.weights:
-            affine(s, c + TALL * P, two, p, r, height)
-        for q in range(height):
-            at, C = (p * capacity + r + q) * P, c + q * P
-            x = s.layout.x + (p * capacity + over(r + q, samples)[0]) * P
-            if s.options.family == BERNOULLI:
-                bernoulli_row(s.work, x, s.scratch, C, one.dy + at, p * P, one.outputs, w)
-            else:
-                dys = (one.dy + at, two.dy + at)
-                gaussian_row(s.work, x, s.scratch, C, TALL * P, dys, p * P, one.outputs, w, shape)
-        for q in range(0, height, SHORT):
-            total_rows(s.parts, p * capacity + r + q, s.scratch, c + q * P, s.options.family == BERNOULLI)
+    while True:
+        begin, end = claim(s.gate, 0, one.panels * tiles, 1, t, threads)
+        if begin == end:
+            return
+        for unit in range(begin, end):
+            p, i = over(unit, tiles)
+            r, height = tile_at(i, rows)
+            affine(s, c, one, p, r, height)
+            if two.weights != one.weights:
+                affine(s, c + TALL * P, two, p, r, height)
+            row, sample = over(r, samples)
+            for q in range(height):
+                at, C = (p * capacity + r + q) * P, c + q * P
+                x = s.layout.x + (p * capacity + row) * P
+                row, sample = (row + 1, 0) if sample + 1 == samples else (row, sample + 1)
+                if s.options.family == BERNOULLI:
+                    bernoulli_row(s.work, x, s.scratch, C, one.dy + at, p * P, one.outputs, w)
+                else:
+                    dys = (one.dy + at, two.dy + at)
+                    gaussian_row(s.work, x, s.scratch, C, TALL * P, dys, p * P, one.outputs, w, shape)
+            total_rows(s.parts, p * capacity + r, s.scratch, c, s.options.family == BERNOULLI)
+            if w != 0.0 and samples == 1 and rows >= FEW_ROWS:
+                strip_heads(s, heads, p, r)
 
 
 @part
@@ -185,16 +218,31 @@ def log_mean_exp(values: Array, shares: Array, first: int, count: int) -> float:
     return most + math.log(total / count)
 
 
+@inline
+def strip_heads(s: Program, heads: Any, p: int, r: int) -> None:
+    """The tile of the cotangents of the decoder's heads into strips."""
+    one, two = heads
+    strip_tile(s.work, s.layout.capacity, one.dy, one.dy_strips, one.outputs, p, r)
+    if two.weights != one.weights:
+        strip_tile(s.work, s.layout.capacity, two.dy, two.dy_strips, two.outputs, p, r)
+
+
 @part
 def weigh(s: Program, t: int, threads: int, heads: Any, rows: int) -> None:
-    """The cotangents of the decoder's heads times each sample's share: thread t's rows."""
+    """The cotangents of the decoder's heads times each sample's share."""
     out_of_line()
-    begin, end = share(rows * s.options.samples, t, threads)
-    P, one, two = panel_of(s.work), heads[0], heads[1]
-    for p in range(one.panels):
-        for n in range(begin, end):
+    one, two = heads
+    P, samples = panel_of(s.work), rows * s.options.samples
+    tiles = tile_count(samples)
+    begin, end = share(one.panels * tiles, t, threads)
+    for unit in range(begin, end):
+        p, i = over(unit, tiles)
+        r, height = tile_at(i, samples)
+        for n in range(r, min(r + height, samples)):
             for j in range(0, P, lane_count(s.work)):
                 at = (p * s.layout.capacity + n) * P + j
                 store(s.work, one.dy + at, load(s.work, one.dy + at) * s.share[n])
                 if two.weights != one.weights:
                     store(s.work, two.dy + at, load(s.work, two.dy + at) * s.share[n])
+        if samples >= FEW_ROWS:
+            strip_heads(s, heads, p, r)

@@ -2,6 +2,14 @@
 
 Fork and join cost 100 to 200 microseconds a region in Python or Numba's work queue; a spin costs a tenth of one. A step
 has about ten places where threads wait for each other, so many steps run in one call and the threads meet by spinning.
+
+The work between two barriers is a range of units, cut into equal shares, one a thread. Cores are seldom equally fast
+(others use the machine, too), so a thread that is through with its own share helps with those of others (`claim`).
+
+    gate = [arrivals, …][phases, even and odd][threads][loops]    int64, a cache line or more for each of the brackets
+
+counts how far each share has been claimed, for each loop over units that a phase has. A thread sets its counts for the
+next phase to zero before it arrives at the barrier: the last phase that used them is over for all.
 """
 
 import platform
@@ -18,6 +26,7 @@ from scratchvae.types import Array
 
 X86 = platform.machine().lower() in ("x86_64", "amd64", "i686")
 FLUSH = 0x8040  # MXCSR: results (bit 15) and operands (bit 6) that are subnormal count as zero
+LINE = 16  # int64 of a cache line and of its neighbour, which processors fetch in pairs
 PATIENCE = 1_000  # spins, some ten microseconds, before the core is offered: more threads than cores must not hang
 
 
@@ -83,19 +92,59 @@ def out_of_line(typingctx: Any) -> Any:
     return types.void(), codegen
 
 
+def gate_size(threads: int, loops: int) -> int:
+    """Length of a gate."""
+    return LINE + 2 * threads * (-(-loops // LINE) * LINE)
+
+
 @part
-def barrier(gate: Array, threads: int) -> None:
-    """Wait until all threads have come; gate int64 (1,) only ever counts arrivals."""
+def counts_of(gate: Array, phase: int, t: int, threads: int) -> Any:
+    """Where the counts of thread t's share lie in that phase, and how many there is room for."""
+    room = (gate.size - LINE) // (2 * threads)
+    return LINE + (phase % 2 * threads + t) * room, room
+
+
+@part
+def barrier(gate: Array, t: int, threads: int) -> None:
+    """Thread t waits until all threads have come, and all shares are unclaimed again."""
+    phase = atomic_load(gate, 0) // threads
+    if threads == 1:
+        phase -= 1  # it is always phase 0
+    first, room = counts_of(gate, phase + 1, t, threads)
+    for i in range(first, first + room):
+        gate[i] = 0
     if threads == 1:
         return
-    goal = (atomic_add(gate, 0, 1) // threads + 1) * threads
-    spins = 0
+    atomic_add(gate, 0, 1)
+    goal, spins = (phase + 1) * threads, 0
     while atomic_load(gate, 0) < goal:
         spins += 1
         if spins > PATIENCE:
             give_way()
         else:
             pause()
+
+
+@part
+def share(units: int, t: int, threads: int) -> Any:
+    """First and last + 1 of thread t's units."""
+    return units * t // threads, units * (t + 1) // threads
+
+
+@part
+def claim(gate: Array, loop: int, units: int, least: int, t: int, threads: int) -> Any:
+    """First and last + 1 of units that thread t is to do next, the same twice when none is left: an eighth of a share,
+    a multiple of `least`, from its own share while that lasts."""
+    out_of_line()
+    phase, many = atomic_load(gate, 0) // threads, max(1, units // threads // 8 // least) * least
+    for other in range(t, t + threads):
+        owner = other % threads
+        (begin, end), at = share(units, owner, threads), counts_of(gate, phase, owner, threads)[0] + loop
+        if begin + atomic_load(gate, at) < end:
+            first = begin + atomic_add(gate, at, many)
+            if first < end:
+                return first, min(first + many, end)
+    return units, units
 
 
 @intrinsic  # type: ignore[untyped-decorator]

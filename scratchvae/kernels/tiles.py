@@ -1,10 +1,13 @@
 """§7.2.5 The matrix product's innermost loops: a tile of C in vector registers, emitted as LLVM by hand.
 
 Every operand lies in *panels*: a matrix (R, N) is stored as [N / P][R][P], P = two vectors wide, so that one row of a
-panel is two registers, and the rows of a tile lie at constant distances. Three tiles do all of y = x W:
+panel is two registers, and the rows of a tile lie at constant distances. What y = x W reads of x, a number of each row
+of a tile at a time, lies in *strips* as well: TALL rows column by column, [R / TALL][N][TALL], since numbers one below
+the other in a panel lie in one bank of the first-level cache, which gives one of them at a time. Three tiles do all of
+y = x W:
 
-    y  = x W     C[b, o] = Σᵢ x[b, i] W[i, o]    `product`: x broadcast down a column of rows b, W by vectors along o
-    dW = xᵀ dy   C[i, o] = Σ_b x[b, i] dy[b, o]  `product_t`: the same with x broadcast along a row, dy by vectors
+    y  = x W     C[b, o] = Σᵢ x[b, i] W[i, o]    `product`: x broadcast from a strip, W by vectors along o
+    dW = xᵀ dy   C[i, o] = Σ_b x[b, i] dy[b, o]  `product_t`: x broadcast along a row of a panel, dy by vectors
     dx = dy Wᵀ   C[b, i] = Σₒ dy[b, o] W[i, o]   `dots`: both by vectors along o, the lanes added at the end; with many
                                                  rows `product` on a panel of Wᵀ, turned by `transpose`
 
@@ -102,6 +105,12 @@ def vector_at(builder: Any, pointer: Any, step: int, ty: Vector) -> Any:
     return builder.load(vector_pointer(builder, offset(builder, pointer, step), ty), align=size)
 
 
+def store_at(builder: Any, value: Any, pointer: Any, step: int, ty: Vector) -> None:
+    """Put the vector where `vector_at` finds it."""
+    size = ty.dtype.bitwidth // 8
+    builder.store(value, builder.bitcast(offset(builder, pointer, step), value.type.as_pointer()), align=size)
+
+
 def broadcast(builder: Any, scalar: Any, ty: Vector) -> Any:
     """The scalar in every lane."""
     one = builder.insert_element(ir.Constant(ty.llvm, ir.Undefined), scalar, ir.Constant(I32, 0))
@@ -114,91 +123,63 @@ def fused(builder: Any, ty: Vector) -> Any:
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(ty.llvm, [ty.llvm] * 3), name)
 
 
-def emit_product(builder: Any, ty: Vector, rows: int, strides: tuple[int, int], ptrs: Any, counts: Any) -> None:
-    """C[r, :] = Σ over chunks and k of A[r·strides[0] + k·strides[1]] · B[k, :], with A hopping from chunk to chunk.
-
-    Along rows of A the next chunk is asked for one chunk ahead: its few lines lie far from these, so no processor
-    foresees them. B, and A down its columns, are read straight on.
-    """
-    (c, a, b), (depth, chunk, hop) = ptrs, counts
-    fma, width = fused(builder, ty), 2 * ty.lanes
-    zero = ir.Constant(ty.llvm, None)
-    chunks = builder.sdiv(builder.add(depth, builder.sub(chunk, ir.Constant(depth.type, 1))), chunk)
-    with Loop(builder, chunks, [a, b, depth, *[zero] * (2 * rows)]) as outer:
-        a0, b0, left, *acc = outer.values
-        steps = builder.select(builder.icmp_signed("<", left, chunk), left, chunk)
-        if strides[1] == 1:
-            prefetch(builder, builder.gep(a0, [hop]), rows * width, ty)
-        with Loop(builder, steps, [a0, b0, *acc]) as inner:
-            pa, pb, *acc = inner.values
-            B = [vector_at(builder, pb, n * ty.lanes, ty) for n in (0, 1)]
-            for r in range(rows):
-                x = broadcast(builder, builder.load(offset(builder, pa, r * strides[0])), ty)
-                for n in (0, 1):
-                    acc[2 * r + n] = builder.call(fma, [x, B[n], acc[2 * r + n]])
-            inner.carry([offset(builder, pa, strides[1]), offset(builder, pb, width), *acc])
-        outer.carry([builder.gep(a0, [hop]), inner.results[1], builder.sub(left, steps), *inner.results[2:]])
-    for j, value in enumerate(outer.results[3:]):
-        builder.store(
-            value, vector_pointer(builder, offset(builder, c, j * ty.lanes), ty), align=ty.dtype.bitwidth // 8
-        )
+def emit_product(builder: Any, ty: Vector, rows: int, pitch: int, ptrs: Any, depth: Any) -> None:
+    """C[r, :] = Σ over k < depth of A[r + k · pitch] · B[k, :]."""
+    (c, a, b), fma, width = ptrs, fused(builder, ty), 2 * ty.lanes
+    with Loop(builder, depth, [a, b, *[ir.Constant(ty.llvm, None)] * (2 * rows)]) as loop:
+        pa, pb, *acc = loop.values
+        B = [vector_at(builder, pb, n * ty.lanes, ty) for n in (0, 1)]
+        for r in range(rows):
+            x = broadcast(builder, builder.load(offset(builder, pa, r)), ty)
+            for n in (0, 1):
+                acc[2 * r + n] = builder.call(fma, [x, B[n], acc[2 * r + n]])
+        loop.carry([offset(builder, pa, pitch), offset(builder, pb, width), *acc])
+    for j, value in enumerate(loop.results[2:]):
+        store_at(builder, value, c, j * ty.lanes, ty)
 
 
-def prefetch(builder: Any, pointer: Any, count: int, ty: Vector) -> None:
-    """Ask for the cache lines of `count` numbers that will soon be read."""
-    byte = ir.IntType(8).as_pointer()
-    signature = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
-    ask = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0i8")
-    read, keep, data = (ir.Constant(I32, n) for n in (0, 3, 1))
-    for line in range(0, count, 64 * 8 // ty.dtype.bitwidth):
-        builder.call(ask, [builder.bitcast(offset(builder, pointer, line), byte), read, keep, data])
+def make_product(rows: int, strips: bool) -> Any:
+    """The tile of `rows` rows: intrinsic (C, c, A, a, B, b, depth) → C[c:] as [rows][P]; A in strips or in panels."""
 
-
-def make_product(rows: int, transposed: bool) -> Any:
-    """The tile of `rows` rows: intrinsic (C, c, A, a, B, b, depth, chunk, hop) → C[c:] as [rows][P]."""
-
-    def typing(typingctx: Any, C: Any, c: Any, A: Any, a: Any, B: Any, b: Any, depth: Any, chunk: Any, hop: Any) -> Any:
+    def typing(typingctx: Any, C: Any, c: Any, A: Any, a: Any, B: Any, b: Any, depth: Any) -> Any:
         ty = Vector(C.dtype, lanes(C.dtype))
-        strides = (1, 2 * ty.lanes) if transposed else (2 * ty.lanes, 1)
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             ptrs = [element(context, builder, sig.args[i], args[i], args[i + 1]) for i in (0, 2, 4)]
-            emit_product(builder, ty, rows, strides, ptrs, args[6:])
+            emit_product(builder, ty, rows, TALL if strips else 2 * ty.lanes, ptrs, args[6])
             return context.get_dummy_value()
 
         n = types.intp
-        return types.void(C, n, A, n, B, n, n, n, n), codegen
+        return types.void(C, n, A, n, B, n, n), codegen
 
-    typing.__name__ = f"product{'_t' if transposed else ''}_{rows}"
+    typing.__name__ = f"product{'' if strips else '_t'}_{rows}"
     return intrinsic(typing)
 
 
-product_tall, product_middle, product_short = (make_product(rows, False) for rows in (TALL, MIDDLE, SHORT))
-product_t_tall, product_t_middle, product_t_short = (make_product(rows, True) for rows in (TALL, MIDDLE, SHORT))
+product_tall, product_middle, product_short = (make_product(rows, True) for rows in (TALL, MIDDLE, SHORT))
+product_t_tall, product_t_middle, product_t_short = (make_product(rows, False) for rows in (TALL, MIDDLE, SHORT))
 
 
 @inline
-def product(
-    C: Array, c: int, A: Array, a: int, B: Array, b: int, depth: int, chunk: int, hop: int, height: int
-) -> None:
-    """The tile of that height: C[c:] = A B."""
+def product(C: Array, c: int, A: Array, a: int, B: Array, b: int, depth: int, height: int) -> None:
+    """The tile of that height: C[c:] = A B, A in strips."""
     if height == TALL:
-        product_tall(C, c, A, a, B, b, depth, chunk, hop)
+        product_tall(C, c, A, a, B, b, depth)
     elif height == MIDDLE:
-        product_middle(C, c, A, a, B, b, depth, chunk, hop)
+        product_middle(C, c, A, a, B, b, depth)
     else:
-        product_short(C, c, A, a, B, b, depth, chunk, hop)
+        product_short(C, c, A, a, B, b, depth)
 
 
 @inline
 def product_t(C: Array, c: int, A: Array, a: int, B: Array, b: int, depth: int, height: int) -> None:
-    """The tile of that height: C[c:] = Aᵀ B."""
+    """The tile of that height: C[c:] = Aᵀ B, A in panels."""
     if height == TALL:
-        product_t_tall(C, c, A, a, B, b, depth, depth + 1, 0)
+        product_t_tall(C, c, A, a, B, b, depth)
     elif height == MIDDLE:
-        product_t_middle(C, c, A, a, B, b, depth, depth + 1, 0)
+        product_t_middle(C, c, A, a, B, b, depth)
     else:
-        product_t_short(C, c, A, a, B, b, depth, depth + 1, 0)
+        product_t_short(C, c, A, a, B, b, depth)
 
 
 def make_listed(panels: int) -> Any:
@@ -228,8 +209,7 @@ def make_listed(panels: int) -> Any:
                         acc[2 * g + n] = builder.call(fma, [A_row, entry, acc[2 * g + n]])
                 loop.carry([offset(builder, pw, 1), offset(builder, px, 1), *acc])
             for j, total in enumerate(loop.results[2:]):
-                to = offset(builder, builder.gep(cp, [steps[j // 2]]), j % 2 * ty.lanes)
-                builder.store(total, vector_pointer(builder, to, ty), align=ty.dtype.bitwidth // 8)
+                store_at(builder, total, builder.gep(cp, [steps[j // 2]]), j % 2 * ty.lanes, ty)
             return context.get_dummy_value()
 
         n = types.intp
@@ -263,8 +243,7 @@ def dots(typingctx: Any, C: Any, c: Any, A: Any, a: Any, B: Any, b: Any, panels:
         found = concatenate(builder, fold(builder, loop.results[2:]))
         for r in range(DOT_ROWS):
             sums = shuffled(builder, found, found, list(range(r * DOT_COLS, (r + 1) * DOT_COLS)))
-            to = offset(builder, cp, r * width)
-            builder.store(sums, builder.bitcast(to, sums.type.as_pointer()), align=ty.dtype.bitwidth // 8)
+            store_at(builder, sums, cp, r * width, ty)
         return context.get_dummy_value()
 
     n = types.intp
@@ -283,21 +262,52 @@ def concatenate(builder: Any, vectors: list[Any]) -> Any:
 def transpose(typingctx: Any, A: Any, a: Any, B: Any, b: Any) -> Any:
     """B[b + j P + i] = A[a + i P + j] for a block of lanes × lanes; P is the width of a panel on both sides."""
     ty = Vector(A.dtype, lanes(A.dtype))
-    n = ty.lanes
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         source, to = (element(context, builder, sig.args[i], args[i], args[i + 1]) for i in (0, 2))
-        rows = [vector_at(builder, source, 2 * n * i, ty) for i in range(n)]
-        chunk = chunk_of(rows[0])
-        groups = [columns_in_chunks(builder, rows[i : i + chunk], 1) for i in range(0, n, chunk)]
-        by_place = [columns_of_chunks(builder, [group[k] for group in groups]) for k in range(chunk)]
-        rows = [by_place[k][i] for i in range(n // chunk) for k in range(chunk)]
-        for j, row in enumerate(rows):
-            pointer = vector_pointer(builder, offset(builder, to, 2 * n * j), ty)
-            builder.store(row, pointer, align=ty.dtype.bitwidth // 8)
+        rows = [vector_at(builder, source, 2 * ty.lanes * i, ty) for i in range(ty.lanes)]
+        for j, column in enumerate(columns_of(builder, rows)):
+            store_at(builder, column, to, 2 * ty.lanes * j, ty)
         return context.get_dummy_value()
 
     return types.void(A, types.intp, B, types.intp), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def to_strip(typingctx: Any, A: Any, a: Any, B: Any, b: Any) -> Any:
+    """B[b + j TALL + i] = A[a + i P + j] for i < TALL, j < P: the rows of a panel behind a tall tile, as a strip."""
+    ty = Vector(A.dtype, lanes(A.dtype))
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        source, to = (element(context, builder, sig.args[i], args[i], args[i + 1]) for i in (0, 2))
+        for first in range(0, TALL, ty.lanes):
+            count = min(ty.lanes, TALL - first)
+            for n in (0, ty.lanes):
+                rows = [vector_at(builder, source, 2 * ty.lanes * (first + i) + n, ty) for i in range(count)]
+                rows += [ir.Constant(ty.llvm, ir.Undefined)] * (ty.lanes - count)
+                for j, column in enumerate(columns_of(builder, rows)):
+                    store_first(builder, column, count, to, (n + j) * TALL + first, ty)
+        return context.get_dummy_value()
+
+    return types.void(A, types.intp, B, types.intp), codegen
+
+
+def store_first(builder: Any, vector: Any, count: int, pointer: Any, step: int, ty: Vector) -> None:
+    """Store the first `count` lanes and no others, as few powers of two."""
+    done = 0
+    while done < count:
+        size = 1 << ((count - done).bit_length() - 1)
+        part = shuffled(builder, vector, vector, list(range(done, done + size)))
+        store_at(builder, part, pointer, step + done, ty)
+        done += size
+
+
+def columns_of(builder: Any, rows: list[Any]) -> list[Any]:
+    """The columns of a square block, from its rows."""
+    chunk = chunk_of(rows[0])
+    groups = [columns_in_chunks(builder, rows[i : i + chunk], 1) for i in range(0, len(rows), chunk)]
+    by_place = [columns_of_chunks(builder, [group[k] for group in groups]) for k in range(chunk)]
+    return [by_place[k][i] for i in range(len(rows) // chunk) for k in range(chunk)]
 
 
 def columns_in_chunks(builder: Any, rows: list[Any], width: int) -> list[Any]:
@@ -323,17 +333,19 @@ def pairs(items: list[Any]) -> Any:
 
 
 def make_fold_rows(op: str) -> Any:
-    """Intrinsic (C, c) → for each row of a short tile one lane: the sum or product over the lanes of C[c + row P :]."""
+    """Intrinsic (C, c) → for each row of a tall tile one lane: the sum or product over the lanes of C[c + row P :]."""
 
     def typing(typingctx: Any, C: Any, c: Any) -> Any:
         ty = Vector(C.dtype, lanes(C.dtype))
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             pointer = element(context, builder, C, args[0], args[1])
-            rows = [vector_at(builder, pointer, 2 * ty.lanes * r, ty) for r in range(SHORT)]
-            return concatenate(builder, fold(builder, rows, op))
+            rows = [vector_at(builder, pointer, 2 * ty.lanes * r, ty) for r in range(TALL)]
+            rows += [ir.Constant(ty.llvm, ir.Undefined)] * (-TALL % (TALL + SHORT))  # to a power of two
+            found = concatenate(builder, fold(builder, rows, op))
+            return shuffled(builder, found, found, list(range(TALL)))
 
-        return Vector(C.dtype, SHORT)(C, types.intp), codegen
+        return Vector(C.dtype, TALL)(C, types.intp), codegen
 
     typing.__name__ = f"fold_rows_{op}"
     return intrinsic(typing)

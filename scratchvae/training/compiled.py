@@ -85,7 +85,7 @@ class Compiled(Steps):
         state, program = self.state, self.program
         flats = (state.arena.flat, state.slots[0], state.slots[1])
         step.run(program, 0, 1, flats, 0, index, batches[:0], rates, sums)  # compile here, not in a race of threads
-        program.gate[0] = 0
+        program.gate[:] = 0
         args = (flats, state.step, index, batches, rates, sums)
         together(self.threads, lambda t: step.run(program, t, self.threads, *args))
 
@@ -142,6 +142,7 @@ def program(state: State, x: Array, rows: int, samples: int, threads: int, train
     """Everything that `threads` threads share to work on at most `rows` rows of x, `samples` of z for each."""
     from ..kernels import layout, tiles
     from ..kernels.program import HANDS, Program
+    from ..kernels.sync import gate_size
 
     config, a = state.config, cast(Architecture, state.architecture)
     heads = len(state.theta.heads)
@@ -157,7 +158,8 @@ def program(state: State, x: Array, rows: int, samples: int, threads: int, train
     shares = np.zeros(lay.capacity, config.dtype)
     data = np.asarray(x).view(np.uint8 if x.dtype == np.bool_ else x.dtype).reshape(-1)
     arrays = (w, m, v, g, work, turned, scratch, noise, words, parts, value, shares, bound, data)
-    inked, gate = lists(rows, lay.panel, a.columns, config.dtype), np.zeros(1, np.int64)
+    inked = lists(rows, lay.panel, a.columns, config.dtype)
+    gate = np.zeros(gate_size(threads, lay.layers.size), np.int64)
     return Program(lay, options(config, x, rows, samples), *arrays, inked, gate)
 
 
