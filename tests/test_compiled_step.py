@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from scratchvae.kernels import NUMPY, products
+from scratchvae.kernels.program import FEW_ROWS
 from scratchvae.kernels.sparse import FEWEST
 from scratchvae.training.compiled import Compiled, covers, steps, warmup
 from scratchvae.training.config import Config
@@ -82,10 +83,11 @@ def same_steps(x: Array, count: int = 3, threads: int = 2, **options: Any) -> No
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "gaussian-sigmoid", "gaussian-fixed"])
 @pytest.mark.parametrize("hidden", [(33,), (40, 17), (9, 64, 31)])
-def test_equals_the_composition(dtype: str, likelihood: str, hidden: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("batch", [13, FEW_ROWS])
+def test_equals_the_composition(dtype: str, likelihood: str, hidden: tuple[int, ...], batch: int) -> None:
     how = "dynamic" if likelihood == "bernoulli" else "none"
     options: dict[str, Any] = {"binarisation": how, "likelihood": likelihood, "hidden": hidden, "variance": 0.01}
-    same_steps(grey(50, 37), dtype=dtype, latent=5, batch=13, **options)
+    same_steps(grey(50, 37), dtype=dtype, latent=5, batch=batch, **options)
 
 
 @pytest.mark.parametrize("estimator", ["sgvb_b", "iw"])
@@ -100,9 +102,10 @@ def test_several_samples_and_importance_weights(
     same_steps(blank(47, 40), dtype=dtype, estimator=estimator, samples=samples, batch=batch, latent=6, hidden=hidden)
 
 
-def test_importance_weights_with_two_heads() -> None:
-    gaussian: dict[str, Any] = {"binarisation": "none", "likelihood": "gaussian", "variance": 0.01}
-    same_steps(grey(30, 21), dtype="float64", estimator="iw", samples=4, latent=35, hidden=(9,), batch=10, **gaussian)
+@pytest.mark.parametrize("batch", [10, FEW_ROWS // 4])
+def test_importance_weights_with_two_heads(batch: int) -> None:
+    gaussian: dict[str, Any] = {"binarisation": "none", "likelihood": "gaussian", "variance": 0.01, "dtype": "float64"}
+    same_steps(grey(30, 21), estimator="iw", samples=4, latent=35, hidden=(9,), batch=batch, **gaussian)
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "leaky_relu", "elu", "softplus", "sigmoid", "identity"])
@@ -310,8 +313,8 @@ def test_forced_widths(width: str) -> None:
     """One test of each kind again at every width, each with a cache of its own."""
     likelihoods = "hidden1-bernoulli-float32 or hidden2-gaussian-sigmoid-float32"
     chosen = f"{likelihoods} or odd_sizes or any_number_of_threads or lists or several"
-    chosen += " or products or squeeze or vector_noise or row_alone"
-    files = [__file__, str(Path(__file__).with_name("test_kernels_vectors.py"))]
+    chosen += " or products or squeeze or vector_noise or row_alone or strip"
+    files = [__file__, *(str(Path(__file__).with_name(f"test_{name}.py")) for name in ("kernels_vectors", "sync"))]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files, "-k", chosen]
     environment = {**os.environ, "SCRATCHVAE_VECTOR_WIDTH": width}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

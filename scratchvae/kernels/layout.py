@@ -36,6 +36,7 @@ FIELDS = (
 LAYER = np.dtype([(name, np.int64) for name in FIELDS])
 # in the order of the codes in `kernels.epilogues`
 Place = tuple[int, int]  # panels, strips
+NOWHERE = -1  # of what nobody keeps
 ACTIVATIONS = ("tanh", "relu", "leaky_relu", "elu", "softplus", "sigmoid", "identity")
 
 
@@ -84,23 +85,22 @@ class Builder:
         self.work += ceil_to(columns + 1, self.panel) * (self.capacity - 1)
         return start
 
-    def layer(self, x: Place, inputs: int, outputs: int, activation: int, prior: int) -> Place:
-        """Append a record; returns where its output lies."""
-        y, dy = self.take(outputs + 1), self.take(outputs)
-        y_strips, dy_strips = self.take_strips(outputs), self.take_strips(outputs)
+    def layer(self, x: Place, y: Place, inputs: int, outputs: int, activation: int, prior: int) -> None:
+        """Append a record."""
+        dy, dy_strips = self.take(outputs), self.take_strips(outputs)
         panels, rows = -(-outputs // self.panel), ceil_to(inputs + 1, tiles.SHORT) | 1
-        where = (x[0], y, dy, x[1], y_strips, dy_strips)
+        where = (x[0], y[0], dy, x[1], y[1], dy_strips)
         self.records.append((inputs, outputs, self.flat, panels, rows, self.weights, *where, activation, prior))
         self.flat += (inputs + 1) * outputs
         self.weights += panels * rows * self.panel
-        return y, y_strips
 
-    def net(self, x: Place, sizes: tuple[int, ...], heads: int, outputs: int, activation: str, prior: int) -> None:
-        """The hidden layers of a net and its heads."""
+    def hidden(self, x: Place, sizes: tuple[int, ...], activation: str, prior: int) -> Place:
+        """The hidden layers of a net; returns where the last output lies."""
         for inputs, width in pairwise(sizes):
-            x = self.layer(x, inputs, width, ACTIVATIONS.index(activation), prior)
-        for _ in range(heads):
-            self.layer(x, sizes[-1], outputs, -1, prior)
+            y = self.take(width + 1), self.take_strips(width)
+            self.layer(x, y, inputs, width, ACTIVATIONS.index(activation), prior)
+            x = y
+        return x
 
 
 def layout(
@@ -109,8 +109,12 @@ def layout(
     """The layout for x → hidden → (μ, log σ²) → z → reversed hidden → `heads` heads, with at most `rows` rows."""
     b = Builder(rows, tiles.panel(np.dtype(dtype)))
     x, z, eps, dz = b.take(columns + 1), b.take(latent + 1), b.take(latent), b.take(latent)
-    b.net((x, b.take_strips(columns)), (columns, *hidden), 2, latent, activation, 0)
-    b.net((z, b.take_strips(latent)), (latent, *hidden[::-1]), heads, columns, activation, int(prior))
+    last = b.hidden((x, b.take_strips(columns)), (columns, *hidden), activation, 0)
+    for _ in ("mu", "log_var"):
+        b.layer(last, (b.take(latent), NOWHERE), (columns, *hidden)[-1], latent, -1, 0)
+    last = b.hidden((z, b.take_strips(latent)), (latent, *hidden[::-1]), activation, int(prior))
+    for _ in range(heads):  # a likelihood reads what they give, tile by tile
+        b.layer(last, (NOWHERE, NOWHERE), (latent, *hidden[::-1])[-1], columns, -1, int(prior))
     records, n = np.array(b.records, LAYER), len(hidden)
     parts = -(-columns // b.panel) + -(-latent // b.panel)
     sizes = (ceil_to(b.weights, 64) + 64 * b.panel, b.work + 64 * b.panel)
