@@ -22,7 +22,7 @@ from scratchvae.kernels.shuffles import squeeze
 from scratchvae.kernels.step_backward import update_tile
 from scratchvae.kernels.step_forward import hidden_tile
 from scratchvae.kernels.sync import claim, out_of_line, share
-from scratchvae.kernels.tiles import TALL, listed_1, listed_2, listed_3, listed_4, over, panel_of
+from scratchvae.kernels.tiles import TALL, listed_1, listed_2, over, panel_of
 from scratchvae.kernels.vectors import columns, flags, lane_count, load, ones, store_lanes
 from scratchvae.types import Array
 
@@ -82,29 +82,25 @@ def list_columns(s: Program, t: int, threads: int, rows: int) -> None:
 
 @inline
 def listed_sums(C: Array, c: int, A: Array, a: int, hop: int, the_list: Any, panels: int) -> None:
-    """C[c + g TALL P:][:P] = Σ over the list's entries of x · A[a + g hop + at:][:P] for each of up to 4 panels g."""
+    """C[c + g TALL P:][:P] = Σ over the list's entries of x · A[a + g hop + at:][:P] for each of one or two panels g."""
     at, x, first, count = the_list
     step = TALL * panel_of(C)
-    if panels == 4:
-        listed_4(C, c, step, A, a, hop, at, x, first, count)
-    elif panels == 3:
-        listed_3(C, c, step, A, a, hop, at, x, first, count)
-    elif panels == 2:
+    if panels == 2:
         listed_2(C, c, step, A, a, hop, at, x, first, count)
     else:
         listed_1(C, c, step, A, a, hop, at, x, first, count)
 
 
 @inline
-def stretch(begin: int, end: int, tiles: int, most: int) -> Any:
+def stretch(begin: int, end: int, tiles: int) -> Any:
     """Of the units from `begin` on, panel after panel, those that can be walked together: (panels, tiles of each).
 
-    Whole panels, up to `most`, or a part of one.
+    Two whole panels or one, or a part of one.
     """
     i = over(begin, tiles)[1]
     if i > 0 or end - begin < tiles:
         return 1, min(tiles - i, end - begin)
-    return min(most, over(end - begin, tiles)[0]), tiles
+    return min(2, over(end - begin, tiles)[0]), tiles
 
 
 @part
@@ -117,7 +113,7 @@ def sparse_hidden(s: Program, t: int, threads: int, layer: Any, rows: int) -> No
         if begin == end:
             break
         while begin < end:
-            panels, run = stretch(begin, end, tiles, 2)
+            panels, run = stretch(begin, end, tiles)
             p, first = over(begin, tiles)
             for i in range(first, first + run):
                 r, height = tile_at(i, rows)
@@ -139,11 +135,11 @@ def sparse_update(s: Program, t: int, threads: int, layer: Any, phase: Any, k: A
     P, tiles, c, lists = panel_of(s.work), tile_count(layer.inputs + 1), scratch_of(s, t), s.lists
     hop = s.layout.capacity * P
     while True:
-        begin, end = claim(s.gate, 0, layer.panels * tiles, 4 * tiles, t, threads)
+        begin, end = claim(s.gate, 0, layer.panels * tiles, 2 * tiles, t, threads)
         if begin == end:
             break
         while begin < end:
-            panels, run = stretch(begin, end, tiles, 4)
+            panels, run = stretch(begin, end, tiles)
             p, first = over(begin, tiles)
             for tile in range(first, first + run):
                 i, height = tile_at(tile, layer.inputs + 1)

@@ -219,7 +219,7 @@ def make_listed(panels: int) -> Any:
     return intrinsic(typing)
 
 
-listed_1, listed_2, listed_3, listed_4 = (make_listed(panels) for panels in (1, 2, 3, 4))
+listed_1, listed_2 = (make_listed(panels) for panels in (1, 2))
 
 
 @intrinsic  # type: ignore[untyped-decorator]
