@@ -82,7 +82,7 @@ def list_columns(s: Program, t: int, threads: int, rows: int) -> None:
 
 @inline
 def listed_sums(C: Array, c: int, A: Array, a: int, hop: int, the_list: Any, panels: int) -> None:
-    """C[c + g TALL P:][:P] = Σ over the list's entries of x · A[a + g hop + at:][:P] for each of one or two panels g."""
+    """C[c + g TALL P:][:P] = Σ over the list's entries of x · A[a + g hop + at:][:P] for each of up to two panels g."""
     at, x, first, count = the_list
     step = TALL * panel_of(C)
     if panels == 2:
