@@ -70,6 +70,17 @@ def test_figure2_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert (tmp_path / "two.png").stat().st_size > 5000
 
 
+@pytest.mark.usefixtures("small")
+def test_half_of_figure2_leaves_the_committed_whole_alone(tmp_path: Path) -> None:
+    """MNIST alone once wrote over the result that has Frey Face as well."""
+    pytest.importorskip("matplotlib")
+    committed = Path(figure2.__file__).with_suffix(".json")
+    before = committed.read_bytes()
+    figure2.main(["--out", str(tmp_path), "--samples", "1e3"])
+    assert json.loads((tmp_path / "figure2.json").read_text())["curves"].keys() == {"mnist"}
+    assert committed.read_bytes() == before
+
+
 def test_figure2_learns_more_slowly_as_the_samples_double() -> None:
     for study, rows in ((figure2.MNIST, 60_000), (figure2.FREY, 1769)):
         rate = figure2.config(study, 2, rows, 0).optimizer.rate

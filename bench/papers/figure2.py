@@ -254,8 +254,10 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--freyfaces", help="folder that holds the Frey Face file; without it MNIST alone")
     p.add_argument("--seed", type=whole(0), default=0)
     p.add_argument("--threads", type=whole(1), default=1)
-    p.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"), help="result; the PNG beside it")
+    p.add_argument("--json", type=Path, help="result; the PNG beside it (default: here; of MNIST alone, in OUT)")
     args = p.parse_args(argv)
+    if args.json is None:  # half a study does not overwrite a whole one
+        args.json = Path(__file__).with_suffix(".json") if args.freyfaces else Path(args.out) / "figure2.json"
     lengths = f"--samples {args.samples:g} --frey-samples {args.frey_samples:g} --seed {args.seed}"
     command = f"python -m bench.papers.figure2 --out runs/figure2 {lengths}"
     parts = {MNIST: rows_of(MNIST, None, args.seed)}
