@@ -254,7 +254,7 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--freyfaces", help="folder that holds the Frey Face file; without it MNIST alone")
     p.add_argument("--seed", type=whole(0), default=0)
     p.add_argument("--threads", type=whole(1), default=1)
-    p.add_argument("--json", type=Path, help="result; the PNG beside it (default: here; of MNIST alone, in OUT)")
+    p.add_argument("--json", type=Path, help="result, PNG beside it (default: bench/papers; MNIST alone: OUT)")
     args = p.parse_args(argv)
     if args.json is None:  # half a study does not overwrite a whole one
         args.json = Path(__file__).with_suffix(".json") if args.freyfaces else Path(args.out) / "figure2.json"

@@ -34,9 +34,9 @@ FIELDS = (
     "prior",  # 1 where a MAP prior pulls the layer towards zero
 )  # fmt: skip
 LAYER = np.dtype([(name, np.int64) for name in FIELDS])
+Place = tuple[int, int]  # where a matrix has its panels, and its strips
+NOWHERE = -1  # the place of what nobody keeps
 # in the order of the codes in `kernels.epilogues`
-Place = tuple[int, int]  # panels, strips
-NOWHERE = -1  # of what nobody keeps
 ACTIVATIONS = ("tanh", "relu", "leaky_relu", "elu", "softplus", "sigmoid", "identity")
 
 
