@@ -129,7 +129,18 @@ def inner(fn: Callable[..., Any], **options: Any) -> Any:
 
     made = njit(**OPTIONS, **options)(fn)
     spare_code(made)
+    spare_constants(made)
     return made
+
+
+def spare_constants(made: Any) -> None:
+    """Let one copy of a part serve f(x, 0) and f(x, 1): to Numba each constant has a type of its own."""
+    from numba import types
+
+    def plain(args: Any, kws: Any) -> Any:
+        return typed(tuple(map(types.unliteral, args)), {name: types.unliteral(kind) for name, kind in kws.items()})
+
+    typed, made.get_call_template = made.get_call_template, plain
 
 
 def spare_code(made: Any) -> None:
@@ -289,4 +300,9 @@ def threads() -> int:
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     if wanted.isdigit() and int(wanted) > 0:
         return int(wanted)
+    return processors()
+
+
+def processors() -> int:
+    """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

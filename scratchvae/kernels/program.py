@@ -76,6 +76,7 @@ class Program(NamedTuple):
     data: Array  # (N D,), uint8 or real
     lists: Lists
     gate: Array  # int64, see `kernels.sync`
+    entries: Array  # int64, see `kernels.separate`
 
 
 @part

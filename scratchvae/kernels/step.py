@@ -10,6 +10,7 @@ from typing import Any
 from scratchvae.kernels.jit import bare, inline, part
 from scratchvae.kernels.layout import convert
 from scratchvae.kernels.program import Options, Program
+from scratchvae.kernels.separate import separate
 from scratchvae.kernels.sparse import FEWEST, is_sparse, list_rows, sparse_hidden, sparse_update
 from scratchvae.kernels.step_backward import LATENT, NOBODY, back, is_alone, through_latent, through_row, update
 from scratchvae.kernels.step_forward import bound_rows, hidden, latent, likelihood, minibatch, strip_data, weigh
@@ -18,10 +19,18 @@ from scratchvae.kernels.tiles import panel_of
 from scratchvae.types import Array
 
 
-@inline
-def bounds(s: Program, t: int, threads: int, rows: int, sparse: bool, w: float) -> None:
+@separate
+def gather(s: Program, t: int, threads: int, step: int, index: Array, start: int, first: int, rows: int) -> None:
+    """`rows` rows of a minibatch, from its row `first` on: index[start …] of the data into x, with ε and the lists."""
+    minibatch(s, t, threads, step, index, start, first, rows)
+    list_rows(s, t, threads, rows)
+    barrier(s.gate, t, threads)
+
+
+@separate
+def bounds(s: Program, t: int, threads: int, rows: int, w: float) -> None:
     """Encode, sample, decode; leaves log p(x | z), KL and the cotangents of the decoder's heads."""
-    lay, samples = s.layout, rows * s.options.samples
+    lay, samples, sparse = s.layout, rows * s.options.samples, is_sparse(s, rows)
     if not sparse:
         strip_data(s, t, threads, rows)
         barrier(s.gate, t, threads)
@@ -63,8 +72,7 @@ def bounds_vjp(s: Program, t: int, threads: int, rows: int, alone: bool, w: floa
         barrier(s.gate, t, threads)
         first, count = first - 1, 1
     if alone:
-        below = first + NOBODY  # first is 0; a constant alone would have a copy of the function compiled for it
-        through_row(s, t, threads, first, count, below, k)
+        through_row(s, t, threads, first, count, NOBODY, k)
 
 
 @inline
@@ -74,34 +82,36 @@ def adam_constants(o: Options, number: int, rate: float) -> Any:
     The corrections of bias are in α and ε: with fix₁ = 1 / (1 − β₁ᵗ) and root₂ = √(1 − β₂ᵗ),
     α (m fix₁) / (√v / root₂ + ε) = (α fix₁ root₂) m / (√v + ε root₂).
     """
-    fix1, root2 = 1.0 / (1.0 - o.beta1**number), math.sqrt(1.0 - o.beta2**number)
+    fix1, root2 = 1.0 / (1.0 - math.pow(o.beta1, number)), math.sqrt(1.0 - math.pow(o.beta2, number))
     return (1.0 - o.beta1, 1.0 - o.beta2, rate * fix1 * root2, o.epsilon * root2), rate * o.decay
+
+
+@separate
+def backward(s: Program, t: int, threads: int, step: int, batch: int, first: int, rows: int, rate: float) -> None:
+    """The micro-batch's bounds in reverse, and what it gives to the update; with the last one the weights move."""
+    k, alone = adam_constants(s.options, step + 1, rate), is_alone(s, batch)
+    bounds_vjp(s, t, threads, rows, alone, 1.0 / batch, k)
+    phase, listed = (first == 0, first + rows == batch), is_sparse(s, rows) and rows >= FEWEST
+    if not alone:
+        update(s, t, threads, int(listed), rows, phase, k)
+    if listed:
+        sparse_update(s, t, threads, s.layout.layers[0], phase, k)
+    barrier(s.gate, t, threads)
 
 
 @inline
 def train_step(s: Program, t: int, threads: int, step: int, index: Array, start: int, batch: int, rate: float) -> float:
     """One minibatch, index[start : start + batch]; returns Σ_b L_b. Not finite: the weights are as before."""
-    w, sum_of_bounds, k = 1.0 / batch, 0.0, adam_constants(s.options, step + 1, rate)
-    alone = is_alone(s, batch)
+    sum_of_bounds = 0.0
     for first in range(0, batch, s.options.micro):
         rows = min(s.options.micro, batch - first)
-        minibatch(s, t, threads, step, index, start + first, first, rows)
-        list_rows(s, t, threads, rows)
-        barrier(s.gate, t, threads)
-        sparse = is_sparse(s, rows)
-        bounds(s, t, threads, rows, sparse, w)
+        gather(s, t, threads, step, index, start + first, first, rows)
+        bounds(s, t, threads, rows, 1.0 / batch)
         for r in range(rows):
             sum_of_bounds += s.bound[r]
         if not math.isfinite(sum_of_bounds):
             return sum_of_bounds
-        bounds_vjp(s, t, threads, rows, alone, w, k)
-        phase = (first == 0, first + rows == batch)
-        listed = sparse and rows >= FEWEST
-        if not alone:
-            update(s, t, threads, int(listed), rows, phase, k)
-        if listed:
-            sparse_update(s, t, threads, s.layout.layers[0], phase, k)
-        barrier(s.gate, t, threads)
+        backward(s, t, threads, step, batch, first, rows, rate)
     return sum_of_bounds
 
 
@@ -116,8 +126,7 @@ def run(
     if batches.size == 0:
         return 0
     before = flush_to_zero()
-    unpacked = batches.size > 0  # true; a constant would have a copy of `convert` compiled for it
-    convert_all(s, t, threads, flats, unpacked)
+    convert_all(s, t, threads, flats, True)
     barrier(s.gate, t, threads)
     start, done = 0, 0
     for i in range(batches.size):
@@ -127,7 +136,7 @@ def run(
         if not math.isfinite(total):
             break
         start, done = start + batches[i], done + 1
-    convert_all(s, t, threads, flats, not unpacked)
+    convert_all(s, t, threads, flats, False)
     restore(before)
     return done
 
@@ -139,3 +148,6 @@ def convert_all(s: Program, t: int, threads: int, flats: Any, pack: bool) -> Non
     convert(layers, P, flats[0], s.w, pack, t, threads)
     convert(layers, P, flats[1], s.m, pack, t, threads)
     convert(layers, P, flats[2], s.v, pack, t, threads)
+
+
+SEPARATE: tuple[Any, ...] = (gather, bounds, backward)  # as Python sees them: `run` finds jumps under these names

@@ -7,6 +7,7 @@
 `advance` begins and unpacked, exactly, when it ends, so ask for many steps a call.
 """
 
+import contextlib
 import math
 import threading
 from typing import Any, cast
@@ -16,6 +17,7 @@ import numpy as np
 from ..kernels.jit import threads as default_threads
 from ..models.vae import Architecture
 from ..types import Array
+from .cold_start import assistant, uncollected
 from .config import Config
 from .noise import Purpose
 from .objective import Diverged
@@ -23,6 +25,7 @@ from .state import State, Steps
 
 FAMILIES = ("bernoulli", "gaussian", "gaussian-sigmoid", "gaussian-fixed")
 LEAST_BETA2 = 0.1  # v + (1 − β₂)(g² − v), as the compiled Adam has it, cancels where v is hardly remembered
+HALF = 2  # of `step.SEPARATE`, this many take as long to compile as the rest
 MICRO = 256  # rows of a micro-batch once a batch has more than twice as many (measured at 512 and 4096)
 
 
@@ -84,10 +87,42 @@ class Compiled(Steps):
 
         state, program = self.state, self.program
         flats = (state.arena.flat, state.slots[0], state.slots[1])
-        step.run(program, 0, 1, flats, 0, index, batches[:0], rates, sums)  # compile here, not in a race of threads
+        if not program.entries.all():
+            self.compile()
         program.gate[:] = 0
         args = (flats, state.step, index, batches, rates, sums)
         together(self.threads, lambda t: step.run(program, t, self.threads, *args))
+
+    def compile(self) -> None:
+        """Compile the step or load it, here and not in a race of threads; where it is not cached, in two processes."""
+        from ..kernels import step
+
+        ours, theirs = step.SEPARATE[:HALF], step.SEPARATE[HALF:]
+        cold = self.threads > 1 and not ours[0].load(self.program)
+        types = self.state.config.dtype, self.program.data.dtype.name
+        with uncollected():
+            with assistant(f"{compile_the_rest.__name__}{types}", __name__) if cold else contextlib.nullcontext():
+                for one in ours:
+                    one.link(self.program)
+            self.finish(theirs)
+
+    def finish(self, separate: Any) -> None:
+        """The rest of it: these functions, and what composes all."""
+        from ..kernels import step
+
+        for one in separate:
+            one.link(self.program)
+        flats, none = (self.state.arena.flat, *self.state.slots[:2]), np.zeros(0, np.int64)
+        step.run(self.program, 0, 1, flats, 0, none, none, np.zeros(0), np.zeros(0))
+
+
+def compile_the_rest(dtype: str, data: str) -> None:
+    """What `cold_start.assistant` does in a process of its own."""
+    from ..kernels import step
+
+    with uncollected():
+        state = State(Config(latent=1, hidden=(1,), dtype=dtype), 1)
+        Compiled(state, np.zeros((1, 1), data), 1).finish(step.SEPARATE[HALF:])
 
 
 def warmup(dtype: str = "float32", data: str = "uint8") -> None:
@@ -96,7 +131,7 @@ def warmup(dtype: str = "float32", data: str = "uint8") -> None:
 
     x = np.zeros((1, 1), data)
     state = State(Config(latent=1, hidden=(1,), dtype=dtype), 1)
-    Compiled(state, x, 1).run(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
+    Compiled(state, x).compile()
     if estimate := sampler(state, 1):
         estimate(np.zeros((1, 1), dtype), 1, 1, 0)
 
@@ -142,6 +177,7 @@ def program(state: State, x: Array, rows: int, samples: int, threads: int, train
     """Everything that `threads` threads share to work on at most `rows` rows of x, `samples` of z for each."""
     from ..kernels import layout, tiles
     from ..kernels.program import HANDS, Program
+    from ..kernels.separate import NAMES
     from ..kernels.sync import gate_size
 
     config, a = state.config, cast(Architecture, state.architecture)
@@ -160,7 +196,8 @@ def program(state: State, x: Array, rows: int, samples: int, threads: int, train
     arrays = (w, m, v, g, work, turned, scratch, noise, words, parts, value, shares, bound, data)
     inked = lists(rows, lay.panel, a.columns, config.dtype)
     gate = np.zeros(gate_size(threads, lay.layers.size), np.int64)
-    return Program(lay, options(config, x, rows, samples), *arrays, inked, gate)
+    entries = np.zeros(len(NAMES), np.int64)
+    return Program(lay, options(config, x, rows, samples), *arrays, inked, gate, entries)
 
 
 def lists(rows: int, panel: int, columns: int, dtype: str) -> Any:

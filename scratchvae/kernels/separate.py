@@ -1,0 +1,85 @@
+"""§7.2.5 Functions that are compiled each by itself, so that two processes can compile a step between them.
+
+A `jit.part` is pasted into its callers before they are compiled, so whoever compiles the step compiles all of it. A
+separate function is machine code of its own, in its own file of the cache; its callers jump to where it lies. They
+find that in `Program.entries`, where `link` has put it.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from scratchvae.kernels.jit import Lazy, cache_folder, dispatcher
+from scratchvae.types import Array
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+NAMES = ("gather", "bounds", "backward")  # their places in Program.entries
+
+
+class Separate(Lazy):
+    """A function (s: Program, …) → None, whose other arguments are int, float, bool, or an Array of int64."""
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        super().__init__(fn, self.caller)
+        self.place = NAMES.index(fn.__name__)
+        self.own = Lazy(fn, functools.partial(dispatcher, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True))
+
+    def kinds(self, program: Any) -> tuple[Any, ...]:
+        """Numba's types of the arguments, for programs of that type."""
+        from numba import types
+
+        known = {int: types.int64, float: types.float64, bool: types.boolean, Array: types.int64[::1]}
+        return (program, *(known[p.annotation] for p in list(inspect.signature(self.fn).parameters.values())[1:]))
+
+    def load(self, s: Any) -> bool:
+        """Take the code for programs like s from the cache; whether it is there."""
+        folder = cache_folder()
+        if folder is None or not any(Path(folder).rglob(f"*.{self.fn.__name__}-*.nbi")):
+            return False  # said before Numba is made ready, which takes a third of a second
+        from numba import typeof
+
+        made = self.own.realise()
+        found = made._cache.load_overload(self.kinds(typeof(s)), made.targetctx)
+        if found is not None:
+            made.add_overload(found)
+        return found is not None
+
+    def link(self, s: Any) -> None:
+        """Compile for programs like s, or load, and note in s where the code lies."""
+        from numba import typeof
+
+        made, kinds = self.own.realise(), self.kinds(typeof(s))
+        made.compile(kinds)
+        found = made.overloads[kinds]
+        s.entries[self.place] = found.library.get_pointer_to_function(found.fndesc.llvm_func_name)
+
+    def caller(self, fn: Callable[..., Any]) -> Any:
+        """What compiled callers see: an intrinsic with the arguments of `fn`, which jumps."""
+        from llvmlite import ir
+        from numba import types
+        from numba.extending import intrinsic
+
+        def typing(typingctx: Any, program: Any, *others: Any) -> Any:
+            def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+                at = program.fields.index("entries")
+                entries = context.make_array(program.types[at])(context, builder, builder.extract_value(args[0], at))
+                address = builder.load(builder.gep(entries.data, [ir.Constant(ir.IntType(64), self.place)]))
+                ty = context.call_conv.get_function_type(types.none, sig.args)
+                code = builder.inttoptr(address, ty.as_pointer())
+                context.call_conv.call_function(builder, code, types.none, sig.args, args)
+                return context.get_dummy_value()
+
+            return types.none(*self.kinds(program)), codegen
+
+        shown = inspect.Parameter("typingctx", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        typing.__signature__ = inspect.Signature([shown, *inspect.signature(fn).parameters.values()])  # type: ignore
+        typing.__name__ = fn.__name__
+        return intrinsic(typing)
+
+
+def separate(fn: F) -> F:
+    """`fn` compiled by itself; callers, compiled too, call it by its name."""
+    return cast(F, Separate(fn))

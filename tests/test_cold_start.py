@@ -1,0 +1,156 @@
+"""The first run on a machine: functions compiled by themselves, by two processes, and found again by the next run."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from scratchvae.kernels.jit import bare, cache_folder, inline, part, processors
+from scratchvae.kernels.separate import NAMES, separate
+from scratchvae.training import compiled
+from scratchvae.training.cold_start import assistant
+from scratchvae.training.config import Config
+from scratchvae.training.state import State
+from scratchvae.types import Array
+
+
+class Toy(NamedTuple):
+    """As much of a Program as a separate function needs."""
+
+    out: Array
+    entries: Array
+
+
+@separate
+def gather(s: Toy, i: int, x: float, take: bool, index: Array) -> None:
+    """Writes down what it was given."""
+    s.out[i] = x if take else index[i]
+
+
+@separate
+def bounds(s: Toy, i: int) -> None:
+    """Calls another one."""
+    gather(s, i, 7, True, s.entries)
+
+
+@bare
+def call_all(s: Toy, index: Array, two: Any, half: Any) -> None:
+    """Constants, variables and numbers of other types, as a caller writes them."""
+    for i in range(2):
+        gather(s, i, i, i == 1, index)
+    gather(s, two, half, True, index)
+    bounds(s, 3)
+
+
+def test_separate_functions_get_what_their_callers_give() -> None:
+    """Catches arguments that are not converted, entries that are mixed up, and a caller that found no code."""
+    separated: tuple[Any, ...] = gather, bounds  # before `call_all` is compiled, which sees jumps under these names
+    s, index = Toy(np.zeros(4), np.zeros(len(NAMES), np.int64)), np.array([40, 50])
+    for one in separated:
+        one.link(s)
+    assert np.count_nonzero(s.entries) == 2
+    call_all(s, index, np.uint8(2), np.float32(0.5))
+    np.testing.assert_array_equal(s.out, [40, 1, 0.5, 7])
+
+
+@part
+def plus(a: int, b: int) -> int:
+    return a + b
+
+
+@inline
+def both(a: int) -> int:
+    return plus(a, 0) + plus(a, 1)
+
+
+@bare
+def sums(a: int) -> int:
+    return both(a)
+
+
+def test_one_copy_of_a_part_serves_all_constants() -> None:
+    known: Any = plus
+    assert sums(3) == 7
+    assert len(known.realise().overloads) == 1
+
+
+def first_steps(threads: int) -> list[float]:
+    x = np.arange(60, dtype=np.uint8).reshape(10, 6)
+    state = State(Config(latent=2, hidden=(3,), batch=5), 6)
+    return compiled.Compiled(state, x, threads).advance(3).tolist()
+
+
+FIRST_RUN = f"""
+import json, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_cold_start import first_steps
+from scratchvae.kernels import step
+separated = step.SEPARATE
+print(json.dumps([first_steps(2), [sum(one.own.made.stats.cache_hits.values()) for one in separated]]))
+"""
+
+
+def test_two_processes_compile_a_step(tmp_path: Path) -> None:
+    """What the other process compiled is found in the cache, and the steps have the same bits."""
+    environment = {**os.environ, "SCRATCHVAE_CACHE": str(tmp_path)}
+    command = [sys.executable, "-c", FIRST_RUN]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    means, hits = json.loads(done.stdout)
+    assert means == first_steps(1)
+    assert hits == [0, 0, int(processors() > 1)]
+
+
+def test_a_later_run_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    if cache_folder() is None:
+        pytest.skip("nothing is kept here")
+    first_steps(1)
+    monkeypatch.setattr(compiled, "assistant", None)
+    first_steps(2)
+
+
+shell = pytest.mark.skipif(os.name != "posix", reason="shell scripts stand for Python here")
+
+
+@shell
+@pytest.mark.parametrize("script", [None, "exit 1", "kill $$"])
+def test_an_assistant_that_fails_is_not_missed(
+    script: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(script, tmp_path, monkeypatch)
+    with assistant("nothing()", "nobody"):
+        pass
+
+
+@shell
+def test_an_assistant_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(f"sleep 0.3; touch {tmp_path}/done", tmp_path, monkeypatch)
+    with assistant("nothing()", "nobody"):
+        assert not (tmp_path / "done").exists()
+    assert (tmp_path / "done").exists()
+
+
+@shell
+def test_an_assistant_ends_when_its_caller_breaks_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend("exec sleep 60", tmp_path, monkeypatch)
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), assistant("nothing()", "nobody"):
+        raise KeyboardInterrupt
+    assert time.monotonic() - start < 30
+
+
+def pretend(script: str | None, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let that shell script stand for Python (None: a file that is not there), a cache and two processors be there."""
+    python = folder / "python"
+    if script is not None:
+        python.write_text(f"#!/bin/sh\n{script}\n")
+        python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr("scratchvae.training.cold_start.processors", lambda: 2)
+    monkeypatch.setattr("scratchvae.training.cold_start.cache_folder", lambda: str(folder))
