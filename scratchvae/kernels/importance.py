@@ -15,8 +15,7 @@ import numpy as np
 from scratchvae.kernels.jit import bare, inline
 from scratchvae.kernels.noise_vectors import normals
 from scratchvae.kernels.program import Program, strip
-from scratchvae.kernels.step_forward import hidden, likelihood
-from scratchvae.kernels.sync import barrier
+from scratchvae.kernels.step_forward import decode
 from scratchvae.kernels.tiles import TALL, over, panel_of
 from scratchvae.types import Array
 
@@ -46,18 +45,12 @@ def draw(s: Program, mu: Array, sigma: Array, log_sigmas: float, b: int, address
 
 
 @inline
-def decode(s: Program, rows: int) -> None:
-    """Adds log p(x | z) to the bounds of `rows` samples."""
-    lay = s.layout
-    for l in range(lay.decoder, lay.heads):
-        barrier(s.gate, 0, 1)
-        hidden(s, 0, 1, lay.layers[l], rows)
-    heads = (lay.layers[lay.heads], lay.layers[lay.layers.size - 1])
-    barrier(s.gate, 0, 1)
-    likelihood(s, 0, 1, heads, rows, 0.0, lay.capacity)
+def value(s: Program, rows: int) -> None:
+    """Adds log p(x | z) to the bounds of `rows` samples, which belong to one row of x."""
+    decode(s, 0, 1, rows, 0.0, s.layout.capacity)
     for r in range(rows):
-        for p in range(heads[0].panels):
-            s.bound[r] += s.parts[p * lay.capacity + r]
+        for p in range(s.layout.layers[s.layout.heads].panels):
+            s.bound[r] += s.parts[p * s.layout.capacity + r]
 
 
 @bare
@@ -78,7 +71,7 @@ def log_likelihood(
             for sample in range(first, first + many, size):
                 here = (seed, purpose, 1 + sample, first_row + b)
                 draw(s, mu, sigma, log_sigmas, b, here, sample - first, min(size, samples - sample))
-            decode(s, many)
+            value(s, many)
             for r in range(many):  # log-sum-exp, one at a time: total counts in units of e^most
                 log_w = s.bound[r]
                 if log_w > most:

@@ -16,7 +16,7 @@ from scratchvae.types import Array
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NAMES = ("gather", "bounds", "backward")  # their places in Program.entries
+NAMES = ("gather", "decode", "bounds", "backward")  # their places in Program.entries
 
 
 class Separate(Lazy):

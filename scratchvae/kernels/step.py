@@ -13,7 +13,7 @@ from scratchvae.kernels.program import Options, Program
 from scratchvae.kernels.separate import separate
 from scratchvae.kernels.sparse import FEWEST, is_sparse, list_rows, sparse_hidden, sparse_update
 from scratchvae.kernels.step_backward import LATENT, NOBODY, back, is_alone, through_latent, through_row, update
-from scratchvae.kernels.step_forward import bound_rows, hidden, latent, likelihood, minibatch, strip_data, weigh
+from scratchvae.kernels.step_forward import bound_rows, decode, heads_of, hidden, latent, minibatch, strip_data, weigh
 from scratchvae.kernels.sync import barrier, flush_to_zero, restore
 from scratchvae.kernels.tiles import panel_of
 from scratchvae.types import Array
@@ -30,7 +30,7 @@ def gather(s: Program, t: int, threads: int, step: int, index: Array, start: int
 @separate
 def bounds(s: Program, t: int, threads: int, rows: int, w: float) -> None:
     """Encode, sample, decode; leaves log p(x | z), KL and the cotangents of the decoder's heads."""
-    lay, samples, sparse = s.layout, rows * s.options.samples, is_sparse(s, rows)
+    lay, sparse = s.layout, is_sparse(s, rows)
     if not sparse:
         strip_data(s, t, threads, rows)
         barrier(s.gate, t, threads)
@@ -42,16 +42,11 @@ def bounds(s: Program, t: int, threads: int, rows: int, w: float) -> None:
         barrier(s.gate, t, threads)
     latent(s, t, threads, lay.layers[lay.encoder], lay.layers[lay.encoder + 1], rows)
     barrier(s.gate, t, threads)
-    for l in range(lay.decoder, lay.heads):
-        hidden(s, t, threads, lay.layers[l], samples)
-        barrier(s.gate, t, threads)
-    heads = (lay.layers[lay.heads], lay.layers[lay.layers.size - 1])  # with one head the same twice
-    likelihood(s, t, threads, heads, samples, w, s.options.samples)
-    barrier(s.gate, t, threads)
+    decode(s, t, threads, rows * s.options.samples, w, s.options.samples)
     bound_rows(s, t, threads, rows)
     barrier(s.gate, t, threads)
     if s.options.samples > 1:
-        weigh(s, t, threads, heads, rows)
+        weigh(s, t, threads, heads_of(s), rows)
         barrier(s.gate, t, threads)
 
 
@@ -150,4 +145,5 @@ def convert_all(s: Program, t: int, threads: int, flats: Any, pack: bool) -> Non
     convert(layers, P, flats[2], s.v, pack, t, threads)
 
 
-SEPARATE: tuple[Any, ...] = (gather, bounds, backward)  # as Python sees them: `run` finds jumps under these names
+# as Python sees them: `run` finds jumps under these names
+SEPARATE: tuple[Any, ...] = (gather, decode, bounds, backward)

@@ -29,7 +29,8 @@ from scratchvae.kernels.program import (
     strip_row,
     strip_tile,
 )
-from scratchvae.kernels.sync import claim, out_of_line, share
+from scratchvae.kernels.separate import separate
+from scratchvae.kernels.sync import barrier, claim, out_of_line, share
 from scratchvae.kernels.tiles import TALL, over, panel_of
 from scratchvae.kernels.vector_words import load_words
 from scratchvae.kernels.vectors import counts, lane_count, load, load_as, store, where
@@ -182,6 +183,23 @@ def likelihood(s: Program, t: int, threads: int, heads: Any, rows: int, w: float
             total_rows(s.parts, p * capacity + r, s.scratch, c, s.options.family == BERNOULLI)
             if w != 0.0 and samples == 1 and rows >= FEW_ROWS:
                 strip_heads(s, heads, p, r)
+
+
+@inline
+def heads_of(s: Program) -> Any:
+    """The decoder's two heads; with one the same twice."""
+    layers = s.layout.layers
+    return layers[s.layout.heads], layers[layers.size - 1]
+
+
+@separate
+def decode(s: Program, t: int, threads: int, rows: int, w: float, samples: int) -> None:
+    """`rows` samples z through the decoder, and `likelihood` of them. The counts of s.gate are to be zero before."""
+    for l in range(s.layout.decoder, s.layout.heads):
+        hidden(s, t, threads, s.layout.layers[l], rows)
+        barrier(s.gate, t, threads)
+    likelihood(s, t, threads, heads_of(s), rows, w, samples)
+    barrier(s.gate, t, threads)
 
 
 @part

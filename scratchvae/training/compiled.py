@@ -25,7 +25,7 @@ from .state import State, Steps
 
 FAMILIES = ("bernoulli", "gaussian", "gaussian-sigmoid", "gaussian-fixed")
 LEAST_BETA2 = 0.1  # v + (1 − β₂)(g² − v), as the compiled Adam has it, cancels where v is hardly remembered
-HALF = 2  # of `step.SEPARATE`, this many take as long to compile as the rest
+HALF = 3  # of `step.SEPARATE`, this many take as long to compile as the rest
 MICRO = 256  # rows of a micro-batch once a batch has more than twice as many (measured at 512 and 4096)
 
 

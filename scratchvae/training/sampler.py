@@ -14,6 +14,7 @@ import numpy as np
 
 from ..kernels.jit import threads as default_threads
 from ..types import Array
+from .cold_start import uncollected
 from .compiled import program, together
 from .noise import Purpose
 from .objective import encode
@@ -37,11 +38,18 @@ def sampler(state: State, threads: int | None = None) -> Callable[[Array, int, i
 def own_programs(state: State, rows: int, threads: int) -> list[Any]:
     """One workspace a thread, all with the same weights, packed once."""
     from ..kernels import layout
+    from ..kernels.step_forward import decode
 
-    nothing = np.zeros((1, state.architecture.columns), state.config.dtype)
+    separate: Any = decode
+    nothing = np.zeros((1, state.architecture.columns), np.uint8)  # in place of the data; as in training, of bytes
     first = program(state, nothing, rows, 1, 1, trains=False)
     layout.convert(first.layout.layers, first.layout.panel, state.arena.flat, first.w, True, 0, 1)
-    return [first, *(program(state, nothing, rows, 1, 1, trains=False)._replace(w=first.w) for _ in range(threads - 1))]
+    others = (program(state, nothing, rows, 1, 1, trains=False)._replace(w=first.w) for _ in range(threads - 1))
+    found = [first, *others]
+    with uncollected():
+        for one in found:
+            separate.link(one)
+    return found
 
 
 def log_likelihood(state: State, programs: list[Any], x: Array, samples: int, size: int, first_row: int) -> Array:
@@ -56,6 +64,7 @@ def log_likelihood(state: State, programs: list[Any], x: Array, samples: int, si
         args = (x, q.mu, sigma, index, address, samples, size, found)
         importance.log_likelihood(programs[t], *args)
 
-    rows(0, every[:0])  # compile here, not in a race of threads
+    with uncollected():
+        rows(0, every[:0])  # compile here, not in a race of threads
     together(len(programs), lambda t: rows(t, every[t :: len(programs)].copy()))  # a stride would be another type
     return found
