@@ -12,6 +12,7 @@ import contextlib
 import functools
 import hashlib
 import importlib
+import math
 import os
 import sys
 import tempfile
@@ -27,6 +28,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 # No fastmath but contraction: a NaN stays a NaN and sums keep their order. The NumPy error model returns inf for 1/0.
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "boundscheck": False}
 
+CGROUP = Path("/sys/fs/cgroup")
 LOCK = threading.RLock()
 
 
@@ -295,14 +297,22 @@ def writable(folder: Path) -> bool:
 
 @functools.cache
 def threads() -> int:
-    """Threads to use unless told: OMP_NUM_THREADS if set, else the cores this process may run on. (A container's quota
-    of time is not seen: threads that spin would use it up, so set OMP_NUM_THREADS there.)"""
+    """Threads to use unless told: OMP_NUM_THREADS if set, else one for each of `processors`."""
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    if wanted.isdigit() and int(wanted) > 0:
-        return int(wanted)
-    return processors()
+    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else processors()
 
 
 def processors() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may run on, or as many as a container has time for: threads that spin would use it up."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(cores, quota())))
+
+
+def quota() -> float:
+    """Cores' worth of time that Linux grants the container's control group, of version 2 or 1; else infinity."""
+    for names in ("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"):
+        with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+            granted, period = (int(n) for name in names for n in (CGROUP / name).read_text().split())
+            if granted > 0:
+                return granted / period
+    return math.inf
