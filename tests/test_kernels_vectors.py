@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,3 +176,16 @@ def test_no_writable_folder_means_no_cache(tmp_path: Path) -> None:
     blocked.write_text("a file where a folder should be")
     assert in_a_process(SCRATCHVAE_CACHE=str(blocked)) == ("None", "3.0")
     assert in_a_process(SCRATCHVAE_CACHE="off") == ("None", "3.0")
+
+
+def test_caches_that_nobody_uses_are_forgotten(tmp_path: Path) -> None:
+    """After 30 days; catches one that is in use, or whatever else lies there, taken for old."""
+    used, _ = in_a_process(SCRATCHVAE_CACHE=str(tmp_path))
+    ages = {Path(used): 31, tmp_path / "numba-old": 31, tmp_path / "numba-recent": 29, tmp_path / "notes": 31}
+    for folder, days in ages.items():
+        folder.mkdir(exist_ok=True)
+        (folder / "file").touch()
+        then = time.time() - days * 86_400
+        os.utime(folder, (then, then))
+    in_a_process(SCRATCHVAE_CACHE=str(tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} == {Path(used).name, "numba-recent", "notes"}

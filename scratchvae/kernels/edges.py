@@ -14,7 +14,7 @@ from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-from scratchvae.kernels.vectors import Vector, element, lanes, spread, vector_pointer
+from scratchvae.kernels.vectors import Vector, broadcast, element, lanes, spread, vector_pointer
 
 I64 = ir.IntType(64)
 
@@ -30,9 +30,7 @@ def masked_call(builder: Any, name: str, ty: Vector, result: Any, args: list[Any
 def below(builder: Any, room: Any, count: int) -> Any:
     """The mask of the first `room` lanes."""
     ty = ir.VectorType(I64, count)
-    one = builder.insert_element(ir.Constant(ty, ir.Undefined), room, ir.Constant(I64, 0))
-    every = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count))
-    return builder.icmp_signed("<", ir.Constant(ty, list(range(count))), every)
+    return builder.icmp_signed("<", ir.Constant(ty, list(range(count))), broadcast(builder, room, ty))
 
 
 def whole_or_masked(

@@ -14,9 +14,11 @@ import hashlib
 import importlib
 import math
 import os
+import shutil
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -28,6 +30,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 # No fastmath but contraction: a NaN stays a NaN and sums keep their order. The NumPy error model returns inf for 1/0.
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "boundscheck": False}
 
+KEPT = 30  # days that compiled code is kept unused; each version of the kernels has a cache of its own
 CGROUP = Path("/sys/fs/cgroup")
 LOCK = threading.RLock()
 
@@ -279,8 +282,18 @@ def cache_folder() -> str | None:
     for base in [Path(chosen)] if chosen else candidates:
         folder = base / f"numba-{cache_key()}"
         if writable(folder):
+            os.utime(folder)
+            forget_old(base)
             return str(folder)
     return None
+
+
+def forget_old(base: Path) -> None:
+    """Delete the caches in `base` that no process has asked for in the last KEPT days."""
+    for folder in base.glob("numba-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > KEPT * 86_400:
+                shutil.rmtree(folder)
 
 
 def writable(folder: Path) -> bool:

@@ -19,12 +19,11 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from scratchvae.kernels.jit import inline, vector_width
 from scratchvae.kernels.shuffles import chunk_of, dealt, fold, shuffled, zipped
-from scratchvae.kernels.vectors import Vector, element, lanes, vector_pointer
+from scratchvae.kernels.vectors import Vector, broadcast, element, lanes, llvm_math, vector_pointer
 from scratchvae.types import Array
 
 TALL = 12 if vector_width() == 16 else 6  # rows of the big tile: 2 TALL accumulators, of 32 (or 16) registers
@@ -32,7 +31,6 @@ SHORT = TALL // 3  # rows of the small one: every row count is padded to a multi
 MIDDLE = 2 * SHORT  # and of one between: what is left below the tall tiles is a single tile
 DOT_ROWS = SHORT  # tile of `dots` …
 DOT_COLS = 4 if vector_width() > 1 else 2  # … whose columns stay within a panel
-I32 = ir.IntType(32)
 
 
 def panel(dtype: Any) -> int:
@@ -111,26 +109,14 @@ def store_at(builder: Any, value: Any, pointer: Any, step: int, ty: Vector) -> N
     builder.store(value, builder.bitcast(offset(builder, pointer, step), value.type.as_pointer()), align=size)
 
 
-def broadcast(builder: Any, scalar: Any, ty: Vector) -> Any:
-    """The scalar in every lane."""
-    one = builder.insert_element(ir.Constant(ty.llvm, ir.Undefined), scalar, ir.Constant(I32, 0))
-    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(I32, ty.lanes), [0] * ty.lanes))
-
-
-def fused(builder: Any, ty: Vector) -> Any:
-    """a b + c for `ty`, in one instruction where the machine has it."""
-    name = f"llvm.fmuladd.v{ty.lanes}f{ty.dtype.bitwidth}"
-    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(ty.llvm, [ty.llvm] * 3), name)
-
-
 def emit_product(builder: Any, ty: Vector, rows: int, pitch: int, ptrs: Any, depth: Any) -> None:
     """C[r, :] = Σ over k < depth of A[r + k · pitch] · B[k, :]."""
-    (c, a, b), fma, width = ptrs, fused(builder, ty), 2 * ty.lanes
+    (c, a, b), fma, width = ptrs, llvm_math(builder, "fmuladd", ty, 3), 2 * ty.lanes
     with Loop(builder, depth, [a, b, *[ir.Constant(ty.llvm, None)] * (2 * rows)]) as loop:
         pa, pb, *acc = loop.values
         B = [vector_at(builder, pb, n * ty.lanes, ty) for n in (0, 1)]
         for r in range(rows):
-            x = broadcast(builder, builder.load(offset(builder, pa, r)), ty)
+            x = broadcast(builder, builder.load(offset(builder, pa, r)), ty.llvm)
             for n in (0, 1):
                 acc[2 * r + n] = builder.call(fma, [x, B[n], acc[2 * r + n]])
         loop.carry([offset(builder, pa, pitch), offset(builder, pb, width), *acc])
@@ -197,12 +183,12 @@ def make_listed(panels: int) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             cp, ap = (element(context, builder, sig.args[i], args[i], args[i + 1]) for i in (0, 3))
             where, value = (element(context, builder, sig.args[i], args[i], args[8]) for i in (6, 7))
-            fma, zero = fused(builder, ty), ir.Constant(ty.llvm, None)
+            fma, zero = llvm_math(builder, "fmuladd", ty, 3), ir.Constant(ty.llvm, None)
             hops, steps = ([builder.mul(args[i], ir.Constant(i64, g)) for g in range(panels)] for i in (5, 2))
             with Loop(builder, args[9], [where, value, *[zero] * (2 * panels)]) as loop:
                 pw, px, *acc = loop.values
                 row = builder.gep(ap, [builder.sext(builder.load(pw), i64)])
-                entry = broadcast(builder, builder.load(px), ty)
+                entry = broadcast(builder, builder.load(px), ty.llvm)
                 for g in range(panels):
                     for n in (0, 1):
                         A_row = vector_at(builder, builder.gep(row, [hops[g]]), n * ty.lanes, ty)
@@ -230,7 +216,7 @@ def dots(typingctx: Any, C: Any, c: Any, A: Any, a: Any, B: Any, b: Any, panels:
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         cp, ap, bp = (element(context, builder, sig.args[i], args[i], args[i + 1]) for i in (0, 2, 4))
-        fma, zero = fused(builder, ty), ir.Constant(ty.llvm, None)
+        fma, zero = llvm_math(builder, "fmuladd", ty, 3), ir.Constant(ty.llvm, None)
         with Loop(builder, args[6], [ap, bp, *[zero] * (DOT_ROWS * DOT_COLS)]) as loop:
             pa, pb, *acc = loop.values
             for n in (0, ty.lanes):

@@ -19,6 +19,8 @@ from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from scratchvae.kernels.jit import vector_width
 
+I32 = ir.IntType(32)
+
 
 def lanes(dtype: Any) -> int:
     """Lanes of a vector of `dtype` (a Numba number type or a NumPy dtype): four bytes make one lane of float32."""
@@ -66,10 +68,19 @@ def spread(context: Any, builder: Any, value: Any, ty: Any, to: Vector) -> Any:
     """`value` as a vector `to`: itself, or a number converted to the element type and repeated."""
     if isinstance(ty, Vector):
         return value
-    scalar = context.cast(builder, value, ty, to.dtype)
-    one = builder.insert_element(ir.Constant(to.llvm, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), to.lanes), [0] * to.lanes)
-    return builder.shuffle_vector(one, one, zeros)
+    return broadcast(builder, context.cast(builder, value, ty, to.dtype), to.llvm)
+
+
+def broadcast(builder: Any, scalar: Any, ty: Any) -> Any:
+    """The scalar in every lane of LLVM's vector type `ty`."""
+    one = builder.insert_element(ir.Constant(ty, ir.Undefined), scalar, ir.Constant(I32, 0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(I32, ty.count), [0] * ty.count))
+
+
+def llvm_math(builder: Any, name: str, ty: Vector, count: int) -> Any:
+    """LLVM's function `name` of `count` vectors `ty`; "fmuladd" is a b + c, rounded once where the machine can."""
+    signature = ir.FunctionType(ty.llvm, [ty.llvm] * count)
+    return cgutils.get_or_insert_function(builder.module, signature, f"llvm.{name}.v{ty.lanes}f{ty.dtype.bitwidth}")
 
 
 def binary(op: Any, on_float: str, on_int: str, masks: bool = False) -> None:
@@ -187,9 +198,7 @@ def math_call(name: str, count: int) -> Any:
 
         def codegen(context: Any, builder: Any, sig: Any, values: Any) -> Any:
             vectors = [spread(context, builder, v, ty, to) for v, ty in zip(values, sig.args, strict=True)]
-            short = f"llvm.{name}.v{to.lanes}f{to.dtype.bitwidth}"
-            fn = cgutils.get_or_insert_function(builder.module, ir.FunctionType(to.llvm, [to.llvm] * count), short)
-            return builder.call(fn, vectors)
+            return builder.call(llvm_math(builder, name, to, count), vectors)
 
         return to(*args), codegen
 
@@ -325,9 +334,7 @@ def polynomial(typingctx: Any, x: Any, key: Any) -> Any:
     coefficients = SERIES[key.literal_value][str(x.dtype)]
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        fn = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(x.llvm, [x.llvm] * 3), f"llvm.fmuladd.v{x.lanes}f{x.dtype.bitwidth}"
-        )
+        fn = llvm_math(builder, "fmuladd", x, 3)
         terms = [ir.Constant(x.llvm, [float(c)] * x.lanes) for c in coefficients]
         y = terms[-1]
         for c in reversed(terms[:-1]):
