@@ -181,11 +181,11 @@ def test_no_writable_folder_means_no_cache(tmp_path: Path) -> None:
 def test_caches_that_nobody_uses_are_forgotten(tmp_path: Path) -> None:
     """After 30 days; catches one that is in use, or whatever else lies there, taken for old."""
     used, _ = in_a_process(SCRATCHVAE_CACHE=str(tmp_path))
-    ages = {Path(used): 31, tmp_path / "numba-old": 31, tmp_path / "numba-recent": 29, tmp_path / "notes": 31}
-    for folder, days in ages.items():
+    old, recent, other = (tmp_path / f"numba-{name}" for name in ("0" * 16, "1" * 16, "of-somebody-else"))
+    for folder, days in {Path(used): 31, old: 31, recent: 29, other: 31}.items():
         folder.mkdir(exist_ok=True)
         (folder / "file").touch()
         then = time.time() - days * 86_400
         os.utime(folder, (then, then))
     in_a_process(SCRATCHVAE_CACHE=str(tmp_path))
-    assert {path.name for path in tmp_path.iterdir()} == {Path(used).name, "numba-recent", "notes"}
+    assert set(tmp_path.iterdir()) == {Path(used), recent, other}

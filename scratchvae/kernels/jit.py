@@ -290,7 +290,7 @@ def cache_folder() -> str | None:
 
 def forget_old(base: Path) -> None:
     """Delete the caches in `base` that no process has asked for in the last KEPT days."""
-    for folder in base.glob("numba-*"):
+    for folder in base.glob(f"numba-{'[0-9a-f]' * 16}"):
         with contextlib.suppress(OSError):
             if time.time() - folder.stat().st_mtime > KEPT * 86_400:
                 shutil.rmtree(folder)
