@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from scratchvae.kernels import step
 from scratchvae.kernels.jit import bare, cache_folder, inline, part, processors
 from scratchvae.kernels.separate import NAMES, separate
 from scratchvae.training import compiled
@@ -39,6 +42,19 @@ def bounds(s: Toy, i: int) -> None:
     gather(s, i, 7, True, s.entries)
 
 
+@separate
+def backward(s: Toy, i: int) -> None:
+    """Refuses."""
+    if i > 0:
+        raise ValueError("no")
+
+
+@bare
+def call_refusing(s: Toy, i: int) -> None:
+    backward(s, i)
+    s.out[0] = 1
+
+
 @bare
 def call_all(s: Toy, index: Array, two: Any, half: Any) -> None:
     """Constants, variables and numbers of other types, as a caller writes them."""
@@ -57,6 +73,21 @@ def test_separate_functions_get_what_their_callers_give() -> None:
     assert np.count_nonzero(s.entries) == 2
     call_all(s, index, np.uint8(2), np.float32(0.5))
     np.testing.assert_array_equal(s.out, [40, 1, 0.5, 7])
+
+
+def test_what_a_separate_function_raises_is_raised_in_its_caller() -> None:
+    one: Any = backward
+    s = Toy(np.zeros(1), np.zeros(len(NAMES), np.int64))
+    one.link(s)
+    with pytest.raises(ValueError, match="no"):
+        call_refusing(s, 1)
+    assert s.out[0] == 0
+    call_refusing(s, 0)
+    assert s.out[0] == 1
+
+
+def test_each_has_its_entry() -> None:
+    assert tuple(one.fn.__name__ for one in step.SEPARATE) == NAMES
 
 
 @part
@@ -80,8 +111,9 @@ def test_one_copy_of_a_part_serves_all_constants() -> None:
     assert len(known.realise().overloads) == 1
 
 
-def first_steps(threads: int) -> list[float]:
+def first_steps(threads: int, writeable: bool = True) -> list[float]:
     x = np.arange(60, dtype=np.uint8).reshape(10, 6)
+    x.flags.writeable = writeable
     state = State(Config(latent=2, hidden=(3,), batch=5), 6)
     return compiled.Compiled(state, x, threads).advance(3).tolist()
 
@@ -91,8 +123,8 @@ import json, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_cold_start import first_steps
 from scratchvae.kernels import step
-separated = step.SEPARATE
-print(json.dumps([first_steps(2), [sum(one.own.made.stats.cache_hits.values()) for one in separated]]))
+made = [first_steps(2), [one.own.made for one in step.SEPARATE] + [step.run.made]]
+print(json.dumps([made[0], [sum(one.stats.cache_hits.values()) for one in made[1]]]))
 """
 
 
@@ -104,13 +136,25 @@ def test_two_processes_compile_a_step(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     means, hits = json.loads(done.stdout)
     assert means == first_steps(1)
-    assert hits == [0, 0, 0, int(processors() > 1)]
+    assert hits == [0, 0, 0, *[int(processors() > 1)] * 2]
 
 
-def test_a_later_run_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("writeable", [True, False])
+def test_code_in_memory_needs_no_cache_and_no_process(writeable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the data may not be written, as those of a memory map: they are no other type."""
+    first_steps(1)
+    for module in ("cold_start", "compiled"):
+        monkeypatch.setattr(f"scratchvae.training.{module}.assistant", None)
+    monkeypatch.setattr("scratchvae.kernels.separate.cache_folder", lambda: None)
+    first_steps(2, writeable)
+
+
+def test_a_later_run_finds_the_code_in_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     if cache_folder() is None:
         pytest.skip("nothing is kept here")
     first_steps(1)
+    for one in step.SEPARATE:
+        monkeypatch.setattr(one.own.made, "overloads", type(one.own.made.overloads)())
     monkeypatch.setattr(compiled, "assistant", None)
     first_steps(2)
 
@@ -145,8 +189,54 @@ def test_an_assistant_ends_when_its_caller_breaks_off(tmp_path: Path, monkeypatc
     assert time.monotonic() - start < 30
 
 
+@shell
+def test_an_assistant_ends_when_the_wait_for_it_is_broken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend("exec sleep 60", tmp_path, monkeypatch)
+    begin = time.monotonic()
+    to_us = threading.main_thread().ident, signal.SIGINT
+    threading.Timer(0.5, signal.pthread_kill, to_us).start()
+    with pytest.raises(KeyboardInterrupt), assistant("nothing()", "nobody"):
+        pass
+    assert time.monotonic() - begin < 30
+
+
+@pytest.mark.parametrize("executable", [None, "", "/usr/bin/editor"])
+def test_a_program_that_is_no_interpreter_is_not_started(
+    executable: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(None, tmp_path, monkeypatch)
+    monkeypatch.setattr(sys, "executable", executable)
+    monkeypatch.setattr(subprocess, "Popen", None)
+    with assistant("nothing()", "nobody"):
+        pass
+
+
+def test_an_assistant_follows_its_starter() -> None:
+    """It ends when its stdin is closed, as it is when the one that started it is killed."""
+    call = "import time, scratchvae.training.cold_start as c; c.follow(); print(1, flush=True); time.sleep(60)"
+    begin = time.monotonic()
+    with subprocess.Popen([sys.executable, "-c", call], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stdout.readline() == b"1\n"
+        assert process.poll() is None
+        process.stdin.close()
+        assert process.wait() == 1
+    assert time.monotonic() - begin < 50
+
+
+@shell
+def test_an_assistant_imports_from_where_we_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder we are in counts where it does for us; what is no string does not, as for Python."""
+    pretend(f'echo "$PYTHONPATH" > {tmp_path}/path', tmp_path, monkeypatch)
+    monkeypatch.setattr(sys, "path", ["", "/somewhere", Path("/nowhere")])
+    with assistant("nothing()", "nobody"):
+        pass
+    assert (tmp_path / "path").read_text().strip() == f"{os.getcwd()}:/somewhere"
+
+
 def pretend(script: str | None, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let that shell script stand for Python (None: a file that is not there), a cache and two processors be there."""
+    """Let that shell script stand for Python (None: a file that is not there); there are a cache, two processors."""
     python = folder / "python"
     if script is not None:
         python.write_text(f"#!/bin/sh\n{script}\n")
@@ -168,7 +258,7 @@ def pretend(script: str | None, folder: Path, monkeypatch: pytest.MonkeyPatch) -
         ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
     ],
 )
-def test_no_more_threads_than_a_container_has_time_for(
+def test_a_container_s_quota_limits_the_threads(
     files: dict[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, text in files.items():

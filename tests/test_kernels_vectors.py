@@ -189,3 +189,4 @@ def test_caches_that_nobody_uses_are_forgotten(tmp_path: Path) -> None:
         os.utime(folder, (then, then))
     in_a_process(SCRATCHVAE_CACHE=str(tmp_path))
     assert set(tmp_path.iterdir()) == {Path(used), recent, other}
+    assert (Path(used) / "file").exists()

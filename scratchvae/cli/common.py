@@ -6,6 +6,7 @@ import json
 import math
 import re
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
+from ..kernels import jit
 from ..training import data
 from ..training.run import Run
 from ..training.state import State, load_state
@@ -85,6 +87,19 @@ def image_shape(columns: int, shape: tuple[int, ...] | None) -> tuple[int, ...]:
 def say(text: str) -> None:
     """Words, on stderr."""
     print(text, file=sys.stderr, flush=True)
+
+
+def patience() -> threading.Timer:
+    """In five seconds, unless cancelled before, words on what takes so long."""
+
+    def explain() -> None:
+        kept = "the next run finds them compiled" if jit.cache_folder() else "there is no folder to keep them in"
+        say(f"compiling the kernels; {kept}")
+
+    timer = threading.Timer(5, explain)
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def report_to(out: str | None) -> contextlib.AbstractContextManager[Any]:

@@ -5,7 +5,6 @@ import dataclasses
 import json
 import math
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from ..training.loop import Interrupted, Plan, train
 from ..training.optim import SCHEDULES, SLOTS, Optimizer
 from ..training.run import Run
 from ..training.state import State, mean_row
-from .common import SEEDS, Commands, amount, command, emit, fraction, say, whole
+from .common import SEEDS, Commands, amount, command, emit, fraction, patience, say, whole
 
 ABOUT = "Train a VAE by hand-written gradients. Leaves a checkpoint, metrics.jsonl and pictures in the folder --out."
 
@@ -246,9 +245,7 @@ class Progress:
     def __init__(self, total: int) -> None:
         self.total, self.rate, self.shown = total, 0.0, time.monotonic()
         self.bar = self.open_bar() if sys.stderr.isatty() else None
-        self.patience = threading.Timer(5, say, ["compiling the kernels; the next run finds them compiled"])
-        self.patience.daemon = True
-        self.patience.start()
+        self.patience = patience()
 
     def open_bar(self) -> Any:
         """The bar, or None without tqdm."""

@@ -1,10 +1,11 @@
 """§7.2.5 `warmup`: compile the hot loops once, so that the next run starts at once."""
 
 import argparse
+import os
 import time
 
 from ..kernels import jit
-from .common import Commands, command, emit, say
+from .common import Commands, command, emit, patience, say
 
 ABOUT = "Compile the training step and log p(x) now, so that later runs load them. One version serves all sizes."
 
@@ -22,11 +23,14 @@ def run(args: argparse.Namespace) -> int:
     """Compile or load, and say where the code is kept."""
     from ..training.compiled import warmup
 
-    start = time.monotonic()
-    warmup(args.dtype, args.data)
-    folder = jit.cache_folder()
+    start, folder = time.monotonic(), jit.cache_folder()
     if folder is None:
-        say("warmup: no folder can be written, so nothing is kept for the next run; name one by SCRATCHVAE_CACHE")
+        chosen = os.environ.get("SCRATCHVAE_CACHE", "")
+        why = f"SCRATCHVAE_CACHE is {chosen!r}" if chosen == "off" else f"cannot write into {chosen or 'any folder'}"
+        say(f"warmup: {why}, so nothing is kept for the next run; name another folder by SCRATCHVAE_CACHE")
+    waiting = patience()
+    warmup(args.dtype, args.data)
+    waiting.cancel()
     found = {"vector_width": jit.vector_width(), "threads": jit.threads(), "cache": folder or "none"}
     emit({**found, "seconds": round(time.monotonic() - start, 2)}, args.json)
     return 0

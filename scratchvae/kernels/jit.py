@@ -282,17 +282,17 @@ def cache_folder() -> str | None:
     for base in [Path(chosen)] if chosen else candidates:
         folder = base / f"numba-{cache_key()}"
         if writable(folder):
-            os.utime(folder)
-            forget_old(base)
+            attempt(os.utime, folder)
+            forget_old(base, folder)
             return str(folder)
     return None
 
 
-def forget_old(base: Path) -> None:
-    """Delete the caches in `base` that no process has asked for in the last KEPT days."""
+def forget_old(base: Path, ours: Path) -> None:
+    """Delete the caches in `base`, save ours, that no process has asked for in the last KEPT days."""
     for folder in base.glob(f"numba-{'[0-9a-f]' * 16}"):
         with contextlib.suppress(OSError):
-            if time.time() - folder.stat().st_mtime > KEPT * 86_400:
+            if folder != ours and time.time() - folder.stat().st_mtime > KEPT * 86_400:
                 shutil.rmtree(folder)
 
 
@@ -316,13 +316,15 @@ def threads() -> int:
 
 
 def processors() -> int:
-    """Cores that this process may run on, or as many as a container has time for: threads that spin would use it up."""
+    """Cores that this process may run on, or those that a container's quota of time keeps busy, rounded up: more
+    threads, which spin while they wait, would use the time up."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(cores, quota())))
 
 
 def quota() -> float:
-    """Cores' worth of time that Linux grants the container's control group, of version 2 or 1; else infinity."""
+    """Cores' worth of time that Linux grants a container, by control groups of version 2 or 1; infinity where it says
+    nothing in CGROUP itself (groups below it are not looked at)."""
     for names in ("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"):
         with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
             granted, period = (int(n) for name in names for n in (CGROUP / name).read_text().split())

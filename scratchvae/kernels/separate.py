@@ -20,10 +20,13 @@ NAMES = ("gather", "decode", "bounds", "backward")  # their places in Program.en
 
 
 class Separate(Lazy):
-    """A function (s: Program, …) → None, whose other arguments are int, float, bool, or an Array of int64."""
+    """A function (s: Program, …) → None, whose other arguments are int, float, bool, or an Array of int64.
+
+    `link` it before anything that calls it runs: an entry of zero is a jump to nowhere.
+    """
 
     def __init__(self, fn: Callable[..., Any]) -> None:
-        super().__init__(fn, self.caller)
+        super().__init__(fn, self.jump)
         self.place = NAMES.index(fn.__name__)
         self.own = Lazy(fn, functools.partial(dispatcher, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True))
 
@@ -35,16 +38,19 @@ class Separate(Lazy):
         return (program, *(known[p.annotation] for p in list(inspect.signature(self.fn).parameters.values())[1:]))
 
     def load(self, s: Any) -> bool:
-        """Take the code for programs like s from the cache; whether it is there."""
-        folder = cache_folder()
+        """Whether the code for programs like s is here; if not, it is taken from the cache, where it is there."""
+        from numba import typeof
+        from numba.core.compiler_lock import global_compiler_lock
+
+        made, kinds, folder = self.own.realise(), self.kinds(typeof(s)), cache_folder()
+        if kinds in made.overloads:
+            return True
         if folder is None or not any(Path(folder).rglob(f"*.{self.fn.__name__}-*.nbi")):
             return False  # said before Numba is made ready, which takes a third of a second
-        from numba import typeof
-
-        made = self.own.realise()
-        found = made._cache.load_overload(self.kinds(typeof(s)), made.targetctx)
-        if found is not None:
-            made.add_overload(found)
+        with global_compiler_lock:
+            found = made._cache.load_overload(kinds, made.targetctx)
+            if found is not None:
+                made.add_overload(found)
         return found is not None
 
     def link(self, s: Any) -> None:
@@ -55,11 +61,13 @@ class Separate(Lazy):
         made.compile(kinds)
         found = made.overloads[kinds]
         s.entries[self.place] = found.library.get_pointer_to_function(found.fndesc.llvm_func_name)
+        assert s.entries[self.place], f"no machine code of {self.fn.__name__}"
 
-    def caller(self, fn: Callable[..., Any]) -> Any:
-        """What compiled callers see: an intrinsic with the arguments of `fn`, which jumps."""
+    def jump(self, fn: Callable[..., Any]) -> Any:
+        """What compiled callers find under the name of `fn`: an intrinsic with its arguments."""
         from llvmlite import ir
         from numba import types
+        from numba.core import cgutils
         from numba.extending import intrinsic
 
         def typing(typingctx: Any, program: Any, *others: Any) -> Any:
@@ -69,11 +77,14 @@ class Separate(Lazy):
                 address = builder.load(builder.gep(entries.data, [ir.Constant(ir.IntType(64), self.place)]))
                 ty = context.call_conv.get_function_type(types.none, sig.args)
                 code = builder.inttoptr(address, ty.as_pointer())
-                context.call_conv.call_function(builder, code, types.none, sig.args, args)
+                status, _ = context.call_conv.call_function(builder, code, types.none, sig.args, args)
+                with cgutils.if_unlikely(builder, status.is_error):
+                    context.call_conv.return_status_propagate(builder, status)
                 return context.get_dummy_value()
 
             return types.none(*self.kinds(program)), codegen
 
+        # Numba reads off the signature which arguments there are: those of `fn`, after its own first one
         shown = inspect.Parameter("typingctx", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         typing.__signature__ = inspect.Signature([shown, *inspect.signature(fn).parameters.values()])  # type: ignore
         typing.__name__ = fn.__name__

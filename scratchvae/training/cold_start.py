@@ -5,8 +5,9 @@ import gc
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 from ..kernels.jit import cache_folder, processors
 
@@ -15,30 +16,49 @@ from ..kernels.jit import cache_folder, processors
 def assistant(call: str, module: str) -> Iterator[None]:
     """Meanwhile another process does `call`, of a function in `module`, and leaves what it compiles in the cache.
 
-    It ends before this does. If it fails nobody minds: what is not in the cache is compiled here. There is none without
-    a cache or a second processor, nor in a program that is no Python interpreter.
+    It ends before this does. If it fails nobody minds: what is not in the cache is compiled here.
     """
-    command = [sys.executable, "-P", "-c", f"import {module} as m; m.{call}"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    quiet: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-    process = None
-    if cache_folder() is not None and processors() > 1 and not getattr(sys, "frozen", False):
-        with contextlib.suppress(OSError):
-            process = subprocess.Popen(command, env=environment, **quiet)
-    try:
+    process = start(call, module)
+    if process is None:
         yield
-    except BaseException:
-        if process:
-            process.kill()
-        raise
-    finally:
-        if process:
+        return
+    with process:  # closes its stdin, in the end
+        try:
+            yield
             process.wait()
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+
+
+def start(call: str, module: str) -> subprocess.Popen[bytes] | None:
+    """The process; None without a cache or a second processor, and where Python is part of another program."""
+    python = Path(sys.executable or "")
+    if cache_folder() is None or processors() < 2 or not python.name.lower().startswith("python"):
+        return None
+    command = [str(python), "-P", "-c", f"import {__name__} as c, {module} as m; c.follow(); m.{call}"]
+    path = os.pathsep.join(os.path.abspath(place) for place in sys.path if isinstance(place, str))
+    environment, nowhere = {**os.environ, "PYTHONPATH": path}, subprocess.DEVNULL
+    try:
+        return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere)
+    except OSError:
+        return None
+
+
+def follow() -> None:
+    """End this process, the assistant, as soon as the one that started it has ended and closed its end of stdin."""
+
+    def wait() -> None:
+        sys.stdin.read()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """Meanwhile Python collects no garbage: a twentieth of the time that compiling takes."""
+    """Meanwhile Python collects no garbage, which would take a twentieth of the time of compiling."""
     was = gc.isenabled()
     gc.disable()
     try:

@@ -51,7 +51,7 @@ def steps(state: State, x: Array, threads: int | None = None) -> Steps:
 
 
 class Compiled(Steps):
-    """`Steps` by the compiled step, on `threads` threads (None: as many as OMP_NUM_THREADS or the affinity allow)."""
+    """`Steps` by the compiled step, on `threads` threads (None: see `jit.threads`)."""
 
     def __init__(self, state: State, x: Array, threads: int | None = None) -> None:
         super().__init__(state, x)
@@ -94,14 +94,18 @@ class Compiled(Steps):
         together(self.threads, lambda t: step.run(program, t, self.threads, *args))
 
     def compile(self) -> None:
-        """Compile the step or load it, here and not in a race of threads; where it is not cached, in two processes."""
+        """Compile the step or load it, here and not in a race of threads.
+
+        Where it is not cached two processes do it, unless it is for one thread: who asks for one wants one at work.
+        """
         from ..kernels import step
 
         ours, theirs = step.SEPARATE[:HALF], step.SEPARATE[HALF:]
-        cold = self.threads > 1 and not ours[0].load(self.program)
+        cold = self.threads > 1 and not ours[-1].load(self.program)  # kept last, so the others are there if it is
         types = self.state.config.dtype, self.program.data.dtype.name
+        call = f"{compile_the_rest.__name__}{types}"  # compile_the_rest('float32', 'uint8')
         with uncollected():
-            with assistant(f"{compile_the_rest.__name__}{types}", __name__) if cold else contextlib.nullcontext():
+            with assistant(call, __name__) if cold else contextlib.nullcontext():
                 for one in ours:
                     one.link(self.program)
             self.finish(theirs)
@@ -193,6 +197,7 @@ def program(state: State, x: Array, rows: int, samples: int, threads: int, train
     parts, value, bound = np.zeros(lay.parts * lay.capacity), np.zeros(lay.capacity), np.zeros(lay.capacity)
     shares = np.zeros(lay.capacity, config.dtype)
     data = np.asarray(x).view(np.uint8 if x.dtype == np.bool_ else x.dtype).reshape(-1)
+    data.flags.writeable = False  # of this view, not of x: one type, so one version, for arrays and read-only maps
     arrays = (w, m, v, g, work, turned, scratch, noise, words, parts, value, shares, bound, data)
     inked = lists(rows, lay.panel, a.columns, config.dtype)
     gate = np.zeros(gate_size(threads, lay.layers.size), np.int64)

@@ -38,25 +38,23 @@ def sampler(state: State, threads: int | None = None) -> Callable[[Array, int, i
 def own_programs(state: State, rows: int, threads: int) -> list[Any]:
     """One workspace a thread, all with the same weights, packed once."""
     from ..kernels import layout
-    from ..kernels.step_forward import decode
+    from ..kernels.step import DECODE
 
-    separate: Any = decode
-    nothing = np.zeros((1, state.architecture.columns), np.uint8)  # in place of the data; as in training, of bytes
+    nothing = np.zeros((1, state.architecture.columns), np.uint8)  # in place of data: of bytes, as mostly in training
     first = program(state, nothing, rows, 1, 1, trains=False)
     layout.convert(first.layout.layers, first.layout.panel, state.arena.flat, first.w, True, 0, 1)
-    others = (program(state, nothing, rows, 1, 1, trains=False)._replace(w=first.w) for _ in range(threads - 1))
-    found = [first, *others]
     with uncollected():
-        for one in found:
-            separate.link(one)
-    return found
+        DECODE.link(first)
+    others = (program(state, nothing, rows, 1, 1, trains=False) for _ in range(threads - 1))
+    return [first, *(one._replace(w=first.w, entries=first.entries) for one in others)]
 
 
 def log_likelihood(state: State, programs: list[Any], x: Array, samples: int, size: int, first_row: int) -> Array:
     """log p(x) of rows x (B, D): thread t takes every T-th row."""
     from ..kernels import importance
 
-    q, found = encode(state, x), np.empty(len(x))
+    q, found, x = encode(state, x), np.empty(len(x)), x.view()
+    x.flags.writeable = False  # as in `program`
     address = (np.uint64(state.config.seed), int(Purpose.EVALUATE), first_row)
     every, sigma = np.arange(len(x)), np.exp(0.5 * q.log_var)
 
