@@ -253,6 +253,7 @@ def pretend(script: str | None, folder: Path, monkeypatch: pytest.MonkeyPatch) -
         ({"cpu.max": "max 100000\n"}, 64),
         ({"cpu.max": "150000 100000\n"}, 2),
         ({"cpu.max": "20000 100000\n"}, 1),
+        ({"cpu.max": "120000 100000\n"}, 2),
         ({"cpu.max": "9900000 100000\n"}, 64),
         ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 64),
         ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),

@@ -190,3 +190,4 @@ def test_caches_that_nobody_uses_are_forgotten(tmp_path: Path) -> None:
     in_a_process(SCRATCHVAE_CACHE=str(tmp_path))
     assert set(tmp_path.iterdir()) == {Path(used), recent, other}
     assert (Path(used) / "file").exists()
+    assert time.time() - Path(used).stat().st_mtime < 3600  # so that a process with another cache keeps it, too
