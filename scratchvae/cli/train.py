@@ -1,6 +1,7 @@
 """§7.3 `train`: maximise the bound on a data set, into a folder that every other command reads."""
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import math
@@ -165,7 +166,7 @@ def run(args: argparse.Namespace) -> int:
     say(f"{found.name}: {rows} rows, {columns} columns, binarisation {config.binarisation}; test: {found.split}")
     progress = Progress(plan.total)
     try:
-        train(steps, found.test, plan, folder, progress, pending, spent=seconds_of(folder))
+        train(steps, found.test, plan, folder, progress, pending, seconds_of(folder), progress.stopping)
     except Interrupted as stop:
         raise KeyboardInterrupt(str(stop)) from None
     finally:
@@ -267,6 +268,11 @@ class Progress:
                 f"(log p(x|z) {now['test_reconstruction']:.2f}, KL {now['test_kl']:.2f})  "
                 f"{self.rate:.0f} rows/s  {now['seconds']:.1f} s"
             )
+
+    def stopping(self) -> None:
+        """Ctrl-C was heard."""
+        with contextlib.suppress(RuntimeError):  # a line was being printed
+            say("stopping after the steps in hand; Ctrl-C again stops at once, without them")
 
     def close(self) -> None:
         """Leave the terminal tidy."""

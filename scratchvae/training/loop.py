@@ -67,17 +67,19 @@ def train(
     report: Report = lambda _: None,
     pending: Sequence[float] = (0.0, 0),
     spent: float = 0.0,
+    heard: Callable[[], None] = lambda: None,
 ) -> list[dict[str, Any]]:
     """Train to the end of the plan; `test` None measures the training bound alone.
 
     Returns the metrics that were measured, one dict an evaluation.
 
     `pending` is what the checkpoint kept of the training bound, `spent` the seconds of training before a resume;
-    `report` is called about every SLICE seconds with {"step", "bound", "rate", "left"}, and with each metric.
+    `report` is called about every SLICE seconds with {"step", "bound", "rate", "left"}, and with each metric; `heard`
+    when a stop is asked for, which comes with the end of the slice.
     Raises Interrupted (saved first) on SIGINT or SIGTERM, Diverged with the last checkpoint intact.
     """
     state, metrics, bounds, clock = steps.state, [], Mean(*pending), Clock(steps, spent)
-    with stop_requests() as stopped:
+    with stop_requests(heard) as stopped:
         while state.step < plan.total and not stopped.is_set():
             pause = plan.next_pause(state.step)
             count = min(pause - state.step, clock.steps_in(SLICE))
@@ -176,7 +178,7 @@ class Clock:
 
 
 @contextmanager
-def stop_requests() -> Iterator[threading.Event]:
+def stop_requests(heard: Callable[[], None]) -> Iterator[threading.Event]:
     """Within: SIGINT and SIGTERM set the event instead of killing; a second one kills. Main thread only, else inert."""
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -187,6 +189,7 @@ def stop_requests() -> Iterator[threading.Event]:
     def ask(number: int, frame: Any) -> None:
         stopped.set()
         signal.signal(number, before[signal.Signals(number)])
+        heard()
 
     for number in before:
         signal.signal(number, ask)
