@@ -145,6 +145,6 @@ def convert_all(s: Program, t: int, threads: int, flats: Any, pack: bool) -> Non
     convert(layers, P, flats[2], s.v, pack, t, threads)
 
 
-# To link them: compiling `run` puts jumps under the names above, and this keeps the functions.
-SEPARATE: tuple[Any, ...] = (gather, decode, bounds, backward)
-DECODE = SEPARATE[1]
+# To link them: compiling `run` puts jumps under the names above, and these keep the functions.
+DECODE: Any = decode
+SEPARATE: tuple[Any, ...] = (gather, DECODE, bounds, backward)
