@@ -347,7 +347,7 @@ def test_warmup_compiles_for_every_size() -> None:
     whole: dict[str, Any] = {"name": "adamw", "beta1": 0, "epsilon": 1, "decay": 0}  # no floats
     Compiled(start(x, dtype="float64", latent=1, hidden=(5,), batch=4, optimizer=whole), x, 1).advance(1)
     Compiled(start(x, dtype="float64", latent=3, hidden=(5, 4), batch=4), x, 1).advance(1)
-    estimate = sampler(start(x, dtype="float64", latent=3, hidden=(5,), batch=4), 2)
+    estimate = sampler(start(x, dtype="float64", latent=3, hidden=(5,), batch=4))
     assert estimate is not None
-    estimate(x, 7, 5, 0)
+    estimate(x, 7, 0)
     assert versions() == known

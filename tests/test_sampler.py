@@ -1,5 +1,7 @@
 """log p(x) by the compiled sampler against the composed importance weights: the same noise, the same number."""
 
+import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ def both(monkeypatch: pytest.MonkeyPatch, state: State, x: Array, samples: int) 
     found = []
     for worth in (0, 10**9):
         monkeypatch.setattr(evaluate, "WORTH_COMPILING", worth)
-        found.append(evaluate.log_likelihood(state, x, samples, block=6, first_row=5))
+        found.append(evaluate.log_likelihood(state, x, samples, first_row=5))
     return found[0], found[1]
 
 
@@ -49,15 +51,54 @@ def test_samples_of_no_weight(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (composed == -np.inf).all()
 
 
-def test_threads_share_rows_and_give_the_same_bits() -> None:
+@pytest.mark.parametrize("worth", [0, 10**9])
+def test_any_threads_and_any_rows_beside_it_give_a_row_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch, worth: int
+) -> None:
     state = model(50, latent=4, hidden=(30,))
     x = (np.random.default_rng(1).random((11, 50)) < 0.4).astype(np.float32)
-    results = set()
+    monkeypatch.setattr(evaluate, "WORTH_COMPILING", worth)
+    monkeypatch.setattr(evaluate, "BLOCK", 2)
+    results = []
     for threads in (1, 2, 3):
-        sample = sampler(state, threads)
-        assert sample is not None
-        results.add(sample(x, 450, 100, 0).tobytes())
-    assert len(results) == 1
+        monkeypatch.setattr(evaluate, "default_threads", lambda threads=threads: threads)
+        results.append(evaluate.log_likelihood(state, x, 130, first_row=7))
+    alone = [evaluate.log_likelihood(state, x[i : i + 1], 130, first_row=7 + i)[0] for i in range(11)]
+    for result in (*results, alone):
+        np.testing.assert_array_equal(result, results[0])
+
+
+def test_threads_work_at_the_same_time_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three that wait for each other: with fewer at a time nobody would come through."""
+    meet = threading.Barrier(3, timeout=60)
+
+    def work(first: int, count: int) -> tuple[int, int]:
+        meet.wait()
+        return first, count
+
+    state = model(5, latent=1)
+    monkeypatch.setattr(evaluate, "default_threads", lambda: 3)
+    blocks = [(0, 2), (2, 2), (4, 2), (6, 2), (8, 2), (10, 1)]
+    assert [*evaluate.over(state, 11, 2, work)] == [*evaluate.over(state, 11, 2, work, 3)] == blocks
+    state, here = model(5, latent=1, kernels="numpy"), threading.Lock()
+
+    def alone(first: int, count: int) -> int:
+        assert here.acquire(blocking=False), "BLAS has threads of its own"
+        time.sleep(0.001)
+        here.release()
+        return first
+
+    assert [*evaluate.over(state, 5, 1, alone)] == [0, 1, 2, 3, 4]
+
+
+def test_many_small_blocks_are_worth_compiling_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether compiling pays is a matter of the whole data set: block by block it never seemed to."""
+    state, x, done = model(20, latent=2, hidden=(5,)), np.zeros((30, 20), np.uint8), list[int]()
+    monkeypatch.setattr(evaluate, "WORTH_COMPILING", 30 * 60)
+    monkeypatch.setattr(evaluate, "BLOCK", 10)
+    monkeypatch.setattr(evaluate, "composed", None)
+    assert np.isfinite(evaluate.log_likelihood_over(state, x, 60, done.append)).all()
+    assert done == [8, 16, 24, 30]
 
 
 def test_a_ladder_is_not_covered() -> None:

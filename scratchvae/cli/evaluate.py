@@ -4,9 +4,7 @@ import argparse
 import dataclasses
 import time
 
-import numpy as np
-
-from ..training.evaluate import evaluation_rows, log_likelihood
+from ..training.evaluate import log_likelihood_over
 from ..training.ledger import measure
 from ..training.state import State
 from ..types import Array
@@ -49,13 +47,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def importance(state: State, test: Array, samples: int, block: int = 100) -> Array:
+def importance(state: State, test: Array, samples: int) -> Array:
     """log p(x) of every test row, with the time left on stderr."""
-    found, start, shown = np.empty(len(test)), time.monotonic(), time.monotonic()
-    for first in range(0, len(test), block):
-        x = evaluation_rows(state, test, first, min(block, len(test) - first))
-        found[first : first + len(x)] = log_likelihood(state, x, samples, first_row=first)
+    start = shown = time.monotonic()
+
+    def report(rows: int) -> None:
+        nonlocal shown
         if time.monotonic() - shown > 10:
-            shown, done = time.monotonic(), (first + len(x)) / len(test)
+            shown, done = time.monotonic(), rows / len(test)
             say(f"log p(x): {100 * done:.0f} %, {(shown - start) * (1 / done - 1):.0f} s left")
-    return found
+
+    return log_likelihood_over(state, test, samples, report)

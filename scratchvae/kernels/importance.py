@@ -3,7 +3,7 @@
     log p(x) ≈ log (1/S) Σ_s p(x | z_s) p(z_s) / q(z_s | x)                          Burda et al. 2015, eq. 7–8
     z = μ + σ ε:   log p(z) − log q(z) = −½ Σₖ (zₖ² − εₖ²) + Σₖ log σₖ
 
-A thread takes whole rows of x, with a workspace of its own, so threads never wait. The noise of a row is drawn in
+One thread's work: whole rows of x, with a workspace of its own, so threads never wait. The noise of a row is drawn in
 blocks of `size` samples, block s under step number 1 + s, as `training.evaluate` does.
 """
 
@@ -55,12 +55,12 @@ def value(s: Program, rows: int) -> None:
 
 @bare
 def log_likelihood(
-    s: Program, x: Array, mu: Array, sigma: Array, rows: Array, address: Any, samples: int, size: int, found: Array
+    s: Program, x: Array, mu: Array, sigma: Array, address: Any, samples: int, size: int, found: Array
 ) -> None:
-    """found[b] = log p(x_b) for the rows b; x (B, D), mu, sigma (B, K), address = (seed, purpose, first row)."""
+    """found[b] = log p(x_b) for each row; x (B, D), mu, sigma (B, K), address = (seed, purpose, first row)."""
     seed, purpose, first_row = address
     chunk = s.options.micro // size * size
-    for b in rows:
+    for b in range(x.shape[0]):
         set_data(s, x, b)
         log_sigmas = 0.0
         for k in range(sigma.shape[1]):

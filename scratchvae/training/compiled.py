@@ -14,7 +14,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..kernels.jit import threads as default_threads
 from ..models.vae import Architecture
 from ..types import Array
 from .cold_start import assistant, uncollected
@@ -47,15 +46,14 @@ def covers(config: Config, x: Array) -> bool:
 
 def steps(state: State, x: Array, threads: int | None = None) -> Steps:
     """What takes training steps of `state` over x (N, D): compiled where covered, else the composed pairs."""
-    return Compiled(state, x, threads) if covers(state.config, x) else Steps(state, x)
+    return (Compiled if covers(state.config, x) else Steps)(state, x, threads)
 
 
 class Compiled(Steps):
     """`Steps` by the compiled step, on `threads` threads (None: see `jit.threads`)."""
 
     def __init__(self, state: State, x: Array, threads: int | None = None) -> None:
-        super().__init__(state, x)
-        self.threads = threads or default_threads()
+        super().__init__(state, x, threads)
         batch, samples = min(state.config.batch, len(x)), state.config.samples
         micro = batch if batch * samples <= 2 * MICRO else max(1, MICRO // samples)
         self.program = program(state, x, micro, samples, self.threads)
@@ -136,8 +134,8 @@ def warmup(dtype: str = "float32", data: str = "uint8") -> None:
     x = np.zeros((1, 1), data)
     state = State(Config(latent=1, hidden=(1,), dtype=dtype), 1)
     Compiled(state, x).compile()
-    if estimate := sampler(state, 1):
-        estimate(np.zeros((1, 1), dtype), 1, 1, 0)
+    if estimate := sampler(state):
+        estimate(np.zeros((1, 1), dtype), 1, 0)
 
 
 def together(threads: int, work: Any) -> None:

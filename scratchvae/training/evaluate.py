@@ -3,21 +3,26 @@
 A test set under dynamic binarisation is binarised once, by the run's seed, so that two evaluations see the same bits.
 """
 
+import functools
 import math
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from ..errors import UsageError
+from ..kernels.jit import threads as default_threads
 from ..types import Array
 from .data import binarise, rows
 from .noise import Purpose
 from .objective import bound, encode, log_weights
-from .sampler import sampler
+from .sampler import DRAW, sampler
 from .state import State, latent_noise
 
+T = TypeVar("T")
 WORTH_COMPILING = 20_000  # decoded samples
+BLOCK = 100  # rows of which a thread decodes DRAW samples each at a time
 
 
 class Bound(NamedTuple):
@@ -46,38 +51,76 @@ def blocks(n: int, size: int) -> Iterator[tuple[int, int]]:
         yield first, min(size, n - first)
 
 
-def elbo_over(state: State, x: Array, block: int = 500) -> Bound:
+def over(state: State, n: int, size: int, work: Callable[[int, int], T], threads: int | None = None) -> Iterator[T]:
+    """work(first, count) of each of `blocks(n, size)`, in their order, as many at a time as there are threads.
+
+    With the NumPy kernels one at a time: BLAS, which has nearly all the work there, has threads of its own.
+    """
+    at_a_time = (threads or default_threads()) if state.config.kernels == "numba" else 1
+    with ThreadPoolExecutor(at_a_time) as pool:
+        yield from pool.map(lambda block: work(*block), blocks(n, size))
+
+
+def elbo_over(state: State, x: Array, block: int = 500, threads: int | None = None) -> Bound:
     """The bound with one ε a row, named by the row."""
-    totals = np.zeros(3)
-    for first, count in blocks(len(x), block):
-        batch = evaluation_rows(state, x, first, count)
+
+    def sums(first: int, count: int) -> Array:
         eps = latent_noise(state, Purpose.EVALUATE, 0, count, 1, first)
-        totals += [term.sum(dtype=np.float64) for term in bound(state, batch, eps)]
+        terms = bound(state, evaluation_rows(state, x, first, count), eps)
+        return np.array([term.sum(dtype=np.float64) for term in terms])
+
+    totals = np.zeros(3)
+    for found in over(state, len(x), block, sums, threads):
+        totals += found
     L, reconstruction, kl = (float(total) for total in totals / len(x))
     return Bound(L, reconstruction, kl, len(x))
 
 
 def active_units(state: State, x: Array, block: int = 500, threshold: float = 0.01) -> tuple[int, Array]:
     """Latents in use: Var_x[E[z | x]] > 0.01 (Burda et al. 2015, §5.2). Returns their number and the variances (K,)."""
-    means = [encode(state, evaluation_rows(state, x, first, count)).mu for first, count in blocks(len(x), block)]
-    variance = np.concatenate(means).astype(np.float64).var(axis=0)
+    means = over(state, len(x), block, lambda *some: encode(state, evaluation_rows(state, x, *some)).mu)
+    variance = np.concatenate([*means]).astype(np.float64).var(axis=0)
     return int((variance > threshold).sum()), variance
 
 
-def log_likelihood(state: State, x: Array, samples: int, block: int = 100, first_row: int = 0) -> Array:
-    """log p(x) of rows x (B, D) by importance sampling, (B,) float64 nats: log-sum-exp over `samples` draws from q."""
+def log_likelihood(state: State, x: Array, samples: int, first_row: int = 0) -> Array:
+    """log p(x) of rows x (B, D) by importance sampling, (B,) float64 nats: log-sum-exp over `samples` draws from q.
+
+    The noise is named by the rows' numbers, `first_row` on.
+    """
+    found = log_likelihoods(state, len(x), lambda first, count: x[first : first + count], samples, first_row)
+    return np.concatenate([*found])
+
+
+def log_likelihood_over(
+    state: State, x: Array, samples: int, report: Callable[[int], None] = lambda done: None
+) -> Array:
+    """The same of a data set (N, D), as the model sees it in evaluation; tells `report` how many rows are done."""
+    found, done = np.empty(len(x)), 0
+    for part in log_likelihoods(state, len(x), functools.partial(evaluation_rows, state, x), samples):
+        first, done = done, done + len(part)
+        found[first:done] = part
+        report(done)
+    return found
+
+
+def log_likelihoods(
+    state: State, n: int, rows_of: Callable[[int, int], Array], samples: int, first_row: int = 0
+) -> Iterator[Array]:
+    """log p(x) of n rows, block after block: compiled where there is enough to do."""
     if samples < 1:
         raise UsageError(f"samples={samples}: log p(x) needs at least one draw a row")
-    found, compiled = np.empty(len(x)), sampler(state) if samples * len(x) >= WORTH_COMPILING else None
-    for first, count in blocks(len(x), block):
-        if compiled:
-            each = max(1, 5000 // count)
-            found[first : first + count] = compiled(x[first : first + count], samples, each, first_row + first)
-            continue
-        total = np.full(count, -np.inf)
-        for s, size in blocks(samples, max(1, 5000 // count)):
-            eps = latent_noise(state, Purpose.EVALUATE, 1 + s, count, size, first_row + first)
-            log_w = log_weights(state, x[first : first + count], eps).astype(np.float64)
-            total = np.logaddexp(total, np.logaddexp.reduce(log_w, axis=0))
-        found[first : first + count] = total - math.log(samples)
-    return found
+    compiled = sampler(state) if samples * n >= WORTH_COMPILING else None
+    block = max(1, BLOCK * DRAW // max(DRAW, samples)) if compiled else BLOCK  # compiled, a row has batches of its own
+    estimate = compiled or functools.partial(composed, state)
+    return over(state, n, block, lambda first, count: estimate(rows_of(first, count), samples, first_row + first))
+
+
+def composed(state: State, x: Array, samples: int, first_row: int) -> Array:
+    """log p(x) (B,) by `objective.log_weights`."""
+    total = np.full(len(x), -np.inf)
+    for s, size in blocks(samples, DRAW):
+        eps = latent_noise(state, Purpose.EVALUATE, 1 + s, len(x), size, first_row)
+        log_w = log_weights(state, x, eps).astype(np.float64)
+        total = np.logaddexp(total, np.logaddexp.reduce(log_w, axis=0))
+    return total - math.log(samples)

@@ -16,7 +16,7 @@ from ..distributions import Normal
 from ..errors import UsageError
 from ..types import Array
 from .data import Dataset
-from .evaluate import blocks, evaluation_rows, log_likelihood
+from .evaluate import evaluation_rows, log_likelihood_over, over
 from .noise import Purpose
 from .objective import bound, encode
 from .state import State, latent_noise
@@ -104,7 +104,7 @@ def measure(state: State, found: Dataset, rows: int | None = None, samples: int 
     if samples < 1:
         raise UsageError(f"samples={samples}: a bound needs at least 1")
     x = found.test[:rows]
-    parts = [part(state, x, first, count, samples) for first, count in blocks(len(x), block)]
+    parts = [*over(state, len(x), block, lambda first, count: part(state, x, first, count, samples))]
     columns = [np.concatenate([one[i] for one in parts]).astype(np.float64) for i in range(5)]
     L, reconstruction, kl, by_latent, means = columns
     meaning = meaning_of(state, found, "ELBO", "draws from q", samples, len(x))
@@ -154,10 +154,5 @@ def difference(a: Figure, b: Figure) -> Figure:
 def evidence(state: State, found: Dataset, rows: int | None, samples: int) -> Figure:
     """log p(x) of the first test rows by importance sampling with `samples` draws from q a row."""
     x = found.test[:rows]
-    parts = [
-        log_likelihood(state, evaluation_rows(state, x, first, count), samples, first_row=first)
-        for first, count in blocks(len(x), 100)
-    ]
-    return Figure(
-        meaning_of(state, found, "log p(x)", "importance sampling from q", samples, len(x)), np.concatenate(parts)
-    )
+    meaning = meaning_of(state, found, "log p(x)", "importance sampling from q", samples, len(x))
+    return Figure(meaning, log_likelihood_over(state, x, samples))

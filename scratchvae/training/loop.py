@@ -111,7 +111,7 @@ def measure(steps: Steps, test: Array | None, bounds: "Mean", clock: "Clock") ->
         "seconds": round(clock.seconds, 3),
     }
     if test is not None:
-        found = elbo_over(state, test)
+        found = elbo_over(state, test, threads=steps.threads)
         line |= {"test_elbo": found.elbo, "test_reconstruction": found.reconstruction, "test_kl": found.kl}
     return line
 

@@ -1,68 +1,89 @@
 """§7.2.3 log p(x) with thousands of samples a row, by the compiled forward pass of `kernels.importance`.
 
     sample = sampler(state)             # None for what is not covered: a ladder, the NumPy kernels
-    sample(x, 5000, 50, first_row)      # log p(x) of each row, (B,) float64 nats
+    sample(x, 5000, first_row)          # log p(x) of each row, (B,) float64 nats
 
 The same noise and the same weights as the composition in `training.evaluate`, to rounding.
 """
 
-import functools
-from collections.abc import Callable
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from ..kernels.jit import threads as default_threads
 from ..types import Array
 from .cold_start import uncollected
-from .compiled import program, together
+from .compiled import program
 from .noise import Purpose
 from .objective import encode
 from .state import State
 
+DRAW = 50  # samples of a row whose noise has one name: the noise of a row is the same however many rows are asked for
 ROWS = 200  # samples that are decoded together: the hidden layer of so many stays in the second-level cache
 
 
-def sampler(state: State, threads: int | None = None) -> Callable[[Array, int, int, int], Array] | None:
-    """A function (x (B, D), samples, samples a draw, first row) → log p(x) (B,), or None where it is not covered."""
+def sampler(state: State) -> Callable[[Array, int, int], Array] | None:
+    """A function (x (B, D), samples, first row) → log p(x) (B,), or None where it is not covered.
+
+    It works on the thread that calls it, and any number may call it at the same time.
+    """
     if state.config.deep or state.config.missing or state.config.kernels != "numba":
         return None
-    at_once = functools.cache(lambda rows: own_programs(state, rows, threads or default_threads()))
+    workspaces = Workspaces(state)
 
-    def sample(x: Array, samples: int, size: int, first_row: int) -> Array:
-        return log_likelihood(state, at_once(max(ROWS, size)), x, samples, size, first_row)
+    def sample(x: Array, samples: int, first_row: int) -> Array:
+        with workspaces.one() as workspace:
+            return log_likelihood(state, workspace, x, samples, first_row)
 
     return sample
 
 
-def own_programs(state: State, rows: int, threads: int) -> list[Any]:
-    """One workspace a thread, all with the same weights, packed once."""
-    from ..kernels import layout
-    from ..kernels.step import DECODE
+class Workspaces:
+    """One for each thread that is at work, all with the same weights, packed once."""
 
-    nothing = np.zeros((1, state.architecture.columns), np.uint8)  # in place of data: of bytes, as mostly in training
-    first = program(state, nothing, rows, 1, 1, trains=False)
-    layout.convert(first.layout.layers, first.layout.panel, state.arena.flat, first.w, True, 0, 1)
-    with uncollected():
-        DECODE.link(first)
-    others = (program(state, nothing, rows, 1, 1, trains=False) for _ in range(threads - 1))
-    return [first, *(one._replace(w=first.w, entries=first.entries) for one in others)]
+    def __init__(self, state: State) -> None:
+        self.state, self.lock = state, threading.Lock()
+        self.first: Any = None
+        self.free: list[Any] = []
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[Any]:
+        """A workspace that nobody else has."""
+        with self.lock:
+            workspace = self.free.pop() if self.free else self.another()
+        try:
+            yield workspace
+        finally:
+            self.free.append(workspace)
+
+    def another(self) -> Any:
+        """A new one; the first compiles, or loads what is compiled."""
+        from ..kernels import layout
+        from ..kernels.step import DECODE
+
+        state = self.state
+        nothing = np.zeros(
+            (1, state.architecture.columns), np.uint8
+        )  # in place of data: of bytes, as mostly in training
+        made = program(state, nothing, ROWS, 1, 1, trains=False)
+        if self.first:
+            return made._replace(w=self.first.w, entries=self.first.entries)
+        layout.convert(made.layout.layers, made.layout.panel, state.arena.flat, made.w, True, 0, 1)
+        with uncollected():
+            DECODE.link(made)
+            log_likelihood(state, made, np.zeros((0, state.architecture.columns), state.config.dtype), 1, 0)
+        self.first = made
+        return made
 
 
-def log_likelihood(state: State, programs: list[Any], x: Array, samples: int, size: int, first_row: int) -> Array:
-    """log p(x) of rows x (B, D): thread t takes every T-th row."""
+def log_likelihood(state: State, workspace: Any, x: Array, samples: int, first_row: int) -> Array:
+    """log p(x) of rows x (B, D)."""
     from ..kernels import importance
 
     q, found, x = encode(state, x), np.empty(len(x)), x.view()
     x.flags.writeable = False  # as in `program`
     address = (np.uint64(state.config.seed), int(Purpose.EVALUATE), first_row)
-    every, sigma = np.arange(len(x)), np.exp(0.5 * q.log_var)
-
-    def rows(t: int, index: Array) -> None:
-        args = (x, q.mu, sigma, index, address, samples, size, found)
-        importance.log_likelihood(programs[t], *args)
-
-    with uncollected():
-        rows(0, every[:0])  # compile here, not in a race of threads
-    together(len(programs), lambda t: rows(t, every[t :: len(programs)].copy()))  # a stride would be another type
+    importance.log_likelihood(workspace, x, q.mu, np.exp(0.5 * q.log_var), address, samples, DRAW, found)
     return found

@@ -17,6 +17,7 @@ from ..errors import DataError, UsageError
 from ..estimators import get
 from ..initial import initialise, output_bias
 from ..kernels import Kernels, table
+from ..kernels.jit import threads as default_threads
 from ..types import Array
 from . import checkpoint
 from .config import Config, from_dict
@@ -83,8 +84,8 @@ class State:
 class Steps:
     """Minibatch steps of a state over data x (N, D), uint8 grey levels or reals, possibly a memory map."""
 
-    def __init__(self, state: State, x: Array) -> None:
-        self.state, self.x = state, x
+    def __init__(self, state: State, x: Array, threads: int | None = None) -> None:
+        self.state, self.x, self.threads = state, x, threads or default_threads()
         self.per_epoch = math.ceil(x.shape[0] / state.config.batch)
         self.order = functools.lru_cache(maxsize=2)(lambda epoch: state.noise.order(epoch, x.shape[0]))
 
