@@ -13,7 +13,7 @@ from ..tasks import ais, appendix_d, evidence, posterior, proposals, quadrature
 from ..tasks.ais import Annealing, schedule
 from ..tasks.evidence import Evidence
 from ..tasks.hmc import Plan
-from ..training.evaluate import evaluation_rows
+from ..training.evaluate import evaluation_rows, over
 from ..training.ledger import meaning_of
 from ..training.noise import Purpose
 from ..training.objective import decode, encode
@@ -38,7 +38,7 @@ from .common import (
 ABOUT = """Estimate log p(x) of test rows, nats per datapoint, constants kept. AIS comes as a sandwich: forward a lower
 bound, backward an upper one, which is exact for --simulate and else rests on HMC draws of the posterior."""
 SAMPLES = {"importance": 5000, "ais": 16, "appendix-d": 2000, "quadrature": 0}
-BLOCK = 50
+BLOCK = 25  # rows worked on together; few, for the sake of progress and threads
 FEW = 4  # latents: up to here draws from the prior are not wasted
 PILOT, CHAINS = 5000, 16  # of appendix D: draws that its chains' beginnings are chosen from, and chains
 
@@ -65,7 +65,7 @@ def add(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """One estimator, block by block."""
+    """One estimator, block by block, as many at a time as there are threads."""
     state = open_task(args, ".npy", ".csv")
     check_reach(args.estimator, state.config.codes)
     start, done = time.monotonic(), 0
@@ -73,12 +73,15 @@ def run(args: argparse.Namespace) -> int:
     upper: list[Evidence] = []
     x, z, origin = rows(args, state)
     check_whole(x, args.command)
-    while done < len(x):
-        part = slice(done, done + BLOCK)
-        low, high = one(args, state, x[part], None if z is None else z[part], done)
+
+    def block(first: int, count: int) -> tuple[Evidence, Evidence | None]:
+        some = slice(first, first + count)
+        return one(args, state, x[some], None if z is None else z[some], first)
+
+    for low, high in over(state, len(x), BLOCK, block):
         found.append(low)
         upper += [high] if high else []
-        done += len(x[part])
+        done += len(low.value)
         if done < len(x):
             say(f"{done} of {len(x)} rows, {(time.monotonic() - start) * (len(x) / done - 1):.0f} s left")
     whole_found = evidence.joined(found)

@@ -11,7 +11,7 @@ from ..tasks import imputation, missing
 from ..tasks.evidence import joined
 from ..tasks.missing import Coder, Imputations, Plan
 from ..training import data
-from ..training.evaluate import evaluation_rows
+from ..training.evaluate import evaluation_rows, over
 from ..training.state import State, mean_row
 from ..types import Array
 from .common import (
@@ -119,16 +119,19 @@ def fill(name: str, args: argparse.Namespace, state: State, truth: Array, observ
     """All rows by one method, block by block, with its measures."""
     coder, noise = Coder(state.phi, state.theta, state.k), state.noise._replace(seed=args.seed)
     plan = Plan(args.imputations, args.chains, args.thin, args.warm_up, args.warm_up // 2)
-    found, scores = [], []
-    for first in range(0, len(truth), BLOCK):
-        part = slice(first, first + BLOCK)
+
+    def block(first: int, count: int) -> tuple[Imputations, Array]:
+        part = slice(first, first + count)
         given = coder, np.where(observed[part], truth[part], np.nan), observed[part], mean, noise
         placed = plan._replace(first_row=first)
         if name == "importance":
-            found.append(missing.importance(*given, placed, args.samples))
+            made = missing.importance(*given, placed, args.samples)
         else:
-            found.append(missing.chain(*given, placed, name == "metropolis"))
-        scores.append(imputation.log_score(coder, truth[part], observed[part], found[-1].codes))
+            made = missing.chain(*given, placed, name == "metropolis")
+        return made, imputation.log_score(coder, truth[part], observed[part], made.codes)
+
+    done = [*over(state, len(truth), BLOCK, block)]
+    found, scores = [made for made, _ in done], [score for _, score in done]
     draws = np.concatenate([one.draws for one in found], axis=2)
     filled = np.concatenate([one.mean for one in found]).astype(truth.dtype)
     report = {"acceptance": float(np.concatenate([one.acceptance for one in found]).mean())}
