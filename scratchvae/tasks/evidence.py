@@ -59,7 +59,8 @@ class Evidence(NamedTuple):
         worst = int(np.argmin(np.where(doubtful, np.nan_to_num(trust, nan=-np.inf), np.inf)))
         found = f"effective samples {self.ess[worst]:.1f}, standard error {self.standard_error[worst]:.2g} nats"
         rows = f"{doubtful.sum()} of {len(self.value)} rows"
-        return f"{self.estimator}: do not trust {rows} (worst, row {worst}: {found}); take more samples or AIS"
+        more = "chains or temperatures" if self.estimator.startswith("AIS") else "samples or AIS"
+        return f"{self.estimator}: do not trust {rows} (worst, row {worst}: {found}); take more {more}"
 
     def report(self) -> str:
         """The mean over rows, in one line that says what it is."""
