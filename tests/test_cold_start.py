@@ -15,7 +15,7 @@ import pytest
 
 from scratchvae.kernels import step
 from scratchvae.kernels.jit import bare, inline, part, processors
-from scratchvae.kernels.separate import NAMES, separate
+from scratchvae.kernels.separate import NAMES, in_place_of, separate
 from scratchvae.training import compiled
 from scratchvae.training.cold_start import assistant
 from scratchvae.training.config import Config
@@ -86,6 +86,34 @@ def test_what_a_separate_function_raises_is_raised_in_its_caller() -> None:
     assert s.out[0] == 1
 
 
+@separate
+def decode(s: Toy, i: int) -> None:
+    """To be stood in for."""
+    s.out[i] = 1
+
+
+@in_place_of(decode)
+def other(s: Toy, i: int) -> None:
+    """Stands in for `decode`."""
+    s.out[i] = 2
+
+
+@bare
+def call_decode(s: Toy, i: int) -> None:
+    decode(s, i)
+
+
+def test_callers_call_what_is_linked_in_its_place() -> None:
+    first: Any = decode
+    second: Any = other
+    programs = [Toy(np.zeros(1), np.zeros(len(NAMES), np.int64)) for _ in range(2)]
+    first.link(programs[0])
+    second.link(programs[1])
+    for expected, s in enumerate(programs, 1):
+        call_decode(s, 0)
+        assert s.out[0] == expected
+
+
 def test_each_has_its_entry() -> None:
     assert tuple(one.fn.__name__ for one in step.SEPARATE) == NAMES
 
@@ -142,7 +170,7 @@ def a_run(cache: Path, *words: str) -> Any:
 def test_two_processes_compile_a_step_and_later_runs_find_it(tmp_path: Path) -> None:
     """What the other process compiled is found in the cache, with the same bits; a later run starts no process."""
     alone = int(processors() < 2)
-    assert a_run(tmp_path) == [first_steps(1), [1, 1, 1, alone, alone]]
+    assert a_run(tmp_path) == [first_steps(1), [1, 1, alone, alone, alone]]
     assert a_run(tmp_path, "alone") == [first_steps(1), [0] * 5]
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from scratchvae.kernels import NUMPY, products
 from scratchvae.kernels.program import FEW_ROWS
+from scratchvae.kernels.separate import NAMES
 from scratchvae.kernels.sparse import FEWEST
 from scratchvae.training.compiled import Compiled, covers, steps, warmup
 from scratchvae.training.config import Config
@@ -322,6 +323,20 @@ def test_forced_widths(width: str) -> None:
 
 
 @pytest.mark.skipif(bool(WIDTH), reason="is itself the run at a forced width")
+def test_a_row_alone_has_its_own_way_back_where_nothing_else_wants_the_weights() -> None:
+    def code(rows: int = 9, **options: Any) -> int:
+        take = Compiled(start(grey(9, 12)[:rows], latent=2, hidden=(6,), **options), grey(9, 12)[:rows], 1)
+        take.advance(1)
+        return int(take.program.entries[NAMES.index("backward")])
+
+    usual, row = code(batch=2), code(batch=1)
+    assert row != usual
+    assert code(rows=1, batch=100) == row
+    wanted_elsewhere: list[dict[str, Any]] = [{"prior": True}, {"samples": 2}]
+    for options in (*wanted_elsewhere, {"optimizer": {"name": "adamw", "decay": 0.1}}):
+        assert code(batch=1, **options) == usual
+
+
 def test_what_numba_does_not_compile_for_is_not_emitted(tmp_path: Path) -> None:
     """On any x86 machine NUMBA_CPU_NAME=generic leaves SSE alone: an instruction beyond it would end the process."""
     tests = str(Path(__file__).with_name("test_kernels_vectors.py"))

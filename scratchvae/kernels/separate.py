@@ -16,7 +16,7 @@ from scratchvae.types import Array
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NAMES = ("gather", "decode", "bounds", "backward")  # their places in Program.entries
+NAMES = ("gather", "backward", "decode", "bounds")  # their places in Program.entries
 
 
 class Separate(Lazy):
@@ -25,9 +25,9 @@ class Separate(Lazy):
     `link` it before anything that calls it runs: an entry of zero is a jump to nowhere.
     """
 
-    def __init__(self, fn: Callable[..., Any]) -> None:
+    def __init__(self, fn: Callable[..., Any], name: str) -> None:
         super().__init__(fn, self.jump)
-        self.place = NAMES.index(fn.__name__)
+        self.place = NAMES.index(name)
         self.own = Lazy(fn, functools.partial(dispatcher, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True))
 
     def kinds(self, program: Any) -> tuple[Any, ...]:
@@ -93,4 +93,9 @@ class Separate(Lazy):
 
 def separate(fn: F) -> F:
     """`fn` compiled by itself; callers, compiled too, call it by its name."""
-    return cast(F, Separate(fn))
+    return cast(F, Separate(fn, fn.__name__))
+
+
+def in_place_of(other: F) -> Callable[[F], F]:
+    """A separate function with the arguments of `other`; where it is the one linked, callers of `other` call it."""
+    return lambda fn: cast(F, Separate(fn, other.__name__))

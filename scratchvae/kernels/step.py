@@ -10,9 +10,9 @@ from typing import Any
 from scratchvae.kernels.jit import bare, inline, part
 from scratchvae.kernels.layout import convert
 from scratchvae.kernels.program import Options, Program
-from scratchvae.kernels.separate import separate
+from scratchvae.kernels.separate import in_place_of, separate
 from scratchvae.kernels.sparse import FEWEST, is_sparse, list_rows, sparse_hidden, sparse_update
-from scratchvae.kernels.step_backward import LATENT, NOBODY, back, is_alone, through_latent, through_row, update
+from scratchvae.kernels.step_backward import LATENT, NOBODY, through, through_latent, through_row, update
 from scratchvae.kernels.step_forward import bound_rows, decode, heads_of, hidden, latent, minibatch, strip_data, weigh
 from scratchvae.kernels.sync import barrier, flush_to_zero, restore
 from scratchvae.kernels.tiles import panel_of
@@ -51,23 +51,21 @@ def bounds(s: Program, t: int, threads: int, rows: int, w: float) -> None:
 
 
 @inline
-def bounds_vjp(s: Program, t: int, threads: int, rows: int, alone: bool, w: float, k: Any) -> None:
-    """The same, walked in reverse: leaves the cotangent of every layer's output; with a row alone also updates."""
+def bounds_vjp(s: Program, t: int, threads: int, rows: int, w: float, k: Any, back: Any) -> None:
+    """The same, walked in reverse: leaves the cotangent of every layer's output; back = `through` or `through_row`."""
     lay = s.layout
     first, count = lay.heads, lay.layers.size - lay.heads
     while first > lay.encoder:  # p's heads, p's hidden layers, z
         below = first - 1 if first > lay.decoder else LATENT
-        back(s, t, threads, (first, count, below), rows * s.options.samples, alone, k)
+        back(s, t, threads, (first, count, below), rows * s.options.samples, k)
         barrier(s.gate, t, threads)
         first, count = (first - 1, 1) if first > lay.decoder else (lay.encoder, 2)
     through_latent(s, t, threads, rows, w)
     barrier(s.gate, t, threads)
     while first > 0:  # q's heads, then q's hidden layers; the first asks for no dx
-        back(s, t, threads, (first, count, first - 1), rows, alone, k)
+        back(s, t, threads, (first, count, first - 1), rows, k)
         barrier(s.gate, t, threads)
         first, count = first - 1, 1
-    if alone:
-        through_row(s, t, threads, first, count, NOBODY, k)
 
 
 @inline
@@ -84,13 +82,22 @@ def adam_constants(o: Options, number: int, rate: float) -> Any:
 @separate
 def backward(s: Program, t: int, threads: int, step: int, batch: int, first: int, rows: int, rate: float) -> None:
     """The micro-batch's bounds in reverse, and what it gives to the update; with the last one the weights move."""
-    k, alone = adam_constants(s.options, step + 1, rate), is_alone(s, batch)
-    bounds_vjp(s, t, threads, rows, alone, 1.0 / batch, k)
+    k = adam_constants(s.options, step + 1, rate)
+    bounds_vjp(s, t, threads, rows, 1.0 / batch, k, through)
     phase, listed = (first == 0, first + rows == batch), is_sparse(s, rows) and rows >= FEWEST
-    if not alone:
-        update(s, t, threads, int(listed), rows, phase, k)
+    update(s, t, threads, int(listed), rows, phase, k)
     if listed:
         sparse_update(s, t, threads, s.layout.layers[0], phase, k)
+    barrier(s.gate, t, threads)
+
+
+@in_place_of(backward)
+def backward_row(s: Program, t: int, threads: int, step: int, batch: int, first: int, rows: int, rate: float) -> None:
+    """The same where every minibatch is one row with one sample, and neither prior nor decay wants the weights too."""
+    k = adam_constants(s.options, step + 1, rate)
+    bounds_vjp(s, t, threads, 1, 1.0, k, through_row)
+    count = 2 if s.layout.encoder == 0 else 1  # without hidden layers q's heads read the data
+    through_row(s, t, threads, (0, count, NOBODY), 1, k)
     barrier(s.gate, t, threads)
 
 
@@ -145,6 +152,8 @@ def convert_all(s: Program, t: int, threads: int, flats: Any, pack: bool) -> Non
     convert(layers, P, flats[2], s.v, pack, t, threads)
 
 
-# To link them: compiling `run` puts jumps under the names above, and these keep the functions.
+# To link them: compiling `run` puts jumps under the names above, and these keep the functions. The first two take about
+# as long to compile as the others and `run`.
 DECODE: Any = decode
-SEPARATE: tuple[Any, ...] = (gather, DECODE, bounds, backward)
+SEPARATE: tuple[Any, ...] = (gather, backward, DECODE, bounds)
+ROW: Any = backward_row

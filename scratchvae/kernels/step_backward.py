@@ -110,9 +110,13 @@ def through_dots(s: Program, t: int, threads: int, first: int, count: int, below
 
 
 @part
-def through(s: Program, t: int, threads: int, first: int, count: int, below: int, rows: int) -> None:
-    """dx of the `count` layers that read the same x, and through layer `below` that made x (or LATENT)."""
+def through(s: Program, t: int, threads: int, which: Any, rows: int, k: Any) -> None:
+    """dx of some layers that read the same x, and through the layer that made x; nothing is updated yet.
+
+    which = (first, how many, the layer below or LATENT).
+    """
     out_of_line()
+    first, count, below = which
     if rows < FEW_ROWS:
         through_dots(s, t, threads, first, count, below, rows)
     else:
@@ -205,19 +209,14 @@ def update_tile(s: Program, c: int, layer: Any, at: int, size: int, phase: Any, 
 
 
 @part
-def is_alone(s: Program, batch: int) -> bool:
-    """One row, one sample, no prior and no decay: weights are wanted by dx and by plain Adam, and by nothing else."""
-    return batch * s.options.samples == 1 and s.options.pull == 0.0 and s.options.decay == 0.0
-
-
-@part
-def through_row(s: Program, t: int, threads: int, first: int, count: int, below: int, k: Any) -> None:
-    """`through` (but for NOBODY), and the update of the same layers: their weights are read once, panel after panel.
+def through_row(s: Program, t: int, threads: int, which: Any, rows: int, k: Any) -> None:
+    """`through` for a single row (but for NOBODY), and the update of the same layers: their weights are read once.
 
     Each thread has its own rows of W, since an element of dx needs a whole one; the bias is the last, and its sum is
     dropped. k as in `update`.
     """
     out_of_line()
+    first, count, below = which
     one, P, c, lanes = s.layout.layers[first], panel_of(s.work), scratch_of(s, t), lane_count(s.work)
     most = HANDS * TALL * P // lanes // lanes * lanes  # rows whose sums by lanes fit the scratch
     while True:
@@ -253,13 +252,3 @@ def row_panel(s: Program, c: int, layer: Any, p: int, i: int, stop: int, dx: boo
             store(s.scratch, sums, load(s.scratch, sums) + W_left * left + W_right * right)
         adam(s.w, s.m, s.v, at, W_left, left * x, k)
         adam(s.w, s.m, s.v, at + lanes, W_right, right * x, k)
-
-
-@inline
-def back(s: Program, t: int, threads: int, which: Any, rows: int, alone: bool, k: Any) -> None:
-    """One layer (or group of heads) back; which = (first, count, below) as in `through`."""
-    first, count, below = which
-    if alone:
-        through_row(s, t, threads, first, count, below, k)
-    else:
-        through(s, t, threads, first, count, below, rows)

@@ -24,7 +24,6 @@ from .state import State, Steps
 
 FAMILIES = ("bernoulli", "gaussian", "gaussian-sigmoid", "gaussian-fixed")
 LEAST_BETA2 = 0.1  # v + (1 − β₂)(g² − v), as the compiled Adam has it, cancels where v is hardly remembered
-HALF = 3  # of `step.SEPARATE`, this many take as long to compile as the rest
 MICRO = 256  # rows of a micro-batch once a batch has more than twice as many (measured at 512 and 4096)
 
 
@@ -98,42 +97,45 @@ class Compiled(Steps):
         """
         from ..kernels import step
 
-        ours, theirs = step.SEPARATE[:HALF], step.SEPARATE[HALF:]
-        cold = self.threads > 1 and not ours[-1].load(self.program)  # kept last, so the others are there if it is
+        gather, backward, *theirs = step.SEPARATE
+        cold = self.threads > 1 and not theirs[-1].load(self.program)  # kept last, so the others are there if it is
         types = self.state.config.dtype, self.program.data.dtype.name
         call = f"{compile_the_rest.__name__}{types}"  # compile_the_rest('float32', 'uint8')
         with uncollected():
             with assistant(call, __name__) if cold else contextlib.nullcontext():
-                for one in ours:
-                    one.link(self.program)
-            self.finish(theirs)
+                gather.link(self.program)
+                (step.ROW if alone(self.program.options) else backward).link(self.program)
+            self.finish()
 
-    def finish(self, separate: Any) -> None:
-        """The rest of it: these functions, and what composes all."""
+    def finish(self) -> None:
+        """What takes about as long as `gather` and `backward`: the rest of the step, and what composes it."""
         from ..kernels import step
 
-        for one in separate:
+        for one in step.SEPARATE[2:]:
             one.link(self.program)
         flats, none = (self.state.arena.flat, *self.state.slots[:2]), np.zeros(0, np.int64)
         step.run(self.program, 0, 1, flats, 0, none, none, np.zeros(0), np.zeros(0))
 
 
+def alone(o: Any) -> bool:
+    """One row, one sample, no prior and no decay: weights are wanted by dx and by plain Adam, and by nothing else."""
+    return bool(o.micro * o.samples == 1 and o.pull == 0 and o.decay == 0)
+
+
 def compile_the_rest(dtype: str, data: str) -> None:
     """What `cold_start.assistant` does in a process of its own."""
-    from ..kernels import step
-
     with uncollected():
         state = State(Config(latent=1, hidden=(1,), dtype=dtype), 1)
-        Compiled(state, np.zeros((1, 1), data), 1).finish(step.SEPARATE[HALF:])
+        Compiled(state, np.zeros((1, 1), data), 1).finish()
 
 
 def warmup(dtype: str = "float32", data: str = "uint8") -> None:
     """Compile the training step and log p(x) for parameters and data of these types, or load them: for all sizes."""
     from .sampler import sampler
 
-    x = np.zeros((1, 1), data)
-    state = State(Config(latent=1, hidden=(1,), dtype=dtype), 1)
-    Compiled(state, x).compile()
+    for batch in (2, 1):  # a row alone has a way back of its own
+        state = State(Config(latent=1, hidden=(1,), dtype=dtype, batch=batch), 1)
+        Compiled(state, np.zeros((batch, 1), data)).compile()
     if estimate := sampler(state):
         estimate(np.zeros((1, 1), dtype), 1, 0)
 
