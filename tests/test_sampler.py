@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from scratchvae.training import evaluate
+from scratchvae.training.compiled import program
 from scratchvae.training.config import Config
 from scratchvae.training.sampler import sampler
 from scratchvae.training.state import State
@@ -99,6 +100,21 @@ def test_many_small_blocks_are_worth_compiling_together(monkeypatch: pytest.Monk
     monkeypatch.setattr(evaluate, "composed", None)
     assert np.isfinite(evaluate.log_likelihood_over(state, x, 60, done.append)).all()
     assert done == [8, 16, 24, 30]
+
+
+def test_a_workspace_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def counted(*args: Any, **options: Any) -> Any:
+        made.append(args)
+        return program(*args, **options)
+
+    monkeypatch.setattr("scratchvae.training.sampler.program", counted)
+    sample = sampler(model(12, latent=2, hidden=(5,)))
+    assert sample is not None
+    for first in range(3):
+        sample(np.zeros((2, 12), np.float32), 9, first)
+    assert len(made) == 1
 
 
 def test_a_ladder_is_not_covered() -> None:

@@ -167,6 +167,30 @@ def test_the_sandwich_holds(capsys: pytest.CaptureFixture[str], wide: str) -> No
     assert said(capsys, *words)["upper_from"] == "HMC draws"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "evidence --estimator importance --samples 40",
+        "evidence --estimator ais --samples 4 --temperatures 5 --simulate",
+        "evidence --estimator ais --samples 4 --temperatures 5",
+        "fill --method metropolis --imputations 5 --warm-up 4 --thin 1",
+        "fill --method importance --imputations 5 --samples 30",
+    ],
+)
+def test_blocks_of_rows_leave_no_trace(
+    capsys: pytest.CaptureFixture[str], run: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row is named by its number: catches a block that takes another one's rows or noise."""
+    name, *rest = words.split()
+    rows = ["--rows", "0:5" if name == "fill" else "5"]
+    found = []
+    for block in (5, 2):
+        monkeypatch.setattr(f"scratchvae.cli.{name}.BLOCK", block)
+        report = said(capsys, name, run, *rows, *rest, "--out", str(tmp_path / "out.npy"))
+        found.append(np.append(np.load(tmp_path / "out.npy"), report.get("upper", 0)))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+
+
 def test_evidence_out_of_reach(capsys: pytest.CaptureFixture[str], wide: str) -> None:
     assert "one or two latents, not 5" in refused(capsys, 2, "evidence", wide, "--estimator", "quadrature")
     assert "5 latents: it reaches 4" in refused(capsys, 2, "evidence", wide, "--estimator", "appendix-d")

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from scratchvae.estimators import ESTIMATORS, get
+from scratchvae.training import compiled, loop
 from scratchvae.training.config import Config, from_dict
-from scratchvae.training.evaluate import log_likelihood
+from scratchvae.training.evaluate import Bound, log_likelihood
 from scratchvae.training.loop import Mean, Plan, train
 from scratchvae.training.objective import Diverged
 from scratchvae.training.optim import Optimizer, log_prior, log_prior_vjp
@@ -53,6 +54,19 @@ def rows_file(tmp_path: Path) -> Path:
 
 def digest(folder: Path) -> str:
     return hashlib.sha256((folder / "checkpoint.safetensors").read_bytes()).hexdigest()
+
+
+def test_evaluation_along_the_way_has_the_threads_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int | None] = []
+
+    def elbo_over(state: State, x: Array, threads: int | None = None) -> Bound:
+        given.append(threads)
+        return Bound(0, 0, 0, len(x))
+
+    monkeypatch.setattr(loop, "elbo_over", elbo_over)
+    steps = compiled.steps(small_steps(epochs=2.0).state, stripes(), 3)
+    train(steps, stripes(), Plan.of(steps))
+    assert given == [3, 3]
 
 
 def test_training_raises_the_bound() -> None:
