@@ -322,7 +322,6 @@ def test_forced_widths(width: str) -> None:
     assert done.returncode == 0, done.stdout[-3000:]
 
 
-@pytest.mark.skipif(bool(WIDTH), reason="is itself the run at a forced width")
 def test_a_row_alone_has_its_own_way_back_where_nothing_else_wants_the_weights() -> None:
     def code(rows: int = 9, **options: Any) -> int:
         take = Compiled(start(grey(9, 12)[:rows], latent=2, hidden=(6,), **options), grey(9, 12)[:rows], 1)
@@ -337,6 +336,7 @@ def test_a_row_alone_has_its_own_way_back_where_nothing_else_wants_the_weights()
         assert code(batch=1, **options) == usual
 
 
+@pytest.mark.skipif(bool(WIDTH), reason="is itself the run at a forced width")
 def test_what_numba_does_not_compile_for_is_not_emitted(tmp_path: Path) -> None:
     """On any x86 machine NUMBA_CPU_NAME=generic leaves SSE alone: an instruction beyond it would end the process."""
     tests = str(Path(__file__).with_name("test_kernels_vectors.py"))

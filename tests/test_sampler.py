@@ -1,5 +1,9 @@
 """log p(x) by the compiled sampler against the composed importance weights: the same noise, the same number."""
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -59,7 +63,7 @@ def test_any_threads_and_any_rows_beside_it_give_a_row_the_same_bits(
     state = model(50, latent=4, hidden=(30,))
     x = (np.random.default_rng(1).random((11, 50)) < 0.4).astype(np.float32)
     monkeypatch.setattr(evaluate, "WORTH_COMPILING", worth)
-    monkeypatch.setattr(evaluate, "BLOCK", 2)
+    monkeypatch.setattr(evaluate, "BLOCK", 8)  # 3 rows where compiled; 8, 4 or 2 where not
     results = []
     for threads in (1, 2, 3):
         monkeypatch.setattr(evaluate, "default_threads", lambda threads=threads: threads)
@@ -90,6 +94,46 @@ def test_threads_work_at_the_same_time_and_in_order(monkeypatch: pytest.MonkeyPa
         return first
 
     assert [*evaluate.over(state, 5, 1, alone)] == [0, 1, 2, 3, 4]
+
+
+ASLEEP = """
+import signal, time
+from scratchvae.training.evaluate import over
+from scratchvae.training.state import State, Config
+
+def work(first, count):
+    print(first, flush=True)
+    time.sleep(100)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in a background job it is ignored
+[*over(State(Config(latent=1), 5), 9, 2, work, 2)]
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGINT as Ctrl-C sends it")
+def test_ctrl_c_waits_for_no_block() -> None:
+    begin = time.monotonic()
+    with subprocess.Popen([sys.executable, "-c", ASLEEP], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert b"KeyboardInterrupt" in process.stderr.read()
+    assert time.monotonic() - begin < 50
+
+
+def test_an_error_waits_for_no_block_and_the_caller_s_context_counts() -> None:
+    go = threading.Event()
+
+    def work(first: int, count: int) -> int:
+        assert np.geterr()["over"] == "raise"
+        if first:
+            go.wait(100)
+        return 1 // first
+
+    with np.errstate(over="raise"), pytest.raises(ZeroDivisionError):
+        [*evaluate.over(model(5, latent=1), 2, 1, work, 2)]
+    go.set()
 
 
 def test_many_small_blocks_are_worth_compiling_together(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@
     z = μ + σ ε:   log p(z) − log q(z) = −½ Σₖ (zₖ² − εₖ²) + Σₖ log σₖ
 
 One thread's work: whole rows of x, with a workspace of its own, so threads never wait. The noise of a row is drawn in
-blocks of `size` samples, block s under step number 1 + s, as `training.evaluate` does.
+blocks of `size` samples, the block from sample s on under step number 1 + s, as `training.evaluate` does.
 """
 
 import math

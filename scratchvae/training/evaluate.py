@@ -3,10 +3,11 @@
 A test set under dynamic binarisation is binarised once, by the run's seed, so that two evaluations see the same bits.
 """
 
+import contextvars
 import functools
 import math
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.pool import ThreadPool
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -22,7 +23,7 @@ from .state import State, latent_noise
 
 T = TypeVar("T")
 WORTH_COMPILING = 20_000  # decoded samples
-BLOCK = 100  # rows of which a thread decodes DRAW samples each at a time
+BLOCK = 100  # rows of which DRAW samples each are decoded at a time, by all threads
 
 
 class Bound(NamedTuple):
@@ -54,11 +55,18 @@ def blocks(n: int, size: int) -> Iterator[tuple[int, int]]:
 def over(state: State, n: int, size: int, work: Callable[[int, int], T], threads: int | None = None) -> Iterator[T]:
     """work(first, count) of each of `blocks(n, size)`, in their order, as many at a time as there are threads.
 
-    With the NumPy kernels one at a time: BLAS, which has nearly all the work there, has threads of its own.
+    The work sees the caller's context, NumPy's errstate among it. Ctrl-C, an error, or a caller that wants no more
+    leave what is at work to itself: nobody waits for it.
     """
-    at_a_time = (threads or default_threads()) if state.config.kernels == "numba" else 1
-    with ThreadPoolExecutor(at_a_time) as pool:
-        yield from pool.map(lambda block: work(*block), blocks(n, size))
+    context = contextvars.copy_context()
+    with ThreadPool(at_a_time(state, threads)) as pool:
+        yield from pool.imap(lambda block: context.copy().run(work, *block), blocks(n, size))
+
+
+def at_a_time(state: State, threads: int | None = None) -> int:
+    """Blocks at work at the same time. With the NumPy kernels one: BLAS, which has nearly all the work there, has
+    threads of its own."""
+    return (threads or default_threads()) if state.config.kernels == "numba" else 1
 
 
 def elbo_over(state: State, x: Array, block: int = 500, threads: int | None = None) -> Bound:
@@ -89,7 +97,7 @@ def log_likelihood(state: State, x: Array, samples: int, first_row: int = 0) -> 
     The noise is named by the rows' numbers, `first_row` on.
     """
     found = log_likelihoods(state, len(x), lambda first, count: x[first : first + count], samples, first_row)
-    return np.concatenate([*found])
+    return np.concatenate([np.empty(0), *found])
 
 
 def log_likelihood_over(
@@ -111,7 +119,10 @@ def log_likelihoods(
     if samples < 1:
         raise UsageError(f"samples={samples}: log p(x) needs at least one draw a row")
     compiled = sampler(state) if samples * n >= WORTH_COMPILING else None
-    block = max(1, BLOCK * DRAW // max(DRAW, samples)) if compiled else BLOCK  # compiled, a row has batches of its own
+    if compiled:  # a row is a batch of its own, and a block is worth a call
+        block = max(1, BLOCK * DRAW // max(DRAW, samples))
+    else:  # a block is a batch
+        block = max(1, BLOCK // at_a_time(state))
     estimate = compiled or functools.partial(composed, state)
     return over(state, n, block, lambda first, count: estimate(rows_of(first, count), samples, first_row + first))
 
