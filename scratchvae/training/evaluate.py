@@ -3,12 +3,14 @@
 A test set under dynamic binarisation is binarised once, by the run's seed, so that two evaluations see the same bits.
 """
 
+import contextlib
 import contextvars
 import functools
 import math
 from collections.abc import Callable, Iterator
+from multiprocessing import TimeoutError
 from multiprocessing.pool import ThreadPool
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -60,7 +62,16 @@ def over(state: State, n: int, size: int, work: Callable[[int, int], T], threads
     """
     context = contextvars.copy_context()
     with ThreadPool(at_a_time(state, threads)) as pool:
-        yield from pool.imap(lambda block: context.copy().run(work, *block), blocks(n, size))
+        found = pool.imap(lambda block: context.copy().run(work, *block), blocks(n, size))
+        for _ in blocks(n, size):
+            yield next_of(found)
+
+
+def next_of(found: Any) -> Any:
+    """The next result, looking up now and then: a wait without an end may not hear Ctrl-C."""
+    while True:
+        with contextlib.suppress(TimeoutError):
+            return found.next(timeout=0.1)
 
 
 def at_a_time(state: State, threads: int | None = None) -> int:
