@@ -64,16 +64,15 @@ class Workspaces:
         from ..kernels.step import DECODE
 
         state = self.state
-        nothing = np.zeros(
-            (1, state.architecture.columns), np.uint8
-        )  # in place of data: of bytes, as mostly in training
-        made = program(state, nothing, ROWS, 1, 1, trains=False)
+        columns, dtype = state.architecture.columns, state.config.dtype
+        no_data = np.zeros((1, columns), np.uint8)  # of bytes, as mostly in training, which shares the code
+        made = program(state, no_data, ROWS, 1, 1, trains=False)
         if self.first:
             return made._replace(w=self.first.w, entries=self.first.entries)
         layout.convert(made.layout.layers, made.layout.panel, state.arena.flat, made.w, True, 0, 1)
         with uncollected():
             DECODE.link(made)
-            log_likelihood(state, made, np.zeros((0, state.architecture.columns), state.config.dtype), 1, 0)
+            log_likelihood(state, made, np.zeros((0, columns), dtype), 1, 0)
         self.first = made
         return made
 
