@@ -174,9 +174,8 @@ def test_nearest_row_in_what_was_seen() -> None:
     ]
     hidden = np.where(observed, x, np.nan)
     for block in (7, 50):
-        np.testing.assert_array_equal(imputation.nearest(hidden, observed, train, block), literal)
-    filled = imputation.nearest_filling(hidden, observed, train)
-    np.testing.assert_array_equal(filled[~observed], train[literal][~observed])
+        blocks = (train[first : first + block] for first in range(0, 50, block))
+        np.testing.assert_array_equal(imputation.nearest(hidden, observed, blocks), train[literal])
 
 
 def test_rmse_by_hand() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from scratchvae.cli import main
+from scratchvae.cli.common import neighbours
 from scratchvae.training.config import Config
 from scratchvae.training.run import Run
 from scratchvae.training.state import State
@@ -235,6 +236,25 @@ def test_samples_beside_the_nearest_training_rows(capsys: pytest.CaptureFixture[
     distance = ((samples[:, None] - train) ** 2).sum(axis=2)
     np.testing.assert_allclose(((samples - below) ** 2).sum(axis=1), distance.min(axis=1), rtol=1e-5)
     assert "from test rows" in capsys.readouterr().err
+
+
+def test_nearest_training_rows_have_their_gaps_filled(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """With the mean of what is seen in the column; test rows with gaps have a distance, too."""
+    rng = np.random.default_rng(0)
+    x = rng.random((60, D)).round()
+    x[rng.random(x.shape) < 0.2] = np.nan
+    np.save(path := tmp_path / "gaps.npy", x)
+    run, out = make_run(tmp_path, data=str(path), missing="nan"), tmp_path / "x.npy"
+    assert main(["sample", run, "--count", "4", "--nearest", "--out", str(out)]) == 0
+    lines = np.load(out).reshape(2, 2, 2, D)
+    samples, below = (lines[:, i].reshape(4, D) for i in range(2))
+    train = np.where(np.isnan(x[:54]), np.nanmean(x[:54], axis=0), x[:54])
+    distance = ((samples[:, None] - train) ** 2).sum(axis=2)
+    np.testing.assert_allclose(below, train[distance.argmin(axis=1)], rtol=1e-6)
+    rows = np.concatenate([*neighbours(Run(Path(run)).load()[0], x[:54], "float32", block=7)])
+    np.testing.assert_allclose(rows, train, rtol=1e-6)
+    nearest = np.nansum((x[54:58, None] - train) ** 2, axis=2).min(axis=1)
+    assert f"{np.sqrt(nearest).mean():.3g} from test rows" in capsys.readouterr().err
 
 
 def test_arithmetic_by_label(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

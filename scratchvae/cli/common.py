@@ -7,7 +7,7 @@ import math
 import re
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from ..errors import UsageError
 from ..kernels import jit
 from ..training import data
 from ..training.run import Run
-from ..training.state import State, load_state
+from ..training.state import State, load_state, mean_row
 from ..types import Array
 
 SEEDS = 2**64 - 1  # the largest: two words of Philox's key
+NEIGHBOURS = 60_000  # training rows at most that are searched for the nearest
 Commands = Any  # argparse's subparsers object has no public name
 
 
@@ -74,6 +75,15 @@ def open_data(args: argparse.Namespace, state: State) -> data.Dataset:
     for part in (found.train, found.test):
         data.check(part, state.config.likelihood, found.name, missing=missing)
     return found
+
+
+def neighbours(state: State, train: Array, dtype: Any, block: int = 4096) -> Iterator[Array]:
+    """Blocks (n, D) of the training rows that are searched for the nearest, their gaps filled with the mean."""
+    gaps, many = state.config.missing == "nan", min(len(train), NEIGHBOURS)
+    mean = mean_row(train, state.config.likelihood, state.config.missing, state.noise) if gaps else None
+    for first in range(0, many, block):
+        t = data.rows(train, slice(first, min(first + block, many)), dtype, missing=gaps)
+        yield t if mean is None else np.where(np.isnan(t), mean, t).astype(dtype)
 
 
 def image_shape(columns: int, shape: tuple[int, ...] | None) -> tuple[int, ...]:

@@ -10,7 +10,6 @@ from .. import plots
 from ..tasks import imputation, missing
 from ..tasks.evidence import joined
 from ..tasks.missing import Coder, Imputations, Plan
-from ..training import data
 from ..training.evaluate import evaluation_rows, over
 from ..training.state import State, mean_row
 from ..types import Array
@@ -22,6 +21,7 @@ from .common import (
     command,
     emit,
     image_shape,
+    neighbours,
     open_data,
     open_task,
     report_to,
@@ -36,7 +36,6 @@ from .masks import MASKS, mask_of
 ABOUT = """Fill in the missing part of test rows: draws from p(x_mis | x_obs), several for each row. The truth is known
 here, so the report says how good they are, beside the training mean and the nearest training row."""
 METHODS = ("metropolis", "rezende", "importance")
-NEIGHBOURS = 60_000  # training rows searched for the nearest
 BLOCK = 50  # rows filled together
 
 
@@ -106,11 +105,10 @@ def methods(name: str) -> tuple[str, ...]:
 
 
 def rival_fillings(state: State, train: Array, x: Array, observed: Array, mean: Array) -> dict[str, Array]:
-    """What can be had without a model; training rows with gaps of their own are filled with the mean first."""
-    known = data.rows(train, slice(0, NEIGHBOURS), x.dtype, missing=state.config.missing == "nan")
-    known = np.where(np.isnan(known), mean, known).astype(x.dtype)
+    """What can be had without a model."""
+    nearest = imputation.nearest(x, observed, neighbours(state, train, x.dtype))
     return {
-        "nearest_neighbour": imputation.nearest_filling(x, observed, known),
+        "nearest_neighbour": np.where(observed, x, nearest),
         "mean_filling": imputation.mean_filling(x, observed, mean).astype(x.dtype),
     }
 

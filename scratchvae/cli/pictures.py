@@ -24,6 +24,7 @@ from .common import (
     add_run,
     command,
     image_shape,
+    neighbours,
     open_data,
     open_run,
     rows_of,
@@ -40,7 +41,6 @@ COMMANDS = {
     "manifold": "Show E[x | z] over the plane of a 2-d latent, at the inverse Gaussian CDF of a square grid.",
     "interpolate": "Show E[x | z] between two test rows, along the line or along the sphere.",
 }
-NEIGHBOURS = 60_000  # training rows searched for the nearest
 
 
 def add(commands: Commands) -> None:
@@ -116,14 +116,15 @@ def sample(args: argparse.Namespace, state: State) -> tuple[Array, dict[str, Any
 def nearest(args: argparse.Namespace, state: State, x: Array) -> Array:
     """The training row nearest to each sample; how near, beside test rows: samples much nearer are copies."""
     found = open_data(args, state)
-    train = data.rows(found.train, slice(0, NEIGHBOURS), x.dtype)
-    test = data.rows(found.test, slice(0, len(x)), x.dtype)
-    closest = [train[imputation.nearest(rows, np.ones(rows.shape, bool), train)] for rows in (x, test)]
-    distances = [float(np.sqrt(((a - b) ** 2).sum(axis=1)).mean()) for a, b in zip((x, test), closest, strict=True)]
+    test = data.rows(found.test, slice(0, len(x)), x.dtype, missing=state.config.missing == "nan")
+    both = np.concatenate([x, test])
+    closest = imputation.nearest(both, ~np.isnan(both), neighbours(state, found.train, x.dtype))
+    far = np.sqrt(np.nansum((both - closest) ** 2, axis=1))
+    distances = [part.mean() for part in np.split(far, [len(x)])]
     say(
         f"mean distance to the nearest training row: {distances[0]:.3g} from samples, {distances[1]:.3g} from test rows"
     )
-    return closest[0]
+    return closest[: len(x)]
 
 
 def reconstruct(args: argparse.Namespace, state: State) -> tuple[Array, dict[str, Any]]:

@@ -3,6 +3,8 @@
 truth (B, D) is x before the mask; `observed` (B, D) bool; draws (T, C, B, D) are multiple imputations of it.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from ..errors import DataError
@@ -49,24 +51,20 @@ def mean_filling(x: Array, observed: Array, mean: Array) -> Array:
     return np.where(observed, x, mean)
 
 
-def nearest_filling(x: Array, observed: Array, train: Array, block: int = 4096) -> Array:
-    """x with its missing entries taken from the training row nearest to it in the entries observed; train (N, D)."""
-    return np.where(observed, x, train[nearest(x, observed, train, block)])
-
-
 # Σ_d m (x − t)² = Σ_d m x² − 2 (m x)·t + m·t²: two products of matrices for all pairs of a block
-def nearest(x: Array, observed: Array, train: Array, block: int = 4096) -> Array:
-    """The index (B,) of the row of train (N, D) at the least Euclidean distance in the entries observed."""
-    if train.shape[1] != x.shape[1]:
-        raise DataError(f"the training rows have {train.shape[1]} columns, x has {x.shape[1]}")
-    m = observed.astype(x.dtype)
-    known = np.where(observed, x, 0)
-    best, index = np.full(len(x), np.inf), np.zeros(len(x), int)
-    for start in range(0, len(train), block):
-        t = train[start : start + block].astype(x.dtype)
+def nearest(x: Array, observed: Array, blocks: Iterable[Array]) -> Array:
+    """Of the rows t (D,) in `blocks` of (n, D), for each row of x the one at the least distance in what is observed.
+
+    The first of several at the same distance; (B, D). Raises DataError where D is not x's.
+    """
+    m, known = observed.astype(x.dtype), np.where(observed, x, 0)
+    best, found = np.full(len(x), np.inf), np.full_like(x, np.nan)
+    for t in blocks:
+        if t.shape[1] != x.shape[1]:
+            raise DataError(f"the training rows have {t.shape[1]} columns, x has {x.shape[1]}")
         distance = m @ (t * t).T - 2 * known @ t.T
         here = distance.argmin(axis=1)
         value = distance[np.arange(len(x)), here]
-        index = np.where(value < best, start + here, index)
-        best = np.minimum(best, value)
-    return index
+        closer = value < best
+        best[closer], found[closer] = value[closer], t[here[closer]]
+    return found
