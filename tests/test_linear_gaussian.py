@@ -25,7 +25,7 @@ def zeros(theta: LinearGaussian) -> LinearGaussian:
     return LinearGaussian(*(np.zeros_like(p) for p in theta))
 
 
-def slope(f: Callable[[Array], Array], at: Array) -> Array:
+def slope(f: Callable[[Array], Any], at: Array) -> Array:
     """∂f/∂at by complex step, every element: exact to rounding."""
     g = np.zeros(at.shape)
     for i in np.ndindex(at.shape):
@@ -129,11 +129,11 @@ def test_the_gap_is_the_kl_to_the_posterior() -> None:
     close(theta.log_marginal(x) - lg.elbo_tril(x, mu, L, theta), kl, 1e-10)
 
 
-def theta_slopes(f: Callable[[LinearGaussian], Array], theta: LinearGaussian) -> LinearGaussian:
+def theta_slopes(f: Callable[[LinearGaussian], Any], theta: LinearGaussian) -> LinearGaussian:
     return LinearGaussian(*(slope(lambda a, n=n: f(theta._replace(**{n: a})), p) for n, p in theta._asdict().items()))  # type: ignore[misc]
 
 
-def check_theta(dtheta: LinearGaussian, f: Callable[[LinearGaussian], Array], theta: LinearGaussian) -> None:
+def check_theta(dtheta: LinearGaussian, f: Callable[[LinearGaussian], Any], theta: LinearGaussian) -> None:
     for got, want in zip(dtheta, theta_slopes(f, theta), strict=True):
         close(got, want)
 

@@ -187,7 +187,7 @@ def test_what_a_baseline_learns(name: str, steps: int) -> None:
     for n in baselines.NET if "out.W" in d.state else ():
         target = left + prediction(d.x, old)
 
-        def loss(a: Array, n: str = n, target: Array = target) -> Array:
+        def loss(a: Array, n: str = n, target: Array = target) -> Any:
             return -0.5 * np.asarray((target - prediction(d.x, old | {n: a})) ** 2).mean()
 
         g = slopes(loss, old[n])
