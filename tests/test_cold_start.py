@@ -8,10 +8,11 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytest
+from numba import njit
 
 from scratchvae.kernels import step
 from scratchvae.kernels.jit import bare, inline, part, processors
@@ -150,17 +151,19 @@ def first_steps(threads: int, writeable: bool = True) -> list[float]:
 A_RUN = f"""
 import json, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_cold_start import compiled, first_steps
+from test_cold_start import compiled, first_steps, half
 from scratchvae.kernels import step
 if "alone" in sys.argv:
     compiled.assistant = None
 means, made = first_steps(2), [*(one.own.made for one in step.SEPARATE), step.run.made]
-print(json.dumps([means, [sum(one.stats.cache_misses.values()) for one in made]]))
+imported = [name in sys.modules for name in ("numba.np.arraymath", "scipy.linalg")]
+print(json.dumps([means, [sum(one.stats.cache_misses.values()) for one in made], imported, half()]))
 """
 
 
 def a_run(cache: Path, *words: str) -> Any:
-    """Means of first_steps in a process of its own, and how often it compiled `step.SEPARATE` and `step.run`."""
+    """Of a process of its own: means of first_steps, how often it compiled `step.SEPARATE` and `step.run`, whether it
+    had to import what Numba compiles with and what that would import, and what Numba compiles afterwards."""
     environment = {**os.environ, "SCRATCHVAE_CACHE": str(cache)}
     command = [sys.executable, "-c", A_RUN, *words]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -168,11 +171,17 @@ def a_run(cache: Path, *words: str) -> Any:
     return json.loads(done.stdout)
 
 
+def half() -> float:
+    """A sum that Numba compiles anew, with no cache."""
+    return float(njit(lambda x: x[::2].sum())(np.arange(4.0)))
+
+
 def test_two_processes_compile_a_step_and_later_runs_find_it(tmp_path: Path) -> None:
-    """What the other process compiled is found in the cache, with the same bits; a later run starts no process."""
+    """What the other process compiled is found in the cache, with the same bits; a later run starts no process, and
+    what Numba needs to compile is imported when there is something to compile."""
     alone = int(processors() < 2)
-    assert a_run(tmp_path) == [first_steps(1), [1, 1, alone, alone, alone]]
-    assert a_run(tmp_path, "alone") == [first_steps(1), [0] * 5]
+    assert a_run(tmp_path) == [first_steps(1), [1, 1, alone, alone, alone], [True, False], 2.0]
+    assert a_run(tmp_path, "alone") == [first_steps(1), [0] * 5, [False, False], 2.0]
 
 
 @pytest.mark.parametrize("writeable", [True, False])
@@ -180,7 +189,8 @@ def test_code_in_memory_needs_no_cache_and_no_process(writeable: bool, monkeypat
     """Also where the data may not be written, as those of a memory map: they are no other type."""
     first_steps(1)
     monkeypatch.setattr(compiled, "assistant", None)
-    monkeypatch.setattr("scratchvae.kernels.separate.cache_folder", lambda: None)
+    for one in cast(Any, step.SEPARATE):
+        monkeypatch.setattr(one.own.made._cache, "load_overload", None)
     first_steps(2, writeable)
 
 

@@ -47,7 +47,6 @@ class Lazy:
         """The Numba object; every lazy global that the function names is replaced by its own."""
         with LOCK:  # two threads may meet here, and half a job is none
             if self.made is None:
-                spare_scipy()
                 self.made = self.make(self.fn)
                 seen = self.fn.__globals__
                 for name in names(self.fn.__code__):
@@ -94,6 +93,21 @@ def spare_scipy() -> None:
     finally:
         linalg.ensure_blas = asked
     arraymath.ensure_blas = asked
+
+
+@contextlib.contextmanager
+def spare_registries(context: Any) -> Iterator[None]:
+    """Load compiled code without all that Numba could compile, whose import is a fifth of a warm start.
+
+    Machine code asks for Numba's runtime and for nothing else; to compile, Numba refreshes the context again.
+    """
+    from numba.core.runtime import rtsys
+
+    context.refresh = lambda: rtsys.initialize(context)
+    try:
+        yield
+    finally:
+        del context.refresh
 
 
 def names(code: Any) -> Iterator[str]:
@@ -196,7 +210,9 @@ def dispatcher(fn: Callable[..., Any], **options: Any) -> Any:
 
     made = njit(**OPTIONS, **options)(fn)
     folder = cache_folder()
-    if folder is not None:
+    if folder is None:
+        spare_scipy()
+    else:
         before, config.CACHE_DIR = config.CACHE_DIR, folder
         try:
             made.enable_caching()
@@ -210,12 +226,16 @@ def heal(cache: Any) -> None:
     """A cache file that cannot be read is forgotten and recompiled; one that cannot be written is not kept."""
     load, save = cache.load_overload, cache.save_overload
 
-    def load_overload(*args: Any) -> Any:
+    def load_overload(sig: Any, context: Any) -> Any:
+        found = None
         try:
-            return load(*args)
+            with spare_registries(context):
+                found = load(sig, context)
         except Exception:  # truncated index, unpicklable data, wrong version: all mean "compile again"
             attempt(cache.flush)
-            return None
+        if found is None:
+            spare_scipy()
+        return found
 
     cache.load_overload = load_overload
     cache.save_overload = lambda *args: attempt(save, *args)

@@ -8,10 +8,9 @@ find that in `Program.entries`, where `link` has put it.
 import functools
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from scratchvae.kernels.jit import Lazy, cache_folder, dispatcher
+from scratchvae.kernels.jit import Lazy, dispatcher
 from scratchvae.types import Array
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -42,11 +41,9 @@ class Separate(Lazy):
         from numba import typeof
         from numba.core.compiler_lock import global_compiler_lock
 
-        made, kinds, folder = self.own.realise(), self.kinds(typeof(s)), cache_folder()
+        made, kinds = self.own.realise(), self.kinds(typeof(s))
         if kinds in made.overloads:
             return True
-        if folder is None or not any(Path(folder).rglob(f"*.{self.fn.__name__}-*.nbi")):
-            return False  # said before Numba is made ready, which takes a third of a second
         with global_compiler_lock:
             found = made._cache.load_overload(kinds, made.targetctx)
             if found is not None:
