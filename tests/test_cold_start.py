@@ -1,5 +1,6 @@
 """The first run on a machine: functions compiled by themselves, by two processes, and found again by the next run."""
 
+import gc
 import json
 import os
 import signal
@@ -12,10 +13,11 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytest
-from numba import njit
+from numba import TypingError, njit, types
+from numba.core.types.functions import BaseFunction
 
 from scratchvae.kernels import step
-from scratchvae.kernels.jit import bare, inline, part, processors
+from scratchvae.kernels.jit import bare, hurry, inline, part, processors
 from scratchvae.kernels.separate import NAMES, in_place_of, separate
 from scratchvae.training import compiled
 from scratchvae.training.cold_start import assistant
@@ -139,6 +141,29 @@ def test_one_copy_of_a_part_serves_all_constants(monkeypatch: pytest.MonkeyPatch
     known: Any = plus
     assert sums(3) == 7
     assert len(known.realise().overloads) == 1
+
+
+def test_in_a_hurry_a_call_is_typed_once_and_as_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    ask: Any = BaseFunction.get_call_type
+
+    def get_call_type(function: Any, context: Any, args: Any, kws: Any) -> Any:
+        asked.append((function, *args))
+        return ask(function, context, args, kws)
+
+    monkeypatch.setattr(BaseFunction, "get_call_type", get_call_type)
+    with hurry():
+        assert not gc.isenabled()
+        twice, once = njit(lambda a, b: a + b + b), njit(lambda a, b: a * b + b)
+        found = [f(*args) for args in ((2, 3), (2, 0.5), (np.ones(2), 2)) for f in (twice, once)]
+        for _ in range(2):
+            with pytest.raises(TypingError):
+                twice("a", 1)
+    assert [np.asarray(each).tolist() for each in found] == [8, 9, 3.0, 1.5, [5.0, 5.0], [4.0, 4.0]]
+    fits = [one for one in asked if types.unicode_type not in one]
+    assert len(fits) == len(set(fits)) > 5
+    assert BaseFunction.get_call_type is get_call_type
+    assert gc.isenabled()
 
 
 def first_steps(threads: int, writeable: bool = True) -> list[float]:

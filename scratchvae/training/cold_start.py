@@ -1,7 +1,6 @@
 """§7.2.5 The first run on a machine: two processes compile what otherwise one would."""
 
 import contextlib
-import gc
 import os
 import subprocess
 import sys
@@ -54,15 +53,3 @@ def follow() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
-
-
-@contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Meanwhile Python collects no garbage, which would take a twentieth of the time of compiling."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()

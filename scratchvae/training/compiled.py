@@ -14,9 +14,10 @@ from typing import Any, cast
 
 import numpy as np
 
+from ..kernels.jit import hurry
 from ..models.vae import Architecture
 from ..types import Array
-from .cold_start import assistant, uncollected
+from .cold_start import assistant
 from .config import Config
 from .noise import Purpose
 from .objective import Diverged
@@ -101,7 +102,7 @@ class Compiled(Steps):
         cold = self.threads > 1 and not theirs[-1].load(self.program)  # kept last, so the others are there if it is
         types = self.state.config.dtype, self.program.data.dtype.name
         call = f"{compile_the_rest.__name__}{types}"  # compile_the_rest('float32', 'uint8')
-        with uncollected():
+        with hurry():
             with assistant(call, __name__) if cold else contextlib.nullcontext():
                 gather.link(self.program)
                 (step.ROW if alone(self.program.options) else backward).link(self.program)
@@ -124,7 +125,7 @@ def alone(o: Any) -> bool:
 
 def compile_the_rest(dtype: str, data: str) -> None:
     """What `cold_start.assistant` does in a process of its own."""
-    with uncollected():
+    with hurry():
         state = State(Config(latent=1, hidden=(1,), dtype=dtype), 1)
         Compiled(state, np.zeros((1, 1), data), 1).finish()
 
