@@ -63,6 +63,8 @@ class Compiled(Steps):
         state, config = self.state, self.state.config
         if count < 1:
             return np.zeros(0)
+        if not self.program.entries.all():
+            self.compile()
         sums = np.full(count, math.nan)  # as far as the threads have come
         indices = [self.index(step) for step in range(state.step, state.step + count)]
         batches = np.array([len(i) for i in indices])
@@ -85,8 +87,6 @@ class Compiled(Steps):
 
         state, program = self.state, self.program
         flats = (state.arena.flat, state.slots[0], state.slots[1])
-        if not program.entries.all():
-            self.compile()
         program.gate[:] = 0
         args = (flats, state.step, index, batches, rates, sums)
         together(self.threads, lambda t: step.run(program, t, self.threads, *args))
@@ -104,6 +104,7 @@ class Compiled(Steps):
         call = f"{compile_the_rest.__name__}{types}"  # compile_the_rest('float32', 'uint8')
         with hurry():
             with assistant(call, __name__) if cold else contextlib.nullcontext():
+                self.index(self.state.step)  # the order of the rows is drawn by a kernel as well
                 gather.link(self.program)
                 (step.ROW if alone(self.program.options) else backward).link(self.program)
             self.finish()
