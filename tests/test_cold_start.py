@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from numba import TypingError, njit, types
 from numba.core.types.functions import BaseFunction
+from numba.extending import overload
 
 from scratchvae.kernels import step
 from scratchvae.kernels.jit import bare, hurry, inline, part, processors
@@ -143,6 +144,13 @@ def test_one_copy_of_a_part_serves_all_constants(monkeypatch: pytest.MonkeyPatch
     assert len(known.realise().overloads) == 1
 
 
+def quotient(a: float, b: float) -> float:
+    return a / b
+
+
+overload(quotient)(lambda a, b: lambda a, b: a / b)
+
+
 def test_in_a_hurry_a_call_is_typed_once_and_as_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     ask: Any = BaseFunction.get_call_type
@@ -159,8 +167,12 @@ def test_in_a_hurry_a_call_is_typed_once_and_as_otherwise(monkeypatch: pytest.Mo
         for _ in range(2):
             with pytest.raises(TypingError):
                 twice("a", 1)
+        fits = [one for one in asked if types.unicode_type not in one]
+        strict, lenient = (njit(lambda: quotient(1.0, 0.0), error_model=model) for model in ("python", "numpy"))
+        with pytest.raises(ZeroDivisionError):
+            strict()
+        assert lenient() == np.inf  # what a caller says of division holds in what it calls
     assert [np.asarray(each).tolist() for each in found] == [8, 9, 3.0, 1.5, [5.0, 5.0], [4.0, 4.0]]
-    fits = [one for one in asked if types.unicode_type not in one]
     assert len(fits) == len(set(fits)) > 5
     assert BaseFunction.get_call_type is get_call_type
     assert gc.isenabled()

@@ -253,8 +253,8 @@ def test_nearest_training_rows_have_their_gaps_filled(capsys: pytest.CaptureFixt
     np.testing.assert_allclose(below, train[distance.argmin(axis=1)], rtol=1e-6)
     rows = np.concatenate([*neighbours(Run(Path(run)).load()[0], x[:54], "float32", block=7)])
     np.testing.assert_allclose(rows, train, rtol=1e-6)
-    nearest = np.nansum((x[54:58, None] - train) ** 2, axis=2).min(axis=1)
-    assert f"{np.sqrt(nearest).mean():.3g} from test rows" in capsys.readouterr().err
+    nearest = np.nanmean((x[54:58, None] - train) ** 2, axis=2).min(axis=1)
+    assert f"{np.sqrt(D * nearest).mean():.3g} from test rows" in capsys.readouterr().err
 
 
 def test_arithmetic_by_label(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -118,8 +118,10 @@ def nearest(args: argparse.Namespace, state: State, x: Array) -> Array:
     found = open_data(args, state)
     test = data.rows(found.test, slice(0, len(x)), x.dtype, missing=state.config.missing == "nan")
     both = np.concatenate([x, test])
-    closest = imputation.nearest(both, ~np.isnan(both), neighbours(state, found.train, x.dtype))
-    far = np.sqrt(np.nansum((both - closest) ** 2, axis=1))
+    seen = ~np.isnan(both)
+    closest = imputation.nearest(both, seen, neighbours(state, found.train, x.dtype))
+    square = np.where(seen, both - closest, 0) ** 2  # scaled up, where there are gaps, to all columns
+    far = np.sqrt(square.sum(axis=1) / np.maximum(seen.mean(axis=1), 1 / both.shape[1]))
     distances = [part.mean() for part in np.split(far, [len(x)])]
     say(
         f"mean distance to the nearest training row: {distances[0]:.3g} from samples, {distances[1]:.3g} from test rows"

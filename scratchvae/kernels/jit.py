@@ -101,28 +101,33 @@ def hurry() -> Iterator[None]:
     """Meanwhile Numba compiles faster: Python collects no garbage, a twentieth of the time, and a call is typed once.
 
     Numba asks each time what an operator or an intrinsic makes of its arguments, and tries candidates until one fits;
-    nine in ten of a step's five thousand calls it has had before. That is a seventh of the time.
+    nine in ten of a step's five thousand calls it has had before. That is a seventh of the time. Other threads cannot
+    compile meanwhile.
     """
     from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.registry import cpu_target
+    from numba.core.targetconfig import ConfigStack
     from numba.core.types import functions
 
-    numba: Any = functions.BaseFunction
+    kind: Any = functions.BaseFunction
     known: dict[Any, Any] = {}
+    _ = cpu_target.target_context  # made by whoever comes first, under a lock of its own: not after the other lock
 
     def get_call_type(function: Any, context: Any, args: Any, kws: Any) -> Any:
-        key = function, tuple(args), tuple(kws.items())
+        flags = ConfigStack.top_or_none()  # an overload is compiled with those of its caller
+        key = flags and (flags.nrt, flags.error_model), function, tuple(args), tuple(kws.items())
         if key not in known:
             known[key] = ask(function, context, args, kws)
         return known[key]
 
     with global_compiler_lock:  # so that what is put back is what was there
-        ask, collecting = numba.get_call_type, gc.isenabled()
-        gc.disable()
-        numba.get_call_type = get_call_type
+        ask, collecting = kind.get_call_type, gc.isenabled()
         try:
+            gc.disable()
+            kind.get_call_type = get_call_type
             yield
         finally:
-            numba.get_call_type = ask
+            kind.get_call_type = ask
             if collecting:
                 gc.enable()
 
@@ -135,11 +140,11 @@ def spare_registries(context: Any) -> Iterator[None]:
     """
     from numba.core.runtime import rtsys
 
-    context.refresh = lambda: rtsys.initialize(context)
     try:
+        context.refresh = lambda: rtsys.initialize(context)
         yield
     finally:
-        del context.refresh
+        vars(context).pop("refresh", None)
 
 
 def names(code: Any) -> Iterator[str]:

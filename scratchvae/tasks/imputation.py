@@ -55,7 +55,7 @@ def mean_filling(x: Array, observed: Array, mean: Array) -> Array:
 def nearest(x: Array, observed: Array, blocks: Iterable[Array]) -> Array:
     """Of the rows t (D,) in `blocks` of (n, D), for each row of x the one at the least distance in what is observed.
 
-    The first of several at the same distance; (B, D). Raises DataError where D is not x's.
+    The first of several at the same distance, NaN where no distance is finite: (B, D). DataError where D is not x's.
     """
     m, known = observed.astype(x.dtype), np.where(observed, x, 0)
     best, found = np.full(len(x), np.inf), np.full_like(x, np.nan)

@@ -102,11 +102,11 @@ class Compiled(Steps):
         cold = self.threads > 1 and not theirs[-1].load(self.program)  # kept last, so the others are there if it is
         types = self.state.config.dtype, self.program.data.dtype.name
         call = f"{compile_the_rest.__name__}{types}"  # compile_the_rest('float32', 'uint8')
+        with assistant(call, __name__) if cold else contextlib.nullcontext(), hurry():
+            self.index(self.state.step)  # the order of the rows is drawn by a kernel as well
+            gather.link(self.program)
+            (step.ROW if alone(self.program.options) else backward).link(self.program)
         with hurry():
-            with assistant(call, __name__) if cold else contextlib.nullcontext():
-                self.index(self.state.step)  # the order of the rows is drawn by a kernel as well
-                gather.link(self.program)
-                (step.ROW if alone(self.program.options) else backward).link(self.program)
             self.finish()
 
     def finish(self) -> None:
