@@ -2,6 +2,7 @@
 
 import gc
 import json
+import operator
 import os
 import signal
 import subprocess
@@ -163,17 +164,17 @@ def test_in_a_hurry_a_call_is_typed_once_and_as_otherwise(monkeypatch: pytest.Mo
     with hurry():
         assert not gc.isenabled()
         twice, once = njit(lambda a, b: a + b + b), njit(lambda a, b: a * b + b)
-        found = [f(*args) for args in ((2, 3), (2, 0.5), (np.ones(2), 2)) for f in (twice, once)]
+        found = [f(*args) for args in ((2, 3), (2, 0.5)) for f in (twice, once)]
+        sums = [args for function, *args in asked if function.typing_key is operator.add]
         for _ in range(2):
             with pytest.raises(TypingError):
                 twice("a", 1)
-        fits = [one for one in asked if types.unicode_type not in one]
         strict, lenient = (njit(lambda: quotient(1.0, 0.0), error_model=model) for model in ("python", "numpy"))
         with pytest.raises(ZeroDivisionError):
             strict()
         assert lenient() == np.inf  # what a caller says of division holds in what it calls
-    assert [np.asarray(each).tolist() for each in found] == [8, 9, 3.0, 1.5, [5.0, 5.0], [4.0, 4.0]]
-    assert len(fits) == len(set(fits)) > 5
+    assert found == [8, 9, 3.0, 1.5]
+    assert sums == [[types.int64, types.int64], [types.int64, types.float64], [types.float64, types.float64]]
     assert BaseFunction.get_call_type is get_call_type
     assert gc.isenabled()
 
