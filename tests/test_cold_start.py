@@ -165,7 +165,7 @@ def test_in_a_hurry_a_call_is_typed_once_and_as_otherwise(monkeypatch: pytest.Mo
         assert not gc.isenabled()
         twice, once = njit(lambda a, b: a + b + b), njit(lambda a, b: a * b + b)
         found = [f(*args) for args in ((2, 3), (2, 0.5)) for f in (twice, once)]
-        sums = [args for function, *args in asked if function.typing_key is operator.add]
+        added = [args for function, *args in asked if function.typing_key is operator.add]
         for _ in range(2):
             with pytest.raises(TypingError):
                 twice("a", 1)
@@ -174,7 +174,7 @@ def test_in_a_hurry_a_call_is_typed_once_and_as_otherwise(monkeypatch: pytest.Mo
             strict()
         assert lenient() == np.inf  # what a caller says of division holds in what it calls
     assert found == [8, 9, 3.0, 1.5]
-    assert sums == [[types.int64, types.int64], [types.int64, types.float64], [types.float64, types.float64]]
+    assert added == [[types.int64, types.int64], [types.int64, types.float64], [types.float64, types.float64]]
     assert BaseFunction.get_call_type is get_call_type
     assert gc.isenabled()
 

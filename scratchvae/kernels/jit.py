@@ -78,7 +78,7 @@ def late(module: str, *names: str) -> tuple[Any, ...]:
 
 
 def spare_scipy() -> None:
-    """Import Numba without scipy.linalg, which is a quarter second of the start.
+    """Import what Numba compiles with, but not scipy.linalg, which is a quarter second of the start.
 
     Numba imports it merely to ask whether there is a BLAS. There is (SciPy is a dependency of ours), so only the
     question is put off: Numba asks again wherever compiled code really calls BLAS.
@@ -111,7 +111,9 @@ def hurry() -> Iterator[None]:
 
     kind: Any = functions.BaseFunction
     known: dict[Any, Any] = {}
-    _ = cpu_target.target_context  # made by whoever comes first, under a lock of its own: not after the other lock
+    # Numba makes this at its first use, under another lock, and then wants the compiler's: a thread that took them in
+    # the other order could wait for ever.
+    _ = cpu_target.target_context
 
     def get_call_type(function: Any, context: Any, args: Any, kws: Any) -> Any:
         flags = ConfigStack.top_or_none()  # an overload is compiled with those of its caller

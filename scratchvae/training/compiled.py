@@ -82,7 +82,7 @@ class Compiled(Steps):
         return means
 
     def run(self, index: Array, batches: Array, rates: Array, sums: Array) -> None:
-        """Take the steps on all threads; sums[i] becomes Σ_b L_b of the i-th, and where that is no number they stop."""
+        """Take steps, compiled by now, on all threads; sums[i] becomes Σ_b L_b of step i. No number: they stop."""
         from ..kernels import step
 
         state, program = self.state, self.program
