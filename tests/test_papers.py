@@ -81,6 +81,24 @@ def test_half_of_figure2_leaves_the_committed_whole_alone(tmp_path: Path) -> Non
     assert committed.read_bytes() == before
 
 
+@pytest.mark.usefixtures("small")
+def test_figure2_of_a_short_run_shows_its_points(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Fewer samples than the paper's axis begins with, and a bound below its end, once gave empty panels."""
+    pytest.importorskip("matplotlib")
+    from scratchvae import plots
+
+    sheet = plots.figure((6, 3))
+    monkeypatch.setattr(plots, "figure", lambda size: sheet)
+    monkeypatch.setattr(figure2, "MNIST", figure2.MNIST._replace(axis=(-5.0, 0.0)))
+    curves(tmp_path, "short", "5e2")
+    for panel in sheet.axes:
+        (left, right), (bottom, top) = panel.get_xlim(), panel.get_ylim()
+        for line in panel.lines[:2]:
+            assert line.get_marker() != "None"
+            assert left <= line.get_xdata()[0] <= right
+            assert bottom <= line.get_ydata()[0] <= top
+
+
 def test_figure2_learns_more_slowly_as_the_samples_double() -> None:
     for study, rows in ((figure2.MNIST, 60_000), (figure2.FREY, 1769)):
         rate = figure2.config(study, 2, rows, 0).optimizer.rate

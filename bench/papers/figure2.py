@@ -181,7 +181,10 @@ def orderings(study: Study, curves: list[dict[str, Any]]) -> list[dict[str, Any]
 
 
 def draw(studies: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """The paper's panels: a row for each data set, one for each size of z, on its axes; a dotted line is their top."""
+    """The paper's panels: a row for each data set, one for each size of z; a dotted line is the top of its axis.
+
+    The axes are the paper's, longer where a curve would end outside.
+    """
     from scratchvae.plots import figure
 
     known = {s.name: s for s in (MNIST, FREY)}
@@ -192,14 +195,16 @@ def draw(studies: dict[str, list[dict[str, Any]]], path: Path) -> None:
         for ax in line[len(curves) :]:
             ax.set_axis_off()
         low, high = known[name].axis
-        best = max(p["train"] for c in curves for p in c["points"])
+        points = [p for c in curves for p in c["points"]]
+        margin, first = 0.02 * (high - low), min(FIRST, *(p["samples"] for p in points))
+        bottom = min(low, *(c["points"][-1]["test"] - margin for c in curves))
+        top = max(high, *(p["train"] + margin for p in points))
         for ax, c in zip(line, curves, strict=False):
             seen = [p["samples"] for p in c["points"]]
-            ax.plot(seen, [p["train"] for p in c["points"]], "--", color="tab:red", label="AEVB (train)")
-            ax.plot(seen, [p["test"] for p in c["points"]], "-", color="tab:red", label="AEVB (test)")
+            for part, dash in (("train", "--"), ("test", "-")):
+                ax.plot(seen, [p[part] for p in c["points"]], dash, marker=".", color="tab:red", label=f"AEVB ({part})")
             ax.axhline(high, color="black", linewidth=0.8, linestyle=":")
-            top = max(high, best + 0.02 * (high - low))
-            ax.set(xscale="log", xlim=(FIRST, 1e8), ylim=(low, top), title=f"{name}, $N_z$ = {c['latents']}")
+            ax.set(xscale="log", xlim=(first, 1e8), ylim=(bottom, top), title=f"{name}, $N_z$ = {c['latents']}")
             ax.grid(alpha=0.3)
         line[0].set_ylabel("bound L, nats per datapoint")
         line[0].legend(loc="lower right", fontsize="small")
