@@ -32,10 +32,11 @@ def initialise(views: dict[str, Array], name: str, normals: dict[str, Array]) ->
 def output_bias(mean: Array, likelihood: str) -> Array:
     """The bias that makes an untrained decoder predict the data mean (D,): its logit where a sigmoid follows.
 
-    The mean is moved off 0 and 1 by half a count in a thousand, since a pixel that is never lit has logit −∞.
+    The mean is moved off 0 and 1 by half a count in a thousand, since a pixel that is never lit has logit −∞. Beyond
+    them, where no sigmoid reaches, the nearest is taken.
     """
     if likelihood not in ("bernoulli", "gaussian-sigmoid"):
         return mean
-    inside = (mean * 1000 + 0.5) / 1001
+    inside = (np.clip(mean, 0, 1) * 1000 + 0.5) / 1001
     bias: Array = np.log(inside) - np.log1p(-inside)
     return bias

@@ -18,8 +18,8 @@ from .tasks.missing import Coder, Imputations, chain, check_gaps
 from .tasks.missing import Plan as Imputing
 from .training import compiled, objective
 from .training.config import from_dict
-from .training.data import check, columns, matrix, rows
-from .training.evaluate import log_likelihood
+from .training.data import check, columns, matrix
+from .training.evaluate import evaluation_rows, log_likelihood
 from .training.loop import Interrupted, Plan, train
 from .training.noise import Purpose
 from .training.optim import Optimizer
@@ -33,6 +33,7 @@ class VAE:
     latent: K; hidden: widths from x inwards, mirrored in the decoder; likelihood: bernoulli, gaussian (σ(z) learned, σ²
     above `variance`), gaussian-sigmoid (the same, means in (0, 1)), gaussian-fixed (σ² = `variance`). Every other field
     of `training.config.Config` may be given by name; `optimizer` and `learning_rate` set the optimizer's.
+    `binarisation` ("none" unless given) holds for every method that takes rows, as in `scratchvae evaluate`.
 
     >>> x = (np.arange(640).reshape(80, 8) % 7 < 3).astype("float32")
     >>> model = VAE(latent=2, hidden=(16,), epochs=3, batch=20, kernels="numpy").fit(x)
@@ -123,7 +124,7 @@ class VAE:
         found, _ = matrix(x, missing=True)
         columns(found, state.architecture.columns)
         check(found, config.likelihood, missing=True)
-        batch = rows(found, slice(None), config.dtype, config.likelihood, True)
+        batch = evaluation_rows(state, found, 0, len(found), gaps=True)
         check_gaps(~np.isnan(batch))
         guess = self.decode(np.zeros((1, config.codes)))[0]
         coder, noise = Coder(state.phi, state.theta, state.k), state.noise._replace(seed=seed)
@@ -157,8 +158,10 @@ class VAE:
         return found
 
     def _batch(self, x: Any) -> Array:
-        found = self._rows(x, self._fitted())
-        return rows(found, slice(None), self.config.dtype, self.config.likelihood, self.config.missing == "nan")
+        """x as evaluation sees it: binarised as the config says, each row by noise of its own number."""
+        state = self._fitted()
+        found = self._rows(x, state)
+        return evaluation_rows(state, found, 0, len(found))
 
 
 def mean_of(p: Distribution) -> Array:

@@ -111,6 +111,22 @@ def test_samples_are_named_by_their_seed(model: VAE) -> None:
 # ---------------------------------------------------------------- fit
 
 
+@pytest.mark.parametrize("how", ["threshold", "dynamic"])
+def test_binarisation_holds_for_every_method(how: str) -> None:
+    """The figures along the way, those of the object, and the bits that impute keeps are of the same rows."""
+    grey = np.random.default_rng(3).random((60, 12)).astype(np.float32)
+    model = VAE(**SMALL, binarisation=how).fit(grey, test=grey[:20])
+    assert model.elbo(grey[:20]).mean() == pytest.approx(model.history[-1]["test_elbo"], rel=1e-5)
+    gaps = np.where(np.arange(12) < 4, np.nan, grey[:3])
+    draws = model.impute(gaps).draws
+    assert set(np.unique(draws[..., 4:])) == {0.0, 1.0}
+    if how == "threshold":
+        bits = (grey > 0.5).astype(np.float32)
+        for name in ("elbo", "log_likelihood", "reconstruct"):
+            np.testing.assert_array_equal(getattr(model, name)(grey[:5]), getattr(model, name)(bits[:5]))
+        np.testing.assert_array_equal(draws[..., 4:], np.broadcast_to(bits[:3, 4:], draws[..., 4:].shape))
+
+
 def test_fit_twice_starts_afresh() -> None:
     x, other = bits(), bits(seed=8)
     twice = VAE(**SMALL)

@@ -226,6 +226,17 @@ def test_equal_seeds_give_equal_fits() -> None:
     assert not np.array_equal(a.history, c.history)
 
 
+@pytest.mark.parametrize("name", ["nvil", "score_input"])
+def test_a_baseline_reads_rows_of_any_type(name: str) -> None:
+    """Bits as bytes once gave the baseline's weights the type of bytes; what is no array of rows has no columns."""
+    x, phi, theta = tiny_network(3)
+    a, b = (fit(SigmoidBelief(), kind, phi, theta, estimator=name, samples=2, steps=5) for kind in (x, x.astype("u1")))
+    np.testing.assert_allclose(flat((a.phi, a.theta)), flat((b.phi, b.theta)), rtol=1e-12)
+    q = Normal(np.zeros((1, 2)), np.zeros((1, 2)))
+    with pytest.raises(UsageError, match=r"reads x: give it as an array .B, D., not Table"):
+        fit(LogisticRegression(), Table(np.ones((5, 2)), np.ones(5)), q, estimator=name, samples=2, steps=2)
+
+
 # --- refusals ---------------------------------------------------------------------------------------
 
 

@@ -81,6 +81,13 @@ def test_the_exact_bound_and_its_gradients(latents: int) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("latents", [1, 2])
+def test_quadrature_of_no_rows(latents: int) -> None:
+    theta, x = make(latents, 0.0)
+    found = quadrature.posterior(theta.log_joint, x[:0], latents)
+    assert [a.shape for a in found[:4]] == [(0,), (0, latents), (0, latents, latents), (0,)]
+
+
 def test_quadrature_refuses_what_it_cannot_reach() -> None:
     theta, x = make(3, 0.0)
     with pytest.raises(UsageError, match="one or two latents, not 3"):

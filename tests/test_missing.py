@@ -178,6 +178,21 @@ def test_nearest_row_in_what_was_seen() -> None:
         np.testing.assert_array_equal(imputation.nearest(hidden, observed, blocks), train[literal])
 
 
+def test_nearest_row_far_from_zero() -> None:
+    """Around 1000, float32 has lost the squares' last digits: nearly every row once was somebody else's nearest."""
+    x = (1000 + np.random.default_rng(0).random((200, 10))).astype(np.float32)
+    observed = np.random.default_rng(1).random(x.shape) < 0.7
+    observed[:, 3] = False
+    np.testing.assert_array_equal(imputation.nearest(x, observed, [x[:150], x[150:]]), x)
+
+
+def test_rows_with_gaps_are_nobody_s_nearest() -> None:
+    x, train = np.ones((1, 3)), np.array([[0.0, 0.0, 0.0], [1.0, 1.0, np.nan], [1.0, 1.0, 0.9]])
+    seen = np.ones((1, 3), bool)
+    np.testing.assert_array_equal(imputation.nearest(x, seen, [train]), train[2:])
+    assert np.isnan(imputation.nearest(x, seen, [train[1:2]])).all()
+
+
 def test_rmse_by_hand() -> None:
     truth, observed = np.array([[1.0, 2.0, 3.0]]), np.array([[True, False, False]])
     assert imputation.rmse(truth, np.array([[9.0, 5.0, 7.0]]), observed) == pytest.approx(np.sqrt((9 + 16) / 2))

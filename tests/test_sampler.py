@@ -56,6 +56,15 @@ def test_samples_of_no_weight(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (composed == -np.inf).all()
 
 
+def test_a_deviation_too_small_for_a_float(monkeypatch: pytest.MonkeyPatch) -> None:
+    """log σ² = −250: σ is 0 in float32, and its logarithm −125 all the same."""
+    state = model(12, latent=2, hidden=(5,))
+    state.arena.views["q.log_var.b"][1] = -250
+    compiled, composed = both(monkeypatch, state, np.zeros((2, 12), np.float32), 103)
+    assert (composed < -100).all()
+    np.testing.assert_allclose(compiled, composed, rtol=1e-6)
+
+
 @pytest.mark.parametrize("worth", [0, 10**9])
 def test_any_threads_and_any_rows_beside_it_give_a_row_the_same_bits(
     monkeypatch: pytest.MonkeyPatch, worth: int

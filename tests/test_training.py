@@ -197,6 +197,56 @@ def test_divergence_leaves_the_last_checkpoint_intact(rows_file: Path, tmp_path:
     assert digest(tmp_path / "run") == kept
 
 
+DENSITIES = ["sgvb_a", "stl", "iw", "dreg"]  # estimators that ask for log q(z)
+
+
+@pytest.mark.parametrize(
+    ("name", "latent"), [(name, latent) for name in DENSITIES for latent in (3, (4, 2))] + [("score_loo", 3)]
+)
+def test_a_bound_that_breaks_as_estimated_stops_before_the_update(name: str, latent: Any) -> None:
+    """A density of z that overflows float32, where the KL in closed form is a number: NaN was trained on, and saved."""
+    options: dict[str, Any] = {"hidden": ((12,), (6,))} if isinstance(latent, tuple) else {}
+    steps = small_steps(latent=latent, estimator=name, samples=2, binarisation="none", **options)
+    steps.advance(3)
+    top = "q.1.log_var.b" if isinstance(latent, tuple) else "q.log_var.b"
+    steps.state.arena.views[top][1] = -100
+    before = steps.state.arena.flat.copy()
+    with pytest.raises(Diverged, match=rf"as {name} estimates it is (nan|-?inf) at step 3, row 0"):
+        steps.advance(5)
+    assert steps.state.step == 3
+    np.testing.assert_array_equal(steps.state.arena.flat, before)
+
+
+class Kept:
+    """A record of what was saved."""
+
+    def __init__(self) -> None:
+        self.saved: list[bool] = []
+
+    def append(self, metric: dict[str, Any]) -> None:
+        pass
+
+    def save(self, state: State, pending: list[float]) -> None:
+        self.saved.append(bool(np.isfinite(state.arena.flat).all()))
+
+
+def test_parameters_that_are_no_numbers_are_not_saved() -> None:
+    """A slope may overflow where the bound did not; the next bound would tell, but the run may save before."""
+    steps = small_steps()
+    take = steps.advance
+
+    def broken(count: int) -> Array:
+        bounds = take(count)
+        if steps.state.step >= 10:
+            steps.state.arena.flat[7] = np.nan
+        return bounds
+
+    steps.advance, kept = broken, Kept()  # type: ignore[method-assign]
+    with pytest.raises(Diverged, match="no longer numbers after step"):
+        train(steps, None, Plan(total=20, evaluate=5, save=5), kept)
+    assert kept.saved == [True]
+
+
 @pytest.mark.parametrize("name", [*ESTIMATORS, "vr:0.5", "score_constant:-12"])
 def test_every_estimator_trains_and_resumes(name: str) -> None:
     """A memory (a learned baseline) that the checkpoint forgot would part the two runs."""

@@ -10,6 +10,7 @@ from scipy import special, stats
 
 from scratchvae.conditional import Net
 from scratchvae.errors import UsageError
+from scratchvae.initial import output_bias
 from scratchvae.kernels import table
 from scratchvae.models.vae import LIKELIHOODS, Architecture, decode, elbo, elbo_vjp, encode, rescaled
 from scratchvae.types import Array
@@ -234,6 +235,13 @@ def test_x_that_does_not_fit_is_refused(x: Array) -> None:
     arch, arena = small_vae()
     with pytest.raises(UsageError, match=r"x has shape .* but phi was built for rows of D=5 columns"):
         elbo(x, np.zeros((3, LATENT)), *arch.nets(arena.views))
+
+
+def test_the_first_output_bias_for_means_beyond_a_sigmoid() -> None:
+    """No sigmoid reaches −2 or 7: the nearest, where NaN once was the start of every run."""
+    found = output_bias(np.array([-2.0, 0.0, 0.5, 1.0, 7.0]), "gaussian-sigmoid")
+    np.testing.assert_array_equal(found[[0, 4]], found[[1, 3]])
+    np.testing.assert_allclose(1 / (1 + np.exp(-found[[1, 2, 3]])), [0.0005, 0.5, 0.9995], atol=1e-6)
 
 
 def test_output_bias_is_the_heads_that_names_the_mean() -> None:

@@ -42,7 +42,7 @@ def initial_net(columns: int, normals: Callable[..., Array]) -> State:
 def predict(x: Array, state: State) -> tuple[Array, list[Array], tuple[Dense, Dense]]:
     """C_ψ(x) (B,), and what the way back needs."""
     layers = Dense(*(state[n] for n in NET[:2])), Dense(*(state[n] for n in NET[2:]))
-    hs = mlp(x, layers[:1], "tanh")
+    hs = mlp(x.astype(layers[0].W.dtype, copy=False), layers[:1], "tanh")
     return dense(hs[-1], layers[1])[:, 0], hs, layers
 
 
@@ -51,7 +51,7 @@ def learn(x: Array, left: Array, state: State) -> None:
     """One step of Adam on ψ; left (S, B) = r − c − C_ψ(x)."""
     _, hs, layers = predict(x, state)
     dlayers = [Dense(*map(np.zeros_like, layer)) for layer in layers]
-    dout = (left.mean(axis=0) / left.shape[1]).astype(x.dtype)[:, None]
+    dout = (left.mean(axis=0) / left.shape[1]).astype(hs[-1].dtype)[:, None]
     dh = dense_vjp(dout, hs[-1], layers[1], dlayers[1])
     mlp_vjp(dh, hs, layers[:1], dlayers[:1], "tanh")
     for name, g in zip(NET, (*dlayers[0], *dlayers[1]), strict=True):

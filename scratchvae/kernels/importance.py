@@ -55,22 +55,21 @@ def value(s: Program, rows: int) -> None:
 
 @bare
 def log_likelihood(
-    s: Program, x: Array, mu: Array, sigma: Array, address: Any, samples: int, size: int, found: Array
+    s: Program, x: Array, q: Any, address: Any, samples: int, size: int, found: Array
 ) -> None:
-    """found[b] = log p(x_b) for each row; x (B, D), mu, sigma (B, K), address = (seed, purpose, first row)."""
+    """found[b] = log p(x_b) for each row; x (B, D), q = (μ, σ (B, K), Σₖ log σₖ (B,)), address = (seed, purpose, first
+    row)."""
+    mu, sigma, log_sigmas = q
     seed, purpose, first_row = address
     chunk = s.options.micro // size * size
     for b in range(x.shape[0]):
         set_data(s, x, b)
-        log_sigmas = 0.0
-        for k in range(sigma.shape[1]):
-            log_sigmas += math.log(sigma[b, k])
         most, total = -math.inf, 0.0
         for first in range(0, samples, chunk):
             many = min(chunk, samples - first)
             for sample in range(first, first + many, size):
                 here = (seed, purpose, 1 + sample, first_row + b)
-                draw(s, mu, sigma, log_sigmas, b, here, sample - first, min(size, samples - sample))
+                draw(s, mu, sigma, log_sigmas[b], b, here, sample - first, min(size, samples - sample))
             value(s, many)
             for r in range(many):  # log-sum-exp, one at a time: total counts in units of e^most
                 log_w = s.bound[r]

@@ -99,7 +99,7 @@ EQUIVALENT: dict[str, str] = {
         "one hidden layer: the last activation is number 1",
     "estimators.baselines.learn | sign flipped | * -> dh = dense_vjp(dout, hs[[]1], *":
         "one hidden layer: the last activation is number 1",
-    "estimators.baselines.learn | * | dout = *.astype(x.dtype)[[]:, None[]] -> dout = *":
+    "estimators.baselines.learn | * | dout = *.astype(hs[[]-1[]].dtype)[[]:, None[]] -> dout = *":
         "ψ's buffers keep their type whatever is added into them: the word spares a product in float64",
     "estimators.baselines.learn | factor or axis changed | mlp_vjp(* -> *dlayers[[]:2[]], 'tanh')":
         "mlp_vjp walks through the layers that it is given, and the second cotangent belongs to none",

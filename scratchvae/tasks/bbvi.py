@@ -90,7 +90,7 @@ def fit(
     if batch is not None and not isinstance(q, Net):
         raise UsageError("batch goes with an amortised q: free parameters are fitted to all rows at once")
     phi, theta = copied(q), copied(theta)
-    state = s.estimator.state(*state_arguments(s, x)) if s.estimator.initial else {}
+    state = s.estimator.state(*state_arguments(s, x, arrays(phi)[0].dtype)) if s.estimator.initial else {}
     compare_slopes(s, model, x, phi, theta)
     slots = [(leaf, np.zeros_like(leaf), np.zeros_like(leaf)) for leaf in arrays((phi, theta))]
     history = np.full(steps, np.nan)
@@ -144,13 +144,21 @@ def minibatch(noise: Noise, step: int, rows: int, batch: int) -> Array:
     return noise.order(epoch, rows)[i * batch : (i + 1) * batch]
 
 
-def state_arguments(s: Settings, x: Array) -> tuple[int, Callable[..., Array]]:
-    """What a baseline is made from."""
+def state_arguments(s: Settings, x: Any, dtype: Any) -> tuple[int, Callable[..., Array]]:
+    """What a baseline is made from: the columns of x, 0 where it has none, and noise for its first weights."""
 
     def normals(*shape: int) -> Array:
-        return s.noise.normals(Purpose.INITIAL, 0, 1, math.prod(shape), x.dtype).reshape(shape)
+        if shape[0] == 0:
+            name = s.estimator.name
+            raise UsageError(f"the baseline of {name!r} reads x: give it as an array (B, D), not {kind_of(x)}")
+        return s.noise.normals(Purpose.INITIAL, 0, 1, math.prod(shape), dtype).reshape(shape)
 
-    return x.shape[1] if isinstance(x, np.ndarray) else 0, normals
+    return x.shape[1] if isinstance(x, np.ndarray) and x.ndim == 2 else 0, normals
+
+
+def kind_of(x: Any) -> str:
+    """What somebody gave, in a word."""
+    return f"shape {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
 
 
 # --- once, before the first step ---------------------------------------------------------------------

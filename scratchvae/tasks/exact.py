@@ -97,7 +97,7 @@ def summarise(log_p: Array, points: Points) -> Posterior:
     p = np.exp(log_terms - log_marginal).T
     u = points.unit
     first = p @ u  # (B, K)
-    second = (p @ (u[:, :, None] * u[:, None, :]).reshape(len(u), -1)).reshape(*first.shape, -1)
+    second = (p @ (u[:, :, None] * u[:, None, :]).reshape(len(u), -1)).reshape(*first.shape, first.shape[1])
     scale = points.half_width
     cov = (second - first[:, :, None] * first[:, None, :]) * scale[:, :, None] * scale[:, None, :]
     return Posterior(log_marginal, points.centre + scale * first, cov, log_terms - log_marginal)

@@ -51,18 +51,30 @@ def mean_filling(x: Array, observed: Array, mean: Array) -> Array:
     return np.where(observed, x, mean)
 
 
-# Σ_d m (x − t)² = Σ_d m x² − 2 (m x)·t + m·t²: two products of matrices for all pairs of a block
+def centre_of(x: Array, observed: Array) -> Array:
+    """The mean of what is observed in each column, 0 where nothing is: (D,)."""
+    total = np.where(observed, x, 0).sum(axis=0, dtype=np.float64)
+    mean: Array = (total / np.maximum(observed.sum(axis=0), 1)).astype(x.dtype)
+    return mean
+
+
+# Σ_d m (x − t)² = Σ_d m x² − 2 (m x)·t + m·t²: two products of matrices for all pairs of a block. All are measured from
+# a point among the x, or data far from 0 would cancel.
 def nearest(x: Array, observed: Array, blocks: Iterable[Array]) -> Array:
     """Of the rows t (D,) in `blocks` of (n, D), for each row of x the one at the least distance in what is observed.
 
-    The first of several at the same distance, NaN where no distance is finite: (B, D). DataError where D is not x's.
+    The first of several at the same distance, NaN where no distance is finite: (B, D). Rows with a NaN are passed over.
+    DataError where D is not x's.
     """
-    m, known = observed.astype(x.dtype), np.where(observed, x, 0)
+    m, centre = observed.astype(x.dtype), centre_of(x, observed)
+    known = np.where(observed, x - centre, 0)
     best, found = np.full(len(x), np.inf), np.full_like(x, np.nan)
     for t in blocks:
         if t.shape[1] != x.shape[1]:
             raise DataError(f"the training rows have {t.shape[1]} columns, x has {x.shape[1]}")
-        distance = m @ (t * t).T - 2 * known @ t.T
+        near = t - centre
+        distance = m @ (near * near).T - 2 * known @ near.T
+        distance[np.isnan(distance)] = np.inf
         here = distance.argmin(axis=1)
         value = distance[np.arange(len(x)), here]
         closer = value < best

@@ -49,9 +49,9 @@ def grid(centre: Array, half_width: Array, resolution: int) -> Points:
 
 def every_other(log_p: Array, points: Points, resolution: int) -> Array:
     """log p(x) by the grid of half the resolution, from the values on the full one."""
-    K = points.unit.shape[1]
+    K, B = points.unit.shape[1], log_p.shape[1]
     coarse = grid(points.centre, points.half_width, resolution // 2 + 1)
-    picked = log_p.reshape(*[resolution] * K, -1)[(slice(None, None, 2),) * K].reshape(len(coarse.unit), -1)
+    picked = log_p.reshape(*[resolution] * K, B)[(slice(None, None, 2),) * K].reshape(len(coarse.unit), B)
     return log_sum_exp(picked + coarse.log_weight)
 
 

@@ -37,10 +37,11 @@ class Bound(NamedTuple):
     rows: int
 
 
-def evaluation_rows(state: State, x: Array, first: int, count: int) -> Array:
-    """Rows first … first + count − 1 as the model sees them in evaluation: binarised by noise named by the row."""
+def evaluation_rows(state: State, x: Array, first: int, count: int, gaps: bool = False) -> Array:
+    """Rows first … first + count − 1 as the model sees them in evaluation: binarised by noise named by the row. They
+    may have NaN where the config says so, or `gaps`."""
     config = state.config
-    batch = rows(x, np.arange(first, first + count), config.dtype, config.likelihood, config.missing == "nan")
+    batch = rows(x, np.arange(first, first + count), config.dtype, config.likelihood, gaps or config.missing == "nan")
     how = state.config.binarisation
     if how in ("dynamic", "fixed"):
         u = state.noise.uniforms(Purpose.FIXED_BINARISATION, 1, count, x.shape[1], state.config.dtype, first)

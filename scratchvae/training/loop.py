@@ -16,6 +16,7 @@ import numpy as np
 
 from ..types import Array
 from .evaluate import elbo_over
+from .objective import check_parameters
 from .state import State, Steps
 
 SLICE = 0.5  # seconds of training between two looks at the clock and at Ctrl-C
@@ -85,6 +86,7 @@ def train(
             count = min(pause - state.step, clock.steps_in(SLICE))
             with clock.running(count):
                 bounds.add(steps.advance(count))
+            check_parameters(state)
             report({"step": state.step, "bound": bounds.last, "rate": clock.rate(), "left": clock.left(plan.total)})
             if state.step % plan.evaluate == 0 or state.step == plan.total:
                 metrics.append(measure(steps, test, bounds, clock))

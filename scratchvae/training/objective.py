@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from .state import State
 
 
+ADVICE = "the last checkpoint is intact: lower the learning rate or raise the variance floor"
+
+
 class Diverged(CheckFailed):
-    """The bound is no longer a number."""
+    """The bound, or a parameter, is no longer a number."""
 
 
 def gradient(state: "State", x: Array, eps: Array) -> Array:
@@ -33,24 +36,25 @@ def gradient(state: "State", x: Array, eps: Array) -> Array:
         if isinstance(state.architecture, LadderArchitecture):
             layers = split(eps, state.architecture.latent)
             L = deep.gradient(e, x, layers, state.phi, state.theta, dphi, dtheta, state.memory, k)
-            if not np.isfinite(L).all():
-                check_finite(state, x, eps)
-            return L
-        if e.name == "sgvb_b":  # the same as below by the fused pair
+        elif e.name == "sgvb_b":  # the same as below by the fused pair
             noise = eps[0] if len(eps) == 1 else eps
             x, m = observed(state, x)
             L, cache = vae.elbo(x, noise, state.phi, state.theta, k, m)
             check_rows(state.step, L, cache.reconstruction, cache.kl)
             w = np.full(len(L), 1 / len(L), L.dtype)
             vae.elbo_vjp(w, cache, x, noise, state.phi, state.theta, dphi, dtheta, k, m)
-            return L
-        try:
-            return amortised.gradient(
-                e, Decoded(k), x, eps, state.phi, state.theta, dphi, dtheta, None, state.memory, k
-            )
-        except UsageError:  # the frame refuses a density that is no number; here the row and the term are known
+        else:
+            try:
+                L = amortised.gradient(
+                    e, Decoded(k), x, eps, state.phi, state.theta, dphi, dtheta, None, state.memory, k
+                )
+            except UsageError:  # the frame refuses a density that is no number; here the row and the term are known
+                check_finite(state, x, eps)
+                raise
+        if not np.isfinite(L).all():
             check_finite(state, x, eps)
-            raise
+            check_estimate(state.step, e.name, L)
+        return L
 
 
 def bound(state: "State", x: Array, eps: Array) -> tuple[Array, Array, Array]:
@@ -134,9 +138,24 @@ def check_rows(step: int, L: Array, reconstruction: Array, kl: Array) -> None:
     term = "KL(q || p)" if not np.isfinite(kl[row]) else "log p(x | z)"
     raise Diverged(
         f"the bound is {L[row]} at step {step}, row {row} of the minibatch: {term} broke "
-        f"(log p(x | z) = {log_p:g}, KL = {kl[row]:g}); "
-        "the last checkpoint is intact: lower the learning rate or raise the variance floor"
+        f"(log p(x | z) = {log_p:g}, KL = {kl[row]:g}); {ADVICE}"
     )
+
+
+def check_estimate(step: int, name: str, L: Array) -> None:
+    """Raises Diverged where the bound as an estimator has it is no number, though its parts, KL in closed form, are."""
+    row = int(np.argmin(np.isfinite(L)))
+    raise Diverged(
+        f"the bound as {name} estimates it is {L[row]} at step {step}, row {row} of the minibatch: a density of z left "
+        f"the range of {L.dtype}; {ADVICE}"
+    )
+
+
+def check_parameters(state: "State") -> None:
+    """Raises Diverged where a step has made a parameter that is no number: a slope may overflow where the bound did
+    not."""
+    if not np.isfinite(state.arena.flat).all():
+        raise Diverged(f"the parameters are no longer numbers after step {state.step - 1}; {ADVICE}")
 
 
 def check_pair(state: "State") -> None:

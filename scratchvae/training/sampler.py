@@ -84,5 +84,8 @@ def log_likelihood(state: State, workspace: Any, x: Array, samples: int, first_r
     q, found, x = encode(state, x), np.empty(len(x)), x.view()
     x.flags.writeable = False  # as in `program`
     address = (np.uint64(state.config.seed), int(Purpose.EVALUATE), first_row)
-    importance.log_likelihood(workspace, x, q.mu, np.exp(0.5 * q.log_var), address, samples, DRAW, found)
+    log_sigmas = 0.5 * q.log_var.sum(axis=1, dtype=np.float64)  # from its logarithm: σ may be too small for a float
+    importance.log_likelihood(
+        workspace, x, (q.mu, np.exp(0.5 * q.log_var), log_sigmas), address, samples, DRAW, found
+    )
     return found
