@@ -42,7 +42,7 @@ def initial_net(columns: int, normals: Callable[..., Array]) -> State:
 def predict(x: Array, state: State) -> tuple[Array, list[Array], tuple[Dense, Dense]]:
     """C_ψ(x) (B,), and what the way back needs."""
     layers = Dense(*(state[n] for n in NET[:2])), Dense(*(state[n] for n in NET[2:]))
-    hs = mlp(x.astype(layers[0].W.dtype, copy=False), layers[:1], "tanh")
+    hs = mlp(x, layers[:1], "tanh")
     return dense(hs[-1], layers[1])[:, 0], hs, layers
 
 
