@@ -114,9 +114,9 @@ def test_last_tenth_is_kept_for_the_test(write: Write) -> None:
     assert [len(load(np.ones((n, 1))).test) for n in (2, 9, 19, 20, 1965)] == [1, 1, 1, 2, 196]
 
 
-def test_test_rows_of_its_own(write: Write) -> None:
+def test_test_rows_of_its_own(write: Write, tmp_path: Path) -> None:
     found = load(PIXELS, test=write("t.npy", npy(PIXELS[:7])))
-    assert (len(found.train), len(found.test), found.split) == (30, 7, "own test rows")
+    assert (len(found.train), len(found.test), found.split) == (30, 7, f"the rows of {tmp_path / 't.npy'}")
     refused(r"array \(test\) has 6 columns but D=12", PIXELS, test=PIXELS[:, :2])
     assert len(load("mnist", test=np.zeros((3, 784), np.uint8)).test) == 3
 

@@ -21,6 +21,7 @@ from ..training.state import State, load_state, mean_row
 from ..types import Array
 
 SEEDS = 2**64 - 1  # the largest: two words of Philox's key
+ALL_ROWS = "all rows of the file"  # for training and for the test
 NEIGHBOURS = 60_000  # training rows at most that are searched for the nearest
 Commands = Any  # argparse's subparsers object has no public name
 
@@ -62,28 +63,34 @@ def open_run(args: argparse.Namespace) -> State:
     return Run(path).load(args.kernels)[0] if path.is_dir() else load_state(path, args.kernels)[0]
 
 
-def open_data(args: argparse.Namespace, state: State) -> data.Dataset:
-    """The rows that the command is about, with the columns and the values that the model takes."""
-    missing = state.config.missing == "nan"
+def open_data(args: argparse.Namespace, state: State, gaps: bool = False) -> data.Dataset:
+    """The rows that the command is about, with the columns and the values that the model takes; with NaN among them
+    if the model was trained on such, or with `gaps`."""
+    missing = gaps or state.config.missing == "nan"
     if args.data is None:
         found = data.load(state.config.data, state.config.test, args.data_folder, missing)
     elif args.data in data.NAMES or not Path(args.data).is_file() or args.data.endswith(".npz"):
         found = data.load(args.data, folder=args.data_folder, missing=missing)
     else:
-        found = data.load(args.data, test=args.data, missing=missing)._replace(split="all rows of the file")
+        found = data.load(args.data, test=args.data, missing=missing)._replace(split=ALL_ROWS)
     data.columns(found.train, state.architecture.columns, found.name)
     for part in (found.train, found.test):
         data.check(part, state.config.likelihood, found.name, missing=missing)
     return found
 
 
-def neighbours(state: State, train: Array, dtype: Any, block: int = 4096) -> Iterator[Array]:
+def neighbours(train: Array, dtype: Any, mean: Array, block: int = 4096) -> Iterator[Array]:
     """Blocks (n, D) of the training rows that are searched for the nearest, their gaps filled with the mean."""
-    gaps, many = state.config.missing == "nan", min(len(train), NEIGHBOURS)
-    mean = mean_row(train, state.config.likelihood, state.config.missing, state.noise) if gaps else None
+    many = min(len(train), NEIGHBOURS)
     for first in range(0, many, block):
-        t = data.rows(train, slice(first, min(first + block, many)), dtype, missing=gaps)
-        yield t if mean is None else np.where(np.isnan(t), mean, t).astype(dtype)
+        t = data.rows(train, slice(first, min(first + block, many)), dtype, missing=True)
+        yield np.where(np.isnan(t), mean, t).astype(dtype)
+
+
+def mean_of_data(state: State, train: Array) -> Array:
+    """The mean of what is seen in each column, (D,)."""
+    hidden = state.config.missing or ("nan" if train.dtype.kind == "f" else "")
+    return mean_row(train, state.config.likelihood, hidden, state.noise)
 
 
 def image_shape(columns: int, shape: tuple[int, ...] | None) -> tuple[int, ...]:

@@ -75,6 +75,6 @@ def show(reports: list[dict[str, Any]], meaning: Meaning, args: argparse.Namespa
 def cell(one: dict[str, Any], key: str) -> str:
     """A number, with its standard error where it has one."""
     if key == "active_units":
-        return f"{one[key]} of {len(one['kl_by_latent'])}"
+        return "-" if one[key] is None else f"{one[key]} of {len(one['kl_by_latent'])}"
     error = one.get(f"{key}_error")
     return f"{one[key]:.3f}" if error is None else f"{one[key]:.3f} ± {error:.3f}"

@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..errors import UsageError
 from ..estimators import ESTIMATORS
 from ..training import data, laboratory
 from ..training.config import Config
 from ..types import Array
-from .common import Commands, command, say
+from .common import SEEDS, Commands, amount, command, say, whole
 
 ABOUT = "Measure every gradient estimator. Bias, variance, signal-to-noise and cost along a training run; pictures."
 RACERS = ("score", "score_mean", "score_loo", "sgvb_b")
@@ -27,14 +28,14 @@ def add(commands: Commands) -> None:
     p.add_argument("--data", default="mnist", help="a data set's name or a path")
     p.add_argument("--data-folder", help="folder with the files of named data sets (or set SCRATCHVAE_DATA)")
     p.add_argument("--out", default="laboratory", help="folder for laboratory.json, table.md and the pictures")
-    p.add_argument("--epochs", type=float, default=4.0, help="length of the training run that is looked into")
-    p.add_argument("--latent", type=int, default=10, help="K")
-    p.add_argument("--hidden", type=int, default=200, help="units of the one hidden layer")
-    p.add_argument("--samples", type=int, default=4, help="S, samples of z an estimate")
-    p.add_argument("--rows", type=int, default=8, help="rows of the test data that are asked about")
-    p.add_argument("--draws", type=int, default=1000, help="estimates a row")
-    p.add_argument("--steps", type=int, default=1200, help="steps of the race between estimators")
-    p.add_argument("--seed", type=int, default=0, help="names all noise")
+    p.add_argument("--epochs", type=amount, default=4.0, help="length of the training run that is looked into")
+    p.add_argument("--latent", type=whole(1), default=10, help="K")
+    p.add_argument("--hidden", type=whole(1), default=200, help="units of the one hidden layer")
+    p.add_argument("--samples", type=whole(2), default=4, help="S, samples of z an estimate")
+    p.add_argument("--rows", type=whole(1), default=8, help="rows of the test data that are asked about")
+    p.add_argument("--draws", type=whole(2), default=1000, help="estimates a row")
+    p.add_argument("--steps", type=whole(1), default=1200, help="steps of the race between estimators")
+    p.add_argument("--seed", type=whole(0, SEEDS), default=0, help="names all noise")
     p.add_argument("--no-pictures", action="store_true", help="leave no PNG files")
     p.add_argument("--json", action="store_true", help="one JSON object on stdout in place of the table")
 
@@ -45,9 +46,14 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(listing()))
         return 0
     found = data.load(args.data, folder=args.data_folder)
-    results = measured(args, found.train, found.test)
+    if args.rows > len(found.test):
+        raise UsageError(f"--rows {args.rows}: there are only {len(found.test)} test rows")
     folder = Path(args.out)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:  # before anything is measured
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {folder} cannot be made: {error.strerror}; name another folder") from None
+    results = measured(args, found.train, found.test)
     (folder / "laboratory.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     table = words(results)
     (folder / "table.md").write_text(table + "\n", "utf-8")

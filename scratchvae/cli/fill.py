@@ -11,7 +11,7 @@ from ..tasks import imputation, missing
 from ..tasks.evidence import joined
 from ..tasks.missing import Coder, Imputations, Plan
 from ..training.evaluate import evaluation_rows, over
-from ..training.state import State, mean_row
+from ..training.state import State
 from ..types import Array
 from .common import (
     SEEDS,
@@ -21,6 +21,7 @@ from .common import (
     command,
     emit,
     image_shape,
+    mean_of_data,
     neighbours,
     open_data,
     open_task,
@@ -69,16 +70,17 @@ def add(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Hide, fill, compare with the truth."""
     state = open_task(args, ".png", ".npy", ".csv")
-    found = open_data(args, state)
-    truth = np.concatenate([evaluation_rows(state, found.test, int(i), 1) for i in rows_of(args.rows, len(found.test))])
+    found = open_data(args, state, gaps=True)
+    index = rows_of(args.rows, len(found.test))
+    truth = np.concatenate([evaluation_rows(state, found.test, int(i), 1, gaps=True) for i in index])
     shape = image_shape(truth.shape[1], found.shape)
     observed = mask_of(args.mask, truth, shape, state.noise._replace(seed=args.seed)) & ~np.isnan(truth)
     missing.check_mask(truth, observed)
     missing.check_gaps(observed)
     start = time.monotonic()
-    mean = mean_row(found.train, state.config.likelihood, state.config.missing, state.noise)
+    mean = mean_of_data(state, found.train)
     scored = {name: fill(name, args, state, truth, observed, mean) for name in methods(args.method)}
-    rivals = rival_fillings(state, found.train, truth, observed, mean)
+    rivals = rival_fillings(found.train, truth, observed, mean)
     report: dict[str, Any] = {"mask": args.mask, "missing": float(1 - observed.mean()), "rows": len(truth)}
     for name, one in scored.items():
         suffix = f"_{name}" if len(scored) > 1 else ""
@@ -104,9 +106,9 @@ def methods(name: str) -> tuple[str, ...]:
     return METHODS if name == "all" else (name,)
 
 
-def rival_fillings(state: State, train: Array, x: Array, observed: Array, mean: Array) -> dict[str, Array]:
+def rival_fillings(train: Array, x: Array, observed: Array, mean: Array) -> dict[str, Array]:
     """What can be had without a model."""
-    nearest = imputation.nearest(x, observed, neighbours(state, train, x.dtype))
+    nearest = imputation.nearest(x, observed, neighbours(train, x.dtype, mean))
     return {
         "nearest_neighbour": np.where(observed, x, nearest),
         "mean_filling": imputation.mean_filling(x, observed, mean).astype(x.dtype),

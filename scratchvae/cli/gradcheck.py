@@ -78,6 +78,8 @@ def all_reports(args: argparse.Namespace) -> Iterator[Report]:
     if not args.estimators:
         yield from (case.run() for case in cases(args.pattern))
         return
+    if args.pattern != "*":
+        raise UsageError("--estimators runs all of its checks: leave --pattern out, or --estimators")
     if args.seeds < 1 or args.seeds * args.draws < 1000:
         raise UsageError(f"--seeds {args.seeds} --draws {args.draws}: a z-score needs at least 1000 draws in all")
     yield from (case.run() for case in cases("estimators.*"))

@@ -4,8 +4,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..training import checkpoint, data
 from ..training.run import Run
+from ..types import Array
 from .common import Commands, command, emit
 
 ABOUT = "Say what a run, a checkpoint or a data file holds. Every byte of a checkpoint is verified."
@@ -30,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         metrics = held.read_metrics()
         emit({**describe_checkpoint(held.checkpoint), **({"metrics": metrics[-1]} if metrics else {})}, args.json)
     else:
-        emit(describe_data(data.load(args.path, folder=args.data_folder)), args.json)
+        emit(describe_data(data.load(args.path, folder=args.data_folder, missing=True)), args.json)
     return 0
 
 
@@ -48,6 +51,13 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
     }
 
 
+def gaps(x: Array) -> float | None:
+    """The share of NaN; None for a memory map, which is not read through."""
+    if isinstance(x, np.memmap):
+        return None
+    return float(np.isnan(x).mean()) if x.dtype.kind == "f" else 0.0
+
+
 def describe_data(found: data.Dataset) -> dict[str, Any]:
     """Rows, columns, type and split."""
     return {
@@ -57,6 +67,7 @@ def describe_data(found: data.Dataset) -> dict[str, Any]:
         "columns": found.train.shape[1],
         "image": list(found.shape) if found.shape else None,
         "dtype": str(found.train.dtype),
+        "missing": gaps(found.train),
         "labels": found.labels is not None,
         "split": found.split,
     }

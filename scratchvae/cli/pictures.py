@@ -18,12 +18,14 @@ from ..training.objective import decode, encode, prior
 from ..training.state import State
 from ..types import Array
 from .common import (
+    ALL_ROWS,
     SEEDS,
     Commands,
     add_data,
     add_run,
     command,
     image_shape,
+    mean_of_data,
     neighbours,
     open_data,
     open_run,
@@ -117,15 +119,16 @@ def nearest(args: argparse.Namespace, state: State, x: Array) -> Array:
     """The training row nearest to each sample; how near, beside test rows: samples much nearer are copies."""
     found = open_data(args, state)
     test = data.rows(found.test, slice(0, len(x)), x.dtype, missing=state.config.missing == "nan")
+    if args.draw:  # bits beside bits
+        test = evaluation_rows(state, found.test, 0, len(test))
     both = np.concatenate([x, test])
     seen = ~np.isnan(both)
-    closest = imputation.nearest(both, seen, neighbours(state, found.train, x.dtype))
+    closest = imputation.nearest(both, seen, neighbours(found.train, x.dtype, mean_of_data(state, found.train)))
     square = np.where(seen, both - closest, 0) ** 2  # scaled up, where there are gaps, to all columns
     far = np.sqrt(square.sum(axis=1) / np.maximum(seen.mean(axis=1), 1 / both.shape[1]))
     distances = [part.mean() for part in np.split(far, [len(x)])]
-    say(
-        f"mean distance to the nearest training row: {distances[0]:.3g} from samples, {distances[1]:.3g} from test rows"
-    )
+    beside_test = "" if found.split == ALL_ROWS else f", {distances[1]:.3g} from test rows"
+    say(f"mean distance to the nearest training row: {distances[0]:.3g} from samples{beside_test}")
     return closest[: len(x)]
 
 

@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from ..conditional import HEADS
-from ..errors import UsageError
+from ..errors import DataError, UsageError
 from ..initial import INITIALISERS
 from ..networks import ACTIVATIONS
 from ..training import compiled, data
 from ..training.config import BINARISATIONS, Config, known
+from ..training.evaluate import elbo_over
 from ..training.loop import Interrupted, Plan, train
 from ..training.optim import SCHEDULES, SLOTS, Optimizer
 from ..training.run import Run
 from ..training.state import State, mean_row
-from .common import SEEDS, Commands, amount, command, emit, fraction, patience, say, whole
+from .common import SEEDS, Commands, amount, command, emit, flat, fraction, patience, say, whole
 
 ABOUT = "Train a VAE by hand-written gradients. Leaves a checkpoint, metrics.jsonl and pictures in the folder --out."
 
@@ -164,6 +165,10 @@ def run(args: argparse.Namespace) -> int:
     plan = Plan.of(steps, args.evaluate_every, args.save_every)
     rows, columns = found.train.shape
     say(f"{found.name}: {rows} rows, {columns} columns, binarisation {config.binarisation}; test: {found.split}")
+    if config.missing.startswith("random"):
+        say("train bounds count what is seen of a row, test bounds the whole of it")
+    if state.step >= plan.total:
+        say(f"nothing is left to do: the run is at step {state.step} of {plan.total}; give more --epochs to go on")
     progress = Progress(plan.total)
     try:
         train(steps, found.test, plan, folder, progress, pending, seconds_of(folder), progress.stopping)
@@ -189,6 +194,8 @@ def resumed(out: str) -> Config:
 def open_folder(args: argparse.Namespace, config: Config, found: data.Dataset) -> tuple[Run, State, list[float]]:
     """A new run with fresh parameters, or the one in --out as its checkpoint left it."""
     folder = Run(Path(args.out))
+    if args.resume and not folder.checkpoint.exists() and folder.read_metrics():
+        raise DataError(f"{args.out} has lost its checkpoint: restore it from a copy, or train into another folder")
     if not args.resume or not folder.checkpoint.exists():
         state = State(config, found.train.shape[1])
         state.initialise(mean_row(found.train, config.likelihood, config.missing, state.noise))
@@ -196,9 +203,10 @@ def open_folder(args: argparse.Namespace, config: Config, found: data.Dataset) -
         folder.save(state, [0.0, 0])  # a run killed before its first epoch can be resumed too
         return folder, state, [0.0, 0]
     state, meta = folder.load()
-    for name, value in state.config.as_dict().items():
-        if name != "epochs" and value != config.as_dict()[name]:
-            was = f"{name} was {value!r}, now {config.as_dict()[name]!r}"
+    now = flat(config.as_dict())
+    for name, value in flat(state.config.as_dict()).items():
+        if name != "epochs" and value != now[name]:
+            was = f"{name} was {value!r}, now {now[name]!r}"
             raise UsageError(f"--resume continues a run as it was: {was}; only epochs may change")
     data.columns(found.train, state.architecture.columns, found.name)
     state.config = dataclasses.replace(state.config, epochs=config.epochs)
@@ -217,6 +225,9 @@ def finish(args: argparse.Namespace, folder: Run, state: State, found: data.Data
 
         picture_run(folder.folder, state, found, metrics)
     last = metrics[-1]
+    if last["step"] < state.step:  # stopped between two evaluations, and nothing was left to do
+        now = elbo_over(state, found.test, threads=args.threads)
+        last = {**last, "test_elbo": now.elbo, "test_reconstruction": now.reconstruction, "test_kl": now.kl}
     report = {
         "elbo": last["test_elbo"],
         "reconstruction": last["test_reconstruction"],

@@ -56,6 +56,8 @@ class Config:
         ):
             if getattr(self, field) not in choices:
                 raise UsageError(f"{field} {getattr(self, field)!r} is unknown: give one of {', '.join(choices)}")
+        if not self.deep and any(isinstance(widths, tuple) for widths in self.hidden):
+            raise UsageError(f"hidden={self.hidden} has widths for several latent layers, latent={self.latent} is one")
         fraction(self.missing)
         if self.batch < 1 or self.samples < 1 or not self.epochs > 0:
             raise UsageError(f"batch={self.batch}, samples={self.samples}, epochs={self.epochs} must be above 0")

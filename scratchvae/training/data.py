@@ -25,6 +25,10 @@ LAYOUT = {  # of a folder with MNIST's files or Fashion-MNIST's
     "labels": "train-labels-idx1-ubyte",
     "test_labels": "t10k-labels-idx1-ubyte",
 }
+UNIT = {  # likelihoods for data in [0, 1]
+    "bernoulli": "a Bernoulli likelihood needs [0, 1]",
+    "gaussian-sigmoid": "means through a sigmoid reach [0, 1] alone",
+}
 BLOCK = 1 << 22  # bytes looked at together when values are checked
 
 
@@ -64,7 +68,8 @@ def load(
         train, rest, split = train[:keep], train[keep:], "last tenth of the rows"
         labels, test_labels = (labels[:keep], labels[keep:]) if labels is not None else (None, None)
     else:
-        rest, split = matrix(parts["test"], f"{name} (test)", missing)[0], "own test rows"
+        split = f"the rows of {test}" if isinstance(test, str | Path) else "own test rows"
+        rest = matrix(parts["test"], f"{name} (test)", missing)[0]
         columns(rest, train.shape[1], f"{name} (test)")
     return Dataset(name, train, rest, shape, labels, _labels(test_labels, len(rest), f"{name} (test)"), split)
 
@@ -145,8 +150,8 @@ def kept(x: Array, bits: Array) -> Array:
 def check(
     x: Array, likelihood: str = "", name: str = "data", where: Array | None = None, missing: bool = False
 ) -> None:
-    """Raises DataError at the first value of x (N, D) that is NaN (unless `missing`) or inf, or, for "bernoulli",
-    outside [0, 1].
+    """Raises DataError at the first value of x (N, D) that is NaN (unless `missing`) or inf, or, for a likelihood of
+    UNIT, outside [0, 1].
 
     Row numbers are those of `where`, if given. A memory map is passed over: `rows` checks each batch it reads.
     """
@@ -155,14 +160,15 @@ def check(
     step = max(1, BLOCK // (x.shape[1] * x.itemsize))
     for begin in range(0, len(x), step):
         part = x[begin : begin + step]
-        bad = _bad(part, likelihood == "bernoulli")
+        bad = _bad(part, likelihood in UNIT)
         if missing and part.dtype.kind == "f":
             bad &= ~np.isnan(part)
         if bad.any():
             row, column = (int(i) for i in np.argwhere(bad)[0])
             value = x.view(np.uint8)[begin + row, column] if x.dtype == np.bool_ else x[begin + row, column]
             row = begin + row if where is None else int(where[begin + row])
-            raise DataError(f"{name} holds {value} at row {row}, column {column} (from 0): {_remedy(value)}")
+            remedy = _remedy(value, likelihood)
+            raise DataError(f"{name} holds {value} at row {row}, column {column} (from 0): {remedy}")
 
 
 def columns(x: Array, D: int, name: str = "x") -> None:
@@ -179,10 +185,11 @@ def _bad(x: Array, unit: bool) -> Array:
     return ~np.isfinite(x)
 
 
-def _remedy(value: Any) -> str:
+def _remedy(value: Any, likelihood: str) -> str:
     if not np.isfinite(value):
-        return "drop that row or fill the gap, or train with missing='nan'"
-    return "a Bernoulli likelihood needs [0, 1]; scale the data, store pixels as uint8, or use a Gaussian one"
+        return "drop that row or fill the gap, or train with missing='nan' (--missing nan)"
+    needs = UNIT.get(likelihood, "a byte that stands for a bit is 0 or 1")
+    return f"{needs}; scale the data, store pixels as uint8, or use likelihood 'gaussian'"
 
 
 def _largest(x: Array) -> int:

@@ -87,16 +87,25 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> Array:
 
 
 def _text(path: Path) -> dict[str, Array]:
-    """Numbers separated by commas, semicolons, tabs or blanks; one line of names above them is skipped."""
+    """Numbers separated by commas, semicolons, tabs or blanks; one line of names above them is skipped. A cell with
+    nothing in it is missing, NaN."""
     with opened(path) as stream, io.TextIOWrapper(stream, "utf-8-sig") as lines:
         first = next(lines, "")
         delimiter = next((c for c in ",;\t" if c in first), None)
         header = first.strip() and not any(_is_number(cell) for cell in first.split(delimiter))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # "no data": told below, with zero rows
-            return {
-                "train": np.loadtxt(itertools.chain([] if header else [first], lines), delimiter=delimiter, ndmin=2)
-            }
+            table = itertools.chain([] if header else [first], lines)
+            full = table if delimiter is None else (_filled(line, delimiter) for line in table)
+            try:
+                return {"train": np.loadtxt(full, delimiter=delimiter, ndmin=2)}
+            except ValueError as error:  # its advice is about options that nobody here has
+                raise ValueError(str(error).split("; use `usecols`")[0]) from None
+
+
+def _filled(line: str, delimiter: str) -> str:
+    """A line of a table with "nan" in its empty cells; an empty line stays one."""
+    return delimiter.join(cell if cell.strip() else "nan" for cell in line.split(delimiter)) if line.strip() else line
 
 
 def _is_number(cell: str) -> bool:

@@ -79,9 +79,9 @@ class Ledger(NamedTuple):
         return Figure(self.meaning, self.elbo)
 
     @property
-    def active(self) -> int:
-        """Latents in use."""
-        return int((self.variances > ACTIVE).sum())
+    def active(self) -> int | None:
+        """Latents in use; None where a single row does not tell."""
+        return int((self.variances > ACTIVE).sum()) if len(self.elbo) > 1 else None
 
     def report(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -133,6 +133,8 @@ def meaning_of(state: State, found: Dataset, quantity: str, estimator: str, samp
 def diagnosis(found: Ledger) -> str:
     """One line on posterior collapse."""
     K = len(found.variances)
+    if len(found.elbo) < 2:
+        return "which latents are in use cannot be told from one row"
     idle = [int(k) for k in np.flatnonzero(found.variances <= ACTIVE)]
     if len(idle) == K:
         return "posterior collapse: no latent is in use, the decoder ignores z"

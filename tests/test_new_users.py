@@ -1,0 +1,151 @@
+"""§7.3 What people met who tried the command line for the first time: each of these once gave a wrong or no answer."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import QUIET, Call, bits, files
+
+from scratchvae.errors import DataError
+from scratchvae.tasks import imputation
+from scratchvae.training.data import load
+
+# ---------------------------------------------------------------- data
+
+
+def test_means_through_a_sigmoid_need_the_unit_interval(call: Call) -> None:
+    """It trained on NaN from the first step on, and left a checkpoint of NaN."""
+    np.save("real.npy", np.random.default_rng(0).normal(3, 2, (80, 6)))
+    done = call("train", "real.npy", "--out", "run", *QUIET, "--likelihood", "gaussian-sigmoid")
+    assert (done.code, Path("run").exists()) == (3, False)
+    assert "means through a sigmoid reach [0, 1] alone" in done.line
+    assert call("train", "real.npy", "--out", "run", *QUIET, "--likelihood", "gaussian").code == 0
+
+
+def test_test_rows_of_a_file_are_named(call: Call) -> None:
+    """A header that said "own test rows" left open whose."""
+    np.save("other.npy", bits(30, seed=1))
+    done = call("train", "rows.npy", "--test", "other.npy", "--out", "run", *QUIET)
+    assert "test: the rows of other.npy" in done.words
+    assert json.loads(call("evaluate", "run", "--samples", 0, "--json").out)["split"] == "the rows of other.npy"
+
+
+def test_an_empty_cell_is_missing(call: Call) -> None:
+    Path("gaps.csv").write_text("a,b,c\n" + "1,,0\n0,1,\n, 1,1\n" * 20)
+    np.testing.assert_array_equal(
+        load("gaps.csv", test="gaps.csv", missing=True).train[:3], [[1, np.nan, 0], [0, 1, np.nan], [np.nan, 1, 1]]
+    )
+    assert "holds nan at row 0, column 1" in call("train", "gaps.csv", "--out", "run", *QUIET).line
+    assert call("train", "gaps.csv", "--out", "run", *QUIET, "--missing", "nan").code == 0
+    found = json.loads(call("info", "gaps.csv", "--json").out)
+    assert found["missing"] == pytest.approx(1 / 3)
+
+
+def test_a_ragged_table_gets_no_advice_about_options_that_there_are_not(tmp_path: Path) -> None:
+    (tmp_path / "ragged.csv").write_text("1,2,3\n1,2\n")
+    with pytest.raises(DataError, match=r"changed from 3 to 2 at row \d$"):
+        load(tmp_path / "ragged.csv")
+
+
+# ---------------------------------------------------------------- train
+
+
+def test_widths_of_a_ladder_for_one_latent_layer(call: Call) -> None:
+    done = call("train", "rows.npy", "--out", "run", *QUIET, "--hidden", "6/4")
+    assert done.code == 2
+    assert "widths for several latent layers" in done.line
+
+
+def test_a_run_that_has_lost_its_checkpoint_does_not_begin_anew(trained: Call) -> None:
+    """It did, and added its metrics to those of the run that was lost."""
+    Path("run/checkpoint.safetensors").unlink()
+    before = files("run")
+    done = trained("train", "--out", "run", "--resume", "--epochs", 9, "--no-pictures")
+    assert done.code == 3
+    assert "run has lost its checkpoint" in done.line
+    assert files("run") == before
+
+
+def test_nothing_left_to_train_is_said_and_the_figures_are_of_the_step_that_is_named(
+    trained: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped between two evaluations, then resumed for less than was done: the report had an older step's bound."""
+    lines = Path("run/metrics.jsonl").read_text().splitlines()
+    stale = json.loads(lines[-1]) | {"step": 1, "test_elbo": -1e9, "test_kl": -1e9}
+    Path("run/metrics.jsonl").write_text(json.dumps(stale) + "\n")
+    done = trained("train", "--out", "run", "--resume", "--epochs", 1, "--no-pictures", "--json")
+    assert done.code == 0
+    assert "nothing is left to do" in done.words
+    found, held = json.loads(done.out), json.loads(trained("evaluate", "run", "--samples", 0, "--json").out)
+    for key in ("elbo", "kl", "reconstruction"):
+        assert found[key] == pytest.approx(held[key], rel=1e-5)
+    assert found["step"] == held["step"]
+
+
+def test_resume_names_the_one_option_that_differs(trained: Call) -> None:
+    done = trained("train", "--out", "run", "--resume", "--learning-rate", 0.5)
+    assert "optimizer.learning_rate was 0.001, now 0.5" in done.line
+
+
+def test_bounds_of_what_is_seen_are_called_so(call: Call) -> None:
+    done = call("train", "rows.npy", "--out", "run", *QUIET, "--missing", "random:0.5")
+    assert "train bounds count what is seen of a row" in done.words
+
+
+# ---------------------------------------------------------------- the others
+
+
+def test_one_row_does_not_tell_which_latents_are_in_use(trained: Call) -> None:
+    """It was called a collapse."""
+    found = json.loads(trained("evaluate", "run", "--rows", 1, "--samples", 0, "--json").out)
+    assert found["active_units"] is None
+    assert "cannot be told from one row" in found["diagnosis"]
+    assert "cannot be told" in trained("compare", "run", "run", "--rows", 1).out
+
+
+def test_gaps_are_filled_by_a_model_that_was_trained_on_whole_rows(call: Call) -> None:
+    rng = np.random.default_rng(0)
+    whole = rng.normal(3, 2, (80, 6))
+    np.save("whole.npy", whole)
+    np.save("gaps.npy", np.where(rng.random((80, 6)) < 0.3, np.nan, whole))
+    assert call("train", "whole.npy", "--out", "run", *QUIET, "--likelihood", "gaussian").code == 0
+    done = call("fill", "run", "--data", "gaps.npy", "--mask", "nan", "--rows", "0:5", "--out", "filled.csv", "--json")
+    assert done.code == 0
+    filled, given = np.loadtxt("filled.csv", delimiter=","), np.load("gaps.npy")[:5]
+    assert np.isfinite(filled).all()
+    np.testing.assert_allclose(filled[~np.isnan(given)], given[~np.isnan(given)], rtol=1e-6)
+    assert "(--missing nan)" in call("evaluate", "run", "--data", "gaps.npy").line
+
+
+def test_drawn_samples_are_compared_with_drawn_test_rows(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Grey test rows are nearer to grey training rows than bits can be."""
+    np.save("grey.npy", (np.random.default_rng(0).random((120, 12)) * 255).astype(np.uint8))
+    assert call("train", "grey.npy", "--out", "run", *QUIET).code == 0
+    asked = []
+    nearest = imputation.nearest
+    monkeypatch.setattr(imputation, "nearest", lambda x, *rest: asked.append(x) or nearest(x, *rest))  # type: ignore[func-returns-value]
+    for draw, values in (((), False), (("--draw",), True)):
+        done = call("sample", "run", "--nearest", "--count", 5, *draw, "--out", "x.npy")
+        assert "from test rows" in done.words
+        assert bool(np.isin(asked[-1][5:], (0, 1)).all()) == values
+    assert "from test rows" not in call("sample", "run", "--nearest", "--data", "grey.npy", "--out", "x.npy").words
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--draws 1", "argument --draws: expected a whole number, 2 or more"),
+        ("--rows 500", "--rows 500: there are only 12 test rows"),
+        ("--out rows.npy", "--out rows.npy cannot be made"),
+    ],
+)
+def test_estimators_refuses_before_it_trains(call: Call, options: str, words: str) -> None:
+    done = call("estimators", "--data", "rows.npy", *options.split())
+    assert done.code == 2
+    assert words in done.line
+
+
+def test_estimators_are_all_checked_or_none(call: Call) -> None:
+    """The pattern was passed over in silence."""
+    assert "leave --pattern out" in call("gradcheck", "--estimators", "--pattern", "sgvb_b").line
