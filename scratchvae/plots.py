@@ -66,11 +66,18 @@ def tile(images: Array, shape: tuple[int, ...], columns: int, gap: int = 1) -> A
     return sheet
 
 
+def grey_levels(x: Array) -> Array:
+    """x for a picture, in [0, 1]: cut off where a Gaussian's mean leaves that range; data of another range, by more
+    than 1, are stretched from their least value to their largest."""
+    low, high = float(np.nanmin(x)), float(np.nanmax(x))
+    return np.clip(x, 0, 1) if low >= -1 and high <= 2 else (x - low) / (high - low or 1)
+
+
 def plot_images(
     images: Array, shape: tuple[int, ...], columns: int = 10, title: str = "", gap: int = 1, ax: Any = None
 ) -> Any:
-    """A sheet of images, rows (N, D) in [0, 1], white on black."""
-    sheet = tile(np.clip(images, 0, 1), shape, columns, gap)  # a Gaussian's mean may leave the range of grey
+    """A sheet of images, rows (N, D) in [0, 1], white on black; of other data see `grey_levels`."""
+    sheet = tile(grey_levels(images), shape, columns, gap)
     if ax is None:  # a pixel of an image is a whole number of pixels at DPI: else some lines are thicker than others
         zoom, head = max(1, round(960 / max(sheet.shape))), 0.3 if title else 0.0
         height, width = (n * zoom / DPI for n in sheet.shape)

@@ -8,6 +8,7 @@ import pytest
 from command_line import QUIET, Call, bits, files
 
 from scratchvae.errors import DataError
+from scratchvae.plots import grey_levels
 from scratchvae.tasks import imputation
 from scratchvae.training.data import load
 
@@ -130,6 +131,14 @@ def test_drawn_samples_are_compared_with_drawn_test_rows(call: Call, monkeypatch
         assert "from test rows" in done.words
         assert bool(np.isin(asked[-1][5:], (0, 1)).all()) == values
     assert "from test rows" not in call("sample", "run", "--nearest", "--data", "grey.npy", "--out", "x.npy").words
+
+
+def test_pictures_of_data_that_are_no_grey_levels() -> None:
+    """Values about 3 were cut to 1: a white sheet."""
+    x = np.array([[1.0, 3.0], [5.0, np.nan]])
+    np.testing.assert_array_equal(grey_levels(x), [[0, 0.5], [1, np.nan]])
+    np.testing.assert_array_equal(grey_levels(np.array([[-0.1, 0.2, 1.3]])), [[0, 0.2, 1]])
+    np.testing.assert_array_equal(grey_levels(np.full((1, 2), 7.0)), [[0, 0]])
 
 
 @pytest.mark.parametrize(
