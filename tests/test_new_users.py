@@ -156,5 +156,8 @@ def test_estimators_refuses_before_it_trains(call: Call, options: str, words: st
 
 
 def test_estimators_are_all_checked_or_none(call: Call) -> None:
-    """The pattern was passed over in silence."""
+    """The pattern was passed over in silence, and of a few thousand draws a sound estimator was called wrong."""
+    few = call("gradcheck", "--estimators", "--seeds", 2, "--draws", 2000)
+    assert (few.code, few.out) == (2, "")
+    assert "fewer than 100000 draws" in few.line
     assert "leave --pattern out" in call("gradcheck", "--estimators", "--pattern", "sgvb_b").line
