@@ -32,6 +32,13 @@ def test_test_rows_of_a_file_are_named(call: Call) -> None:
     assert json.loads(call("evaluate", "run", "--samples", 0, "--json").out)["split"] == "the rows of other.npy"
 
 
+def test_a_run_s_data_are_looked_for_where_one_is(trained: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path as the run was given it, called from another folder: it did not say which folder it looked in."""
+    monkeypatch.chdir("run")
+    done = trained("evaluate", ".")
+    assert (done.code, f"rows.npy does not exist or is not a file (seen from {Path.cwd()})" in done.line) == (3, True)
+
+
 def test_an_empty_cell_is_missing(call: Call) -> None:
     Path("gaps.csv").write_text("a,b,c\n" + "1,,0\n0,1,\n, 1,1\n" * 20)
     np.testing.assert_array_equal(

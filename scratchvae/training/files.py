@@ -36,7 +36,8 @@ def read(path: Path) -> dict[str, Array]:
     """
     reader = _reader(path)
     if not path.is_file():
-        raise DataError(f"{path} does not exist or is not a file; give a data file: {KNOWN}")
+        seen_from = "" if path.is_absolute() else f" (seen from {Path.cwd()})"
+        raise DataError(f"{path} does not exist or is not a file{seen_from}; give a data file: {KNOWN}")
     try:
         return reader(path)
     except DataError:
