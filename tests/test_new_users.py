@@ -32,6 +32,16 @@ def test_test_rows_of_a_file_are_named(call: Call) -> None:
     assert json.loads(call("evaluate", "run", "--samples", 0, "--json").out)["split"] == "the rows of other.npy"
 
 
+def test_mapped_test_rows_are_checked_before_anything_is_made(call: Call) -> None:
+    """A map is checked as it is read: its test rows, after an epoch, when the folder and a checkpoint were there."""
+    bad = bits(5000).astype(np.float32)
+    bad[4321, 7] = 1.5
+    np.save("bad.npy", bad)
+    done = call("train", "rows.npy", "--test", "bad.npy", "--out", "run", *QUIET)
+    assert (done.code, Path("run").exists()) == (3, False)
+    assert "rows.npy (test) holds 1.5 at row 4321, column 7" in done.line
+
+
 def test_a_run_s_data_are_looked_for_where_one_is(trained: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """A path as the run was given it, called from another folder: it did not say which folder it looked in."""
     monkeypatch.chdir("run")

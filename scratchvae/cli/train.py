@@ -156,8 +156,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--resume takes the run's own config: leave --config out" if args.out else "--out is empty")
     config = config_from(args, resumed(args.out).as_dict() if args.resume else read_config(args.config))
     found = data.load(config.data, config.test, args.data_folder, config.missing == "nan")
-    for part in (found.train, found.test):
-        data.check(part, config.likelihood, found.name, missing=config.missing == "nan")
+    data.check(found.train, config.likelihood, found.name, missing=config.missing == "nan")
+    data.check_through(found.test, config.likelihood, f"{found.name} (test)", config.missing == "nan")
     if args.samples_seen:
         config = dataclasses.replace(config, epochs=args.samples_seen / len(found.train))
     folder, state, pending = open_folder(args, config, found)

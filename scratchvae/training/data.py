@@ -171,6 +171,17 @@ def check(
             raise DataError(f"{name} holds {value} at row {row}, column {column} (from 0): {remedy}")
 
 
+def check_through(x: Array, likelihood: str, name: str, missing: bool) -> None:
+    """`check`, of a memory map as well, which is read through: for rows that are not read in the first step."""
+    if not isinstance(x, np.memmap):
+        check(x, likelihood, name, missing=missing)
+    elif x.dtype != np.uint8:
+        step = max(1, BLOCK // (x.shape[1] * x.itemsize))
+        for begin in range(0, len(x), step):
+            part, where = np.array(x[begin : begin + step]), np.arange(begin, begin + step)
+            check(part, likelihood, name, where=where, missing=missing)
+
+
 def columns(x: Array, D: int, name: str = "x") -> None:
     """Raises DataError unless x (N, D') has the D columns that a model or other rows were built for."""
     if x.shape[1] != D:
