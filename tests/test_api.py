@@ -3,6 +3,7 @@
 import doctest
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ import pytest
 import scratchvae
 from scratchvae import VAE
 from scratchvae.errors import DataError, UsageError
+from scratchvae.tasks.missing import Plan
 from scratchvae.training.checkpoint import load
+from scratchvae.training.config import Config
+from scratchvae.training.objective import Diverged
 from scratchvae.training.optim import Optimizer
 from scratchvae.types import Array
 
@@ -341,10 +345,11 @@ def test_bad_rows(model: VAE) -> None:
 
 def test_the_defaults_are_the_papers() -> None:
     """Kingma & Welling 2014, §5: one hidden tanh layer of 500 units on MNIST, M = 100, L = 1. The chapter says two."""
-    config = VAE().config
-    assert (config.hidden, config.activation, config.batch, config.samples) == ((500,), "tanh", 100, 1)
+    for config in (VAE().config, Config()):
+        assert (config.hidden, config.activation, config.batch, config.samples) == ((500,), "tanh", 100, 1)
+        assert (config.latent, config.epochs, config.optimizer.name) == (20, 20, "adam")  # as in the README's table
+        assert (config.optimizer.learning_rate, config.likelihood) == (1e-3, "bernoulli")
     assert Optimizer("adagrad").slots == ("G",)
-    assert config.likelihood == "bernoulli"
 
 
 def test_the_readme_runs() -> None:
@@ -361,3 +366,26 @@ def test_public_names() -> None:
         assert getattr(scratchvae, name).__doc__
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = scratchvae.nothing
+
+
+def test_a_fit_that_diverges_leaves_the_model_as_it_was() -> None:
+    model = VAE(**SMALL, optimizer="sgd").fit(bits())
+    before, history = model.encode(bits()).mu, model.history
+    model.config = replace(model.config, optimizer=Optimizer("sgd", learning_rate=1e30))
+    with np.errstate(all="ignore"), pytest.raises(Diverged):
+        model.fit(bits())
+    np.testing.assert_array_equal(model.encode(bits()).mu, before)
+    assert model.history is history
+
+
+def test_load_takes_the_kernels_asked_for(tmp_path: Path) -> None:
+    VAE(**SMALL).fit(bits()).save(tmp_path / "m")
+    assert [VAE.load(tmp_path / "m", k).config.kernels for k in (None, "numpy", "numba")] == ["numpy", "numpy", "numba"]
+
+
+def test_impute_takes_plan_and_seed(model: VAE) -> None:
+    gaps, plan = np.where(np.arange(12) < 4, np.nan, bits(5)), Plan(draws=3, chains=2, warm_up=4, gibbs=2)
+    first, same, other = (model.impute(gaps, plan, seed).draws for seed in (1, 1, 2))
+    assert first.shape == (3, 2, 5, 12)
+    np.testing.assert_array_equal(first, same)
+    assert (first != other).any()

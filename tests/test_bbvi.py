@@ -22,7 +22,8 @@ from scratchvae.models.protocol import Functions
 from scratchvae.models.sigmoid_belief import SigmoidBelief
 from scratchvae.networks import Dense
 from scratchvae.tasks import exact
-from scratchvae.tasks.bbvi import fit
+from scratchvae.tasks.bbvi import fit, minibatch
+from scratchvae.training.noise import Noise
 from scratchvae.types import Array
 
 
@@ -305,3 +306,15 @@ def test_refusals(model: Functions, q: Any, options: dict[str, Any], words: str)
         fit(model, None, q, **options)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_every_row_is_seen_once_an_epoch_in_an_order_of_its_own() -> None:
+    """Also where the last minibatch is smaller: 3 of 7 rows, 3, and 1."""
+    first, second, again = (
+        np.concatenate([minibatch(Noise(seed), step, 7, 3) for step in range(3 * epoch, 3 * epoch + 3)])
+        for seed, epoch in ((0, 0), (0, 1), (0, 0))
+    )
+    assert sorted(first) == sorted(second) == list(range(7))
+    np.testing.assert_array_equal(first, again)
+    assert (first != second).any()
+    assert [len(minibatch(Noise(0), step, 7, 3)) for step in range(4)] == [3, 3, 1, 3]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench import __main__ as bench
-from bench import contest, machine, products, report, steps
+from bench import contest, machine, products, report, startup, steps, worker
 from bench.contest import Plan, oracle, row
 from bench.peers import FIELD, load, numpy_peer
 from bench.work import TOLERANCE, Product, StepWork, batches, images
@@ -134,3 +134,72 @@ def test_fma_peak_counts_real_operations() -> None:
     pytest.importorskip("numba")
     peak = machine.fma_peak(4, 1)
     assert 0.5 < peak < 500  # GFLOP/s of one core, 128-bit: a folded loop would claim far more
+
+
+def test_a_wrong_contestant_is_an_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    notes = ["torch left out: not installed"]
+    monkeypatch.setattr(bench, "measure", lambda options: {"notes": notes})
+    monkeypatch.setattr(report, "markdown", lambda found: "")
+    assert bench.main([]) == 0
+    notes.append("WRONG: NumPy on a step: [1], expected [2]; not timed")
+    assert bench.main([]) == 1
+
+
+def test_each_limit_is_of_its_own_kind() -> None:
+    """A network, 100 rows, 2 threads: every option by itself takes what is its own and refuses the others' values."""
+    job, own = StepWork("784-500-20", 100, "float32", 2), {"networks": "784-500-20", "batches": "100", "threads": "2"}
+    for option in own:
+        for value in own.values():
+            options = bench.parser().parse_args([f"--{option}", f"7,{value}"])
+            assert bench._wanted(job, options) is (value == own[option])
+
+
+def test_the_first_start_is_the_cold_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the warm one is the best of the others, with its memory."""
+    tries = [(9.0, 300.0), (2.5, 100.0), (2.0, 120.0), (3.0, 90.0)]
+    monkeypatch.setattr(startup, "FIELD", {"step": {"ours": "ours"}})
+    monkeypatch.setattr(startup, "once", lambda *_: tries.pop(0))
+    (found,) = startup.measure(True, Plan(0.01, 1, False, (), lambda _: None))
+    assert found == {"what": "ours", "cold_seconds": 9.0, "warm_seconds": 2.0, "peak_mb": 120}
+
+
+def test_a_turn_is_in_microseconds_a_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that only work moves on: a millisecond a piece, many pieces a chunk."""
+
+    class Clock:
+        quantum, now = 3, 0.0
+
+        def run(self, n: int) -> None:
+            self.now += n / 1000
+
+        def perf_counter(self) -> float:
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(worker, "time", clock)
+    cell = worker.Cell(clock)
+    assert cell.n == 21  # the multiple of the quantum that is nearest to CHUNK
+    assert cell.turn(0.1) == pytest.approx([1000.0] * 5)
+
+
+def test_the_table_has_operations_a_second_and_the_picture_one_thread_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = pytest.importorskip("matplotlib.figure")
+    drawn: list[tuple[list[float], list[float]]] = []
+    monkeypatch.setattr(
+        figures.Figure, "savefig", lambda self, *_, **__: drawn.extend(a.get_data() for a in self.axes[0].lines)
+    )
+    jobs = [SMALL._replace(threads=n, dtype=t, batch=b) for n in (1, 2) for t in TOLERANCE for b in (3, 20)]
+    rows = [row("step", job, "ours", [t], [t]) for t, job in enumerate(jobs, 1001)]
+    for job, line in zip(jobs, report.table(rows).splitlines()[2:], strict=True):
+        t = 1001 + jobs.index(job)
+        assert line.endswith(f"| {t:,} ({job.operations() / t / 1e3:.0f} GFLOP/s) |")
+    level = {"read": 20.0, "update": 10.0}
+    limits = {"fma_256": 90.0, "L2": level, "L3": level, "DRAM": level}
+    machine_found = {"cpu": "a processor", "limits": {"1": limits, "2": limits}}
+    report.roofline({"machine": machine_found, "rows": rows}, str(tmp_path / "roof.png"), threads=2)
+    mine = [r for r, job in zip(rows, jobs, strict=True) if (job.threads, job.dtype) == (2, "float32")]
+    points = [point for xs, ys in drawn[4:] for point in zip(xs, ys, strict=True)]  # after four roofs
+    assert points == [(r["intensity"], r["gflops"]) for r in mine]
+    assert len(points) == 2

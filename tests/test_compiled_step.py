@@ -366,3 +366,12 @@ def test_warmup_compiles_for_every_size() -> None:
     assert estimate is not None
     estimate(x, 7, 0)
     assert versions() == known
+
+
+@pytest.mark.parametrize("batch", [20, 100])
+def test_too_full_for_lists_is_a_share_of_the_pixels(batch: int) -> None:
+    """Rows much longer than a minibatch has rows: two for one another, in the limit, would call all full, or none."""
+    for x, listed in ((blank(100, 784), True), (grey(100, 784), False)):
+        take = Compiled(start(x, latent=2, hidden=(6,), batch=batch), x, 2)
+        take.advance(1)
+        assert bool(take.program.lists.column_count.sum()) is listed

@@ -287,3 +287,13 @@ def test_bad_input_is_one_clear_line() -> None:
         hmc(lambda z: z.sum(-1), slope, start, Noise(0), Plan(target=2))
     with pytest.raises(UsageError, match="T >= 4"):
         diagnostics.r_hat(np.zeros((3, 4)))
+
+
+def test_the_step_size_said_is_that_of_the_draws() -> None:
+    """Without jitter every accepted move is that step times its noise; the last step of the warm-up is another."""
+    plan = Plan(draws=40, warm_up=20, target=0.4, jitter=0.0)
+    found = metropolis(lambda z: -0.5 * (z**2).sum(-1), np.zeros((C, B, K)), Noise(5), plan)
+    moves = np.diff(found.draws, axis=0)
+    eps = np.stack([chain_noise(Noise(5), found.draws[0], t)[0] for t in range(21, 60)])
+    assert moves.any(axis=(0, 1, 3)).all()
+    np.testing.assert_allclose(moves, np.where(moves, found.step_size[:, None] * eps, 0), rtol=1e-9)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from oracles import close
+from test_hmc import Recorder
 
 from scratchvae.conditional import Family, Net
 from scratchvae.distributions import Bernoulli, Normal
@@ -212,3 +213,14 @@ def test_bad_masks_and_plans_are_refused() -> None:
     refused(x, np.stack([half, half & False]), DataError, "row 1 has all its 6 entries missing")
     refused(x * np.nan, observed, DataError, "x holds nan at row 0, column 0, which the mask calls observed")
     refused(x, observed, UsageError, "cannot run", Plan(thin=0))
+
+
+@pytest.mark.parametrize("plan", [Plan(draws=3, thin=2, warm_up=4, gibbs=2), Plan(draws=3, warm_up=0, gibbs=0)])
+@pytest.mark.parametrize("method", [missing.chain, missing.importance])
+def test_no_noise_is_used_twice(method: Callable[..., Imputations], plan: Plan) -> None:
+    """Catches a chain that goes on after its warm-up with the warm-up's noise."""
+    (theta, x, observed), recorder = make(2), Recorder()
+    method(coder(theta), x, observed, theta.m, recorder, plan)
+    assert len(set(recorder.asked)) == len(recorder.asked)
+    if method is missing.chain:
+        assert len(recorder.asked) == 1 + 3 * (plan.warm_up + plan.draws * plan.thin)

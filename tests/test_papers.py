@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.papers import evidence, figure2
+import scratchvae.cli
+from bench.papers import evidence, figure2, iwae
 from scratchvae.errors import DataError, UsageError
 from scratchvae.training import data
+from scratchvae.training.run import Run
 from scratchvae.types import Array
 
 SHORT = {
@@ -197,3 +199,44 @@ def test_bad_input_of_a_study_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("bench.papers.evidence: ")
     assert done.stderr.count("\n") == 1
+
+
+# ---------------------------------------------------------------- Table 1 of the importance-weighted autoencoders
+
+
+RATES = "0:10.0,0.1:7.2,0.4:5.2,1.3:3.7,4:2.7,12.1:1.9,36.4:1.4,109.3:1.0"  # at a tenth of 0, 1, 4, 13, … epochs
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("iwae-1-5", "--latent 50 --hidden 200,200 --estimator iw --samples 5"),
+        ("vae-1-50", "--latent 50 --hidden 200,200 --estimator sgvb_b --samples 50"),
+        ("iwae-2-1", "--latent 100,50 --hidden 200,200/100,100 --estimator iw --samples 1"),
+    ],
+)
+def test_a_row_of_iwae_s_table_in_options(name: str, own: str) -> None:
+    """Written out from the paper, §5: catches another bound, and a schedule longer than the run."""
+    adam = f"--learning-rate 1e-4 --epsilon 1e-4 --schedule step --milestones {RATES} --batch 20 --epochs 328"
+    given, expected = iwae.options(name, 10), f"{own} {adam}".split()
+    assert dict(zip(given[::2], given[1::2], strict=True)) == dict(zip(expected[::2], expected[1::2], strict=True))
+
+
+def test_iwae_trains_and_goes_on_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A 3280th of the schedule, one epoch, on a few rows in MNIST's stead; the second call resumes."""
+    np.save(tmp_path / "x.npy", bits(60, 12) * 255)
+    asked: list[list[str]] = []
+
+    def command(argv: list[str]) -> int:
+        asked.append(argv)
+        few = [str(tmp_path / "x.npy") if word == "mnist" else word for word in argv]
+        return scratchvae.cli.main([*few, "--kernels", "numpy", "--no-pictures"])
+
+    monkeypatch.setattr(iwae, "scratchvae", command)
+    monkeypatch.setattr(iwae, "report", lambda args: 0)
+    options = ["iwae-1-5", "--shorten", "3280", "--out", str(tmp_path / "run")]
+    assert iwae.main(options) == 0
+    state, _ = Run(tmp_path / "run").load()
+    assert (state.config.estimator, state.config.samples, state.config.epochs, state.step) == ("iw", 5, 1.0, 3)
+    assert iwae.main(options) == 0  # nothing is left to do
+    assert ["--resume" in argv for argv in asked] == [False, True]

@@ -145,3 +145,21 @@ def test_the_defensive_density_is_that_of_its_samples() -> None:
     z = Defensive(q).sample(np.random.default_rng(0).normal(size=(40_000, 1, 1)))
     w = np.exp(Normal(np.array([0.5]), np.array([-0.5])).log_prob(z) - Defensive(q).log_prob(z))
     assert abs(w.mean() - 1) < 4 * w.std() / 200
+
+
+def test_the_gap_takes_its_evidence_from_the_refined_q() -> None:
+    """Latents that are independent given x: q* is the posterior, so its weights are all log p(x), and q's are not."""
+    theta = LinearGaussian(np.diag([1.0, 2.0, 0.5]) @ np.eye(3, D), np.arange(float(D)), np.array([-0.5]))
+    x = np.random.default_rng(0).normal(size=(B, D))
+    found = posterior.gap(theta, x, off(theta, x), best(theta, x), Noise(2), samples=50)
+    np.testing.assert_allclose(found.evidence.value, theta.log_marginal(x), rtol=1e-10)
+    assert found.evidence.standard_error.max() < 1e-10
+
+
+@pytest.mark.parametrize("latents", [1, 2])
+def test_an_even_resolution_is_the_odd_one_above_it(latents: int) -> None:
+    theta, x = linear(latents)
+    even, odd = (quadrature.posterior(theta.log_joint, x, latents, resolution=n) for n in (64, 65))
+    for a, b in zip(even, odd, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_allclose(even.log_marginal, theta.log_marginal(x), rtol=1e-8)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from scratchvae.training import evaluate
 from scratchvae.training.compiled import program
 from scratchvae.training.config import Config
 from scratchvae.training.sampler import sampler
-from scratchvae.training.state import State
+from scratchvae.training.state import State, Steps
 from scratchvae.types import Array
 
 
@@ -172,3 +174,45 @@ def test_a_workspace_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_ladder_is_not_covered() -> None:
     assert sampler(model(10, latent=(4, 2), hidden=((5,), (3,)))) is None
+
+
+@pytest.mark.parametrize("options", [{"missing": "nan"}, {"missing": "random:0.5"}, {"kernels": "numpy"}])
+def test_rows_with_gaps_are_not_covered(options: dict[str, Any]) -> None:
+    assert sampler(model(10, latent=2, hidden=(5,), **options)) is None
+
+
+def test_the_caller_s_threads_reach_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are by default; the NumPy kernels take one block at a time."""
+    state, alone = model(5, latent=1, hidden=(3,)), model(5, latent=1, kernels="numpy")
+    monkeypatch.setattr(evaluate, "default_threads", lambda: 2)
+    assert [evaluate.at_a_time(state, n) for n in (None, 1, 5)] == [2, 1, 5]
+    assert evaluate.at_a_time(alone, 5) == 1
+    asked: list[object] = []
+
+    def pool(threads: int) -> ThreadPool:
+        asked.append(threads)
+        return ThreadPool(1)
+
+    monkeypatch.setattr(evaluate, "ThreadPool", pool)
+    assert [*evaluate.over(state, 1, 1, max), *evaluate.over(state, 1, 1, max, 3)] == [1, 1]
+    assert asked == [2, 3]
+    given: list[Any] = []
+
+    def over(*args: Any) -> Iterator[Array]:
+        given.append(args[-1])
+        return iter(())
+
+    monkeypatch.setattr(evaluate, "over", over)
+    evaluate.elbo_over(state, np.zeros((3, 5), np.uint8), threads=4)
+    assert given == [4]
+
+
+def test_fixed_bits_of_test_rows_are_not_those_of_the_training_rows() -> None:
+    """As often different as two independent draws, 2 p (1 − p); equal, if both took the same uniforms."""
+    x = np.random.default_rng(3).integers(0, 256, (300, 24)).astype(np.uint8)
+    steps, p = Steps(model(24, latent=1, hidden=(), binarisation="fixed", kernels="numpy"), x), x / 255
+    found = evaluate.evaluation_rows(steps.state, x, 0, 300)
+    seen = np.empty_like(found)
+    for step in range(steps.per_epoch):
+        seen[steps.index(step)] = steps.minibatch(step)[0]
+    assert abs((seen != found).mean() - (2 * p * (1 - p)).mean()) < 4 * 0.5 / found.size**0.5

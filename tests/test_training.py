@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scratchvae.cli import main
 from scratchvae.estimators import ESTIMATORS, get
 from scratchvae.training import compiled, loop
 from scratchvae.training.config import Config, from_dict
@@ -21,6 +22,7 @@ from scratchvae.training.evaluate import Bound, log_likelihood
 from scratchvae.training.loop import Mean, Plan, train
 from scratchvae.training.objective import Diverged
 from scratchvae.training.optim import Optimizer, log_prior, log_prior_vjp
+from scratchvae.training.run import Run
 from scratchvae.training.state import State, Steps, mean_row, save_state
 from scratchvae.types import Array
 from scratchvae.vae import VAE
@@ -340,3 +342,55 @@ print(anonymous() - before)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ)
     assert file.stat().st_size > 8 * 64e6
     assert float(done.stdout) < 64
+
+
+# ---------------------------------------------------------------- what the loop promises
+
+
+class Diary:
+    """A record of the steps at which a line was kept, and a checkpoint."""
+
+    def __init__(self) -> None:
+        self.lines: list[int] = []
+        self.saved: list[int] = []
+
+    def append(self, metric: dict[str, Any]) -> None:
+        self.lines.append(metric["step"])
+
+    def save(self, state: State, pending: list[float]) -> None:
+        self.saved.append(state.step)
+
+
+def test_the_end_is_measured_and_saved_whatever_the_periods() -> None:
+    diary = Diary()
+    metrics = train(small_steps(), stripes()[:20], Plan(total=7, evaluate=3, save=4), diary)
+    assert [m["step"] for m in metrics] == diary.lines == [3, 6, 7]
+    assert diary.saved == [4, 7]
+
+
+def test_time_left_is_rows_left_over_rows_a_second() -> None:
+    clock = loop.Clock(small_steps())  # an epoch of 300 rows: nine minibatches of 32, and one of 12
+    clock.pace, clock.examples = 2.0, 100
+    for step, total, left in ((0, 10, 6.0), (0, 20, 12.0), (5, 10, 2.8), (9, 10, 0.24), (10, 10, 0.0)):
+        clock.steps.state.step = step
+        assert clock.left(total) == pytest.approx(left)
+
+
+def test_an_epoch_cut_in_two_has_one_mean(rows_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The power fails between a checkpoint at step 8 and the line at step 9: the first eight bounds count, too."""
+
+    def run(name: str, *more: str) -> int:
+        options = [*SMALL, "--kernels", "numpy", "--epochs", "1", "--save-every", "0.45", *more]
+        return main(["train", str(rows_file), *options, "--out", str(tmp_path / name)])
+
+    def power_cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    assert run("whole") == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "append", power_cut)
+        assert run("cut") == 130
+    assert Run(tmp_path / "cut").load()[0].step == 8
+    assert run("cut", "--resume") == 0
+    cut_run, whole = (metrics_of(tmp_path / name) for name in ("cut", "whole"))
+    assert [m["train_elbo"] for m in cut_run] == [m["train_elbo"] for m in whole]
