@@ -215,7 +215,7 @@ def test_bad_masks_and_plans_are_refused() -> None:
     refused(x, observed, UsageError, "cannot run", Plan(thin=0))
 
 
-@pytest.mark.parametrize("plan", [Plan(draws=3, thin=2, warm_up=4, gibbs=2), Plan(draws=3, warm_up=0, gibbs=0)])
+@pytest.mark.parametrize("plan", [Plan(draws=3, thin=2, warm_up=4, gibbs=2), Plan(draws=3, warm_up=0, gibbs=5)])
 @pytest.mark.parametrize("method", [missing.chain, missing.importance])
 def test_no_noise_is_used_twice(method: Callable[..., Imputations], plan: Plan) -> None:
     """Catches a chain that goes on after its warm-up with the warm-up's noise."""

@@ -37,8 +37,11 @@ def test_the_caller_s_tolerance_decides_and_only_where_it_was_given() -> None:
         assert {m.method for m in strict.rows[0].measures if not m.ok} == {method}
 
 
+NONE = ("²", "", "0", "-3", "many")
+
+
 @pytest.mark.parametrize(
-    ("text", "expected"), [("77", 77), ("77,2", 77), ("", None), ("0", None), ("-3", None), ("many", None)]
+    ("text", "expected"), [*((text, 77) for text in ("77", "77,2", " 77 ,2")), *((text, None) for text in NONE)]
 )
 def test_threads_by_the_environment(monkeypatch: pytest.MonkeyPatch, text: str, expected: int | None) -> None:
     """OpenMP's list is one number a level of nesting: the first counts; what is no number is as if not set."""

@@ -370,8 +370,8 @@ def writable(folder: Path) -> bool:
 @functools.cache
 def threads() -> int:
     """Threads to use unless told: OMP_NUM_THREADS if set, else one for each of `processors`."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else processors()
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else processors()
 
 
 def processors() -> int:

@@ -202,8 +202,9 @@ def resampled(
     picked = np.stack([np.searchsorted(ends[:, b] / ends[-1, b], at[b], side="right") for b in range(B)], axis=1)
     codes = z[np.minimum(picked, len(z) - 1), np.arange(B)].reshape(plan.draws, plan.chains, B, -1)
     drawn = np.empty((*codes.shape[:3], state.x.shape[2]), state.x.dtype)
+    used = max(plan.warm_up, plan.gibbs)  # steps whose noise the proposal has seen
     for t, code in enumerate(codes):
-        _, _, pixels = draw(noise, state, plan.warm_up + 1 + t, plan)
+        _, _, pixels = draw(noise, state, used + 1 + t, plan)
         drawn[t] = np.where(observed, state.x, coder.decode(code).sample(pixels, coder.k))
     return drawn, codes
 
