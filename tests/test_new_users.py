@@ -34,12 +34,17 @@ def test_test_rows_of_a_file_are_named(call: Call) -> None:
 
 def test_mapped_test_rows_are_checked_before_anything_is_made(call: Call) -> None:
     """A map is checked as it is read: its test rows, after an epoch, when the folder and a checkpoint were there."""
-    bad = bits(5000).astype(np.float32)
+    bad = bits(4400).astype(np.float32)
     bad[4321, 7] = 1.5
     np.save("bad.npy", bad)
+    np.savez("bad.npz", x=bad)
     done = call("train", "rows.npy", "--test", "bad.npy", "--out", "run", *QUIET)
     assert (done.code, Path("run").exists()) == (3, False)
     assert "rows.npy (test) holds 1.5 at row 4321, column 7" in done.line
+    for name in ("bad.npy", "bad.npz"):  # the last tenth of the rows: their number in the file
+        done = call("train", name, "--out", "run", *QUIET)
+        assert (done.code, Path("run").exists()) == (3, False)
+        assert f"{name} holds 1.5 at row 4321, column 7" in done.line
 
 
 def test_a_run_s_data_are_looked_for_where_one_is(trained: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,7 +157,6 @@ def run(args: argparse.Namespace) -> int:
     config = config_from(args, resumed(args.out).as_dict() if args.resume else read_config(args.config))
     found = data.load(config.data, config.test, args.data_folder, config.missing == "nan")
     data.check(found.train, config.likelihood, found.name, missing=config.missing == "nan")
-    data.check_through(found.test, config.likelihood, f"{found.name} (test)", config.missing == "nan")
     if args.samples_seen:
         config = dataclasses.replace(config, epochs=args.samples_seen / len(found.train))
     folder, state, pending = open_folder(args, config, found)
@@ -199,9 +198,11 @@ def open_folder(args: argparse.Namespace, config: Config, found: data.Dataset) -
     if not args.resume or not folder.checkpoint.exists():
         state = State(config, found.train.shape[1])
         state.initialise(mean_row(found.train, config.likelihood, config.missing, state.noise))
+        data.check_test(found, config.likelihood, config.missing == "nan")
         folder = folder if args.resume else Run.create(args.out, config)  # after all that may be refused
         folder.save(state, [0.0, 0])  # a run killed before its first epoch can be resumed too
         return folder, state, [0.0, 0]
+    data.check_test(found, config.likelihood, config.missing == "nan")
     state, meta = folder.load()
     now = flat(config.as_dict())
     for name, value in flat(state.config.as_dict()).items():

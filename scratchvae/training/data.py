@@ -25,6 +25,7 @@ LAYOUT = {  # of a folder with MNIST's files or Fashion-MNIST's
     "labels": "train-labels-idx1-ubyte",
     "test_labels": "t10k-labels-idx1-ubyte",
 }
+LAST_TENTH = "last tenth of the rows"
 UNIT = {  # likelihoods for data in [0, 1]
     "bernoulli": "a Bernoulli likelihood needs [0, 1]",
     "gaussian-sigmoid": "means through a sigmoid reach [0, 1] alone",
@@ -65,7 +66,7 @@ def load(
     labels, test_labels = _labels(parts.get("labels"), len(train), name), parts.get("test_labels")
     if parts.get("test") is None:
         keep = len(train) - _tenth(len(train), name)
-        train, rest, split = train[:keep], train[keep:], "last tenth of the rows"
+        train, rest, split = train[:keep], train[keep:], LAST_TENTH
         labels, test_labels = (labels[:keep], labels[keep:]) if labels is not None else (None, None)
     else:
         split = f"the rows of {test}" if isinstance(test, str | Path) else "own test rows"
@@ -171,15 +172,15 @@ def check(
             raise DataError(f"{name} holds {value} at row {row}, column {column} (from 0): {remedy}")
 
 
-def check_through(x: Array, likelihood: str, name: str, missing: bool) -> None:
-    """`check`, of a memory map as well, which is read through: for rows that are not read in the first step."""
-    if not isinstance(x, np.memmap):
-        check(x, likelihood, name, missing=missing)
-    elif x.dtype != np.uint8:
+def check_test(found: Dataset, likelihood: str, missing: bool) -> None:
+    """`check` of the test rows, of a memory map as well, which is read through: training does not begin with them."""
+    x, apart = found.test, found.split != LAST_TENTH
+    name, before = (f"{found.name} (test)", 0) if apart else (found.name, len(found.train))
+    if x.dtype != np.uint8:
         step = max(1, BLOCK // (x.shape[1] * x.itemsize))
         for begin in range(0, len(x), step):
-            part, where = np.array(x[begin : begin + step]), np.arange(begin, begin + step)
-            check(part, likelihood, name, where=where, missing=missing)
+            where = np.arange(before + begin, before + begin + step)
+            check(np.array(x[begin : begin + step]), likelihood, name, where, missing)
 
 
 def columns(x: Array, D: int, name: str = "x") -> None:
