@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import QUIET, Call, Done, bits
+from command_line import QUIET, Call, Done, bits, make_run
 
 from scratchvae import cli
 
@@ -31,3 +31,15 @@ def trained(call: Call) -> Call:
     """The same, with a run in the folder "run"."""
     assert call("train", "rows.npy", "--out", "run", *QUIET).code == 0
     return call
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that a module's tests share."""
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> str:
+    """A run in it, trained by nobody."""
+    return make_run(folder)

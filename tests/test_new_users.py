@@ -90,9 +90,7 @@ def test_a_run_that_has_lost_its_checkpoint_does_not_begin_anew(trained: Call) -
     assert files("run") == before
 
 
-def test_nothing_left_to_train_is_said_and_the_figures_are_of_the_step_that_is_named(
-    trained: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_left_to_train_is_said_and_the_figures_are_of_the_step_that_is_named(trained: Call) -> None:
     """Stopped between two evaluations, then resumed for less than was done: the report had an older step's bound."""
     lines = Path("run/metrics.jsonl").read_text().splitlines()
     stale = json.loads(lines[-1]) | {"step": 1, "test_elbo": -1e9, "test_kl": -1e9}

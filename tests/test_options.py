@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command_line import QUIET, Call, bits
+from command_line import QUIET, Call, D, bits, make_run, said
 from made_files import as_idx
-from test_task_commands import D, make_run, said
 
 from scratchvae import plots
 from scratchvae.cli import estimators, main
@@ -21,11 +20,6 @@ from scratchvae.training import compiled, laboratory
 from scratchvae.training.noise import Noise
 from scratchvae.training.run import Run
 from scratchvae.types import Array
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("options")
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from command_line import QUIET, Call
-from test_task_commands import SIDE, D, make_run, said
+from command_line import QUIET, SIDE, Call, D, make_run, said
 
 from scratchvae import plots
 from scratchvae.cli import estimators, main
@@ -18,16 +17,6 @@ from scratchvae.training.evaluate import blocks
 from scratchvae.training.objective import encode
 from scratchvae.training.run import Run
 from scratchvae.types import Array
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("reports")
-
-
-@pytest.fixture(scope="module")
-def run(folder: Path) -> str:
-    return make_run(folder)
 
 
 @pytest.fixture(scope="module")

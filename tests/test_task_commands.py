@@ -1,45 +1,15 @@
 """§7.1.1 The commands of the three tasks on a small run: their figures are right, bad input is one clear line."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from command_line import SIDE, D, make_run, said
 
 from scratchvae.cli import main
 from scratchvae.cli.common import neighbours
-from scratchvae.training.config import Config
 from scratchvae.training.run import Run
-from scratchvae.training.state import State
 from scratchvae.types import Array
-
-SIDE = 4
-D = SIDE * SIDE
-
-
-def make_run(folder: Path, **options: Any) -> str:
-    """A run of a few parameters on bars of bits, trained by nobody: its decoder is what its seed says."""
-    rng = np.random.default_rng(0)
-    x = np.repeat(rng.random((80, SIDE)) < 0.5, SIDE, axis=1).astype(np.uint8).reshape(80, SIDE, SIDE)
-    if not (data := folder / "bars.npy").exists():
-        np.save(data, x)
-    config = Config(**{"data": str(data), "latent": 2, "hidden": (6,), "kernels": "numpy", **options})
-    run = Run.create(folder / f"run-{len(list(folder.iterdir()))}", config)
-    state = State(config, D)
-    state.initialise(np.full(D, 0.5))
-    run.save(state, [0.0, 0])
-    return str(run.folder)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("tasks")
-
-
-@pytest.fixture(scope="module")
-def run(folder: Path) -> str:
-    return make_run(folder)
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +20,6 @@ def wide(folder: Path) -> str:
 @pytest.fixture(scope="module")
 def ladder(folder: Path) -> str:
     return make_run(folder, latent=(3, 2), hidden=((5,), (4,)))
-
-
-def said(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
-    """The JSON of a command that went well."""
-    assert main([*words, "--json"]) == 0
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
 
 
 def refused(capsys: pytest.CaptureFixture[str], code: int, *words: str) -> str:

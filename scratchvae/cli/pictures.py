@@ -118,9 +118,10 @@ def sample(args: argparse.Namespace, state: State) -> tuple[Array, dict[str, Any
 def nearest(args: argparse.Namespace, state: State, x: Array) -> Array:
     """The training row nearest to each sample; how near, beside test rows: samples much nearer are copies."""
     found = open_data(args, state)
-    test = data.rows(found.test, slice(0, len(x)), x.dtype, missing=state.config.missing == "nan")
     if args.draw:  # bits beside bits
-        test = evaluation_rows(state, found.test, 0, len(test))
+        test = evaluation_rows(state, found.test, 0, min(len(x), len(found.test)))
+    else:
+        test = data.rows(found.test, slice(0, len(x)), x.dtype, missing=state.config.missing == "nan")
     both = np.concatenate([x, test])
     seen = ~np.isnan(both)
     closest = imputation.nearest(both, seen, neighbours(found.train, x.dtype, mean_of_data(state, found.train)))

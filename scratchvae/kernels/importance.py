@@ -54,11 +54,11 @@ def value(s: Program, rows: int) -> None:
 
 
 @bare
-def log_likelihood(
-    s: Program, x: Array, q: Any, address: Any, samples: int, size: int, found: Array
-) -> None:
-    """found[b] = log p(x_b) for each row; x (B, D), q = (μ, σ (B, K), Σₖ log σₖ (B,)), address = (seed, purpose, first
-    row)."""
+def log_likelihood(s: Program, x: Array, q: Any, address: Any, samples: int, size: int, found: Array) -> None:
+    """found[b] = log p(x_b) for each row of x (B, D).
+
+    q = (μ (B, K), σ (B, K), Σₖ log σₖ (B,)); address = (seed, purpose, first row).
+    """
     mu, sigma, log_sigmas = q
     seed, purpose, first_row = address
     chunk = s.options.micro // size * size

@@ -59,7 +59,7 @@ def centre_of(x: Array, observed: Array) -> Array:
 
 
 # Σ_d m (x − t)² = Σ_d m x² − 2 (m x)·t + m·t²: two products of matrices for all pairs of a block. All are measured from
-# a point among the x, or data far from 0 would cancel.
+# the centre of the x: far from 0 the terms are much larger than the distance, and float32 would lose it.
 def nearest(x: Array, observed: Array, blocks: Iterable[Array]) -> Array:
     """Of the rows t (D,) in `blocks` of (n, D), for each row of x the one at the least distance in what is observed.
 

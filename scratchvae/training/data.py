@@ -180,7 +180,7 @@ def check_test(found: Dataset, likelihood: str, missing: bool) -> None:
         step = max(1, BLOCK // (x.shape[1] * x.itemsize))
         for begin in range(0, len(x), step):
             where = np.arange(before + begin, before + begin + step)
-            check(np.array(x[begin : begin + step]), likelihood, name, where, missing)
+            check(np.asarray(x[begin : begin + step]), likelihood, name, where, missing)  # no longer a map
 
 
 def columns(x: Array, D: int, name: str = "x") -> None:

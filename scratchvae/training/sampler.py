@@ -85,7 +85,6 @@ def log_likelihood(state: State, workspace: Any, x: Array, samples: int, first_r
     x.flags.writeable = False  # as in `program`
     address = (np.uint64(state.config.seed), int(Purpose.EVALUATE), first_row)
     log_sigmas = 0.5 * q.log_var.sum(axis=1, dtype=np.float64)  # from its logarithm: σ may be too small for a float
-    importance.log_likelihood(
-        workspace, x, (q.mu, np.exp(0.5 * q.log_var), log_sigmas), address, samples, DRAW, found
-    )
+    draws_from = q.mu, np.exp(0.5 * q.log_var), log_sigmas
+    importance.log_likelihood(workspace, x, draws_from, address, samples, DRAW, found)
     return found
