@@ -93,6 +93,7 @@ def test_figure2_of_a_short_run_shows_its_points(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(plots, "figure", lambda size: sheet)
     monkeypatch.setattr(figure2, "MNIST", figure2.MNIST._replace(axis=(-5.0, 0.0)))
     curves(tmp_path, "short", "5e2")
+    assert len(sheet.axes) == 2
     for panel in sheet.axes:
         (left, right), (bottom, top) = panel.get_xlim(), panel.get_ylim()
         for line in panel.lines[:2]:
