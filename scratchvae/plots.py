@@ -67,10 +67,15 @@ def tile(images: Array, shape: tuple[int, ...], columns: int, gap: int = 1) -> A
 
 
 def grey_levels(x: Array) -> Array:
-    """x for a picture, in [0, 1]: cut off where a Gaussian's mean leaves that range; data of another range, by more
-    than 1, are stretched from their least value to their largest."""
+    """x for a picture, in [0, 1]: cut off where a Gaussian's mean leaves that range, what is missing (NaN) in mid-grey.
+
+    Data of another range, by more than 1, are stretched from their least value to their largest; there every grey is
+    a value, and what is missing stays NaN, which is left white.
+    """
     low, high = float(np.nanmin(x)), float(np.nanmax(x))
-    return np.clip(x, 0, 1) if low >= -1 and high <= 2 else (x - low) / (high - low or 1)
+    if low >= -1 and high <= 2:
+        return np.where(np.isnan(x), 0.5, np.clip(x, 0, 1))
+    return (x - low) / (high - low or 1)
 
 
 def plot_images(

@@ -157,7 +157,7 @@ def test_pictures_of_data_that_are_no_grey_levels() -> None:
     """Values about 3 were cut to 1: a white sheet."""
     x = np.array([[1.0, 3.0], [5.0, np.nan]])
     np.testing.assert_array_equal(grey_levels(x), [[0, 0.5], [1, np.nan]])
-    np.testing.assert_array_equal(grey_levels(np.array([[-0.1, 0.2, 1.3]])), [[0, 0.2, 1]])
+    np.testing.assert_array_equal(grey_levels(np.array([[-0.1, 0.2, 1.3, np.nan]])), [[0, 0.2, 1, 0.5]])
     np.testing.assert_array_equal(grey_levels(np.full((1, 2), 7.0)), [[0, 0]])
 
 

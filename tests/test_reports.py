@@ -240,7 +240,7 @@ def test_fill_draws_what_its_title_says(
     assert sheet.title == "seen; truth; E[x | seen]; three draws; nearest training row"
     seen, truth, mean, *three, last = sheet.images.reshape(7, 5, D)
     observed = np.arange(D) % SIDE >= SIDE // 2
-    np.testing.assert_array_equal(seen, np.where(observed, test[:5], 0.5))
+    np.testing.assert_array_equal(seen, np.where(observed, test[:5], np.nan))
     np.testing.assert_array_equal(truth, test[:5])
     np.testing.assert_allclose(mean, np.loadtxt(tmp_path / "x.csv", delimiter=","), atol=1e-6)
     draws = np.load(tmp_path / "x.npy")

@@ -166,9 +166,9 @@ def show(
             write_rows(first.mean, out)
         return
     n = min(len(truth), 20)
-    seen = np.where(observed, truth, 0.5)
+    seen = np.where(observed, truth, np.nan)
     spread = np.linspace(0, len(first.draws) - 1, 3).astype(int)  # far apart: other chains, other times
-    lines = [seen, np.where(np.isnan(truth), 0.5, truth), first.mean, *first.draws[spread], nearest]
+    lines = [seen, truth, first.mean, *first.draws[spread], nearest]
     title = "seen; truth; E[x | seen]; three draws; nearest training row"
     drawn = plots.plot_images(np.concatenate([line[:n] for line in lines]), shape, n, title)
     write(out, lambda path: plots.save(drawn, path))
