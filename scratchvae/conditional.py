@@ -3,7 +3,6 @@
 The encoder q(z | x), the decoder p(x | z) and every layer of a deeper model are such a `Net`.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +12,28 @@ from .errors import UsageError
 from .kernels import NUMPY, Kernels
 from .networks import Dense, activate, activate_vjp, dense, dense_vjp, dense_vjp_params, mlp, mlp_vjp
 from .types import Array
+
+
+# x = m + s x' by column:   log p(x) = log p(x') − Σ_d log s_d, and a constant has no slope: the way back is Normal's
+class Standardised(Normal):
+    """N(x'; μ, diag σ²) of standardised columns x', whose densities are those of the raw columns, nats."""
+
+    log_scale: Array  # log s, (D,)
+
+    def __new__(cls, mu: Array, log_var: Array, log_scale: Array) -> "Standardised":
+        """mu and log_var (..., D) are in units of s."""
+        made = super().__new__(cls, mu, log_var)
+        made.log_scale = log_scale
+        return made
+
+    def log_prob(self, z: Array, k: Kernels = NUMPY) -> Array:
+        """log p of the raw columns at their standardised values."""
+        return super().log_prob(z, k) - float(self.log_scale.sum())
+
+    def log_prob_observed(self, z: Array, m: Array, k: Kernels = NUMPY) -> Array:
+        """The same over the entries with m = 1: each counts its own scale alone."""
+        return super().log_prob_observed(z, m, k) - m @ self.log_scale.astype(m.dtype)
+
 
 Distribution = Normal | Bernoulli
 
@@ -27,10 +48,12 @@ HEADS = {
 
 class Family(NamedTuple):
     """Which distribution the heads describe. `variance` is the floor of σ² (gaussian, gaussian-sigmoid) or σ² itself
-    (gaussian-fixed). Without a floor the likelihood of a learned σ(z) is unbounded (Mattei & Frellsen 2018)."""
+    (gaussian-fixed), one for all columns or one each. Without a floor the likelihood of a learned σ(z) is unbounded
+    (Mattei & Frellsen 2018). With `log_scale` the columns are standardised ones, and densities those of the raw."""
 
     name: str
-    variance: float = (1 / 255) ** 2  # σ of one grey level
+    variance: float | Array = (1 / 255) ** 2  # σ of one grey level
+    log_scale: Array | None = None  # (D,), of gaussian and gaussian-fixed
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -53,14 +76,25 @@ class Net(NamedTuple):
 #   log σ² = log(e^a + c) = log c + softplus(a − log c)    so    ∂log σ²/∂a = sigmoid(a − log c)
 
 
-def floored(a: Array, variance: float, k: Kernels = NUMPY) -> Array:
+def floored(a: Array, variance: float | Array, k: Kernels = NUMPY) -> Array:
     """log σ² of a head's output a, with σ² > variance."""
-    return math.log(variance) + activate(a - math.log(variance), "softplus", k)
+    log_c = log_floor(variance, a)
+    return log_c + activate(a - log_c, "softplus", k)
 
 
-def floored_vjp(dlog_var: Array, log_var: Array, variance: float, k: Kernels = NUMPY) -> Array:
+def floored_vjp(dlog_var: Array, log_var: Array, variance: float | Array, k: Kernels = NUMPY) -> Array:
     """da, from the output log σ² alone."""
-    return activate_vjp(dlog_var, log_var - math.log(variance), "softplus", k)
+    return activate_vjp(dlog_var, log_var - log_floor(variance, log_var), "softplus", k)
+
+
+def log_floor(variance: float | Array, like: Array) -> Array:
+    """log c, () or (D,), in the precision of `like`."""
+    return np.log(variance).astype(like.real.dtype)
+
+
+def of_columns(mu: Array, log_var: Array, family: Family) -> Normal:
+    """p(x | z) of columns as they are, or of standardised ones."""
+    return Normal(mu, log_var) if family.log_scale is None else Standardised(mu, log_var, family.log_scale)
 
 
 def from_heads(outs: list[Array], family: Family, k: Kernels = NUMPY) -> Distribution:
@@ -68,9 +102,9 @@ def from_heads(outs: list[Array], family: Family, k: Kernels = NUMPY) -> Distrib
     if family.name == "bernoulli":
         return Bernoulli(outs[0])
     if family.name == "gaussian-fixed":
-        return Normal(outs[0], np.full_like(outs[0], math.log(family.variance)))
+        return of_columns(outs[0], np.full_like(outs[0], log_floor(family.variance, outs[0])), family)
     if family.name == "gaussian":
-        return Normal(outs[0], floored(outs[1], family.variance, k))
+        return of_columns(outs[0], floored(outs[1], family.variance, k), family)
     if family.name == "gaussian-sigmoid":
         return Normal(activate(outs[0], "sigmoid", k), floored(outs[1], family.variance, k))
     return Normal(outs[0], outs[1])

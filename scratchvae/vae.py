@@ -18,13 +18,16 @@ from .tasks.missing import Coder, Imputations, chain, check_gaps
 from .tasks.missing import Plan as Imputing
 from .training import compiled, objective
 from .training.config import from_dict
-from .training.data import check, columns, matrix
+from .training.data import check, matrix, names_of
 from .training.evaluate import evaluation_rows, log_likelihood
 from .training.loop import Interrupted, Plan, train
 from .training.noise import Purpose
 from .training.optim import Optimizer
-from .training.state import State, load_state, mean_row, save_state
+from .training.reading import learn
+from .training.state import State, latent_noise, load_state, save_state
 from .types import Array
+
+SCORED = 16  # draws from q for the bound of a single row: with one, its sd was some 3 nats on MNIST
 
 
 class VAE:
@@ -68,11 +71,12 @@ class VAE:
         datapoint. Raises DataError for values that the likelihood cannot take,
         Diverged for a bound that is no number: the model is then as it was. Ctrl-C keeps what was learned so far.
         """
-        missing = self.config.missing
-        train_rows, _ = matrix(x, missing=missing == "nan")
-        check(train_rows, self.config.likelihood, missing=missing == "nan")
-        state = State(self.config, train_rows.shape[1])
-        state.initialise(mean_row(train_rows, self.config.likelihood, missing, state.noise))
+        missing = self.config.missing == "nan"
+        found, image = matrix(x, missing=missing)
+        learned = learn(found, self.config, names_of(x), image)
+        train_rows = learned.see(found)
+        check(train_rows, self.config.likelihood, missing=missing)
+        state = State.begun(self.config, learned, train_rows)
         test_rows = None if test is None else self._rows(test, state)
         steps = compiled.steps(state, train_rows)
         try:
@@ -88,12 +92,12 @@ class VAE:
         return objective.encode(self._fitted(), self._batch(x))
 
     def decode(self, z: Any) -> Array:
-        """E[x | z], (B, D), for codes z (B, K)."""
+        """E[x | z], (B, D), for codes z (B, K), in units of the data."""
         state = self._fitted()
         z = np.asarray(z, self.config.dtype)
         if z.ndim != 2 or z.shape[1] != self.config.latent:
             raise UsageError(f"z has shape {z.shape}, expected (B, {self.config.latent})")
-        return mean_of(models.vae.decode(z, state.theta, state.k)[0])
+        return state.reading.undo(mean_of(models.vae.decode(z, state.theta, state.k)[0]))
 
     def reconstruct(self, x: Any) -> Array:
         """E[x | z] at z = E_q[z | x], (B, D)."""
@@ -104,11 +108,13 @@ class VAE:
         state = self._fitted()
         return self.decode(state.noise._replace(seed=seed).normals(Purpose.SAMPLE, 0, count, self.config.codes))
 
-    def elbo(self, x: Any, eps: Array | None = None) -> Array:
-        """The bound of every row (eq. 10), (B,) nats; eps (B, K) or (S, B, K), else one draw named by the row."""
+    def elbo(self, x: Any, eps: Array | None = None, samples: int | None = None) -> Array:
+        """The bound of every row (eq. 10), (B,) nats: a mean over `samples` draws from q (16; 1 for a model saved by
+        version 0.1), which are named by what the row holds: one row, one score. Or give eps (B, K) or (S, B, K)."""
         state, batch = self._fitted(), self._batch(x)
         if eps is None:
-            eps = state.noise.normals(Purpose.EVALUATE, 0, len(batch), self.config.codes, self.config.dtype)
+            samples = samples or (1 if state.reading.by_place else SCORED)
+            eps = latent_noise(state, Purpose.EVALUATE, 0, len(batch), samples, state.numbers(batch, 0))
         eps = np.asarray(eps, self.config.dtype)
         return objective.bound(state, batch, eps if eps.ndim == 3 else eps[None])[0]
 
@@ -121,14 +127,18 @@ class VAE:
         """§7.1.1 Rows x (B, D) with NaN where they are missing, filled in by Metropolis within Gibbs (`tasks.missing`):
         draws (T, C, B, D), their codes, and mean (B, D), which is E[x_mis | x_obs]."""
         state, config = self._fitted(), self.config
-        found, _ = matrix(x, missing=True)
-        columns(found, state.architecture.columns)
-        check(found, config.likelihood, missing=True)
+        found = self._rows(x, state, gaps=True)
         batch = evaluation_rows(state, found, 0, len(found), gaps=True)
         check_gaps(~np.isnan(batch))
-        guess = self.decode(np.zeros((1, config.codes)))[0]
+        guess = mean_of(models.vae.decode(np.zeros((1, config.codes), config.dtype), state.theta, state.k)[0])[0]
         coder, noise = Coder(state.phi, state.theta, state.k), state.noise._replace(seed=seed)
-        return chain(coder, batch, ~np.isnan(batch), guess, noise, plan)
+        named = (plan or Imputing())._replace(first_row=state.numbers(batch, 0))
+        made = chain(coder, batch, ~np.isnan(batch), guess, noise, named)
+        if state.reading.scale is None:
+            return made
+        raw = (state.reading.undo(part) for part in (made.draws, made.mean))  # what was given comes back to the bit
+        draws, mean = (np.where(np.isnan(found), part, found).astype(part.dtype) for part in raw)
+        return made._replace(draws=draws, mean=mean)
 
     def save(self, path: str | Path) -> None:
         """Write a checkpoint: config and plain (in, out) arrays in the safetensors layout."""
@@ -150,10 +160,10 @@ class VAE:
             raise UsageError("this VAE has no parameters yet: call fit(x) first, or VAE.load(path)")
         return self.state
 
-    def _rows(self, x: Any, state: State) -> Array:
-        missing = self.config.missing == "nan"
+    def _rows(self, x: Any, state: State, gaps: bool = False) -> Array:
+        missing = gaps or self.config.missing == "nan"
         found, _ = matrix(x, missing=missing)
-        columns(found, state.architecture.columns)
+        found = state.reading.see(found, names_of(x))
         check(found, self.config.likelihood, missing=missing)
         return found
 

@@ -88,9 +88,9 @@ def quadrature(model: VAE, x: Array) -> Array:
 
 def test_the_importance_bound_rises_to_the_truth(model: VAE) -> None:
     """Below log p(x) by quadrature, above the bound, higher with more samples, and there in the end."""
-    x = bits(60, seed=5)
+    x = np.unique(bits(120, seed=5), axis=0)  # equal rows have equal draws, whose errors would not average out
     truth = quadrature(model, x)
-    bound = np.mean([model.elbo(x, e) for e in np.random.default_rng(6).normal(size=(200, 60, 2))], axis=0)
+    bound = np.mean([model.elbo(x, e) for e in np.random.default_rng(6).normal(size=(200, len(x), 2))], axis=0)
     assert (bound < truth).all()
     means = [bound.mean(), *(model.log_likelihood(x, samples=k).mean() for k in (10, 100, 10_000))]
     assert means == sorted(means)
@@ -120,7 +120,7 @@ def test_binarisation_holds_for_every_method(how: str) -> None:
     """The figures along the way, those of the object, and the bits that impute keeps are of the same rows."""
     grey = np.random.default_rng(3).random((60, 12)).astype(np.float32)
     model = VAE(**SMALL, binarisation=how).fit(grey, test=grey[:20])
-    assert model.elbo(grey[:20]).mean() == pytest.approx(model.history[-1]["test_elbo"], rel=1e-5)
+    assert model.elbo(grey[:20], samples=1).mean() == pytest.approx(model.history[-1]["test_elbo"], rel=1e-5)
     gaps = np.where(np.arange(12) < 4, np.nan, grey[:3])
     draws = model.impute(gaps).draws
     assert set(np.unique(draws[..., 4:])) == {0.0, 1.0}

@@ -364,7 +364,7 @@ def test_warmup_compiles_for_every_size() -> None:
     Compiled(start(x, dtype="float64", latent=3, hidden=(5, 4), batch=4), x, 1).advance(1)
     estimate = sampler(start(x, dtype="float64", latent=3, hidden=(5,), batch=4))
     assert estimate is not None
-    estimate(x, 7, 0)
+    estimate(x, 7, np.arange(len(x), dtype=np.uint32))
     assert versions() == known
 
 

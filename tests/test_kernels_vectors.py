@@ -115,8 +115,9 @@ def test_vector_noise_is_the_statement(dtype: type, rows: int, columns: int) -> 
     noise_vectors.normals(normals, 0, address, rows, blocks)
     cut = (slice(4 * blocks * rows), (rows, 4 * blocks), (slice(None), slice(columns)))
     found = [a[cut[0]].reshape(cut[1])[cut[2]] for a in (words, normals)]
-    np.testing.assert_array_equal(found[0], noise.words_np(seed, 3, 77, 5, rows, columns))
-    exact = noise.normals_np(seed, 3, 77, 5, rows, columns, np.float64)
+    numbers = np.arange(5, 5 + rows, dtype=np.uint32)
+    np.testing.assert_array_equal(found[0], noise.words_np(seed, 3, 77, numbers, columns))
+    exact = noise.normals_np(seed, 3, 77, numbers, columns, np.float64)
     ulp = np.spacing(np.abs(exact.astype(dtype))).astype(np.float64)
     assert np.max(np.abs(found[1].astype(np.float64) - exact) / ulp) <= 4
 

@@ -53,14 +53,15 @@ def test_known_answers(counter: tuple[int, ...], key: tuple[int, ...], answer: t
 def test_layout(k: Kernels) -> None:
     seed, purpose, step, first, columns = 0xFEDC_BA98_7654_3210, BIG - 2, BIG - 1, BIG - 1, 11
     key = np.uint64(seed)  # as `Noise` passes it: one compiled version serves every seed
-    words = k.words(key, purpose, step, first, 2, columns)
+    rows = np.arange(first, first + 2, dtype=np.uint64).astype(np.uint32)
+    words = k.words(key, purpose, step, rows, columns)
     for i, j in itertools.product(range(2), range(columns)):
         assert words[i, j] == philox_literal((j // 4, first + i, step, purpose), (seed % 2**32, seed >> 32))[j % 4]
-    u = k.uniforms(key, purpose, step, first, 2, columns, np.dtype("f8"))
+    u = k.uniforms(key, purpose, step, rows, columns, np.dtype("f8"))
     assert (u == (words // 256) / 2**24).all()
     v, w = words[:, 0:10:2].astype(float), words[:, 1:10:2].astype(float)
     r, a = np.sqrt(-2 * np.log((v + 1) / 2**32)), 2 * np.pi * w / 2**32
-    x = k.normals(key, purpose, step, first, 2, columns, np.dtype("f8"))
+    x = k.normals(key, purpose, step, rows, columns, np.dtype("f8"))
     np.testing.assert_allclose(x[:, 0:10:2], r * np.cos(a), rtol=0, atol=1e-14)
     np.testing.assert_allclose(x[:, 1:10:2], r * np.sin(a), rtol=0, atol=1e-14)
 
@@ -81,7 +82,9 @@ def ulps(found: Array, expected: Array) -> float:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_twin_equals_statement(address: tuple[int, int, int, int], shape: tuple[int, int]) -> None:
-    at = (np.uint64(address[0]), *address[1:], *shape)
+    *name, first = address
+    rows = np.arange(first, first + shape[0], dtype=np.uint64).astype(np.uint32)
+    at = (np.uint64(name[0]), *name[1:], rows, shape[1])
     assert NUMPY.words(*at).shape == shape
     np.testing.assert_array_equal(NUMBA.words(*at), NUMPY.words(*at), strict=True)
     for dtype in DTYPES:
@@ -92,12 +95,12 @@ def test_twin_equals_statement(address: tuple[int, int, int, int], shape: tuple[
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_twin_within_four_ulp_over_many(dtype: np.dtype[np.floating]) -> None:
-    at = (np.uint64(SEED), 1, 0, 0, 500, 1000, dtype)
+    at = (np.uint64(SEED), 1, 0, np.arange(500, dtype=np.uint32), 1000, dtype)
     assert ulps(NUMBA.normals(*at), NUMPY.normals(*at)) <= 4
 
 
 def test_float32_and_float64_are_the_same_noise() -> None:
-    at = (SEED, 1, 0, 0, 40, 999)
+    at = (SEED, 1, 0, np.arange(40, dtype=np.uint32), 999)
     np.testing.assert_array_equal(NUMPY.uniforms(*at, "f4"), NUMPY.uniforms(*at, "f8"))
     np.testing.assert_array_equal(NUMPY.normals(*at, "f4"), NUMPY.normals(*at, "f8").astype("f4"), strict=True)
 
@@ -130,7 +133,8 @@ def test_box_muller_at_its_edges(dtype: np.dtype[np.floating]) -> None:
 def test_every_name_has_its_own_numbers() -> None:
     """All 64-bit pairs on a grid of names differ: a counter that adds row and step, say, would repeat itself."""
     grid = itertools.product((0, 1, 2, 2**32, 2**32 + 1), range(6), range(6))
-    pairs = np.concatenate([NUMPY.words(*name, 0, 6, 24).ravel().view(np.uint64) for name in grid])
+    rows = np.arange(6, dtype=np.uint32)
+    pairs = np.concatenate([NUMPY.words(*name, rows, 24).ravel().view(np.uint64) for name in grid])
     assert np.unique(pairs).size == pairs.size
 
 
@@ -142,7 +146,7 @@ def test_order_is_a_permutation_of_its_name() -> None:
         order = Noise(SEED).order(3, n)
         np.testing.assert_array_equal(np.sort(order), np.arange(n))
         np.testing.assert_array_equal(order, Noise(SEED, NUMBA).order(3, n), strict=True)
-        words = NUMPY.words(SEED, Purpose.ORDER, 3, 0, 1, 2 * n)[0].tolist()
+        words = NUMPY.words(SEED, Purpose.ORDER, 3, np.zeros(1, np.uint32), 2 * n)[0].tolist()
         assert order.tolist() == sorted(range(n), key=lambda i: words[2 * i : 2 * i + 2])
     assert (Noise(SEED).order(3, 1000) != Noise(SEED).order(4, 1000)).any()
     assert (Noise(SEED).order(3, 1000) != Noise(SEED + 2**32).order(3, 1000)).any()

@@ -168,7 +168,7 @@ def test_a_workspace_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     sample = sampler(model(12, latent=2, hidden=(5,)))
     assert sample is not None
     for first in range(3):
-        sample(np.zeros((2, 12), np.float32), 9, first)
+        sample(np.zeros((2, 12), np.float32), 9, np.arange(first, first + 2, dtype=np.uint32))
     assert len(made) == 1
 
 

@@ -214,7 +214,7 @@ def test_nearest_training_rows_have_their_gaps_filled(capsys: pytest.CaptureFixt
     train = np.where(np.isnan(x[:54]), np.nanmean(x[:54], axis=0), x[:54])
     distance = ((samples[:, None] - train) ** 2).sum(axis=2)
     np.testing.assert_allclose(below, train[distance.argmin(axis=1)], rtol=1e-6)
-    rows = np.concatenate([*neighbours(x[:54], "float32", np.nanmean(x[:54], axis=0), block=7)])
+    rows = np.concatenate([*neighbours(Run(Path(run)).load()[0], x[:54], np.nanmean(x[:54], axis=0), block=7)])
     np.testing.assert_allclose(rows, train, rtol=1e-6)
     nearest = np.nanmean((x[54:58, None] - train) ** 2, axis=2).min(axis=1)
     assert f"{np.sqrt(D * nearest).mean():.3g} from test rows" in capsys.readouterr().err

@@ -55,10 +55,11 @@ def run(args: argparse.Namespace) -> int:
     z = encode(state, x).mu[:, None, :] + t * (plus - minus)
     made = mean_of(decode(state, np.ascontiguousarray(z.reshape(-1, z.shape[2]))))
     if not args.out.endswith(".png"):
-        write_rows(made, args.out)
+        write_rows(state.reading.undo(made), args.out)
         return 0
     lines = np.concatenate([x[:, None], made.reshape(len(x), args.steps, -1)], axis=1).reshape(-1, x.shape[1])
-    drawn = plots.plot_images(lines, image_shape(x.shape[1], found.shape), args.steps + 1)
+    lines = state.reading.undo(lines)
+    drawn = plots.plot_images(lines, image_shape(lines.shape[1], found.shape), args.steps + 1)
     write(args.out, lambda path: plots.save(drawn, path))
     return 0
 

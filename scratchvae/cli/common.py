@@ -17,7 +17,7 @@ from ..errors import UsageError
 from ..kernels import jit
 from ..training import data
 from ..training.run import Run
-from ..training.state import State, load_state, mean_row
+from ..training.state import State, load_state
 from ..types import Array
 
 SEEDS = 2**64 - 1  # the largest: two words of Philox's key
@@ -68,29 +68,38 @@ def open_data(args: argparse.Namespace, state: State, gaps: bool = False) -> dat
     if the model was trained on such, or with `gaps`."""
     missing = gaps or state.config.missing == "nan"
     if args.data is None:
-        found = data.load(state.config.data, state.config.test, args.data_folder, missing)
+        source, test = (from_run(state, path) for path in (state.config.data, state.config.test))
+        found = data.load(source, test, args.data_folder, missing, judge=False)._replace(name=state.config.data)
     elif args.data in data.NAMES or not Path(args.data).is_file() or args.data.endswith(".npz"):
-        found = data.load(args.data, folder=args.data_folder, missing=missing)
+        found = data.load(args.data, folder=args.data_folder, missing=missing, judge=False)
     else:
-        found = data.load(args.data, test=args.data, missing=missing)._replace(split=ALL_ROWS)
-    data.columns(found.train, state.architecture.columns, found.name)
+        found = data.load(args.data, test=args.data, missing=missing, judge=False)._replace(split=ALL_ROWS)
+    found = state.reading.adopt(found)
     for part in (found.train, found.test):
         data.check(part, state.config.likelihood, found.name, missing=missing)
     return found
 
 
-def neighbours(train: Array, dtype: Any, mean: Array, block: int = 4096) -> Iterator[Array]:
-    """Blocks (n, D) of the training rows that are searched for the nearest, their gaps filled with the mean."""
-    many = min(len(train), NEIGHBOURS)
-    for first in range(0, many, block):
-        t = data.rows(train, slice(first, min(first + block, many)), dtype, missing=True)
-        yield np.where(np.isnan(t), mean, t).astype(dtype)
+def from_run(state: State, path: Any) -> Any:
+    """The path of a run's data: as it was given, or, from another folder, as it lies from the run's."""
+    if path is None or path in data.NAMES or Path(path).exists() or not state.reading.where or state.home is None:
+        return path
+    there = state.home / state.reading.where / str(path)
+    return str(there.resolve()) if there.exists() else path
 
 
 def mean_of_data(state: State, train: Array) -> Array:
-    """The mean of what is seen in each column, (D,)."""
-    hidden = state.config.missing or ("nan" if train.dtype.kind == "f" else "")
-    return mean_row(train, state.config.likelihood, hidden, state.noise)
+    """The mean of what is seen in each column, (D,), as the model sees it."""
+    return state.mean_row(train, state.config.missing or ("nan" if train.dtype.kind == "f" else ""))
+
+
+def neighbours(state: State, train: Array, mean: Array, block: int = 4096) -> Iterator[Array]:
+    """Blocks (n, D) of the training rows, as the model sees them, that are searched for the nearest, their gaps filled
+    with the mean."""
+    many = min(len(train), NEIGHBOURS)
+    for first in range(0, many, block):
+        t = state.rows(train, slice(first, min(first + block, many)), gaps=True)
+        yield np.where(np.isnan(t), mean, t).astype(t.dtype)
 
 
 def image_shape(columns: int, shape: tuple[int, ...] | None) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from ..tasks.evidence import Evidence
 from ..tasks.hmc import Plan
 from ..training.evaluate import evaluation_rows, over
 from ..training.ledger import meaning_of
-from ..training.noise import Purpose
+from ..training.noise import Purpose, Rows
 from ..training.objective import decode, encode
 from ..training.state import State
 from ..types import Array
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
     def block(first: int, count: int) -> tuple[Evidence, Evidence | None]:
         some = slice(first, first + count)
-        return one(args, state, x[some], None if z is None else z[some], first)
+        return one(args, state, x[some], None if z is None else z[some], state.numbers(x[some], first))
 
     for low, high in over(state, len(x), BLOCK, block):
         found.append(low)
@@ -116,7 +116,7 @@ def rows(args: argparse.Namespace, state: State) -> tuple[Array, Array | None, d
 
 
 def one(
-    args: argparse.Namespace, state: State, x: Array, z: Array | None, first_row: int
+    args: argparse.Namespace, state: State, x: Array, z: Array | None, first_row: Rows
 ) -> tuple[Evidence, Evidence | None]:
     """log p(x) of a block of rows, and AIS's upper bound."""
     model, noise = Joint(state.theta, state.k), state.noise._replace(seed=args.seed)

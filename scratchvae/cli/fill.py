@@ -11,6 +11,7 @@ from ..tasks import imputation, missing
 from ..tasks.evidence import joined
 from ..tasks.missing import Coder, Imputations, Plan
 from ..training.evaluate import evaluation_rows, over
+from ..training.reading import Reading
 from ..training.state import State
 from ..types import Array
 from .common import (
@@ -73,14 +74,15 @@ def run(args: argparse.Namespace) -> int:
     found = open_data(args, state, gaps=True)
     index = rows_of(args.rows, len(found.test))
     truth = np.concatenate([evaluation_rows(state, found.test, int(i), 1, gaps=True) for i in index])
-    shape = image_shape(truth.shape[1], found.shape)
-    observed = mask_of(args.mask, truth, shape, state.noise._replace(seed=args.seed)) & ~np.isnan(truth)
+    shape = image_shape(state.reading.columns, found.shape)
+    mask = mask_of(args.mask, state.reading.undo(truth), shape, state.noise._replace(seed=args.seed))
+    observed = state.reading.narrow(mask) & ~np.isnan(truth)
     missing.check_mask(truth, observed)
     missing.check_gaps(observed)
     start = time.monotonic()
     mean = mean_of_data(state, found.train)
     scored = {name: fill(name, args, state, truth, observed, mean) for name in methods(args.method)}
-    rivals = rival_fillings(found.train, truth, observed, mean)
+    rivals = rival_fillings(state, found.train, truth, observed, mean)
     report: dict[str, Any] = {"mask": args.mask, "missing": float(1 - observed.mean()), "rows": len(truth)}
     for name, one in scored.items():
         suffix = f"_{name}" if len(scored) > 1 else ""
@@ -90,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
     settings = {
         "method": args.method,
         "binarisation": state.config.binarisation,
+        "rmse_in": "standard deviations of each column" if state.reading.scale is not None else "units of the data",
         "data": found.name,
         "step": state.step,
     }
@@ -97,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     with report_to(args.out):
         emit(report, args.json)
     if args.out:
-        show(args.out, truth, observed, scored, rivals["nearest_neighbour"], shape)
+        show(args.out, state.reading, truth, observed, scored, rivals["nearest_neighbour"], shape)
     return 0
 
 
@@ -106,9 +109,9 @@ def methods(name: str) -> tuple[str, ...]:
     return METHODS if name == "all" else (name,)
 
 
-def rival_fillings(train: Array, x: Array, observed: Array, mean: Array) -> dict[str, Array]:
+def rival_fillings(state: State, train: Array, x: Array, observed: Array, mean: Array) -> dict[str, Array]:
     """What can be had without a model."""
-    nearest = imputation.nearest(x, observed, neighbours(train, x.dtype, mean))
+    nearest = imputation.nearest(x, observed, neighbours(state, train, mean))
     return {
         "nearest_neighbour": np.where(observed, x, nearest),
         "mean_filling": imputation.mean_filling(x, observed, mean).astype(x.dtype),
@@ -122,8 +125,9 @@ def fill(name: str, args: argparse.Namespace, state: State, truth: Array, observ
 
     def block(first: int, count: int) -> tuple[Imputations, Array]:
         part = slice(first, first + count)
-        given = coder, np.where(observed[part], truth[part], np.nan), observed[part], mean, noise
-        placed = plan._replace(first_row=first)
+        seen = np.where(observed[part], truth[part], np.nan)
+        given = coder, seen, observed[part], mean, noise
+        placed = plan._replace(first_row=state.numbers(seen, first))
         if name == "importance":
             made = missing.importance(*given, placed, args.samples)
         else:
@@ -155,20 +159,26 @@ def warn(name: str, found: list[Imputations]) -> None:
 
 
 def show(
-    out: str, truth: Array, observed: Array, scored: dict[str, Scored], nearest: Array, shape: tuple[int, ...]
+    out: str,
+    reading: Reading,
+    truth: Array,
+    observed: Array,
+    scored: dict[str, Scored],
+    nearest: Array,
+    shape: tuple[int, ...],
 ) -> None:
     """Lines of images (seen, truth, mean, three draws of the first method; the nearest training row), or numbers."""
     first = next(iter(scored.values()))
     if not out.endswith(".png"):
         if out.endswith(".npy"):
-            write(out, lambda path: np.save(path, first.draws))
+            write(out, lambda path: np.save(path, reading.undo(first.draws)))
         else:
-            write_rows(first.mean, out)
+            write_rows(reading.undo(first.mean), out)
         return
     n = min(len(truth), 20)
     seen = np.where(observed, truth, np.nan)
     spread = np.linspace(0, len(first.draws) - 1, 3).astype(int)  # far apart: other chains, other times
     lines = [seen, truth, first.mean, *first.draws[spread], nearest]
     title = "seen; truth; E[x | seen]; three draws; nearest training row"
-    drawn = plots.plot_images(np.concatenate([line[:n] for line in lines]), shape, n, title)
+    drawn = plots.plot_images(reading.undo(np.concatenate([line[:n] for line in lines])), shape, n, title)
     write(out, lambda path: plots.save(drawn, path))

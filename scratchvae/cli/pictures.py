@@ -90,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"encode gives numbers: --out {args.out} must end in .npy or .csv, or be - for stdout")
     state = open_run(args)
     made, shown = MAKE[args.command](args, state)
+    made = made if args.command == "encode" else state.reading.undo(made)
     if not args.out.endswith(".png"):
         write_rows(made, args.out)
         return 0
@@ -121,10 +122,10 @@ def nearest(args: argparse.Namespace, state: State, x: Array) -> Array:
     if args.draw:  # bits beside bits
         test = evaluation_rows(state, found.test, 0, min(len(x), len(found.test)))
     else:
-        test = data.rows(found.test, slice(0, len(x)), x.dtype, missing=state.config.missing == "nan")
+        test = state.rows(found.test, slice(0, len(x)))
     both = np.concatenate([x, test])
     seen = ~np.isnan(both)
-    closest = imputation.nearest(both, seen, neighbours(found.train, x.dtype, mean_of_data(state, found.train)))
+    closest = imputation.nearest(both, seen, neighbours(state, found.train, mean_of_data(state, found.train)))
     square = np.where(seen, both - closest, 0) ** 2  # scaled up, where there are gaps, to all columns
     far = np.sqrt(square.sum(axis=1) / np.maximum(seen.mean(axis=1), 1 / both.shape[1]))
     distances = [part.mean() for part in np.split(far, [len(x)])]
@@ -178,7 +179,7 @@ def test_rows(args: argparse.Namespace, state: State) -> tuple[Array, tuple[int,
     found = open_data(args, state)
     index = rows_of(args.rows, len(found.test))
     x = np.concatenate([evaluation_rows(state, found.test, int(i), 1) for i in index])
-    return x, image_shape(x.shape[1], found.shape)
+    return x, image_shape(state.reading.columns, found.shape)
 
 
 def mean_of(p: Distribution) -> Array:
@@ -199,7 +200,7 @@ def beside(x: Array, y: Array, columns: int) -> Array:
 
 def shape_of(args: argparse.Namespace, state: State) -> tuple[int, ...]:
     """(height, width) of a row as a picture, where no data say it."""
-    return args.image or image_shape(state.architecture.columns, None)
+    return args.image or image_shape(state.reading.columns, state.reading.image)
 
 
 def picture_run(folder: Path, state: State, found: data.Dataset, metrics: list[dict[str, Any]]) -> None:
@@ -211,16 +212,17 @@ def picture_run(folder: Path, state: State, found: data.Dataset, metrics: list[d
         return
     shape = image_shape(found.train.shape[1], found.shape)
     x = evaluation_rows(state, found.test, 0, min(60, len(found.test)))
-    pairs = beside(x, reconstructions(state, x), 20)
+    undo = state.reading.undo
+    pairs = undo(beside(x, reconstructions(state, x), 20))
     sheet = plots.plot_images(pairs, shape, min(20, len(x)), "test rows above reconstructions")
     plots.save(sheet, folder / "reconstructions.png")
     z = state.noise.normals(Purpose.SAMPLE, 0, 100, state.config.codes, state.config.dtype)
     drawn = mean_of(decode(state, prior(state, z)))
-    plots.save(plots.plot_images(drawn, shape, 10, "E[x | z], z from the prior"), folder / "samples.png")
+    plots.save(plots.plot_images(undo(drawn), shape, 10, "E[x | z], z from the prior"), folder / "samples.png")
     if state.config.latent == 2:
         grid = mean_of(decode(state, plots.manifold_grid(20).astype(state.config.dtype)))
         title = "E[x | z], z at the inverse Gaussian CDF of a grid on the unit square"
-        plots.save(plots.plot_images(grid, shape, 20, title, gap=0), folder / "manifold.png")
+        plots.save(plots.plot_images(undo(grid), shape, 20, title, gap=0), folder / "manifold.png")
         shown = min(10_000, len(found.test))
         codes = encode(state, evaluation_rows(state, found.test, 0, shown)).mu
         labels = None if found.test_labels is None else found.test_labels[:shown]

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     x = evaluation_rows(state, found.test, args.row, 1)
     check_whole(x, args.command)
     model, noise = Joint(state.theta, state.k), state.noise._replace(seed=args.seed)
-    place = {"first_row": args.row}
+    place: dict[str, Any] = {"first_row": state.numbers(x, args.row)}
     q = encode(state, x)
     refined = posterior.refine(model, x, q, noise, args.steps, k=state.k, **place)
     plan = Plan(args.draws, args.warm_up, step_size=0.3, **place)

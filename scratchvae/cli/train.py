@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -19,8 +20,9 @@ from ..training.config import BINARISATIONS, Config, known
 from ..training.evaluate import elbo_over
 from ..training.loop import Interrupted, Plan, train
 from ..training.optim import SCHEDULES, SLOTS, Optimizer
+from ..training.reading import digest, learn
 from ..training.run import Run
-from ..training.state import State, mean_row
+from ..training.state import State
 from .common import SEEDS, Commands, amount, command, emit, flat, fraction, patience, say, whole
 
 ABOUT = "Train a VAE by hand-written gradients. Leaves a checkpoint, metrics.jsonl and pictures in the folder --out."
@@ -42,6 +44,7 @@ def add(commands: Commands) -> None:
     p.add_argument("--evaluate-every", type=amount, default=1.0, help="epochs between two test bounds")
     p.add_argument("--save-every", type=amount, default=1.0, help="epochs between two checkpoints")
     p.add_argument("--threads", type=whole(1), help="default: OMP_NUM_THREADS, else the cores; does not change a bit")
+    p.add_argument("--force", action="store_true", help="with --resume: go on though the data are not the same rows")
     p.add_argument("--no-pictures", action="store_true", help="leave no PNG files")
     p.add_argument("--json", action="store_true", help="end with one JSON object on stdout")
     add_model(p.add_argument_group("model"))
@@ -55,7 +58,10 @@ def add_model(p: Any) -> None:
     option(p, "--latent", type=latent, help="K, the size of z; several, as 100,50, make a ladder of latent layers")
     option(p, "--hidden", type=hidden, help="widths from x inwards, mirrored; 200,200, or 200,200/100,100 for a ladder")
     option(p, "--activation", choices=ACTIVATIONS, help="of every hidden layer")
-    option(p, "--variance", type=amount, help="floor of a learned σ², or σ² itself for gaussian-fixed")
+    option(p, "--variance", type=amount, help="floor of a learned σ², or σ² itself for gaussian-fixed, in units of the "
+           "raw columns (default: a column's own variance, or a grey level's square, over 255²)")  # fmt: skip
+    p.add_argument("--no-standardise", dest="standardise", action="store_false", default=argparse.SUPPRESS,
+                   help="leave real columns of gaussian and gaussian-fixed in their units")  # fmt: skip
     option(p, "--initial", choices=INITIALISERS, help="first weights; paper is N(0, 0.01)")
     option(p, "--binarisation", choices=BINARISATIONS, help="how grey levels become bits; none keeps them grey")
 
@@ -88,7 +94,7 @@ def option(group: Any, *names: str, **settings: Any) -> None:
     owner = Optimizer() if hasattr(Optimizer(), dest) else Config()
     usual = getattr(owner, dest)
     shown = ",".join(map(str, usual)) if isinstance(usual, tuple) else f"{usual:.6g}" if type(usual) is float else usual
-    settings["help"] += f" (default: {shown})" if shown not in ("", False) else ""
+    settings["help"] += f" (default: {shown})" if shown not in ("", False, None) else ""
     group.add_argument(*names, default=argparse.SUPPRESS, **settings)
 
 
@@ -155,11 +161,10 @@ def run(args: argparse.Namespace) -> int:
     if not args.out or (args.resume and args.config):
         raise UsageError("--resume takes the run's own config: leave --config out" if args.out else "--out is empty")
     config = config_from(args, resumed(args.out).as_dict() if args.resume else read_config(args.config))
-    found = data.load(config.data, config.test, args.data_folder, config.missing == "nan")
-    data.check(found.train, config.likelihood, found.name, missing=config.missing == "nan")
+    found = data.load(config.data, config.test, args.data_folder, config.missing == "nan", judge=False)
     if args.samples_seen:
         config = dataclasses.replace(config, epochs=args.samples_seen / len(found.train))
-    folder, state, pending = open_folder(args, config, found)
+    folder, state, found, pending = open_folder(args, config, found)
     steps = compiled.steps(state, found.train, args.threads)
     plan = Plan.of(steps, args.evaluate_every, args.save_every)
     rows, columns = found.train.shape
@@ -190,30 +195,60 @@ def resumed(out: str) -> Config:
     return folder.load()[0].config if folder.checkpoint.exists() else folder.read_config()
 
 
-def open_folder(args: argparse.Namespace, config: Config, found: data.Dataset) -> tuple[Run, State, list[float]]:
-    """A new run with fresh parameters, or the one in --out as its checkpoint left it."""
+def open_folder(
+    args: argparse.Namespace, config: Config, found: data.Dataset
+) -> tuple[Run, State, data.Dataset, list[float]]:
+    """A new run with fresh parameters, or the one in --out as its checkpoint left it; and the data as it reads them."""
     folder = Run(Path(args.out))
-    if args.resume and not folder.checkpoint.exists() and folder.read_metrics():
+    if args.resume and folder.checkpoint.exists():
+        return reopened(args, folder, config, found)
+    if args.resume and folder.read_metrics():
         raise DataError(f"{args.out} has lost its checkpoint: restore it from a copy, or train into another folder")
-    if not args.resume or not folder.checkpoint.exists():
-        state = State(config, found.train.shape[1])
-        state.initialise(mean_row(found.train, config.likelihood, config.missing, state.noise))
-        data.check_test(found, config.likelihood, config.missing == "nan")
-        folder = folder if args.resume else Run.create(args.out, config)  # after all that may be refused
-        folder.save(state, [0.0, 0])  # a run killed before its first epoch can be resumed too
-        return folder, state, [0.0, 0]
+    learned = learn(found.train, config, found.names, found.shape)._replace(where=seen_from(args.out, config))
+    found = checked(learned.adopt(found), config)
+    state = State.begun(config, learned, found.train)
     data.check_test(found, config.likelihood, config.missing == "nan")
+    folder = folder if args.resume else Run.create(args.out, config)  # after all that may be refused
+    folder.save(state, [0.0, 0])  # a run killed before its first epoch can be resumed too
+    if words := learned.words(len(found.train)):
+        say(words)
+    return folder, state, found, [0.0, 0]
+
+
+def reopened(
+    args: argparse.Namespace, folder: Run, config: Config, found: data.Dataset
+) -> tuple[Run, State, data.Dataset, list[float]]:
+    """The run in a folder, on the data that it had, or with --force on others."""
     state, meta = folder.load()
     now = flat(config.as_dict())
     for name, value in flat(state.config.as_dict()).items():
         if name != "epochs" and value != now[name]:
             was = f"{name} was {value!r}, now {now[name]!r}"
             raise UsageError(f"--resume continues a run as it was: {was}; only epochs may change")
-    data.columns(found.train, state.architecture.columns, found.name)
+    was, there = state.reading.digest, digest(found.train)
+    found = checked(state.reading.adopt(found), config)
+    data.check_test(found, config.likelihood, config.missing == "nan")
+    if was and was != there and not args.force:
+        raise UsageError(
+            f"--resume: {found.name} no longer holds the rows that the run was trained on: restore them, or go on with "
+            "these by --force"
+        )
     state.config = dataclasses.replace(state.config, epochs=config.epochs)
     folder.rewind(state.step)
     say(f"resumed at step {state.step}")
-    return folder, state, meta["bounds"]
+    return folder, state, found, meta["bounds"]
+
+
+def checked(found: data.Dataset, config: Config) -> data.Dataset:
+    """The data, whose training rows the likelihood can take; a map's are checked when they are read."""
+    data.check(found.train, config.likelihood, found.name, missing=config.missing == "nan")
+    return found
+
+
+def seen_from(out: str, config: Config) -> str:
+    """Where relative paths of the data count from, seen from the run's folder; "" where there are none."""
+    paths = [path for path in (config.data, config.test) if path and path not in data.NAMES]
+    return os.path.relpath(os.getcwd(), out) if any(not os.path.isabs(path) for path in paths) else ""
 
 
 def finish(args: argparse.Namespace, folder: Run, state: State, found: data.Dataset, progress: "Progress") -> None:

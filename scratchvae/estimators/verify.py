@@ -101,8 +101,9 @@ def draws(e: Estimator, p: Problem, samples: int, seed: int, chunks: int, rows: 
     k, K, state = table("numpy"), p.q.mu.shape[1], e.state(p.x.shape[1], lambda *s: 0.1 * spread(9, s))
     x, q = repeated(p, rows)
     means, squares = [], []
+    numbers = np.arange(rows * samples, dtype=np.uint32)
     for chunk in range(chunks):
-        noise = k.normals(seed, 4, chunk, 0, rows * samples, K * e.noise, np.float64).reshape(samples, rows, -1)
+        noise = k.normals(seed, 4, chunk, numbers, K * e.noise, np.float64).reshape(samples, rows, -1)
         dtheta = zeros_like(p.theta)
         _, dq = estimate(e, p.model, q, x, noise, p.theta, dtheta, state=state)
         per_row = np.concatenate([f.reshape(rows, -1) for f in dq], axis=1)

@@ -56,6 +56,10 @@ class Kernels(NamedTuple):
     adagrad: Kernel
     momentum: Kernel
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By its name: compiled functions cannot be pickled."""
+        return table, (self.name,)
+
 
 SUFFIX = {"numpy": "_np", "numba": "_nb"}
 MODULES = (dense, activations, normal, bernoulli, noise, optimizers)

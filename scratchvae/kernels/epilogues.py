@@ -123,14 +123,15 @@ def total_rows(parts: Array, at: int, C: Array, c: int, logs: bool) -> None:
 def gaussian_row(
     work: Array, x: int, C: Array, c: int, other: int, dys: Any, column: int, width: int, w: float, shape: Any
 ) -> None:
-    """Σ log N(x; μ, σ²) over a panel, by lanes; shape = (family, log floor); heads' tiles at c and c + other."""
+    """Σ log N(x; μ, σ²) over a panel, by lanes; shape = (family, log floors by column); heads at c and c + other."""
     lanes = lane_count(work)
     value = zeros(C)
-    family, log_floor = shape
+    family, floors = shape
     for n in range(0, 2 * lanes, lanes):
         mu, xs, real = load(C, c + n), load(work, x + n), columns(work, column + n) < width
         slope, dlog = mu * 0.0 + 1.0, mu * 0.0
-        log_var = mu * 0.0 + log_floor
+        log_floor = load(floors, column + n)
+        log_var = log_floor
         if family == GAUSSIAN_SIGMOID:
             mu = sigmoid(mu)
             slope = mu * (1.0 - mu)

@@ -57,10 +57,10 @@ def value(s: Program, rows: int) -> None:
 def log_likelihood(s: Program, x: Array, q: Any, address: Any, samples: int, size: int, found: Array) -> None:
     """found[b] = log p(x_b) for each row of x (B, D).
 
-    q = (μ (B, K), σ (B, K), Σₖ log σₖ (B,)); address = (seed, purpose, first row).
+    q = (μ (B, K), σ (B, K), Σₖ log σₖ (B,)); address = (seed, purpose, the rows' numbers (B,)).
     """
     mu, sigma, log_sigmas = q
-    seed, purpose, first_row = address
+    seed, purpose, numbers = address
     chunk = s.options.micro // size * size
     for b in range(x.shape[0]):
         set_data(s, x, b)
@@ -68,7 +68,7 @@ def log_likelihood(s: Program, x: Array, q: Any, address: Any, samples: int, siz
         for first in range(0, samples, chunk):
             many = min(chunk, samples - first)
             for sample in range(first, first + many, size):
-                here = (seed, purpose, 1 + sample, first_row + b)
+                here = (seed, purpose, 1 + sample, numbers[b])
                 draw(s, mu, sigma, log_sigmas[b], b, here, sample - first, min(size, samples - sample))
             value(s, many)
             for r in range(many):  # log-sum-exp, one at a time: total counts in units of e^most

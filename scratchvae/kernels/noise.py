@@ -11,7 +11,8 @@ threads sees the same noise. The layout, which every faster version must keep:
     normals  : columns 4b, 4b + 1 are the cosine and the sine of words (0, 1), columns 4b + 2, 4b + 3 those of (2, 3)
 
 A last block that is not full is cut, never shifted: fewer columns are a prefix of more columns. Rows know nothing of
-one another; `row` counts from `first_row`. Indices are below 2^32 and columns at most 2^34 (`training.noise` checks).
+one another: `rows` are their numbers, uint32, in any order. Indices are below 2^32 and columns at most 2^34
+(`training.noise` checks).
 
 float32 and float64 get the same noise up to rounding, because both are made of the same 32-bit words.
 """
@@ -58,44 +59,44 @@ def philox_nb(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> tuple[Any
     return c0, c1, c2, c3
 
 
-def words_np(seed: int, purpose: int, step: int, first_row: int, rows: int, columns: int) -> Array:
-    """The raw words, uint32 (rows, columns), of the rows first_row … first_row + rows − 1."""
+def words_np(seed: int, purpose: int, step: int, rows: Array, columns: int) -> Array:
+    """The raw words, uint32 (len(rows), columns), of the rows with these numbers."""
     block = np.arange((columns + 3) // 4, dtype=np.uint64)[None, :]
-    row = np.arange(first_row, first_row + rows, dtype=np.uint64)[:, None]
-    zero = np.zeros((rows, block.size), np.uint64)
+    row = rows.astype(np.uint64)[:, None]
+    zero = np.zeros((rows.size, block.size), np.uint64)
     counter = block + zero, row + zero, zero + np.uint64(step), zero + np.uint64(purpose)
     words = np.stack(philox_np(*counter, int(seed) & LOW, int(seed) >> 32), axis=2)
-    return words.astype(np.uint32).reshape(rows, 4 * block.size)[:, :columns].copy()
+    return words.astype(np.uint32).reshape(rows.size, 4 * block.size)[:, :columns].copy()
 
 
 @jit
-def words_nb(seed: int, purpose: int, step: int, first_row: int, rows: int, columns: int) -> Array:
+def words_nb(seed: int, purpose: int, step: int, rows: Array, columns: int) -> Array:
     """Twin of `words_np`."""
-    out = np.empty((rows, columns), np.uint32)
+    out = np.empty((rows.size, columns), np.uint32)
     k0, k1 = np.uint32(np.uint64(seed) & np.uint64(LOW)), np.uint32(np.uint64(seed) >> np.uint64(32))
-    for i in range(rows):
+    for i in range(rows.size):
         for b in range((columns + 3) // 4):
-            w = philox_nb(np.uint32(b), np.uint32(first_row + i), np.uint32(step), np.uint32(purpose), k0, k1)
+            w = philox_nb(np.uint32(b), rows[i], np.uint32(step), np.uint32(purpose), k0, k1)
             for j in range(min(4, columns - 4 * b)):
                 out[i, 4 * b + j] = w[j]
     return out
 
 
-def uniforms_np(seed: int, purpose: int, step: int, first_row: int, rows: int, columns: int, dtype: DTypeLike) -> Array:
+def uniforms_np(seed: int, purpose: int, step: int, rows: Array, columns: int, dtype: DTypeLike) -> Array:
     """u ~ U[0, 1), (rows, columns): the top 24 bits of each word, which float32 holds exactly and never rounds to 1."""
-    words = words_np(seed, purpose, step, first_row, rows, columns)
+    words = words_np(seed, purpose, step, rows, columns)
     return (words >> np.uint32(8)).astype(dtype) * 2.0**-24
 
 
 @jit
-def uniforms_nb(seed: int, purpose: int, step: int, first_row: int, rows: int, columns: int, dtype: DTypeLike) -> Array:
+def uniforms_nb(seed: int, purpose: int, step: int, rows: Array, columns: int, dtype: DTypeLike) -> Array:
     """Twin of `uniforms_np`; `dtype` is a numpy.dtype."""
-    out = np.empty((rows, columns), dtype)
+    out = np.empty((rows.size, columns), dtype)
     real = out.dtype.type
     k0, k1 = np.uint32(np.uint64(seed) & np.uint64(LOW)), np.uint32(np.uint64(seed) >> np.uint64(32))
-    for i in range(rows):
+    for i in range(rows.size):
         for b in range((columns + 3) // 4):
-            w = philox_nb(np.uint32(b), np.uint32(first_row + i), np.uint32(step), np.uint32(purpose), k0, k1)
+            w = philox_nb(np.uint32(b), rows[i], np.uint32(step), np.uint32(purpose), k0, k1)
             for j in range(min(4, columns - 4 * b)):
                 out[i, 4 * b + j] = real(np.uint32(w[j] >> np.uint32(8))) * real(2.0**-24)
     return out
@@ -138,23 +139,23 @@ def box_muller_nb(v: Any, w: Any, real: Any) -> tuple[Any, Any]:
     return (-r * x if (q + np.uint32(1)) & np.uint32(2) else r * x), (-r * y if q & np.uint32(2) else r * y)
 
 
-def normals_np(seed: int, purpose: int, step: int, first_row: int, rows: int, columns: int, dtype: DTypeLike) -> Array:
+def normals_np(seed: int, purpose: int, step: int, rows: Array, columns: int, dtype: DTypeLike) -> Array:
     """eps ~ N(0, 1), (rows, columns): made in float64 and rounded once to `dtype`. |eps| <= 6.66."""
-    words = words_np(seed, purpose, step, first_row, rows, columns + columns % 2)
+    words = words_np(seed, purpose, step, rows, columns + columns % 2)
     out = np.empty(words.shape, dtype)
     out[:, 0::2], out[:, 1::2] = box_muller_np(words[:, 0::2].copy(), words[:, 1::2].copy(), out.dtype)
     return out[:, :columns].copy()
 
 
 @jit
-def normals_nb(seed: int, purpose: int, step: int, first_row: int, rows: int, columns: int, dtype: DTypeLike) -> Array:
+def normals_nb(seed: int, purpose: int, step: int, rows: Array, columns: int, dtype: DTypeLike) -> Array:
     """Twin of `normals_np`; `dtype` is a numpy.dtype."""
-    out = np.empty((rows, columns), dtype)
+    out = np.empty((rows.size, columns), dtype)
     real = out.dtype.type
     k0, k1 = np.uint32(np.uint64(seed) & np.uint64(LOW)), np.uint32(np.uint64(seed) >> np.uint64(32))
-    for i in range(rows):
+    for i in range(rows.size):
         for b in range((columns + 3) // 4):
-            w = philox_nb(np.uint32(b), np.uint32(first_row + i), np.uint32(step), np.uint32(purpose), k0, k1)
+            w = philox_nb(np.uint32(b), rows[i], np.uint32(step), np.uint32(purpose), k0, k1)
             x = box_muller_nb(w[0], w[1], real) + box_muller_nb(w[2], w[3], real)
             for j in range(min(4, columns - 4 * b)):
                 out[i, 4 * b + j] = x[j]

@@ -24,7 +24,6 @@ class Options(NamedTuple):
     """What stays the same for a whole run."""
 
     family: int
-    log_floor: float  # log of the variance floor (or of the fixed variance)
     binarise: int
     divisor: float  # 255 for uint8 grey levels
     seed: Any  # np.uint64
@@ -74,6 +73,7 @@ class Program(NamedTuple):
     share: Array  # (capacity,): the share of each sample in its row's bound, adding to 1
     bound: Array  # float64 (capacity,): L of each row
     data: Array  # (N D,), uint8 or real
+    log_floor: Array  # of σ² by column (or of the fixed variance), padded to whole panels
     lists: Lists
     gate: Array  # int64, see `kernels.sync`
     entries: Array  # int64, see `kernels.separate`

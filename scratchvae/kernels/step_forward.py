@@ -159,7 +159,7 @@ def likelihood(s: Program, t: int, threads: int, heads: Any, rows: int, w: float
     out_of_line()
     one, two = heads
     P, capacity, tiles, c = panel_of(s.work), s.layout.capacity, tile_count(rows), scratch_of(s, t)
-    shape = (s.options.family, s.options.log_floor)
+    shape = (s.options.family, s.log_floor)
     while True:
         begin, end = claim(s.gate, 0, one.panels * tiles, 1, t, threads)
         if begin == end:

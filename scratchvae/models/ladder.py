@@ -34,7 +34,8 @@ class LadderArchitecture:
     hidden: tuple[tuple[int, ...], ...]
     activation: str = "tanh"
     likelihood: str = "bernoulli"
-    variance: float = (1 / 255) ** 2
+    variance: float | Array = (1 / 255) ** 2
+    log_scale: Array | None = None
 
     def __post_init__(self) -> None:
         if len(self.hidden) != len(self.latent) or not all(isinstance(h, tuple) for h in self.hidden):
@@ -55,7 +56,7 @@ class LadderArchitecture:
 
     def family(self, l: int) -> Family:
         """The family of p(z_l | z_{l+1}), with z_0 = x."""
-        return Family(self.likelihood, self.variance) if l == 0 else Family("normal")
+        return Family(self.likelihood, self.variance, self.log_scale) if l == 0 else Family("normal")
 
     @property
     def output_bias(self) -> str:

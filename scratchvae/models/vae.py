@@ -34,7 +34,8 @@ class Architecture:
     hidden: tuple[int, ...] = (500,)
     activation: str = "tanh"
     likelihood: str = "bernoulli"
-    variance: float = (1 / 255) ** 2  # Gaussian decoders: the floor of σ², or σ² itself for gaussian-fixed
+    variance: float | Array = (1 / 255) ** 2  # Gaussian decoders: the floor of σ², or σ² itself for gaussian-fixed
+    log_scale: Array | None = None  # (D,), where rows come standardised: densities are those of the raw columns
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
@@ -45,7 +46,7 @@ class Architecture:
         if min(self.columns, self.latent, *self.hidden) < 1:
             sizes = f"columns={self.columns}, latent={self.latent}, hidden={self.hidden}"
             raise UsageError(f"sizes must be at least 1, but {sizes}")
-        if not self.variance > 0:
+        if not np.all(np.asarray(self.variance) > 0):
             raise UsageError(f"variance={self.variance} must be above 0")
 
     @property
@@ -56,7 +57,7 @@ class Architecture:
     @property
     def decoder(self) -> tuple[tuple[int, ...], Family, int]:
         """(input and hidden sizes, family, output size) of p(x | z)."""
-        return (self.latent, *self.hidden[::-1]), Family(self.likelihood, self.variance), self.columns
+        return (self.latent, *self.hidden[::-1]), Family(self.likelihood, self.variance, self.log_scale), self.columns
 
     @property
     def output_bias(self) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..distributions import Normal
 from ..errors import UsageError
-from ..training.noise import Noise
+from ..training.noise import Noise, Rows
 from ..types import Array
 from .evidence import Evidence, LogMean, Model, Proposal, check_samples, normals
 from .hmc import Density, State, chain_noise, hmc_step
@@ -67,7 +67,7 @@ def near(q: Proposal, times: float = 2.0) -> Normal:
 # unless t = T, z moves by a transition that leaves f_{β_t} invariant.  E[w] = p(x), so E log w ≤ log p(x): a lower one.
 def annealed(
     model: Model, x: Array, q: Proposal, noise: Noise, samples: int = 16, plan: Annealing | None = None,
-    first_row: int = 0,
+    first_row: Rows = 0,
 ) -> Evidence:  # fmt: skip
     """Forward AIS from q (`prior(q)` for the classical path) with `samples` chains a row."""
     check_samples(samples)
@@ -84,7 +84,7 @@ def annealed(
 # Hence −log mean(1/w) ≥ log p(x) in expectation: an upper bound, provided that z is a posterior sample.
 def sandwich(
     model: Model, x: Array, z: Array, q: Proposal, noise: Noise, samples: int = 16, plan: Annealing | None = None,
-    first_row: int = 0,
+    first_row: Rows = 0,
 ) -> Sandwich:  # fmt: skip
     """Forward and reverse AIS. z (B, K) or (samples, B, K): exact samples of p(z|x), as when (x, z) come from the
     model; for real x there are none, and what chains give instead makes the upper bound approximate. Where all reverse
@@ -101,7 +101,7 @@ def sandwich(
 
 
 def forward(
-    model: Model, x: Array, q: Proposal, z: Array, noise: Noise, plan: Annealing, log_steps: Array, first_row: int
+    model: Model, x: Array, q: Proposal, z: Array, noise: Noise, plan: Annealing, log_steps: Array, first_row: Rows
 ) -> Array:
     """log w (C, B) of forward paths from z ~ q (C, B, K); log_steps (T, B) fixed beforehand by `pilot`."""
     betas, T = plan.temperatures, len(plan.temperatures) - 1
@@ -114,7 +114,7 @@ def forward(
 
 
 def reverse(
-    model: Model, x: Array, q: Proposal, z: Array, noise: Noise, plan: Annealing, log_steps: Array, first_row: int
+    model: Model, x: Array, q: Proposal, z: Array, noise: Noise, plan: Annealing, log_steps: Array, first_row: Rows
 ) -> Array:
     """log w (C, B) of paths run backwards from posterior samples z (C, B, K)."""
     betas, T = plan.temperatures, len(plan.temperatures) - 1
@@ -128,7 +128,7 @@ def reverse(
 
 # A step size that looked at the chain it moves would break the invariance both bounds rest on. So a pilot with noise of
 # its own tunes it along the path, and the real chains, forward and reverse, find it fixed.
-def pilot(model: Model, x: Array, q: Proposal, noise: Noise, chains: int, plan: Annealing, first_row: int) -> Array:
+def pilot(model: Model, x: Array, q: Proposal, noise: Noise, chains: int, plan: Annealing, first_row: Rows) -> Array:
     """The log step size of each temperature and row, (T + 1, B): chased along one throw-away annealing."""
     z = q.sample(normals(noise, 1, chains, q.mu, first_row))
     T = len(plan.temperatures) - 1
@@ -141,7 +141,7 @@ def pilot(model: Model, x: Array, q: Proposal, noise: Noise, chains: int, plan: 
 
 def transition(
     model: Model, x: Array, q: Proposal, z: Array, noise: Noise, plan: Annealing, beta: float, log_step: Array,
-    time: int, first_row: int,
+    time: int, first_row: Rows,
 ) -> tuple[Array, Array]:  # fmt: skip
     """One HMC transition of z (C, B, K) that leaves f_β invariant; returns z and the acceptance probability (C, B)."""
     log_f, slope = path(model, x, q, float(beta))

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from ..errors import UsageError
-from ..training.noise import Noise
+from ..training.noise import Noise, Rows
 from ..types import Array
 from .diagnostics import effective_sample_size
 from .evidence import Evidence, LogMean, Model, Proposal, check_samples, normals
@@ -23,7 +23,7 @@ CENTRES = 256  # of the kernel density
 
 def appendix_d(
     model: Model, x: Array, q: Proposal, noise: Noise, samples: int = 2000, chains: int = 8, density: str = "kernel",
-    plan: Plan | None = None, first_row: int = 0, start: Array | None = None,
+    plan: Plan | None = None, first_row: Rows = 0, start: Array | None = None,
 ) -> Evidence:  # fmt: skip
     """log p(x) from 2 · samples HMC draws a row. `density`: "gaussian" or "kernel" (for bent ones).
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ..errors import UsageError
-from ..training.noise import Noise, Purpose
+from ..training.noise import Noise, Purpose, Rows
 from ..types import Array
 from . import quadrature as grids
 
@@ -124,7 +124,7 @@ class LogMean(NamedTuple):
 # p(x) = E_q[p(x, z)/q(z|x)]: unbiased for p(x), so by Jensen low on average for its log, by half its variance or so.
 # This is the importance-weighted bound with K = samples (Burda et al. 2015, eq. 8), which rises to log p(x).
 def importance(
-    model: Model, x: Array, q: Proposal, noise: Noise, samples: int = 5000, first_row: int = 0
+    model: Model, x: Array, q: Proposal, noise: Noise, samples: int = 5000, first_row: Rows = 0
 ) -> Evidence:
     """Importance sampling of log p(x) from q. Rows are independent of one another and named by first_row."""
     check_samples(samples)
@@ -153,7 +153,7 @@ def estimators() -> dict[str, Callable[..., Evidence]]:
     return {"importance": importance, "ais": annealed, "appendix-d": appendix_d, "quadrature": quadrature}
 
 
-def normals(noise: Noise, step: int, samples: int, like: Array, first_row: int) -> Array:
+def normals(noise: Noise, step: int, samples: int, like: Array, first_row: Rows) -> Array:
     """ε (S, B, K) for `like` (B, K): fewer samples are a prefix of more, and a row's do not depend on the others'."""
     B, K = like.shape
     eps = noise.normals(Purpose.EVALUATE, step, B, samples * K, like.dtype, first_row)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DataError, UsageError
-from ..training.noise import Noise, Purpose
+from ..training.noise import Noise, Purpose, Rows
 from ..types import Array
 
 Density = Callable[[Array], Array]
@@ -34,7 +34,7 @@ class Plan(NamedTuple):
     scale: Array | float = 1.0
     jitter: float = 0.5
     first_step: int = 0
-    first_row: int = 0
+    first_row: Rows = 0
 
 
 class State(NamedTuple):
@@ -182,7 +182,7 @@ def advance(
     return transition(state, v, u[0], step.astype(state.z.dtype))
 
 
-def chain_noise(noise: Noise, z: Array, step: int, first_row: int = 0) -> tuple[Array, Array]:
+def chain_noise(noise: Noise, z: Array, step: int, first_row: Rows = 0) -> tuple[Array, Array]:
     """Normals shaped like z (C, B, K) and uniforms (2, C, B), by row, then chain: more chains keep the old ones."""
     C, B, K = z.shape
     normals = noise.normals(Purpose.CHAIN, step, B, C * K, z.dtype, first_row).reshape(B, C, K)

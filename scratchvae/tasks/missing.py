@@ -16,7 +16,7 @@ from ..distributions import Bernoulli, Normal
 from ..errors import DataError, UsageError
 from ..kernels import NUMPY, Kernels
 from ..models.decoded import standard
-from ..training.noise import Noise, Purpose
+from ..training.noise import Noise, Purpose, Rows
 from ..types import Array
 from .evidence import Evidence, LogMean
 
@@ -52,7 +52,7 @@ class Plan(NamedTuple):
     thin: int = 5
     warm_up: int = 50
     gibbs: int = 25
-    first_row: int = 0
+    first_row: Rows = 0
 
 
 class State(NamedTuple):

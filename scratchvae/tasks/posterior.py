@@ -13,7 +13,7 @@ import numpy as np
 from ..distributions import Normal
 from ..errors import UsageError
 from ..kernels import NUMPY, Kernels
-from ..training.noise import Noise, Purpose
+from ..training.noise import Noise, Purpose, Rows
 from ..types import Array
 from . import quadrature
 from .diagnostics import effective_sample_size, r_hat
@@ -71,7 +71,7 @@ def refine(
     steps: int = 500,
     samples: int = 16,
     rate: float = 0.05,
-    first_row: int = 0,
+    first_row: Rows = 0,
     k: Kernels = NUMPY,
 ) -> Normal:
     """q* (B, K): `steps` of Adam on (mu, log_var) from q, `samples` draws a row each; the rate falls as a cosine."""
@@ -96,7 +96,7 @@ def bound_slope(model: Model, x: Array, q: Normal, eps: Array, w: Array) -> Norm
     return q.sample_vjp(dz, eps)
 
 
-def bound(model: Model, x: Array, q: Normal, noise: Noise, samples: int = 1000, first_row: int = 0) -> Array:
+def bound(model: Model, x: Array, q: Normal, noise: Noise, samples: int = 1000, first_row: Rows = 0) -> Array:
     """r = log p(x, z) − log q(z) at z ~ q, (S, B) nats, whose mean is L[q]; the same noise for every q of a row."""
     found = []
     for start in range(0, samples, 32):
@@ -107,7 +107,7 @@ def bound(model: Model, x: Array, q: Normal, noise: Noise, samples: int = 1000, 
 
 
 def gap(
-    model: Model, x: Array, q: Normal, refined: Normal, noise: Noise, samples: int = 1000, first_row: int = 0
+    model: Model, x: Array, q: Normal, refined: Normal, noise: Noise, samples: int = 1000, first_row: Rows = 0
 ) -> Gap:
     """The inference gap in its two parts. log p(x) by quadrature for one or two latents, else by importance sampling
     from q*, 5 · samples draws; those are low on average by as much as their weights vary, and say so."""

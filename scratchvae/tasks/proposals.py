@@ -12,7 +12,7 @@ import numpy as np
 
 from ..distributions import Normal
 from ..models.decoded import standard
-from ..training.noise import Noise
+from ..training.noise import Noise, Rows
 from ..types import Array
 from . import evidence
 from .evidence import BLOCK, Evidence, Model, normals
@@ -55,7 +55,7 @@ class Defensive(NamedTuple):
         return np.asarray(np.logaddexp.reduce(parts, axis=0) - math.log(PARTS))
 
 
-def importance(model: Model, x: Array, q: Normal, noise: Noise, samples: int, first_row: int = 0) -> Evidence:
+def importance(model: Model, x: Array, q: Normal, noise: Noise, samples: int, first_row: Rows = 0) -> Evidence:
     """Importance sampling of log p(x) from the mixture around q; `samples` is rounded up to a multiple of its parts."""
     mixed: Any = Defensive(q)  # no slope of it is needed
     found = evidence.importance(model, x, mixed, noise, -(-samples // PARTS) * PARTS, first_row)
@@ -67,7 +67,7 @@ def importance(model: Model, x: Array, q: Normal, noise: Noise, samples: int, fi
 # Chains do not cross between far modes, and chains that begin at draws of q may all sit in a minor one: then appendix D
 # was 28 nats low on one of 100 images. Begun here, the modes have their shares.
 def resampled(
-    model: Model, x: Array, q: Normal, noise: Noise, samples: int, chains: int, first_row: int = 0
+    model: Model, x: Array, q: Normal, noise: Noise, samples: int, chains: int, first_row: Rows = 0
 ) -> Array:
     """(chains, B, K): where chains on p(z|x) should begin, drawn from `samples` draws of the mixture around q."""
     mixed, steps = Defensive(q), range(-(-samples // BLOCK))

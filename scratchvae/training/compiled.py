@@ -46,7 +46,9 @@ def covers(config: Config, x: Array) -> bool:
 
 def steps(state: State, x: Array, threads: int | None = None) -> Steps:
     """What takes training steps of `state` over x (N, D): compiled where covered, else the composed pairs."""
-    return (Compiled if covers(state.config, x) else Steps)(state, x, threads)
+    copied = state.reading.scale is not None and not isinstance(x, np.memmap)
+    read = x[:0].astype(state.config.dtype) if copied else x  # of the kind that the compiled step would read
+    return (Compiled if covers(state.config, read) else Steps)(state, x, threads)
 
 
 class Compiled(Steps):
@@ -56,7 +58,7 @@ class Compiled(Steps):
         super().__init__(state, x, threads)
         batch, samples = min(state.config.batch, len(x)), state.config.samples
         micro = batch if batch * samples <= 2 * MICRO else max(1, MICRO // samples)
-        self.program = program(state, x, micro, samples, self.threads)
+        self.program = program(state, standardised(state, x), micro, samples, self.threads)
 
     def advance(self, count: int) -> Array:
         """Take `count` steps; see `Steps.advance`. Raises Diverged with the state before the step that broke."""
@@ -78,7 +80,7 @@ class Compiled(Steps):
         if done < count:
             self.one()  # the composition says which row and which term broke
             raise Diverged(f"the compiled step {state.step - 1} gave {sums[done]}, and the composition a number")
-        means: Array = sums / batches
+        means: Array = sums / batches + jacobian(state)
         return means
 
     def run(self, index: Array, batches: Array, rates: Array, sums: Array) -> None:
@@ -119,6 +121,22 @@ class Compiled(Steps):
         step.run(self.program, 0, 1, flats, 0, none, none, np.zeros(0), np.zeros(0))
 
 
+def standardised(state: State, x: Array) -> Array:
+    """The training data as the compiled step reads them: a copy, where the model sees standardised columns."""
+    if state.reading.scale is None:
+        return x
+    made = np.empty((len(x), state.reading.width), state.config.dtype)
+    for i in range(0, len(x), 4096):
+        made[i : i + 4096] = state.rows(x, slice(i, i + 4096))
+    return made
+
+
+def jacobian(state: State) -> float:
+    """−Σ log s, which makes densities of standardised columns those of the raw ones, nats a row."""
+    log_scale = state.reading.log_scale
+    return 0.0 if log_scale is None else -float(log_scale.sum())
+
+
 def alone(o: Any) -> bool:
     """One row, one sample, no prior and no decay: weights are wanted by dx and by plain Adam, and by nothing else."""
     return bool(o.micro * o.samples == 1 and o.pull == 0 and o.decay == 0)
@@ -139,7 +157,7 @@ def warmup(dtype: str = "float32", data: str = "uint8") -> None:
         state = State(Config(latent=1, hidden=(1,), dtype=dtype, batch=batch), 1)
         Compiled(state, np.zeros((batch, 1), data)).compile()
     if estimate := sampler(state):
-        estimate(np.zeros((1, 1), dtype), 1, 0)
+        estimate(np.zeros((1, 1), dtype), 1, np.zeros(1, np.uint32))
 
 
 def together(threads: int, work: Any) -> None:
@@ -201,10 +219,12 @@ def program(state: State, x: Array, rows: int, samples: int, threads: int, train
     data = np.asarray(x).view(np.uint8 if x.dtype == np.bool_ else x.dtype).reshape(-1)
     data.flags.writeable = False  # of this view, not of x: one type, so one version, for arrays and read-only maps
     arrays = (w, m, v, g, work, turned, scratch, noise, words, parts, value, shares, bound, data)
+    log_floor = np.zeros(-(-a.columns // lay.panel) * lay.panel, config.dtype)
+    log_floor[: a.columns] = np.log(a.variance)
     inked = lists(rows, lay.panel, a.columns, config.dtype)
     gate = np.zeros(gate_size(threads, lay.layers.size), np.int64)
     entries = np.zeros(len(NAMES), np.int64)
-    return Program(lay, options(config, x, rows, samples), *arrays, inked, gate, entries)
+    return Program(lay, options(config, x, rows, samples), *arrays, log_floor, inked, gate, entries)
 
 
 def lists(rows: int, panel: int, columns: int, dtype: str) -> Any:
@@ -225,7 +245,6 @@ def options(config: Config, x: Array, rows: int, samples: int) -> Any:
     fixed = config.binarisation == "fixed"
     return Options(
         family=FAMILIES.index(config.likelihood),
-        log_floor=math.log(config.variance),
         binarise=("none", "dynamic", "fixed", "threshold").index(config.binarisation),
         divisor=255.0 if x.dtype == np.uint8 else 1.0,
         seed=np.uint64(config.seed),

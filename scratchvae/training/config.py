@@ -9,6 +9,7 @@ from ..errors import UsageError
 from ..initial import INITIALISERS
 from ..models.ladder import LadderArchitecture
 from ..models.vae import Architecture
+from ..types import Array
 from .data import BINARISATIONS
 from .missing import fraction
 from .optim import Optimizer
@@ -27,7 +28,8 @@ class Config:
     hidden: tuple[Any, ...] = (500,)  # … whose every arrow has widths of its own: ((200, 200), (100, 100))
     activation: str = "tanh"
     likelihood: str = "bernoulli"
-    variance: float = (1 / 255) ** 2
+    variance: float | None = None  # σ²'s floor in units of the raw columns; None: a share (`training.reading`)
+    standardise: bool = True  # real columns under a Gaussian likelihood
     initial: str = "glorot"
     estimator: str = "sgvb_b"
     samples: int = 1  # L of eq. 7, or K of the importance-weighted bound
@@ -72,12 +74,14 @@ class Config:
         """Columns of noise for one sample of z: K, or Σ K_l of a ladder."""
         return sum(self.latent) if isinstance(self.latent, tuple) else self.latent
 
-    def architecture(self, columns: int) -> Architecture | LadderArchitecture:
-        """The model for rows of that many columns."""
+    def architecture(
+        self, columns: int, variance: float | Array, log_scale: Array | None = None
+    ) -> Architecture | LadderArchitecture:
+        """The model for rows of that many columns; `variance` and `log_scale` as their `Reading` has them."""
+        rest = self.activation, self.likelihood, variance, log_scale
         if isinstance(self.latent, tuple):
-            rest = self.activation, self.likelihood, self.variance
             return LadderArchitecture(columns, self.latent, self.hidden, *rest)
-        return Architecture(columns, self.latent, self.hidden, self.activation, self.likelihood, self.variance)
+        return Architecture(columns, self.latent, self.hidden, *rest)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` takes them back."""
@@ -93,6 +97,8 @@ def fits(name: str, value: Any, usual: Any) -> bool:
         return pairs and all(number(part) for pair in value for part in pair)
     if name == "test":
         return value is None or isinstance(value, str)
+    if name == "variance":
+        return value is None or (number(value) and value > 0)
     if isinstance(usual, bool | str):
         return type(value) is type(usual)
     if isinstance(usual, float):

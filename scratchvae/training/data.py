@@ -43,6 +43,8 @@ class Dataset(NamedTuple):
     labels: Array | None  # (N,)
     test_labels: Array | None  # (M,)
     split: str  # how the test rows came about, to be recorded with every figure
+    names: tuple[str, ...] | None = None  # of the columns, where the source says them
+    notes: tuple[str, ...] = ()  # what was taken for what in a file, in words
 
 
 def load(
@@ -50,12 +52,15 @@ def load(
     test: str | Path | Array | None = None,
     folder: str | Path | None = None,
     missing: bool = False,
+    judge: bool = True,
 ) -> Dataset:
     """Data by name (NAMES), by path (a file, or a folder laid out like MNIST's) or as an array (N, ...).
 
     A name is looked for in `folder`, else in the folder $SCRATCHVAE_DATA, in the repository's data/ and in ./data.
     Without test rows of its own, and no `test`, the last tenth of the rows is kept for the test.
-    With `missing`, NaN is a value that is missing, and allowed.
+    With `missing`, NaN is a value that is missing, and allowed. Bytes that hold nothing above 1 in all training rows
+    are bits, and become bool in both parts: dividing them by 255 would blacken them. A run that exists has learned
+    once what its bytes are (`training.reading`): it loads with judge=False.
     Raises DataError, one line, for whatever cannot be found, read or used.
     """
     name = str(source) if isinstance(source, str | Path) else "array"
@@ -72,13 +77,14 @@ def load(
         split = f"the rows of {test}" if isinstance(test, str | Path) else "own test rows"
         rest = matrix(parts["test"], f"{name} (test)", missing)[0]
         columns(rest, train.shape[1], f"{name} (test)")
+    if judge and holds_bits(train):
+        train, rest = bits(train), bits(rest)
     return Dataset(name, train, rest, shape, labels, _labels(test_labels, len(rest), f"{name} (test)"), split)
 
 
 def matrix(x: Any, name: str = "x", missing: bool = False) -> tuple[Array, tuple[int, ...] | None]:
     """x as (N, D) in C order, and the shape of one row where it had more axes; finite unless it is a memory map.
 
-    uint8 data that hold nothing above 1 are binary already and become bool: dividing them by 255 would blacken them.
     Raises DataError: no rows, no columns, not numbers, inf, NaN unless `missing`, a map stored by columns.
     """
     x = x if isinstance(x, np.ndarray) else np.asarray(x)
@@ -92,8 +98,6 @@ def matrix(x: Any, name: str = "x", missing: bool = False) -> tuple[Array, tuple
         raise DataError(f"{name} is stored column by column; save numpy.ascontiguousarray(x) instead")
     shape = x.shape[1:] if x.ndim > 2 else None
     x = (x if isinstance(x, np.memmap) else np.ascontiguousarray(x)).reshape(len(x), -1)
-    if x.dtype == np.uint8 and _largest(x) == 1:
-        x = x.view(np.bool_)
     check(x, name=name, missing=missing)
     return x, shape
 
@@ -204,9 +208,31 @@ def _remedy(value: Any, likelihood: str) -> str:
     return f"{needs}; scale the data, store pixels as uint8, or use likelihood 'gaussian'"
 
 
-def _largest(x: Array) -> int:
-    """The largest value; of a map that of its first block only, so that opening a big file stays cheap."""
-    return int(x[: max(1, BLOCK // x.shape[1])].max() if isinstance(x, np.memmap) else x.max())
+def names_of(x: Any) -> tuple[str, ...] | None:
+    """The names of a data frame's columns; None for an array."""
+    return tuple(map(str, x.columns)) if hasattr(x, "columns") and hasattr(x, "shape") else None
+
+
+def holds_bits(x: Array) -> bool:
+    """Whether bytes x (N, D) are bits: nothing above 1, and not all 0. Of a map as much is read as tells."""
+    largest, step = 0, max(1, BLOCK // x.shape[1])
+    for begin in range(0, len(x) if x.dtype == np.uint8 else 0, step):
+        largest = max(largest, int(x[begin : begin + step].max()))
+        if largest > 1:
+            return False
+    return largest == 1
+
+
+def bits(x: Array) -> Array:
+    """Bytes that stand for bits, as bool; `check` refuses those above 1."""
+    return x.view(np.bool_) if x.dtype == np.uint8 else x
+
+
+def ordered(x: Array, names: tuple[str, ...], wanted: tuple[str, ...], what: str = "x") -> Array:
+    """x (N, D) with its columns, called `names`, in the order that is wanted."""
+    if set(names) != set(wanted) or len(names) != len(wanted):
+        raise DataError(f"{what} has the columns {', '.join(names)}, expected {', '.join(wanted)}")
+    return x if names == wanted else x[:, [names.index(name) for name in wanted]]
 
 
 def _tenth(N: int, name: str) -> int:

@@ -1,6 +1,7 @@
 """§7.2.3 The bound over a data set, with the units said: nats per datapoint, mean over rows, constants kept.
 
 A test set under dynamic binarisation is binarised once, by the run's seed, so that two evaluations see the same bits.
+Noise is named by what a row holds, not by where it stands: one row, one score, whatever its neighbours.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ import numpy as np
 from ..errors import UsageError
 from ..kernels.jit import threads as default_threads
 from ..types import Array
-from .data import binarise, rows
+from .data import binarise
 from .noise import Purpose
 from .objective import bound, encode, log_weights
 from .sampler import DRAW, sampler
@@ -38,13 +39,13 @@ class Bound(NamedTuple):
 
 
 def evaluation_rows(state: State, x: Array, first: int, count: int, gaps: bool = False) -> Array:
-    """Rows first … first + count − 1 as the model sees them in evaluation: binarised by noise named by the row. They
-    may have NaN where the config says so, or `gaps`."""
-    config = state.config
-    batch = rows(x, np.arange(first, first + count), config.dtype, config.likelihood, gaps or config.missing == "nan")
+    """Rows first … first + count − 1 as the model sees them in evaluation: binarised by noise named by the grey row.
+    They may have NaN where the config says so, or `gaps`."""
+    batch = state.rows(x, np.arange(first, first + count), True if gaps else None)
     how = state.config.binarisation
     if how in ("dynamic", "fixed"):
-        u = state.noise.uniforms(Purpose.FIXED_BINARISATION, 1, count, x.shape[1], state.config.dtype, first)
+        names = state.numbers(batch, first)
+        u = state.noise.uniforms(Purpose.FIXED_BINARISATION, 1, count, batch.shape[1], state.config.dtype, names)
         return binarise(batch, how, u)
     return binarise(batch, how) if how == "threshold" else batch
 
@@ -85,8 +86,9 @@ def elbo_over(state: State, x: Array, block: int = 500, threads: int | None = No
     """The bound with one ε a row, named by the row."""
 
     def sums(first: int, count: int) -> Array:
-        eps = latent_noise(state, Purpose.EVALUATE, 0, count, 1, first)
-        terms = bound(state, evaluation_rows(state, x, first, count), eps)
+        batch = evaluation_rows(state, x, first, count)
+        eps = latent_noise(state, Purpose.EVALUATE, 0, count, 1, state.numbers(batch, first))
+        terms = bound(state, batch, eps)
         return np.array([term.sum(dtype=np.float64) for term in terms])
 
     totals = np.zeros(3)
@@ -106,7 +108,7 @@ def active_units(state: State, x: Array, block: int = 500, threshold: float = 0.
 def log_likelihood(state: State, x: Array, samples: int, first_row: int = 0) -> Array:
     """log p(x) of rows x (B, D) by importance sampling, (B,) float64 nats: log-sum-exp over `samples` draws from q.
 
-    The noise is named by the rows' numbers, `first_row` on.
+    The noise is named by `state.numbers`, for which `first_row` is the place of the first.
     """
     found = log_likelihoods(state, len(x), lambda first, count: x[first : first + count], samples, first_row)
     return np.concatenate([np.empty(0), *found])
@@ -136,14 +138,19 @@ def log_likelihoods(
     else:  # a block is a batch
         block = max(1, BLOCK // at_a_time(state))
     estimate = compiled or functools.partial(composed, state)
-    return over(state, n, block, lambda first, count: estimate(rows_of(first, count), samples, first_row + first))
+
+    def work(first: int, count: int) -> Array:
+        x = rows_of(first, count)
+        return estimate(x, samples, state.numbers(x, first_row + first))
+
+    return over(state, n, block, work)
 
 
-def composed(state: State, x: Array, samples: int, first_row: int) -> Array:
+def composed(state: State, x: Array, samples: int, names: Array) -> Array:
     """log p(x) (B,) by `objective.log_weights`."""
     total = np.full(len(x), -np.inf)
     for s, size in blocks(samples, DRAW):
-        eps = latent_noise(state, Purpose.EVALUATE, 1 + s, len(x), size, first_row)
+        eps = latent_noise(state, Purpose.EVALUATE, 1 + s, len(x), size, names)
         log_w = log_weights(state, x, eps).astype(np.float64)
         total = np.logaddexp(total, np.logaddexp.reduce(log_w, axis=0))
     return total - math.log(samples)

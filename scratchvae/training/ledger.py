@@ -116,7 +116,7 @@ def measure(state: State, found: Dataset, rows: int | None = None, samples: int 
 def part(state: State, x: Array, first: int, count: int, samples: int) -> tuple[Array, ...]:
     """L, reconstruction, kl (B,), KL by latent (B, K) and E[z | x] (B, K) of a block of rows."""
     batch = evaluation_rows(state, x, first, count)
-    eps = latent_noise(state, Purpose.EVALUATE, 0, count, samples, first)
+    eps = latent_noise(state, Purpose.EVALUATE, 0, count, samples, state.numbers(batch, first))
     q = encode(state, batch)
     return *bound(state, batch, eps), Normal(q.mu[..., None], q.log_var[..., None]).kl(state.k), q.mu
 

@@ -16,6 +16,7 @@ from ..types import Array
 
 LIMIT = 2**32  # steps and rows are one 32-bit counter word each
 COLUMNS = 4 * LIMIT  # so is the block of four columns
+Rows = int | Array  # the number of the first row, the others following, or of each, uint32
 
 
 class Purpose(IntEnum):
@@ -47,15 +48,16 @@ class Noise(NamedTuple):
     k: Kernels = NUMPY
 
     def normals(
-        self, purpose: int, step: int, rows: int, columns: int, dtype: DTypeLike = np.float32, first_row: int = 0
+        self, purpose: int, step: int, rows: int, columns: int, dtype: DTypeLike = np.float32, first_row: Rows = 0
     ) -> Array:
-        """ε ~ N(0, 1), (rows, columns) of `dtype`: rows first_row … first_row + rows − 1 of this step."""
+        """ε ~ N(0, 1), (rows, columns) of `dtype`: of rows first_row … first_row + rows − 1 of this step, or of those
+        that `first_row` (rows,) numbers one by one."""
         address = self._address(purpose, step, first_row, rows, columns)
         found: Array = self.k.normals(*address, real(dtype))
         return found
 
     def uniforms(
-        self, purpose: int, step: int, rows: int, columns: int, dtype: DTypeLike = np.float32, first_row: int = 0
+        self, purpose: int, step: int, rows: int, columns: int, dtype: DTypeLike = np.float32, first_row: Rows = 0
     ) -> Array:
         """u ~ U[0, 1), (rows, columns), multiples of 2^-24: the same numbers in float32 and float64."""
         address = self._address(purpose, step, first_row, rows, columns)
@@ -70,17 +72,39 @@ class Noise(NamedTuple):
         return np.argsort((words[0::2] << np.uint64(32)) | words[1::2], kind="stable")
 
     def _address(
-        self, purpose: int, step: int, first_row: int, rows: int, columns: int
-    ) -> tuple[np.uint64, int, int, int, int, int]:
+        self, purpose: int, step: int, first_row: Rows, rows: int, columns: int
+    ) -> tuple[np.uint64, int, int, Array, int]:
         """The arguments that name a draw, each within its counter word."""
         within("seed", self.seed, 2**64 - 1)
         within("purpose", purpose, LIMIT - 1)
         within("step", step, LIMIT - 1)
-        within("first_row", first_row, LIMIT)
-        within("rows", rows, LIMIT - first_row)
         within("columns", columns, COLUMNS)
         # np.uint64: one compiled version serves every seed
-        return np.uint64(self.seed), int(purpose), int(step), int(first_row), int(rows), int(columns)
+        return np.uint64(self.seed), int(purpose), int(step), numbers(first_row, rows), int(columns)
+
+
+def numbers(first_row: Rows, rows: int) -> Array:
+    """The rows' numbers, uint32 (rows,). Raises UsageError for what is none, or not one for each row."""
+    if isinstance(first_row, np.ndarray):
+        if first_row.dtype != np.uint32 or first_row.shape != (rows,):
+            given = f"{first_row.dtype} {first_row.shape}"
+            raise UsageError(f"the rows' numbers are {given}, expected uint32 ({rows},): one for each row")
+        return first_row
+    within("first_row", first_row, LIMIT)
+    within("rows", rows, LIMIT - first_row)
+    return np.arange(first_row, first_row + rows, dtype=np.uint64).astype(np.uint32)
+
+
+# h(x) = Σ_d a_d w_d mod 2^64, its upper half, with w_d the bits of x_d and odd random a_d: two rows that differ share a
+# number with a chance of about 2^-32                    multiply-shift, Dietzfelbinger et al. 1997
+def named(x: Array) -> Array:
+    """A number for each row of x (B, D), uint32 (B,), by what it holds as float32: one row, one name, wherever it
+    stands. −0 is 0, and NaN, which marks a gap, is one value whatever its bits."""
+    bits = np.where(np.isnan(x), np.float32(np.nan), x.astype(np.float32) + np.float32(0)).view(np.uint32)
+    d = np.arange(1, x.shape[1] + 1, dtype=np.uint64)
+    mixed = (d ^ (d << np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
+    odd = ((mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)) | np.uint64(1)
+    return np.asarray(((bits.astype(np.uint64) * odd).sum(axis=1, dtype=np.uint64) >> np.uint64(32)).astype(np.uint32))
 
 
 def within(name: str, value: int, most: int) -> None:

@@ -1,7 +1,7 @@
 """§7.2.3 log p(x) with thousands of samples a row, by the compiled forward pass of `kernels.importance`.
 
     sample = sampler(state)             # None for what is not covered: a ladder, the NumPy kernels
-    sample(x, 5000, first_row)          # log p(x) of each row, (B,) float64 nats
+    sample(x, 5000, names)              # log p(x) of each row, (B,) float64 nats; names as of `State.numbers`
 
 The same noise and the same weights as the composition in `training.evaluate`, to rounding.
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 from ..kernels.jit import hurry
 from ..types import Array
-from .compiled import program
+from .compiled import jacobian, program
 from .noise import Purpose
 from .objective import encode
 from .state import State
@@ -24,8 +24,8 @@ DRAW = 50  # samples of a row whose noise has one name: the noise of a row is th
 ROWS = 200  # samples that are decoded together: the hidden layer of so many stays in the second-level cache
 
 
-def sampler(state: State) -> Callable[[Array, int, int], Array] | None:
-    """A function (x (B, D), samples, first row) → log p(x) (B,), or None where it is not covered.
+def sampler(state: State) -> Callable[[Array, int, Array], Array] | None:
+    """A function (x (B, D), samples, names (B,)) → log p(x) (B,), or None where it is not covered.
 
     It works on the thread that calls it, and any number may call it at the same time.
     """
@@ -33,9 +33,9 @@ def sampler(state: State) -> Callable[[Array, int, int], Array] | None:
         return None
     workspaces = Workspaces(state)
 
-    def sample(x: Array, samples: int, first_row: int) -> Array:
+    def sample(x: Array, samples: int, names: Array) -> Array:
         with workspaces.one() as workspace:
-            return log_likelihood(state, workspace, x, samples, first_row)
+            return log_likelihood(state, workspace, x, samples, names)
 
     return sample
 
@@ -72,19 +72,19 @@ class Workspaces:
         layout.convert(made.layout.layers, made.layout.panel, state.arena.flat, made.w, True, 0, 1)
         with hurry():
             DECODE.link(made)
-            log_likelihood(state, made, np.zeros((0, columns), dtype), 1, 0)
+            log_likelihood(state, made, np.zeros((0, columns), dtype), 1, np.zeros(0, np.uint32))
         self.first = made
         return made
 
 
-def log_likelihood(state: State, workspace: Any, x: Array, samples: int, first_row: int) -> Array:
+def log_likelihood(state: State, workspace: Any, x: Array, samples: int, names: Array) -> Array:
     """log p(x) of rows x (B, D)."""
     from ..kernels import importance
 
     q, found, x = encode(state, x), np.empty(len(x)), x.view()
     x.flags.writeable = False  # as in `program`
-    address = (np.uint64(state.config.seed), int(Purpose.EVALUATE), first_row)
+    address = (np.uint64(state.config.seed), int(Purpose.EVALUATE), names)
     log_sigmas = 0.5 * q.log_var.sum(axis=1, dtype=np.float64)  # from its logarithm: σ may be too small for a float
     draws_from = q.mu, np.exp(0.5 * q.log_var), log_sigmas
     importance.log_likelihood(workspace, x, draws_from, address, samples, DRAW, found)
-    return found
+    return found + jacobian(state)

@@ -23,17 +23,21 @@ from . import checkpoint
 from .config import Config, from_dict
 from .data import binarise, rows
 from .missing import hide
-from .noise import Noise, Purpose
+from .noise import Noise, Purpose, Rows, named, numbers
 from .objective import check_pair, gradient
 from .optim import log_prior_vjp
+from .reading import Reading
 
 
 class State:
-    """Parameters, optimizer slots and step counter of one run on data (N, D)."""
+    """Parameters, optimizer slots and step counter of one run on data of which the model sees (N, D) columns."""
 
-    def __init__(self, config: Config, columns: int) -> None:
+    def __init__(self, config: Config, columns: int, reading: Reading | None = None) -> None:
         self.config, self.step = config, 0
-        self.architecture = config.architecture(columns)
+        self.home: Path | None = None  # the folder of the checkpoint that it came from
+        self.reading = reading or Reading(columns)
+        variance = self.reading.variance(config.variance, config.likelihood)
+        self.architecture = config.architecture(columns, variance, self.reading.log_scale)
         self.arena = Arena(self.architecture.shapes(), config.dtype)
         self.gradient = self.arena.like()
         self.slots: Array = np.zeros((len(config.optimizer.slots), self.arena.flat.size), config.dtype)
@@ -45,6 +49,42 @@ class State:
         self.estimator = get(config.estimator)
         self.memory = self.estimator.state(columns, self.draw_memory)  # a learned baseline's arrays; {} for most
         check_pair(self)
+
+    @classmethod
+    def begun(cls, config: Config, reading: Reading, x: Array) -> "State":
+        """A run with its first parameters, on training rows x (N, columns) that `reading` has adopted."""
+        made = cls(config, reading.width, reading)
+        made.initialise(made.mean_row(x, config.missing))
+        return made
+
+    def rows(self, x: Array, index: Array | slice, gaps: bool | None = None) -> Array:
+        """Rows x[index] of the data as the model sees them, (B, D), before they are binarised; NaN may be among them
+        with `gaps`, by default where the config says so."""
+        config, whole = self.config, self.reading.scale is None
+        missing = config.missing == "nan" if gaps is None else gaps
+        raw = rows(x, index, config.dtype if whole else "float64", config.likelihood, missing)
+        return self.reading.take(raw, config.dtype)
+
+    def mean_row(self, x: Array, missing: str) -> Array:
+        """The mean of what the run sees of its training rows, (D,) float64, as the model sees it; `missing` as in the
+        config, for which values are not to be seen."""
+        mean = mean_row(x, self.config.likelihood, missing, self.noise)
+        return self.reading.take(mean[None], "float64")[0]
+
+    def numbers(self, x: Array, first_row: int) -> Array:
+        """What evaluation's noise calls rows x (B, D), as the model sees them, uint32 (B,): by what they hold, so that
+        a row has one score wherever it stands, or by their places from first_row on."""
+        return numbers(first_row, len(x)) if self.reading.by_place else named(x)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Plain values and arrays: a copy's views are views of its own arena, and compiled kernels go by their name."""
+        tensors = {name: array.copy() for name, array in self.tensors().items()}
+        return {"config": self.config, "reading": self.reading, "tensors": tensors, "step": self.step}
+
+    def __setstate__(self, held: dict[str, Any]) -> None:
+        """What `__getstate__` gave."""
+        State.__init__(self, held["config"], held["reading"].width, held["reading"])
+        self.restore(held["tensors"], held["step"])
 
     def initialise(self, mean: Array) -> None:
         """Draw the first parameters; `mean` (D,) of the training data sets the output bias."""
@@ -65,13 +105,13 @@ class State:
         """Named arrays for a checkpoint: plain (in, out) weights, and one flat array for each optimizer slot."""
         slots = {f"optimizer.{name}": slot for name, slot in zip(self.config.optimizer.slots, self.slots, strict=True)}
         memory = {f"estimator.{name}": array for name, array in self.memory.items()}
-        return {**self.arena.views, **slots, **memory}
+        return {**self.arena.views, **slots, **memory, **self.reading.tensors()}
 
     def restore(self, tensors: dict[str, Array], step: int) -> None:
         """Take back what `tensors` gave."""
         slots = {name: tensors[f"optimizer.{name}"] for name in self.config.optimizer.slots}
         memory = {name: tensors[f"estimator.{name}"] for name in self.memory}
-        beside = ("optimizer.", "estimator.")
+        beside = ("optimizer.", "estimator.", "data.")
         self.arena.fill({name: array for name, array in tensors.items() if not name.startswith(beside)})
         for name, array in (*slots.items(), *memory.items()):
             expected = self.arena.flat.shape if name in slots else self.memory[name].shape
@@ -99,7 +139,7 @@ class Steps:
         """x (B, D), binarised, NaN where it is missing, and ε (L, B, columns)."""
         config, noise = self.state.config, self.state.noise
         index = self.index(step)
-        x = rows(self.x, index, config.dtype, config.likelihood, config.missing == "nan")
+        x = self.state.rows(self.x, index)
         if config.binarisation == "dynamic":
             x = binarise(x, "dynamic", noise.uniforms(Purpose.BINARISE, step, len(x), x.shape[1], config.dtype))
         elif config.binarisation == "fixed":
@@ -136,7 +176,7 @@ class Steps:
         return sum(n for name, n in sizes.items() if name.startswith("q")), sum(sizes.values())
 
 
-def latent_noise(state: State, purpose: int, step: int, B: int, S: int, first_row: int = 0) -> Array:
+def latent_noise(state: State, purpose: int, step: int, B: int, S: int, first_row: Rows = 0) -> Array:
     """ε (S, B, columns), named by the row: fewer samples are a prefix of more. Normals, for q is Gaussian.
 
     columns is K, or Σ K_l of a ladder, and in training times what the estimator asks for.
@@ -177,21 +217,25 @@ def mean_row(x: Array, likelihood: str = "", missing: str = "", noise: Noise | N
 
 
 KIND = "vae"  # of a checkpoint: other models say other words
+BEFORE = {"standardise": False}  # what a run did whose checkpoint does not say
 
 
 def save_state(path: str | Path, state: State, extra: dict[str, Any]) -> None:
     """A checkpoint of a state: config, step, parameters and optimizer slots; equal states give equal bytes."""
     meta = {"kind": KIND, "config": state.config.as_dict(), "columns": state.architecture.columns, "step": state.step}
-    checkpoint.save(path, state.tensors(), {**meta, **extra})
+    checkpoint.save(path, state.tensors(), {**meta, "reading": state.reading.as_dict(), **extra})
 
 
 def load_state(path: str | Path, kernels: str | None = None) -> tuple[State, dict[str, Any]]:
     """The state that `save_state` wrote, and the other metadata."""
     tensors, meta = checkpoint.load(path, KIND)
     try:
-        config: Config = from_dict(meta["config"])
-        state = State(replace(config, kernels=kernels or config.kernels), int(meta["columns"]))
+        config: Config = from_dict({**BEFORE, **meta["config"]} if "reading" not in meta else meta["config"])
+        columns, held = int(meta["columns"]), meta.get("reading")
+        reading = Reading(columns, by_place=True) if held is None else Reading.restored(held, tensors)
+        state = State(replace(config, kernels=kernels or config.kernels), columns, reading)
         state.restore(tensors, int(meta["step"]))
+        state.home = Path(path).parent
     except (UsageError, KeyError, TypeError) as error:
         raise DataError(f"{path} holds no state that this version can use: {error}") from None
     return state, meta

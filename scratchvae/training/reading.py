@@ -1,0 +1,255 @@
+"""§7.3 How a run reads rows: what was learned from its training data once, kept in the checkpoint, obeyed ever after.
+
+    x' = (x − m) / s by column,  m the mean of the training rows      so      log p(x) = log p(x') − Σ_d log s_d
+    s = max(sd, g),  σ² ≥ max(s² / 1000, g² / 12),  g the column's grain: the least difference of two of its values
+
+A density cannot know more than the grain: g² / 12 is the variance of rounding to it, and a pixel that is lit in one row
+of N, whose sd is v / √N, would stand √N = s of others away. The model sees x'; every figure is of x. A column that is constant has no density: it is dropped, and comes back with
+its value. Bytes are grey levels, or bits where the training rows held nothing above 1. Columns with names are put in
+order.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import DataError
+from ..types import Array
+from .config import Config
+from .data import Dataset, bits, columns, holds_bits, ordered, rows
+from .missing import hide
+from .noise import Noise
+
+STANDARDISED = ("gaussian", "gaussian-fixed")  # likelihoods whose real columns are
+GREY_LEVEL = (1 / 255) ** 2  # the default floor of σ², or σ² itself, of columns as they are
+SHARE = {"gaussian": 1e-3, "gaussian-fixed": 1.0}  # of standardised ones: a share of s², which fixed is no finer than s
+DIGESTED = 1 << 22  # bytes of the training rows that their digest is made of
+GRAINY = 1 << 16  # rows that a column's grain is looked for in: of more it could only be finer
+ARRAYS = ("kept", "constants", "shift", "scale", "grain")
+NEGLIGIBLE = 1e-13  # a standard deviation of so small a share of the mean is rounding
+
+
+class Reading(NamedTuple):
+    """What turns rows (B, columns), as they come, into rows (B, D) that the model sees, and back.
+
+    `kind` is "bytes", "bits" or "reals", and "" where nothing was learned: then each array's own type decides.
+    """
+
+    columns: int
+    kind: str = ""
+    names: tuple[str, ...] | None = None  # of the columns, where the data said them
+    image: tuple[int, ...] | None = None  # the shape of one row, where it had more axes than one
+    digest: str = ""  # of the training rows
+    where: str = ""  # the folder from which relative paths of the data count, seen from the run's
+    by_place: bool = False  # evaluation's noise is named by a row's place in its file, as it was in version 0.1
+    kept: Array | None = None  # int64 (D,): the columns that the model sees; None for all
+    constants: Array | None = None  # float64 (columns,): the values of the others
+    shift: Array | None = None  # float64 (D,)
+    scale: Array | None = None
+    grain: Array | None = None
+
+    @property
+    def width(self) -> int:
+        """D, the columns that the model sees."""
+        return self.columns if self.kept is None else len(self.kept)
+
+    @property
+    def log_scale(self) -> Array | None:
+        """log s (D,), where rows are standardised."""
+        return None if self.scale is None else np.log(self.scale)
+
+    def variance(self, given: float | None, likelihood: str) -> float | Array:
+        """The floor of σ² that the model has, or σ² itself: `given` is in units of the raw columns."""
+        if self.scale is None or self.grain is None:
+            return GREY_LEVEL if given is None else given
+        if given is None:
+            return np.maximum(SHARE[likelihood], self.grain**2 / (12 * self.scale**2))
+        return given / self.scale**2
+
+    def see(self, x: Array, names: tuple[str, ...] | None = None, what: str = "x") -> Array:
+        """Rows (N, columns) as stored, in the run's order of columns and with its meaning of bytes.
+
+        Raises DataError for other columns, by name where there are names, or for numbers that cannot be bytes.
+        """
+        if self.names and names:
+            x = ordered(x, names, self.names, what)
+        columns(x, self.columns, what)
+        if not self.kind:
+            return bits(x) if holds_bits(x) else x
+        if self.kind == "reals":
+            return x.view(np.uint8).astype(np.float32) if x.dtype in (np.bool_, np.uint8) else x
+        if x.dtype.kind in "iu" and x.dtype != np.uint8:
+            x = as_bytes(x, what)
+        if x.dtype.kind == "f" and self.kind == "bytes":
+            check_grey(x, what)
+        return bits(x) if self.kind == "bits" else x
+
+    def adopt(self, found: Dataset) -> Dataset:
+        """A data set as the run sees it."""
+        train = self.see(found.train, found.names, found.name)
+        test = self.see(found.test, found.names, f"{found.name} (test)")
+        return found._replace(train=train, test=test, shape=self.image or found.shape)
+
+    def take(self, x: Array, dtype: Any) -> Array:
+        """x (B, columns), numbers, as the model sees them: (B, D) of `dtype`."""
+        x = self.narrow(x)
+        if self.scale is not None:
+            x = (x - self.shift) / self.scale
+        return x.astype(dtype, copy=False)
+
+    def narrow(self, x: Array) -> Array:
+        """The columns of x (..., columns) that the model sees."""
+        return x if self.kept is None else x[..., self.kept]
+
+    def undo(self, x: Array) -> Array:
+        """What the model says of rows (..., D), in the raw columns (..., columns)."""
+        if self.scale is not None:
+            x = (x * self.scale + self.shift).astype(x.dtype)
+        if self.kept is None:
+            return x
+        assert self.constants is not None  # wherever `kept` is given
+        whole = np.broadcast_to(self.constants, (*x.shape[:-1], self.columns)).astype(x.dtype)
+        whole[..., self.kept] = x
+        return whole
+
+    def tensors(self) -> dict[str, Array]:
+        """The arrays, for a checkpoint."""
+        return {f"data.{name}": array for name in ARRAYS if (array := getattr(self, name)) is not None}
+
+    def as_dict(self) -> dict[str, Any]:
+        """The rest, as plain JSON values."""
+        return {key: value for key, value in self._asdict().items() if key not in ARRAYS}
+
+    @classmethod
+    def restored(cls, values: Mapping[str, Any], tensors: Mapping[str, Array]) -> "Reading":
+        """What `as_dict` and `tensors` gave. Raises DataError for what they cannot have given."""
+        arrays: dict[str, Any] = {name: tensors.get(f"data.{name}") for name in ARRAYS}
+        try:
+            pairs: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            found = cls(**pairs, **arrays)
+            sound = found.sound()
+        except (TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"the checkpoint says in a way that is unknown how rows are read: {error}") from None
+        if not sound:
+            raise DataError("the checkpoint contradicts itself in how rows are read")
+        return found
+
+    def sound(self) -> bool:
+        """Whether types, sizes and values are what a run can have learned."""
+        texts = (self.kind, self.digest, self.where, *(self.names or ()))
+        counts = (self.columns, *(self.image or ()))
+        typed = all(type(t) is str for t in texts) and all(type(n) is int and 0 < n < 2**31 for n in counts)
+        if not typed or type(self.by_place) is not bool:
+            return False
+        width, named = self.width, self.names is None or len(self.names) == self.columns
+        of_width = (self.kept, self.shift, self.scale, self.grain)
+        fits = [array is None or array.shape == (width,) for array in of_width]
+        inside = self.kept is None or (
+            self.constants is not None
+            and self.constants.shape == (self.columns,)
+            and bool(((self.kept >= 0) & (self.kept < self.columns)).all())
+        )
+        positive = self.scale is None or (
+            self.shift is not None and self.grain is not None and bool((self.scale > 0).all())
+        )
+        return named and all(fits) and inside and positive and self.kind in ("", "bytes", "bits", "reals")
+
+    def words(self, rows: int) -> str:
+        """What was done to the columns, in one line; "" for nothing."""
+        dropped = [] if self.kept is None else [i for i in range(self.columns) if i not in set(self.kept.tolist())]
+        lines = []
+        if self.scale is not None:
+            lines.append(
+                f"standardised: {self.width} columns, by mean and standard deviation (or grain, if larger) of {rows} "
+                "rows; figures are nats of the raw columns (--no-standardise leaves them)"
+            )
+        if dropped:
+            lines.append(f"constant, so dropped and given no density: {listed(self.names, dropped)}")
+        return "; ".join(lines)
+
+
+def listed(names: tuple[str, ...] | None, at: list[int], most: int = 8) -> str:
+    """Columns by name, or by number from 0; of many the first."""
+    words = ", ".join(names[i] if names else str(i) for i in at[:most])
+    what = words if names else f"column{'s' if len(at) > 1 else ''} {words}"
+    return what if len(at) <= most else f"{what} and {len(at) - most} more"
+
+
+def learn(
+    x: Array, config: Config, names: tuple[str, ...] | None = None, image: tuple[int, ...] | None = None
+) -> Reading:
+    """How a run with this config reads rows, from its training rows x (N, columns); a map is read through, in blocks.
+
+    Raises DataError where a column has no value at all, or none varies.
+    """
+    kind = "bits" if x.dtype == np.bool_ or holds_bits(x) else "bytes" if x.dtype == np.uint8 else "reals"
+    found = Reading(x.shape[1], kind, names, image, digest(x))
+    if kind != "reals" or not config.standardise or config.likelihood not in STANDARDISED:
+        return found
+    mean, sd, low, high = moments(lambda: seen(x, config), x.shape[1])
+    varies = (low < high) & (sd > NEGLIGIBLE * np.abs(mean))
+    if not varies.any():
+        raise DataError("every column of the training data is constant: there is nothing to learn")
+    grain = grains(next(seen(x, config, GRAINY))[:, varies])
+    found = found._replace(shift=mean[varies], scale=np.maximum(sd[varies], grain), grain=grain)
+    return found if varies.all() else found._replace(kept=np.flatnonzero(varies).astype(np.int64), constants=mean)
+
+
+def grains(x: Array) -> Array:
+    """The least difference of two values of each column of x (N, D) that differ, (D,); 0 where none are seen to."""
+    values = (np.unique(column[~np.isnan(column)]) for column in x.T)
+    return np.array([np.diff(distinct).min() if len(distinct) > 1 else 0.0 for distinct in values])
+
+
+def moments(blocks: Callable[[], Iterator[Array]], columns: int) -> tuple[Array, Array, Array, Array]:
+    """Mean, standard deviation, least and largest (columns,) of what is no NaN, float64: twice through the data."""
+    count, total = np.zeros((2, columns))
+    low, high = np.full(columns, np.inf), np.full(columns, -np.inf)
+    for part in blocks():
+        there = ~np.isnan(part)
+        count += there.sum(axis=0)
+        total += np.where(there, part, 0).sum(axis=0)
+        low = np.minimum(low, np.where(there, part, np.inf).min(axis=0))
+        high = np.maximum(high, np.where(there, part, -np.inf).max(axis=0))
+    mean = np.clip(total / np.maximum(count, 1), low, high)  # of equal values their mean is that value
+    squares = np.zeros(columns)
+    for part in blocks():
+        squares += np.where(np.isnan(part), 0, part - mean).__pow__(2).sum(axis=0)
+    return mean, np.sqrt(squares / np.maximum(count, 1)), low, high
+
+
+def seen(x: Array, config: Config, block: int = 4096) -> Iterator[Array]:
+    """The training rows in blocks, float64 in units of `data.rows`, NaN where the run does not see a value."""
+    if len(x) == 0:
+        raise DataError("the training data have zero rows")
+    for i in range(0, len(x), block):
+        index = np.arange(i, min(i + block, len(x)))
+        part = rows(x, index, "float64", config.likelihood, config.missing == "nan")
+        yield hide(part, index, config.missing, Noise(config.seed))
+
+
+def digest(x: Array) -> str:
+    """SHA-256 of the shape, the type and some rows, the same ones always, of x (N, columns) as stored."""
+    many = max(1, min(len(x), DIGESTED // max(1, x[0].nbytes)))
+    some = np.ascontiguousarray(x[np.linspace(0, len(x) - 1, many).astype(np.int64)])
+    kind = "uint8" if x.dtype == np.bool_ else x.dtype.newbyteorder("=").name
+    text = f"{x.shape} {kind} ".encode()
+    return hashlib.sha256(text + some.astype(some.dtype.newbyteorder("<"), copy=False).tobytes()).hexdigest()
+
+
+def as_bytes(x: Array, what: str) -> Array:
+    """Whole numbers of any type as the bytes that the run was trained on."""
+    if isinstance(x, np.memmap) or not ((x >= 0) & (x <= 255)).all():
+        raise DataError(f"{what} has dtype {x.dtype}, but the run was trained on bytes: give those, or grey in [0, 1]")
+    return x.astype(np.uint8)
+
+
+def check_grey(x: Array, what: str) -> None:
+    """Raises DataError for floats that are no grey levels in [0, 1], such as bytes that became floats."""
+    if not isinstance(x, np.memmap) and bool((x > 1).any()):
+        raise DataError(
+            f"{what} holds {x[x > 1][0]:g}, but the run was trained on bytes, read as grey levels / 255: "
+            "give uint8, or numbers in [0, 1]"
+        )
