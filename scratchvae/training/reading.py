@@ -4,9 +4,9 @@
     s = max(sd, g),  σ² ≥ max(s² / 1000, g² / 12),  g the column's grain: the least difference of two of its values
 
 A density cannot know more than the grain: g² / 12 is the variance of rounding to it, and a pixel that is lit in one row
-of N, whose sd is v / √N, would stand √N = s of others away. The model sees x'; every figure is of x. A column that is constant has no density: it is dropped, and comes back with
-its value. Bytes are grey levels, or bits where the training rows held nothing above 1. Columns with names are put in
-order.
+of N, whose sd is v / √N, would stand √N of them away. The model sees x'; every figure is of x. A column that is
+constant has no density: it is dropped, and comes back with its value. Bytes are grey levels, or bits where the training
+rows held nothing above 1. Columns with names are put in order.
 """
 
 import hashlib
