@@ -31,7 +31,7 @@ def test_runs_survive(tmp_path: Path) -> None:
 
 def test_readers_refuse_or_read(tmp_path: Path) -> None:
     """Catches a mutant of a data file, a checkpoint, a config or the cache that is read as something else."""
-    assert attacked("fuzz", tmp_path / "report.json", "--mutants", "400", "--no-bombs") == []
+    assert attacked("fuzz", tmp_path / "report.json", "--mutants", "200", "--no-bombs") == []
 
 
 @pytest.mark.parametrize("name", ["crash", "fuzz"])

@@ -24,7 +24,7 @@ from scratchvae.training.run import Run
 from . import __doc__ as about
 from .cache import compute, damage
 from .child import called, complaint, end, last_line, start
-from .disk import ANY, FAULTS, SHORT, Disk
+from .disk import ANY, FAULTS, NAMES, SHORT, Disk
 
 TINY = ("--kernels", "numpy", "--hidden", "6", "--latent", "2", "--batch", "12", "--epochs", "6", "--no-pictures")
 OFTEN = ("--save-every", "0.2", "--evaluate-every", "0.3", "--seed", "3")
@@ -60,6 +60,8 @@ class Attack:
         self.whole, self.total = self.held("whole"), self.step("whole")
 
     def found(self, what: str, example: str) -> None:
+        if what not in self.findings:
+            print(f"{what}    [{example}]", flush=True)
         kind = self.findings.setdefault(what, {"what": what, "count": 0, "example": example})
         kind["count"] += 1
 
@@ -133,8 +135,6 @@ class Attack:
 
     def faults(self, count: int) -> None:
         """Each call of the disk fails once: in a new run, in a resumed one, and in commands that read one."""
-        while count and not 0 < self.half() < self.total:
-            pass
         reads = [[*words, "--json"] for words in (["info", "run"], ["evaluate", "run", "--samples", "2"])]
         todo = list[tuple[list[str], int, str, int, list[bytes]]]()
         makes = [["sample", "run", "--count", "4", "--out", "made.png"], ["encode", "run", "--out", "made.npy"]]
@@ -148,16 +148,16 @@ class Attack:
 
     def half(self) -> int:
         """Make the folder "half", a run that was stopped on its way; returns its step."""
-        shutil.rmtree("half", ignore_errors=True)
         child = start(lambda: cli.main(train("half")), "words")
         time.sleep(self.rng.uniform(0, self.seconds))
         os.kill(child, signal.SIGTERM)
         end(child)
         return self.step("half")
 
-    @staticmethod
-    def prepare(argv: list[str]) -> None:
+    def prepare(self, argv: list[str]) -> None:
         """The folder "run" as the command wants it, and nothing made."""
+        while not Path("half").exists() and not 0 < self.half() < self.total:
+            shutil.rmtree("half", ignore_errors=True)
         for path in Path().glob("made.*"):
             path.unlink()
         shutil.rmtree("run", ignore_errors=True)
@@ -170,7 +170,7 @@ class Attack:
         self.count("faults")
         command = "resume" if "--resume" in argv else argv[0]
         what = f"{command}, one call of the disk fails"
-        step, example = self.step("run"), f"{('torn', 'short', errno.errorcode.get(error))[min(error, 1) + 1]} in {name}, call {at}"
+        step, example = self.step("run"), f"{NAMES.get(error) or errno.errorcode[error]} in {name}, call {at}"
         code = called(argv, Disk(at, error))
         if bad := complaint(code):
             self.found(f"{what}: {bad}", example)
@@ -254,8 +254,6 @@ def main(argv: list[str] | None = None) -> int:
         os.chdir("/")
     findings = sorted(attack.findings.values(), key=lambda kind: -kind["count"])
     report = {**attack.counts, "seconds": round(time.monotonic() - began, 1), "findings": findings}
-    for kind in findings:
-        print(f"{kind['count']} x {kind['what']}    [{kind['example']}]")
     print({key: value for key, value in report.items() if key != "findings"}, len(findings), "kinds of findings")
     if out:
         Path(out).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

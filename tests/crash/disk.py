@@ -10,6 +10,7 @@ from typing import Any
 
 SHORT = 0  # no error: a read or a write of half the bytes, which POSIX allows
 TORN = -1  # half the bytes are written, and then the disk is full
+NAMES = {SHORT: "short", TORN: "torn"}
 CALLS = ("open", "stat", "lstat", "fsync", "replace", "rename", "unlink", "mkdir", "listdir", "scandir", "utime")
 ANY = (errno.EIO, errno.EACCES, errno.ENOSPC, errno.EMFILE)
 FAULTS = {"write": (*ANY, errno.EINTR, SHORT, TORN), "read": (*ANY, errno.EINTR, SHORT), "open": (*ANY, errno.EINTR)}

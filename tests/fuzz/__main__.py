@@ -25,6 +25,7 @@ from .formats import MustRefuse
 from .mutants import mutated
 
 SECONDS, MEGABYTES, HANG = 1.0, 64, 20  # CPU and growth that an input may cost; seconds till it counts as a hang
+ROOM = 8 << 30  # bytes of addresses: whoever asks for more gets a MemoryError, and the machine lives on
 
 
 def mutant(parser: Parser, name: str, seed: int, i: int) -> bytes:
@@ -105,6 +106,7 @@ def smaller(parser: Parser, raw: bytes, finding: str) -> bytes:
 def work(parser: Parser, name: str, seed: int, numbers: range, at: Any, out: str) -> None:
     """Try the mutants, `at` saying which; each finding is a line of the file `out`, and so is the sum in the end."""
     warnings.simplefilter("always")
+    resource.setrlimit(resource.RLIMIT_AS, (ROOM, resource.RLIM_INFINITY))
     seen, read, slowest, largest = set[str](), 0, 0.0, 0.0
     with open(out, "a", encoding="utf-8", buffering=1) as lines:
         for i in numbers:
@@ -113,7 +115,8 @@ def work(parser: Parser, name: str, seed: int, numbers: range, at: Any, out: str
             tried = attempt(parser, raw, judged=i > 0 or parser.bomb is None)
             read, slowest, largest = read + tried.read, max(slowest, tried.seconds), max(largest, tried.megabytes)
             if tried.finding:
-                small = raw if tried.finding in seen or len(raw) > 50_000 else smaller(parser, raw, tried.finding)
+                quick = tried.finding not in seen and tried.seconds < 0.1
+                small = smaller(parser, raw, tried.finding) if quick else raw
                 seen.add(tried.finding)
                 lines.write(json.dumps({"finding": tried.finding, "number": i, "hex": small.hex()[:20_000]}) + "\n")
             if i % 1000 == 0 or i == numbers[-1]:

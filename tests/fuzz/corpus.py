@@ -145,13 +145,33 @@ def split_header(raw: bytes, finish: Callable[[bytes], bytes] = bytes) -> Seed:
     return Seed(raw, raw[8:start], lambda header: finish(len(header).to_bytes(8, "little") + header + raw[start:]))
 
 
+def forged(raw: bytes) -> Seed:
+    """A checkpoint whose mutants are made in the JSON that its metadata hold as text, and signed."""
+    start = 8 + int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8:start])
+    texts = {key: text for key, text in header["__metadata__"].items() if key not in checkpoint.RESERVED}
+
+    def wrap(inner: bytes) -> bytes:
+        try:
+            changed = {key: json.dumps(value) for key, value in json.loads(inner).items()}
+        except (ValueError, AttributeError, RecursionError):
+            changed = {**texts, "config": inner.decode("latin1")}
+        kept = {key: text for key, text in header["__metadata__"].items() if key not in texts}
+        text = json.dumps({**header, "__metadata__": {**kept, **changed}}, separators=(",", ":")).encode()
+        return sign(len(text).to_bytes(8, "little") + text + raw[start:])
+
+    return Seed(raw, json.dumps({key: json.loads(text) for key, text in texts.items()}).encode(), wrap)
+
+
 def tensor_files() -> list[bytes]:
     """Checkpoints of some tensors, and of two states."""
     path = Path("seed.safetensors")
-    some: dict[str, Array] = {"a": PIXELS, "b": PIXELS / 3, "c": np.array([1, np.nan], "f4"), "d": np.array(3), "e": np.zeros((0, 2), "<f2")}
+    some: dict[str, Array] = {"a": PIXELS, "b": PIXELS / 3, "c": np.array([1, np.nan], "f4"), "d": np.array(3)}
+    some["e"] = np.zeros((0, 2), "<f2")
     checkpoint.save(path, some, {"kind": "any", "state": {"step": 3}})
     made = [path.read_bytes()]
-    for sizes in ({"latent": 2, "hidden": (3,)}, {"latent": (2, 1), "hidden": ((3,), (3,))}):
+    several: list[dict[str, Any]] = [{"latent": 2, "hidden": (3,)}, {"latent": (2, 1), "hidden": ((3,), (3,))}]
+    for sizes in several:
         save_state(path, State(Config(kernels="numpy", **sizes), 4), {"bounds": [0.0, 0]})
         made.append(path.read_bytes())
     return made
@@ -175,7 +195,7 @@ def tensor_parser() -> Parser:
 
 
 def state_parser() -> Parser:
-    seeds = [split_header(raw, sign) for raw in tensor_files()[1:]]
+    seeds = [make(raw) for raw in tensor_files()[1:] for make in (forged, lambda raw: split_header(raw, sign))]
     return Parser("m.safetensors", seeds, read_state, formats.judge_state)
 
 

@@ -159,8 +159,11 @@ def judge_state(raw: bytes, value: tuple[dict[str, Array], Any, int]) -> bool:
     start = 8 + int.from_bytes(raw[:8], "little")
     meta = json.loads(raw[8:start])["__metadata__"]
     said = {key: json.loads(meta[key]) for key in ("config", "step")}
-    return sign(raw) == raw and same(tensors(raw), value[0]) and expected(said["config"]) == value[1] and (
-        said["step"] == value[2] and type(said["step"]) is int
+    return (
+        sign(raw) == raw
+        and same(tensors(raw), value[0])
+        and expected(said["config"]) == value[1]
+        and (said["step"] == value[2] and type(said["step"]) is int)
     )
 
 
