@@ -1,0 +1,8 @@
+"""§7.3 The attack on runs: kills, single faults of the disk, two processes in one folder, a reader beside a writer, a
+damaged cache of compiled code. What must hold: nothing lost, nothing wrong loaded, no traceback.
+
+    python -m tests.crash --kills 500 --faults 1000 --pairs 20 --loads 10000 --cache-flips 200 --seed 0 --json out.json
+
+The commands run in forked children of one process, so that a start costs milliseconds. The short version stands in
+test_attack.py. Exit code 1, and one line for each kind of finding, where something does not hold.
+"""
