@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import UsageError
 from ..kernels import jit
 from ..training import data
+from ..training.checkpoint import replacing
 from ..training.run import Run
 from ..training.state import State, load_state, mean_row
 from ..types import Array
@@ -183,19 +184,17 @@ def write_rows(array: Array, out: str) -> None:
     if out == "-":
         np.savetxt(sys.stdout, array, fmt="%.9g", delimiter=",")
     elif out.endswith(".npy"):
-        write(out, lambda path: np.save(path, array))
+        write(out, lambda file: np.save(file, array))
     elif out.endswith(".csv"):
-        write(out, lambda path: np.savetxt(path, array, fmt="%.9g", delimiter=","))
+        write(out, lambda file: np.savetxt(file, array, fmt="%.9g", delimiter=","))
     else:
         raise UsageError(f"--out {out} has an unknown ending: give .png, .npy, .csv, or - for CSV on stdout")
 
 
-def write(out: str | Path, save: Callable[[str | Path], object]) -> None:
-    """Call save(out), and say so. Raises UsageError where the path cannot be written."""
-    try:
-        save(out)
-    except OSError as error:
-        raise UsageError(f"{out} cannot be written: {error.strerror or error}; name another file") from None
+def write(out: str | Path, save: Callable[[Any], object]) -> None:
+    """Call save(file), and say so: the file is whole or not there. Raises UsageError where it cannot be written."""
+    with replacing(out) as file:
+        save(file)
     say(f"wrote {out}")
 
 

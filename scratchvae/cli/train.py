@@ -151,7 +151,13 @@ def read_config(path: str | None) -> dict[str, Any]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, evaluate at the end, leave pictures."""
+    """Train, evaluate at the end, leave pictures; `open_folder` keeps others out of the folder until the end."""
+    with contextlib.ExitStack() as args.held:
+        return run_alone(args)
+
+
+def run_alone(args: argparse.Namespace) -> int:
+    """As `run`, which holds what is held."""
     if not args.out or (args.resume and args.config):
         raise UsageError("--resume takes the run's own config: leave --config out" if args.out else "--out is empty")
     config = config_from(args, resumed(args.out).as_dict() if args.resume else read_config(args.config))
@@ -199,10 +205,12 @@ def open_folder(args: argparse.Namespace, config: Config, found: data.Dataset) -
         state = State(config, found.train.shape[1])
         state.initialise(mean_row(found.train, config.likelihood, config.missing, state.noise))
         data.check_test(found, config.likelihood, config.missing == "nan")
-        folder = folder if args.resume else Run.create(args.out, config)  # after all that may be refused
+        args.held.enter_context(folder.lock())  # after all that may be refused
+        folder = folder if args.resume else Run.create(args.out, config)
         folder.save(state, [0.0, 0])  # a run killed before its first epoch can be resumed too
         return folder, state, [0.0, 0]
     data.check_test(found, config.likelihood, config.missing == "nan")
+    args.held.enter_context(folder.lock())
     state, meta = folder.load()
     now = flat(config.as_dict())
     for name, value in flat(state.config.as_dict()).items():
@@ -221,15 +229,22 @@ def finish(args: argparse.Namespace, folder: Run, state: State, found: data.Data
     metrics = folder.read_metrics()
     if not metrics:
         raise UsageError(f"nothing to do: the run is at step {state.step} already; give more --epochs")
-    if not args.no_pictures:
-        from .pictures import picture_run
-
-        picture_run(folder.folder, state, found, metrics)
     last = metrics[-1]
     if last["step"] < state.step:  # stopped between two evaluations, and nothing was left to do
         now = elbo_over(state, found.test, threads=args.threads)
         last = {**last, "test_elbo": now.elbo, "test_reconstruction": now.reconstruction, "test_kl": now.kl}
-    report = {
+    try:
+        if not args.no_pictures:
+            from .pictures import picture_run
+
+            picture_run(folder.folder, state, found, metrics)
+    finally:  # also where there is no room for pictures, or no time
+        emit(report_of(last, state, folder, progress), args.json)
+
+
+def report_of(last: dict[str, Any], state: State, folder: Run, progress: "Progress") -> dict[str, Any]:
+    """What the run has come to."""
+    return {
         "elbo": last["test_elbo"],
         "reconstruction": last["test_reconstruction"],
         "kl": last["test_kl"],
@@ -239,7 +254,6 @@ def finish(args: argparse.Namespace, folder: Run, state: State, found: data.Data
         "step": state.step,
         "run": str(folder.folder),
     }
-    emit(report, args.json)
 
 
 def peak_memory() -> float | None:

@@ -11,6 +11,7 @@ from ..models.ladder import LadderArchitecture
 from ..models.vae import Architecture
 from .data import BINARISATIONS
 from .missing import fraction
+from .noise import LIMIT
 from .optim import Optimizer
 
 __all__ = ["BINARISATIONS", "Config", "from_dict", "known"]
@@ -61,6 +62,8 @@ class Config:
         fraction(self.missing)
         if self.batch < 1 or self.samples < 1 or not self.epochs > 0:
             raise UsageError(f"batch={self.batch}, samples={self.samples}, epochs={self.epochs} must be above 0")
+        if self.epochs > LIMIT:
+            raise UsageError(f"epochs={self.epochs}: expected at most {LIMIT}, for there is no noise for more steps")
 
     @property
     def deep(self) -> bool:

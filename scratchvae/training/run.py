@@ -1,7 +1,9 @@
 """§7.3 The folder of one run: config.json, metrics.jsonl and the checkpoint, each whole after a crash at any moment."""
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +11,11 @@ from ..errors import DataError, UsageError
 from . import checkpoint
 from .config import Config, from_dict
 from .state import State, load_state, save_state
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore
 
 
 class Run(NamedTuple):
@@ -40,13 +47,44 @@ class Run(NamedTuple):
         run = cls(Path(folder))
         if held := next((p for p in (run.config, run.metrics, run.checkpoint) if p.exists()), None):
             raise UsageError(f"{folder} already holds a run ({held.name}): continue it with --resume, or name another")
-        try:
-            run.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"{folder} cannot be made: {error.strerror}; name another folder") from None
+        run.make()
         text = json.dumps(config.as_dict(), indent=2, sort_keys=True) + "\n"
         checkpoint.write_atomically(run.config, [text.encode()])
         return run
+
+    def make(self) -> None:
+        """The folder, and those above it, unless it is there."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{self.folder} cannot be made: {error.strerror}; name another folder") from None
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Within: the folder is there, and no other process of this machine trains into it. Raises UsageError where one
+        does. It is the folder itself that is locked; death gives it back. Windows has no such lock."""
+        self.make()
+        if fcntl is None:
+            yield
+            return
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        try:
+            self.claim(descriptor)
+            for left in self.folder.glob(checkpoint.LEFT):
+                left.unlink()
+            yield
+        finally:
+            os.close(descriptor)
+
+    def claim(self, descriptor: int) -> None:
+        """Lock what was opened, or raise UsageError; a file system without locks keeps nobody out."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            words = "another process is training into it; wait for its end, or name another folder"
+            raise UsageError(f"{self.folder} is in use: {words}") from None
+        except OSError:
+            pass
 
     def read_config(self) -> Config:
         """The Config in config.json. Raises DataError if it is missing or no JSON, UsageError for an unknown option."""
