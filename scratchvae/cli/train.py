@@ -212,6 +212,7 @@ def open_folder(args: argparse.Namespace, config: Config, found: data.Dataset) -
     data.check_test(found, config.likelihood, config.missing == "nan")
     args.held.enter_context(folder.lock())
     state, meta = folder.load()
+    pending = folder.pending(meta)
     now = flat(config.as_dict())
     for name, value in flat(state.config.as_dict()).items():
         if name != "epochs" and value != now[name]:
@@ -221,7 +222,7 @@ def open_folder(args: argparse.Namespace, config: Config, found: data.Dataset) -
     state.config = dataclasses.replace(state.config, epochs=config.epochs)
     folder.rewind(state.step)
     say(f"resumed at step {state.step}")
-    return folder, state, meta["bounds"]
+    return folder, state, pending
 
 
 def finish(args: argparse.Namespace, folder: Run, state: State, found: data.Dataset, progress: "Progress") -> None:

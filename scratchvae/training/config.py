@@ -1,7 +1,7 @@
 """§7.3 Everything that decides a run's result, in one frozen record: it goes into config.json and the checkpoint."""
 
 import dataclasses
-import math
+import sys
 from numbers import Integral, Real
 from typing import Any
 
@@ -105,7 +105,7 @@ def fits(name: str, value: Any, usual: Any) -> bool:
 
 def number(value: Any) -> bool:
     """A finite real number."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def naturals(value: Any) -> bool:

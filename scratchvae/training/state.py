@@ -23,7 +23,7 @@ from . import checkpoint
 from .config import Config, from_dict
 from .data import binarise, rows
 from .missing import hide
-from .noise import Noise, Purpose
+from .noise import LIMIT, Noise, Purpose
 from .objective import check_pair, gradient
 from .optim import log_prior_vjp
 
@@ -186,12 +186,26 @@ def save_state(path: str | Path, state: State, extra: dict[str, Any]) -> None:
 
 
 def load_state(path: str | Path, kernels: str | None = None) -> tuple[State, dict[str, Any]]:
-    """The state that `save_state` wrote, and the other metadata."""
+    """The state that `save_state` wrote, and the other metadata. Raises DataError where they are of another kind."""
     tensors, meta = checkpoint.load(path, KIND)
     try:
-        config: Config = from_dict(meta["config"])
-        state = State(replace(config, kernels=kernels or config.kernels), int(meta["columns"]))
-        state.restore(tensors, int(meta["step"]))
-    except (UsageError, KeyError, TypeError) as error:
+        config, columns, step = described(meta)
+        there = {name: tensors[name].shape for name in tensors}
+        wanted = config.architecture(columns).shapes()
+        if odd := next((name for name, shape in wanted.items() if there.get(name) != shape), None):
+            raise UsageError(f"{odd} has shape {there.get(odd)}, expected {wanted[odd]}")  # before it is allocated
+        state = State(replace(config, kernels=kernels or config.kernels), columns)
+        state.restore(tensors, step)
+    except (UsageError, KeyError) as error:
         raise DataError(f"{path} holds no state that this version can use: {error}") from None
     return state, meta
+
+
+def described(meta: dict[str, Any]) -> tuple[Config, int, int]:
+    """Config, columns and step of a checkpoint's metadata; a hand may have written them. Raises UsageError."""
+    for name, kind in (("config", dict), ("columns", int), ("step", int)):
+        if type(meta.get(name)) is not kind:
+            raise UsageError(f"{name}={meta.get(name)!r:.80}, expected a value of type {kind.__name__}")
+    if not (0 < meta["columns"] < LIMIT and 0 <= meta["step"] <= LIMIT):
+        raise UsageError(f"columns={meta['columns']!r:.80}, step={meta['step']!r:.80}: expected numbers up to {LIMIT}")
+    return from_dict(meta["config"]), meta["columns"], meta["step"]
