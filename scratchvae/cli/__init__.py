@@ -17,6 +17,7 @@ from .streams import Stream, stops, streams
 
 TASKS = ("evidence", "posterior", "fill")  # §7.1.1
 GROUPS = ("train", "evaluate", "compare", *TASKS, "pictures", "arithmetic", "info", "warmup", "gradcheck", "estimators")
+TOO_LARGE = ("Maximum allowed ", "array is too big")  # how NumPy begins, of sizes that no memory has
 ABOUT = """The variational autoencoder from scratch: train it, look at it, and prove its gradients.
 
 example:  scratchvae train mnist --out runs/mnist
@@ -79,7 +80,9 @@ def outcome(name: str, work: Callable[[], int]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"{name}: {where}{error.strerror or error}; name another place", file=sys.stderr)
         return 2
-    except MemoryError as error:
+    except (MemoryError, ValueError) as error:
+        if not isinstance(error, MemoryError) and not str(error).startswith(TOO_LARGE):
+            raise
         print(f"{name}: not enough memory: {error}; ask for less at a time", file=sys.stderr)
         return 2
 
