@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from .errors import UsageError
+from .training.checkpoint import replacing
 from .types import Array
 
 DPI = 120
@@ -29,9 +30,13 @@ def figure(size: tuple[float, float], layout: Any = "constrained") -> Any:
     return made
 
 
-def save(ax: Any, path: str | Path, dpi: int = DPI) -> None:
-    """Write the figure that `ax` stands in. Raises OSError where the path cannot be written."""
-    ax.figure.savefig(path, dpi=dpi)
+def save(ax: Any, path: str | Path | IO[bytes], dpi: int = DPI) -> None:
+    """Write the figure that `ax` stands in, whole or not at all. Raises UsageError where that cannot be."""
+    if not isinstance(path, str | Path):
+        ax.figure.savefig(path, dpi=dpi)
+        return
+    with replacing(path) as file:
+        ax.figure.savefig(file, dpi=dpi, format=Path(path).suffix[1:] or None)
 
 
 def plot_bound(metrics: Sequence[dict[str, Any]], ax: Any = None) -> Any:

@@ -1,16 +1,29 @@
 """§7.3 A run's folder: nothing of another run is overwritten, nothing half written is believed."""
 
+import contextlib
 import json
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from command_line import QUIET, bits
 
+from scratchvae import VAE
+from scratchvae.cli import main
 from scratchvae.errors import DataError, UsageError
+from scratchvae.training import checkpoint
 from scratchvae.training.config import Config
-from scratchvae.training.run import Run
+from scratchvae.training.run import MEASURED, Run
 from scratchvae.training.state import State
+
+
+def measured(step: int, **values: Any) -> dict[str, Any]:
+    """A line of metrics."""
+    bounds = {"train_elbo": -2.0, "test_elbo": -3.0, "test_reconstruction": -2.5, "test_kl": 0.5}
+    return {"step": step, "epoch": step / 10, "samples_seen": 9 * step, "seconds": 0.5, **bounds, **values}
 
 
 @pytest.fixture
@@ -49,17 +62,17 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("text", "error", "words"),
+    ("text", "words"),
     [
-        ('{"latnet": 3}', UsageError, "unknown option 'latnet'"),
-        ('{"latent": 3', DataError, "config.json is not JSON"),
-        ("[1]", DataError, "not a JSON object"),
-        ("\xff", DataError, "not JSON"),
+        ('{"latnet": 3}', "unknown option 'latnet'"),
+        ('{"latent": 3', "config.json is not JSON"),
+        ("[1]", "not a JSON object"),
+        ("\xff", "not JSON"),
     ],
 )
-def test_a_bad_config(run: Run, text: str, error: type[Exception], words: str) -> None:
+def test_a_bad_config(run: Run, text: str, words: str) -> None:
     run.config.write_bytes(text.encode("latin-1"))
-    with pytest.raises(error, match=words) as caught:
+    with pytest.raises(DataError, match=words) as caught:
         run.read_config()
     assert "\n" not in str(caught.value)
 
@@ -67,21 +80,117 @@ def test_a_bad_config(run: Run, text: str, error: type[Exception], words: str) -
 def test_metrics_are_rewound_to_the_checkpoint(run: Run) -> None:
     """A run killed after the evaluation of step 30, in the middle of writing 40's, resumes at the checkpoint of 20."""
     for step in (10, 20, 30):
-        run.append({"step": step, "test_elbo": -100.0 / step})
+        run.append(measured(step))
     with open(run.metrics, "a") as file:
         file.write('{"step": 40, "test_el')
     assert [record["step"] for record in run.read_metrics()] == [10, 20, 30]
     run.rewind(20)
-    run.append({"step": 30, "test_elbo": -1.0})
+    run.append(measured(30, test_elbo=-1.0))
     assert [json.loads(line)["step"] for line in run.metrics.read_text().splitlines()] == [10, 20, 30]
     assert run.read_metrics()[-1]["test_elbo"] == -1.0
 
 
-@pytest.mark.parametrize("line", ["{", "3", '{"elbo": 1}', '{"step": "x"}'])
+@pytest.mark.parametrize("line", ["{", "3", '{"elbo": 1}', '{"step": "x"}', "[" * 9999])
 def test_a_damaged_line_of_metrics(run: Run, line: str) -> None:
-    run.metrics.write_text(line + "\n" + '{"step": 2}\n')
-    with pytest.raises(DataError, match=r"metrics.jsonl has a line"):
+    run.append(measured(1))
+    run.metrics.write_text(run.metrics.read_text() + line + "\n" + json.dumps(measured(2)) + "\n")
+    with pytest.raises(DataError, match=r"metrics.jsonl has a line, number 2, .*remove that line"):
         run.rewind(2)
+
+
+# ---------------------------------------------------------------- a hand has been at it
+
+ODD: list[Any] = [None, [], {}, "", "x", -1, 0, 1.5, float("inf"), float("nan"), True, 10**400, [[]], {"a": None}]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one epoch in a folder; nobody writes there."""
+    folder = tmp_path_factory.mktemp("trained")
+    np.save(folder / "rows.npy", bits())
+    options = [*QUIET, "--epochs", "1"]
+    assert main(["train", str(folder / "rows.npy"), "--out", str(folder / "run"), *options]) == 0
+    return folder / "run"
+
+
+@pytest.fixture(autouse=True)
+def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody pulls the plug here, and a disk takes its time."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+def one_line(capsys: pytest.CaptureFixture[str], *words: str) -> None:
+    """The command goes well, or is refused as bad data in one line: Python's own errors would come through."""
+    capsys.readouterr()
+    code, said = main([*words]), capsys.readouterr().err
+    assert code == 0 or (code, said.count("\n")) == (3, 1), (code, said)
+
+
+def forge(source: Path, to: Path, **changes: Any) -> None:
+    """The run in a folder of its own, with another's metadata under a right digest."""
+    shutil.copytree(source, to, dirs_exist_ok=True)
+    tensors, meta = checkpoint.load(to / "checkpoint.safetensors")
+    meta = {key: value for key, value in {**meta, **changes}.items() if value is not ...}
+    checkpoint.save(to / "checkpoint.safetensors", tensors, meta)
+
+
+@pytest.mark.parametrize("key", ["config", "columns", "step", "bounds", "kind"])
+def test_forged_metadata(trained: Path, tmp_path: Path, key: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a traceback where a checkpoint's metadata are of another kind than `save` wrote, or are not there."""
+    for value in (*ODD, ...):
+        forge(trained, tmp_path / "run", **{key: value})
+        one_line(capsys, "train", "--resume", "--no-pictures", "--out", str(tmp_path / "run"))
+        if key == "config":
+            one_line(capsys, "info", str(tmp_path / "run"))
+
+
+def test_forged_options(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for each option of the config, in the checkpoint and in config.json, and for the optimizer's."""
+    held = json.loads((trained / "config.json").read_text())
+    forged = [held | {name: value} for name in held for value in ODD]
+    forged += [held | {"optimizer": held["optimizer"] | {name: value}} for name in held["optimizer"] for value in ODD]
+    run = Run(tmp_path)
+    tensors, meta = checkpoint.load(trained / "checkpoint.safetensors")
+    for config in forged:
+        monkeypatch.setattr(checkpoint, "load", lambda *_, c=config: (tensors, {**meta, "config": c}))
+        run.config.write_text(json.dumps(config))
+        for load in (run.load, run.read_config):
+            with contextlib.suppress(DataError):
+                load()
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_forged_metrics(trained: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a traceback, after the training or before it, on a line that a hand has changed."""
+    shutil.copytree(trained, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    (line,) = run.read_metrics()
+    for value in (*ODD, ...):
+        changed = {key: item for key, item in {**line, name: value}.items() if item is not ...}
+        run.metrics.write_text(json.dumps(changed) + "\n")
+        taken = False
+        with contextlib.suppress(DataError):
+            taken = bool(run.read_metrics())
+        if taken or value is ...:  # what is refused is refused alike
+            one_line(capsys, "train", "--resume", "--no-pictures", "--out", str(run.folder))
+            one_line(capsys, "info", str(run.folder))
+
+
+def test_what_vae_save_wrote_is_no_run(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    path = tmp_path / "run" / "checkpoint.safetensors"
+    VAE.load(path).save(path)
+    assert main(["train", "--resume", "--out", str(tmp_path / "run")]) == 3
+    assert "is not a training run's: its bounds are None, so it cannot resume\n" in capsys.readouterr().err
+
+
+def test_sizes_that_the_tensors_do_not_have_are_refused_unallocated(trained: Path, tmp_path: Path) -> None:
+    """Catches a forged width, of which petabytes would be asked for before a tensor was looked at."""
+    _, meta = checkpoint.load(trained / "checkpoint.safetensors")
+    for change in ({"hidden": [2**23]}, {"latent": 2**23}, {"hidden": [2**23, 2**23]}):
+        forge(trained, tmp_path / "run", config=meta["config"] | change)
+        with pytest.raises(DataError, match="expected"):
+            Run(tmp_path / "run").load()
 
 
 def test_no_metrics_yet(run: Run) -> None:

@@ -1,26 +1,31 @@
 """§7.3 The command line, one file a group: `add(commands)` registers it with its `run(args) -> exit code`.
 
 Data go to stdout, words to stderr. Exit codes: 0 fine, 1 a check failed, 2 usage, 3 bad data or checkpoint, 130 Ctrl-C.
+0 is for all that was asked for. A place that cannot be used or written, be it a file or a full or closed stdout, is 2;
+what had been done by then is kept. A reader that goes away (`| head`) and a lost stderr stop nothing and change no
+code. SIGTERM and SIGHUP are as Ctrl-C.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from typing import NoReturn
 
 from ..errors import CheckFailed, DataError, UsageError
+from .streams import Stream, stops, streams
 
 TASKS = ("evidence", "posterior", "fill")  # §7.1.1
 GROUPS = ("train", "evaluate", "compare", *TASKS, "pictures", "arithmetic", "info", "warmup", "gradcheck", "estimators")
+TOO_LARGE = ("Maximum allowed ", "array is too big")  # how NumPy begins, of sizes that no memory has
 ABOUT = """The variational autoencoder from scratch: train it, look at it, and prove its gradients.
 
 example:  scratchvae train mnist --out runs/mnist
           scratchvae evaluate runs/mnist --samples 100
           scratchvae gradcheck
 
-exit codes: 0 fine, 1 a check failed, 2 usage, 3 bad data or checkpoint, 130 interrupted (Ctrl-C).
+exit codes: 0 fine, 1 a check failed, 2 usage, 3 bad data or checkpoint, 130 interrupted (Ctrl-C). An output that cannot
+            be written is 2: what had been done by then is kept.
 """
 
 
@@ -34,26 +39,50 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    args = parser().parse_args(argv)
-    return answered(f"scratchvae {args.command}", lambda: args.run(args))
+    words = sys.argv[1:] if argv is None else argv
+
+    def work() -> int:
+        args = parser().parse_args(words)
+        if odd := next((word for word in words if "\0" in word), None):
+            raise UsageError(f"{odd!r} holds a NUL byte, which no path and no option has")
+        return int(args.run(args))
+
+    return answered(" ".join(["scratchvae", *words[:1]]), work)
 
 
 def answered(name: str, work: Callable[[], int]) -> int:
     """The exit code of `work`; what goes wrong in it is one line that begins with the name."""
+    if isinstance(sys.stdout, Stream):  # called by a program that is itself answered for
+        return outcome(name, work)
+    with streams() as (out, _), stops():
+        code = outcome(name, work)
+        out.flush()
+        if out.lost and not isinstance(out.lost, BrokenPipeError):
+            reason = getattr(out.lost, "strerror", None) or out.lost
+            print(f"{name}: stdout cannot be written: {reason}; what was to be said there is lost", file=sys.stderr)
+            code = code or 2
+    return code
+
+
+def outcome(name: str, work: Callable[[], int]) -> int:
+    """The exit code of `work`, and the one line."""
     try:
-        code = work()
-        sys.stdout.flush()
-        return code
+        return work()
+    except SystemExit as stop:  # argparse has said all
+        return stop.code if isinstance(stop.code, int) else 0
     except (UsageError, DataError, CheckFailed) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 3 if isinstance(error, DataError) else 1
     except KeyboardInterrupt as stop:
         print(f"{name}: {str(stop) or 'interrupted'}", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader has gone, e.g. `| head`: not an error, but stdout can no longer be flushed
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except MemoryError as error:
+    except OSError as error:  # a path that may not be looked at, a disk that fails
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{name}: {where}{error.strerror or error}; name another place", file=sys.stderr)
+        return 2
+    except (MemoryError, ValueError) as error:
+        if not isinstance(error, MemoryError) and not str(error).startswith(TOO_LARGE):
+            raise
         print(f"{name}: not enough memory: {error}; ask for less at a time", file=sys.stderr)
         return 2
 

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import json
 import math
+import os
 import re
 import sys
 import threading
@@ -16,6 +17,8 @@ import numpy as np
 from ..errors import UsageError
 from ..kernels import jit
 from ..training import data
+from ..training.checkpoint import replacing
+from ..training.noise import LIMIT
 from ..training.run import Run
 from ..training.state import State, load_state
 from ..types import Array
@@ -168,6 +171,8 @@ def check_out(out: str | None, *endings: str) -> None:
         raise UsageError(f"--out {out} has an unknown ending: give {', '.join(endings)}, or - for CSV on stdout")
     if not Path(out).absolute().parent.is_dir():
         raise UsageError(f"--out {out}: there is no folder {Path(out).parent}; make it first")
+    with contextlib.suppress(FileNotFoundError):
+        os.stat(out)  # a name that cannot be, one that is too long, is an OSError now
 
 
 def open_task(args: argparse.Namespace, *endings: str) -> State:
@@ -192,29 +197,28 @@ def write_rows(array: Array, out: str) -> None:
     if out == "-":
         np.savetxt(sys.stdout, array, fmt="%.9g", delimiter=",")
     elif out.endswith(".npy"):
-        write(out, lambda path: np.save(path, array))
+        write(out, lambda file: np.save(file, array))
     elif out.endswith(".csv"):
-        write(out, lambda path: np.savetxt(path, array, fmt="%.9g", delimiter=","))
+        write(out, lambda file: np.savetxt(file, array, fmt="%.9g", delimiter=","))
     else:
         raise UsageError(f"--out {out} has an unknown ending: give .png, .npy, .csv, or - for CSV on stdout")
 
 
-def write(out: str | Path, save: Callable[[str | Path], object]) -> None:
-    """Call save(out), and say so. Raises UsageError where the path cannot be written."""
-    try:
-        save(out)
-    except OSError as error:
-        raise UsageError(f"{out} cannot be written: {error.strerror or error}; name another file") from None
+def write(out: str | Path, save: Callable[[Any], object]) -> None:
+    """Call save(file), and say so: the file is whole or not there. Raises UsageError where it cannot be written."""
+    with replacing(out) as file:
+        save(file)
     say(f"wrote {out}")
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
-    """The type of an option that is a whole number from `least` to `most`."""
+    """The type of an option that is a whole number from `least` to `most`, or to what noise can count."""
 
     def read(text: str) -> int:
         value = int(text) if re.fullmatch(r"-?[0-9]{1,100}", text) else None
-        if value is None or value < least or (most is not None and value > most):
-            limits = f"{least} or more" if most is None else f"{least} to {most}"
+        if value is None or value < least or value > (most or LIMIT):
+            open_end = most is None and (value is None or value < least)
+            limits = f"{least} or more" if open_end else f"{least} to {most or LIMIT}"
             raise argparse.ArgumentTypeError(f"expected a whole number, {limits}, got {text!r}")
         return value
 

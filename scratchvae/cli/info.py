@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import DataError
 from ..training import checkpoint, data
 from ..training.run import Run
 from ..types import Array
@@ -40,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
 def describe_checkpoint(path: Path) -> dict[str, Any]:
     """Config, step and the parameters' names and shapes."""
     tensors, meta = checkpoint.load(path)
+    if not isinstance(meta.get("config", {}), dict):
+        raise DataError(f"{path}: its config is {meta['config']!r:.80}, expected a JSON object of options")
     parameters = {name: array for name, array in tensors.items() if not name.startswith("optimizer.")}
     shown = {key: value for key, value in meta.items() if key not in ("config", "history", "bounds")}
     return {

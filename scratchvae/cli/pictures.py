@@ -206,10 +206,11 @@ def shape_of(args: argparse.Namespace, state: State) -> tuple[int, ...]:
 def picture_run(folder: Path, state: State, found: data.Dataset, metrics: list[dict[str, Any]]) -> None:
     """The pictures that a training run leaves: bound, reconstructions, samples; for 2-d latents manifold and codes."""
     try:
-        plots.save(plots.plot_bound(metrics), folder / "bound.png")
+        bound = plots.plot_bound(metrics)
     except UsageError as error:  # without matplotlib the run is complete, but for its pictures
         say(f"no pictures: {error}")
         return
+    plots.save(bound, folder / "bound.png")
     shape = image_shape(found.train.shape[1], found.shape)
     x = evaluation_rows(state, found.test, 0, min(60, len(found.test)))
     undo = state.reading.undo

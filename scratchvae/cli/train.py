@@ -22,7 +22,7 @@ from ..training.loop import Interrupted, Plan, train
 from ..training.optim import SCHEDULES, SLOTS, Optimizer
 from ..training.reading import digest, learn
 from ..training.run import Run
-from ..training.state import State
+from ..training.state import State, width
 from .common import SEEDS, Commands, amount, command, emit, flat, fraction, patience, say, whole
 
 ABOUT = "Train a VAE by hand-written gradients. Leaves a checkpoint, metrics.jsonl and pictures in the folder --out."
@@ -157,7 +157,13 @@ def read_config(path: str | None) -> dict[str, Any]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, evaluate at the end, leave pictures."""
+    """Train, evaluate at the end, leave pictures; `open_folder` keeps others out of the folder until the end."""
+    with contextlib.ExitStack() as args.held:
+        return run_alone(args)
+
+
+def run_alone(args: argparse.Namespace) -> int:
+    """As `run`, which holds what is held."""
     if not args.out or (args.resume and args.config):
         raise UsageError("--resume takes the run's own config: leave --config out" if args.out else "--out is empty")
     config = config_from(args, resumed(args.out).as_dict() if args.resume else read_config(args.config))
@@ -208,7 +214,8 @@ def open_folder(
     found = checked(learned.adopt(found), config)
     state = State.begun(config, learned, found.train)
     data.check_test(found, config.likelihood, config.missing == "nan")
-    folder = folder if args.resume else Run.create(args.out, config)  # after all that may be refused
+    args.held.enter_context(folder.lock())  # after all that may be refused
+    folder = folder if args.resume else Run.create(args.out, config)
     folder.save(state, [0.0, 0])  # a run killed before its first epoch can be resumed too
     if words := learned.words(len(found.train)):
         say(words)
@@ -219,7 +226,9 @@ def reopened(
     args: argparse.Namespace, folder: Run, config: Config, found: data.Dataset
 ) -> tuple[Run, State, data.Dataset, list[float]]:
     """The run in a folder, on the data that it had, or with --force on others."""
+    args.held.enter_context(folder.lock())
     state, meta = folder.load()
+    pending = folder.pending(meta)
     now = flat(config.as_dict())
     for name, value in flat(state.config.as_dict()).items():
         if name != "epochs" and value != now[name]:
@@ -236,7 +245,9 @@ def reopened(
     state.config = dataclasses.replace(state.config, epochs=config.epochs)
     folder.rewind(state.step)
     say(f"resumed at step {state.step}")
-    return folder, state, found, meta["bounds"]
+    if (lanes := meta.get("vector_width", width(state))) != width(state):
+        say(f"the run was made with vectors of {lanes} floats, here they have {width(state)}: it goes on, to other bits")
+    return folder, state, found, pending
 
 
 def checked(found: data.Dataset, config: Config) -> data.Dataset:
@@ -256,15 +267,22 @@ def finish(args: argparse.Namespace, folder: Run, state: State, found: data.Data
     metrics = folder.read_metrics()
     if not metrics:
         raise UsageError(f"nothing to do: the run is at step {state.step} already; give more --epochs")
-    if not args.no_pictures:
-        from .pictures import picture_run
-
-        picture_run(folder.folder, state, found, metrics)
     last = metrics[-1]
     if last["step"] < state.step:  # stopped between two evaluations, and nothing was left to do
         now = elbo_over(state, found.test, threads=args.threads)
         last = {**last, "test_elbo": now.elbo, "test_reconstruction": now.reconstruction, "test_kl": now.kl}
-    report = {
+    try:
+        if not args.no_pictures:
+            from .pictures import picture_run
+
+            picture_run(folder.folder, state, found, metrics)
+    finally:  # also where there is no room for pictures, or no time
+        emit(report_of(last, state, folder, progress), args.json)
+
+
+def report_of(last: dict[str, Any], state: State, folder: Run, progress: "Progress") -> dict[str, Any]:
+    """What the run has come to."""
+    return {
         "elbo": last["test_elbo"],
         "reconstruction": last["test_reconstruction"],
         "kl": last["test_kl"],
@@ -274,7 +292,6 @@ def finish(args: argparse.Namespace, folder: Run, state: State, found: data.Data
         "step": state.step,
         "run": str(folder.folder),
     }
-    emit(report, args.json)
 
 
 def peak_memory() -> float | None:

@@ -26,7 +26,8 @@ def run(args: argparse.Namespace) -> int:
     start, folder = time.monotonic(), jit.cache_folder()
     if folder is None:
         chosen = os.environ.get("SCRATCHVAE_CACHE", "")
-        why = f"SCRATCHVAE_CACHE is {chosen!r}" if chosen == "off" else f"cannot write into {chosen or 'any folder'}"
+        words = {"off": "SCRATCHVAE_CACHE is 'off'", "": "no folder is yours alone to write"}
+        why = words.get(chosen, f"{chosen} is no folder that is yours alone to write")
         say(f"warmup: {why}, so nothing is kept for the next run; name another folder by SCRATCHVAE_CACHE")
     waiting = patience()
     warmup(args.dtype, args.data)

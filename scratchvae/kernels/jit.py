@@ -15,23 +15,21 @@ import hashlib
 import importlib
 import math
 import os
-import shutil
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from scratchvae.errors import UsageError
+from scratchvae.kernels.cache import forget_old, seal, usable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 # No fastmath but contraction: a NaN stays a NaN and sums keep their order. The NumPy error model returns inf for 1/0.
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "boundscheck": False}
 
-KEPT = 30  # days that compiled code is kept unused; each version of the kernels has a cache of its own
 CGROUP = Path("/sys/fs/cgroup")
 LOCK = threading.RLock()
 
@@ -255,29 +253,28 @@ def dispatcher(fn: Callable[..., Any], **options: Any) -> Any:
         before, config.CACHE_DIR = config.CACHE_DIR, folder
         try:
             made.enable_caching()
-            heal(made._cache)
+            heal(made._cache, folder)
         finally:
             config.CACHE_DIR = before
     return made
 
 
-def heal(cache: Any) -> None:
-    """A cache file that cannot be read is forgotten and recompiled; one that cannot be written is not kept."""
-    load, save = cache.load_overload, cache.save_overload
+def heal(cache: Any, folder: str) -> None:
+    """A cache file that cannot be read is compiled and written anew; one that cannot be written is not kept."""
+    load, save, sealed = cache.load_overload, cache.save_overload, seal(cache, folder)
 
     def load_overload(sig: Any, context: Any) -> Any:
         found = None
-        try:
-            with spare_registries(context):
-                found = load(sig, context)
-        except Exception:  # truncated index, unpicklable data, wrong version: all mean "compile again"
-            attempt(cache.flush)
+        with contextlib.suppress(Exception):  # another version's data: it means "compile again"
+            if sealed:
+                with spare_registries(context):
+                    found = load(sig, context)
         if found is None:
             spare_scipy()
         return found
 
     cache.load_overload = load_overload
-    cache.save_overload = lambda *args: attempt(save, *args)
+    cache.save_overload = lambda *args: attempt(save, *args) if sealed else None
 
 
 def attempt(f: Callable[..., Any], *args: Any) -> None:
@@ -327,44 +324,27 @@ def cache_key() -> str:
 
 @functools.cache
 def cache_folder() -> str | None:
-    """The first folder that can be written: SCRATCHVAE_CACHE, beside the kernels, the user's cache, a temporary one."""
+    """The first folder that we can write, and nobody else: SCRATCHVAE_CACHE (no other, if it is set), beside the
+    kernels, the user's cache, a temporary one."""
     chosen = os.environ.get("SCRATCHVAE_CACHE", "")
     if chosen == "off":
         return None
-    user = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    private = f"scratchvae-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
-    candidates = [
-        Path(__file__).parent / "__pycache__",
-        Path(user) / "scratchvae",
-        Path(tempfile.gettempdir()) / private,
-    ]
-    for base in [Path(chosen)] if chosen else candidates:
+    for base in [Path(os.path.realpath(chosen))] if chosen else candidates():
         folder = base / f"numba-{cache_key()}"
-        if writable(folder):
+        if usable(base, folder):
             attempt(os.utime, folder)
             forget_old(base, folder)
             return str(folder)
     return None
 
 
-def forget_old(base: Path, ours: Path) -> None:
-    """Delete the caches in `base`, save ours, that no process has asked for in the last KEPT days."""
-    for folder in base.glob(f"numba-{'[0-9a-f]' * 16}"):
-        with contextlib.suppress(OSError):
-            if folder != ours and time.time() - folder.stat().st_mtime > KEPT * 86_400:
-                shutil.rmtree(folder)
-
-
-def writable(folder: Path) -> bool:
-    """True if `folder` exists or can be made, is ours (it holds pickles), and takes a file."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
-            return False
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
+def candidates() -> Iterator[Path]:
+    """Folders for the cache of whoever has not chosen one."""
+    yield Path(__file__).parent / "__pycache__"
+    chosen = os.environ.get("XDG_CACHE_HOME", "")
+    yield Path(chosen if os.path.isabs(chosen) else os.path.expanduser("~/.cache")) / "scratchvae"
+    with contextlib.suppress(OSError):  # no temporary folder either
+        yield Path(tempfile.gettempdir()) / f"scratchvae-{os.geteuid() if hasattr(os, 'geteuid') else 'user'}"
 
 
 @functools.cache

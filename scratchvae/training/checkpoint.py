@@ -14,9 +14,10 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from ..types import Array
 FORMAT, VERSION = "scratchvae", "1"
 BLANK = "0" * 64  # stands where the digest will stand, so that the digest can cover the header as well
 HEADER_LIMIT = 100_000_000  # the official reader's limit, in bytes
+LEFT = ".scratchvae-*.tmp"  # what a killed process leaves beside what it was writing
 RESERVED = ("format", "version", "library", "kind", "sha256")
 DTYPES = {
     "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "F16": "<f2",
@@ -37,7 +39,7 @@ CODES = {np.dtype(text).newbyteorder("="): code for code, text in DTYPES.items()
 def save(path: str | Path, tensors: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
     """Write tensors (any shape; bool, integer or real) and meta (JSON values; "kind" a string) to path, atomically.
 
-    A crash at any moment leaves either the old file or the new one. One process writes one path.
+    A crash at any moment leaves either the old file or the new one.
     Raises UsageError for a dtype that the layout lacks, a reserved key in meta, or a path that cannot be written.
     """
     entries, parts = _layout(tensors)
@@ -87,28 +89,38 @@ def parse(raw: bytearray, name: str) -> tuple[dict[str, Array], dict[str, str]]:
 
 
 def write_atomically(path: str | Path, parts: Iterable[Any]) -> None:
-    """Write the byte buffers in `parts` to path through a temporary file beside it, synced before it takes the name.
+    """Write the byte buffers in `parts` to path; see `replacing`."""
+    with replacing(path) as file:
+        for part in parts:
+            file.write(part)
 
-    Raises UsageError when the folder cannot be written; the old file is then intact.
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[IO[bytes]]:
+    """A temporary file beside path, to be written within; it takes the name, synced, when all of it has been.
+
+    Raises UsageError when that fails; the old file is then intact, and no temporary one is left.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")  # one fixed name: what a killed run leaves, the next save replaces
+    target = Path(os.path.realpath(path))  # a link stays one
+    temporary = target.with_name(LEFT.replace("*", str(threading.get_native_id())))
     try:
         with open(temporary, "wb") as file:
-            for part in parts:
-                file.write(part)
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)  # without this the new name itself may be lost with the power
+        os.replace(temporary, target)
+        folder = os.open(target.parent, os.O_RDONLY)  # without this the new name itself may be lost with the power
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
-    except OSError as error:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise UsageError(f"{path} cannot be written: {error.strerror}; free the disk or name another folder") from error
+        if isinstance(error, OSError):
+            reason = f"{error.strerror or error}; free the disk or name another folder"
+            raise UsageError(f"{path} cannot be written: {reason}") from error
+        raise
 
 
 def _layout(tensors: Mapping[str, Array]) -> tuple[dict[str, Any], list[Any]]:
@@ -152,12 +164,13 @@ def _digest(parts: Iterable[Any]) -> str:
 
 
 def _read(path: Path) -> bytearray:
-    """The whole file. Its size is known beforehand, so a header's claims never decide how much is read."""
+    """The whole file. Its size is known beforehand, so a header's claims never decide how much is read; it is asked of
+    the file that was opened, for a run that goes on puts another one in its place."""
     try:
         if not path.is_file():
             raise DataError(f"{path} is not a file; give a checkpoint such as runs/mnist/checkpoint.safetensors")
-        raw = bytearray(path.stat().st_size)
         with open(path, "rb") as file:
+            raw = bytearray(os.fstat(file.fileno()).st_size)
             del raw[file.readinto(raw) :]
         return raw
     except (OSError, MemoryError) as error:

@@ -1,7 +1,7 @@
 """§7.3 Everything that decides a run's result, in one frozen record: it goes into config.json and the checkpoint."""
 
 import dataclasses
-import math
+import sys
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,6 +12,7 @@ from ..models.vae import Architecture
 from ..types import Array
 from .data import BINARISATIONS
 from .missing import fraction
+from .noise import LIMIT
 from .optim import Optimizer
 
 __all__ = ["BINARISATIONS", "Config", "from_dict", "known"]
@@ -63,6 +64,8 @@ class Config:
         fraction(self.missing)
         if self.batch < 1 or self.samples < 1 or not self.epochs > 0:
             raise UsageError(f"batch={self.batch}, samples={self.samples}, epochs={self.epochs} must be above 0")
+        if self.epochs > LIMIT:
+            raise UsageError(f"epochs={self.epochs}: expected at most {LIMIT}, for there is no noise for more steps")
 
     @property
     def deep(self) -> bool:
@@ -108,7 +111,7 @@ def fits(name: str, value: Any, usual: Any) -> bool:
 
 def number(value: Any) -> bool:
     """A finite real number."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def naturals(value: Any) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..types import Array
 from .evaluate import elbo_over
+from .noise import LIMIT
 from .objective import check_parameters
 from .state import State, Steps
 
@@ -34,7 +35,7 @@ class Record(Protocol):
 
 
 class Interrupted(Exception):
-    """Ctrl-C or SIGTERM: the run was saved at `step` and can be resumed."""
+    """Ctrl-C, SIGTERM or SIGHUP: the run was saved at `step` and can be resumed."""
 
     def __init__(self, step: int) -> None:
         super().__init__(f"stopped at step {step}; everything up to there is saved: continue with --resume")
@@ -53,7 +54,7 @@ class Plan(NamedTuple):
         """The plan of a config, with the periods in epochs."""
         epoch = steps.per_epoch
         total = max(1, math.ceil(steps.state.config.epochs * epoch))
-        return cls(total, max(1, round(evaluate_every * epoch)), max(1, round(save_every * epoch)))
+        return cls(total, *(max(1, round(min(every * epoch, LIMIT))) for every in (evaluate_every, save_every)))
 
     def next_pause(self, step: int) -> int:
         """The first step after `step` where the loop has something to do."""
@@ -77,7 +78,7 @@ def train(
     `pending` is what the checkpoint kept of the training bound, `spent` the seconds of training before a resume;
     `report` is called about every SLICE seconds with {"step", "bound", "rate", "left"}, and with each metric; `heard`
     when a stop is asked for, which comes with the end of the slice.
-    Raises Interrupted (saved first) on SIGINT or SIGTERM, Diverged with the last checkpoint intact.
+    Raises Interrupted (saved first) on SIGINT, SIGTERM or SIGHUP, Diverged with the last checkpoint intact.
     """
     state, metrics, bounds, clock = steps.state, [], Mean(*pending), Clock(steps, spent)
     with stop_requests(heard) as stopped:
@@ -181,12 +182,15 @@ class Clock:
 
 @contextmanager
 def stop_requests(heard: Callable[[], None]) -> Iterator[threading.Event]:
-    """Within: SIGINT and SIGTERM set the event instead of killing; a second one kills. Main thread only, else inert."""
+    """Within: SIGINT, SIGTERM and SIGHUP (unless ignored, as by nohup) set the event instead of killing; a second one
+    kills. Main thread only, else inert."""
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stopped
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if hasattr(signal, "SIGHUP") and (hang_up := signal.getsignal(signal.SIGHUP)) is not signal.SIG_IGN:
+        before[signal.SIGHUP] = hang_up
 
     def ask(number: int, frame: Any) -> None:
         stopped.set()

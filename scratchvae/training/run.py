@@ -1,14 +1,25 @@
 """§7.3 The folder of one run: config.json, metrics.jsonl and the checkpoint, each whole after a crash at any moment."""
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import DataError, UsageError
 from . import checkpoint
-from .config import Config, from_dict
+from .config import Config, from_dict, number
 from .state import State, load_state, save_state
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore
+
+
+BOUNDS = ("train_elbo", "test_elbo", "test_reconstruction", "test_kl")
+MEASURED = ("step", "epoch", "samples_seen", "seconds", *BOUNDS)
 
 
 class Run(NamedTuple):
@@ -40,16 +51,47 @@ class Run(NamedTuple):
         run = cls(Path(folder))
         if held := next((p for p in (run.config, run.metrics, run.checkpoint) if p.exists()), None):
             raise UsageError(f"{folder} already holds a run ({held.name}): continue it with --resume, or name another")
-        try:
-            run.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"{folder} cannot be made: {error.strerror}; name another folder") from None
+        run.make()
         text = json.dumps(config.as_dict(), indent=2, sort_keys=True) + "\n"
         checkpoint.write_atomically(run.config, [text.encode()])
         return run
 
+    def make(self) -> None:
+        """The folder, and those above it, unless it is there."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{self.folder} cannot be made: {error.strerror}; name another folder") from None
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Within: the folder is there, and no other process of this machine trains into it. Raises UsageError where one
+        does. It is the folder itself that is locked; death gives it back. Windows has no such lock."""
+        self.make()
+        if fcntl is None:
+            yield
+            return
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        try:
+            self.claim(descriptor)
+            for left in self.folder.glob(checkpoint.LEFT):
+                left.unlink()
+            yield
+        finally:
+            os.close(descriptor)
+
+    def claim(self, descriptor: int) -> None:
+        """Lock what was opened, or raise UsageError; a file system without locks keeps nobody out."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            words = "another process is training into it; wait for its end, or name another folder"
+            raise UsageError(f"{self.folder} is in use: {words}") from None
+        except OSError:
+            pass
+
     def read_config(self) -> Config:
-        """The Config in config.json. Raises DataError if it is missing or no JSON, UsageError for an unknown option."""
+        """The Config in config.json. Raises DataError if it is missing, no JSON, or not of the known options."""
         try:
             values = json.loads(self.config.read_text("utf-8"))
         except OSError as error:
@@ -58,7 +100,10 @@ class Run(NamedTuple):
             raise DataError(f"{self.config} is not JSON: {error}") from None
         if not isinstance(values, dict):
             raise DataError(f"{self.config} is not a JSON object of options")
-        return from_dict(values)
+        try:
+            return from_dict(values)
+        except UsageError as error:
+            raise DataError(f"{self.config}: {error}") from None
 
     def append(self, record: dict[str, Any]) -> None:
         """Add one line to the metrics; it must have a "step"."""
@@ -70,17 +115,28 @@ class Run(NamedTuple):
             raise UsageError(f"{self.metrics} cannot be written: {error.strerror}") from None
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The metrics' records; a last line that a crash cut short is passed over."""
-        if not self.metrics.exists():
-            return []
-        lines = self.metrics.read_bytes().split(b"\n")[:-1]  # a whole line ends in \n: what follows the last was cut
+        """The metrics' records; a last line that a crash cut short is passed over. Raises DataError for others than
+        `loop.measure` writes."""
         try:
-            records: list[dict[str, Any]] = [json.loads(line) for line in lines]
-            if all(type(record["step"]) is int for record in records):
-                return records
-        except (ValueError, TypeError, KeyError, RecursionError):
-            pass
-        raise DataError(f"{self.metrics} has a line that is no JSON object with a step; remove that line")
+            *lines, _ = self.metrics.read_bytes().split(b"\n")  # a whole line ends in \n: what follows was cut
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise DataError(f"{self.metrics} cannot be read: {error.strerror}") from None
+        return [self.record(i, line) for i, line in enumerate(lines, 1)]
+
+    def record(self, i: int, line: bytes) -> dict[str, Any]:
+        """Line number i of the metrics."""
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise DataError(f"{self.metrics} has a line, number {i}, that is no JSON object; remove that line")
+        if odd := next((name for name in MEASURED if not measured(name, found.get(name))), None):
+            what = f"{odd}={found.get(odd)!r:.80}"
+            raise DataError(f"{self.metrics} has a line, number {i}, with {what}; remove that line")
+        return found
 
     def rewind(self, step: int) -> None:
         """Forget the metrics measured after `step`, where a resumed run begins to measure again."""
@@ -96,3 +152,18 @@ class Run(NamedTuple):
         if not self.folder.is_dir() or not os.listdir(self.folder):
             raise DataError(f"{self.folder} holds no run; train one into it first")
         return load_state(self.checkpoint, kernels)
+
+    def pending(self, meta: dict[str, Any]) -> list[float]:
+        """The training bound's (sum, count) since the last evaluation, as `save` kept it. Raises DataError if another
+        hand wrote the checkpoint, that of `VAE.save` for one."""
+        found = meta.get("bounds")
+        if isinstance(found, list) and len(found) == 2 and all(number(value) for value in found) and found[1] >= 0:
+            return found
+        raise DataError(f"{self.checkpoint} is not a training run's: its bounds are {found!r:.80}, so it cannot resume")
+
+
+def measured(name: str, value: Any) -> bool:
+    """Whether a value, as a line of metrics may hold it, is of its name's kind; a bound may be NaN."""
+    if name in BOUNDS:
+        return type(value) is float or number(value)
+    return number(value) and value >= 0 and (name != "step" or type(value) is int)

@@ -18,12 +18,13 @@ from ..estimators import get
 from ..initial import initialise, output_bias
 from ..kernels import Kernels, table
 from ..kernels.jit import threads as default_threads
+from ..kernels.jit import vector_width
 from ..types import Array
 from . import checkpoint
 from .config import Config, from_dict
 from .data import binarise, rows
 from .missing import hide
-from .noise import Noise, Purpose, Rows, named, numbers
+from .noise import LIMIT, Noise, Purpose, Rows, named, numbers
 from .objective import check_pair, gradient
 from .optim import log_prior_vjp
 from .reading import Reading
@@ -223,19 +224,42 @@ BEFORE = {"standardise": False}  # what a run did whose checkpoint does not say
 def save_state(path: str | Path, state: State, extra: dict[str, Any]) -> None:
     """A checkpoint of a state: config, step, parameters and optimizer slots; equal states give equal bytes."""
     meta = {"kind": KIND, "config": state.config.as_dict(), "columns": state.architecture.columns, "step": state.step}
-    checkpoint.save(path, state.tensors(), {**meta, "reading": state.reading.as_dict(), **extra})
+    meta |= {"reading": state.reading.as_dict(), "vector_width": width(state)}
+    checkpoint.save(path, state.tensors(), {**meta, **extra})
+
+
+def width(state: State) -> int | None:
+    """float32 lanes of the compiled kernels, on which a run's bits hang; None for the NumPy ones."""
+    return vector_width() if state.config.kernels == "numba" else None
 
 
 def load_state(path: str | Path, kernels: str | None = None) -> tuple[State, dict[str, Any]]:
-    """The state that `save_state` wrote, and the other metadata."""
+    """The state that `save_state` wrote, and the other metadata. Raises DataError where they are of another kind."""
     tensors, meta = checkpoint.load(path, KIND)
     try:
-        config: Config = from_dict({**BEFORE, **meta["config"]} if "reading" not in meta else meta["config"])
-        columns, held = int(meta["columns"]), meta.get("reading")
+        config, columns, step = described(meta)
+        held = meta.get("reading")
         reading = Reading(columns, by_place=True) if held is None else Reading.restored(held, tensors)
+        there = {name: tensors[name].shape for name in tensors}
+        wanted = config.architecture(columns, 1.0).shapes()
+        if odd := next((name for name, shape in wanted.items() if there.get(name) != shape), None):
+            raise UsageError(f"{odd} has shape {there.get(odd)}, expected {wanted[odd]}")  # before it is allocated
+        if reading.width != columns:
+            raise UsageError(f"rows are read as {reading.width} columns, and the model has {columns}")
         state = State(replace(config, kernels=kernels or config.kernels), columns, reading)
-        state.restore(tensors, int(meta["step"]))
+        state.restore(tensors, step)
         state.home = Path(path).parent
-    except (UsageError, KeyError, TypeError) as error:
+    except (UsageError, DataError, KeyError) as error:
         raise DataError(f"{path} holds no state that this version can use: {error}") from None
     return state, meta
+
+
+def described(meta: dict[str, Any]) -> tuple[Config, int, int]:
+    """Config, columns and step of a checkpoint's metadata; a hand may have written them. Raises UsageError."""
+    for name, kind in (("config", dict), ("columns", int), ("step", int)):
+        if type(meta.get(name)) is not kind:
+            raise UsageError(f"{name}={meta.get(name)!r:.80}, expected a value of type {kind.__name__}")
+    if not (0 < meta["columns"] < LIMIT and 0 <= meta["step"] <= LIMIT):
+        raise UsageError(f"columns={meta['columns']!r:.80}, step={meta['step']!r:.80}: expected numbers up to {LIMIT}")
+    before = {} if "reading" in meta else BEFORE
+    return from_dict({**before, **meta["config"]}), meta["columns"], meta["step"]

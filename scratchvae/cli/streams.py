@@ -1,0 +1,84 @@
+"""§7.3 stdout and stderr of a command, which may be closed, full, without a reader, or unable to write Greek."""
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+
+class Stream:
+    """stdout or stderr. What can no longer be written is lost: that is noted in `lost`, and stops nothing.
+
+    A character that the encoding does not have is written as its escape. `stream` is None where the descriptor was
+    closed before Python began.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.lost: Exception | None = None
+
+    def write(self, text: str) -> int:
+        """Write, or lose."""
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        self.attempt("write", text.encode(encoding, "backslashreplace").decode(encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or lose."""
+        if self.stream is not None:
+            self.attempt("flush")
+
+    def attempt(self, what: str, *args: str) -> None:
+        """stream.what(*args), unless something has been lost already."""
+        if self.lost is None:
+            try:
+                if self.stream is None:
+                    raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+                getattr(self.stream, what)(*args)
+            except (OSError, ValueError) as error:  # ValueError: closed since
+                self.lost = error
+
+    def close_up(self) -> None:
+        """Nothing more is written: Python, which flushes once more when it ends, shall not fail of it."""
+        self.flush()
+        if self.lost is not None and self.stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextlib.contextmanager
+def streams() -> Iterator[tuple[Stream, Stream]]:
+    """Within: stdout and stderr are Streams."""
+    if sys.stdout is None or sys.stderr is None:  # else a file of ours gets the number of stderr, which libraries use
+        while os.open(os.devnull, os.O_RDONLY) < 2:
+            pass
+    out, words = Stream(sys.stdout), Stream(sys.stderr)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(words):
+        try:
+            yield out, words
+        finally:
+            out.close_up()
+            words.close_up()
+
+
+@contextlib.contextmanager
+def stops() -> Iterator[None]:
+    """Within: SIGTERM and SIGHUP are as Ctrl-C, where they would have killed: what is half done is put away first."""
+    numbers: list[signal.Signals] = []
+    if threading.current_thread() is threading.main_thread():
+        every = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+        numbers = [number for number in every if signal.getsignal(number) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
