@@ -17,6 +17,7 @@ from .errors import UsageError
 from .tasks.missing import Coder, Imputations, chain, check_gaps
 from .tasks.missing import Plan as Imputing
 from .training import compiled, objective
+from .training.arrays import Origin, names_of
 from .training.config import from_dict
 from .training.data import check, columns, matrix
 from .training.evaluate import evaluation_rows, log_likelihood
@@ -70,10 +71,11 @@ class VAE:
         """
         missing = self.config.missing
         train_rows, _ = matrix(x, missing=missing == "nan")
-        check(train_rows, self.config.likelihood, missing=missing == "nan")
+        origin = Origin("x", names=names_of(x))
+        check(train_rows, self.config.likelihood, origin, None, missing == "nan", self.config.dtype)
         state = State(self.config, train_rows.shape[1])
         state.initialise(mean_row(train_rows, self.config.likelihood, missing, state.noise))
-        test_rows = None if test is None else self._rows(test, state)
+        test_rows = None if test is None else self._rows(test, state, "test")
         steps = compiled.steps(state, train_rows)
         try:
             history = train(steps, test_rows, Plan.of(steps), report=report)
@@ -123,7 +125,7 @@ class VAE:
         state, config = self._fitted(), self.config
         found, _ = matrix(x, missing=True)
         columns(found, state.architecture.columns)
-        check(found, config.likelihood, missing=True)
+        check(found, config.likelihood, Origin("x", names=names_of(x)), None, True, config.dtype)
         batch = evaluation_rows(state, found, 0, len(found), gaps=True)
         check_gaps(~np.isnan(batch))
         guess = self.decode(np.zeros((1, config.codes)))[0]
@@ -150,11 +152,11 @@ class VAE:
             raise UsageError("this VAE has no parameters yet: call fit(x) first, or VAE.load(path)")
         return self.state
 
-    def _rows(self, x: Any, state: State) -> Array:
-        missing = self.config.missing == "nan"
-        found, _ = matrix(x, missing=missing)
-        columns(found, state.architecture.columns)
-        check(found, self.config.likelihood, missing=missing)
+    def _rows(self, x: Any, state: State, name: str = "x") -> Array:
+        missing, origin = self.config.missing == "nan", Origin(name, names=names_of(x))
+        found, _ = matrix(x, origin, missing)
+        columns(found, state.architecture.columns, name)
+        check(found, self.config.likelihood, origin, None, missing, self.config.dtype)
         return found
 
     def _batch(self, x: Any) -> Array:

@@ -125,7 +125,7 @@ def one(
     if args.refine:
         q = posterior.refine(model, x, q, noise, args.refine, k=state.k, first_row=first_row)
     if args.estimator == "quadrature":
-        return evidence.quadrature(model, x, q), None
+        return evidence.quadrature(model, x, q, first_row=first_row), None
     if args.estimator == "importance":
         if (args.proposal or ("defensive" if q.mu.shape[1] <= FEW else "q")) == "q":
             return evidence.importance(model, x, q, noise, samples, first_row), None

@@ -143,7 +143,7 @@ def read_config(path: str | None) -> dict[str, Any]:
         return {}
     try:
         values = json.loads(Path(path).read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"--config {path} cannot be read as JSON: {error}") from None
     if not isinstance(values, dict):
         raise UsageError(f"--config {path} is not a JSON object of options")
@@ -156,13 +156,15 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--resume takes the run's own config: leave --config out" if args.out else "--out is empty")
     config = config_from(args, resumed(args.out).as_dict() if args.resume else read_config(args.config))
     found = data.load(config.data, config.test, args.data_folder, config.missing == "nan")
-    data.check(found.train, config.likelihood, found.name, missing=config.missing == "nan")
+    data.check(found.train, config.likelihood, found.origin, None, config.missing == "nan", config.dtype)
     if args.samples_seen:
         config = dataclasses.replace(config, epochs=args.samples_seen / len(found.train))
     folder, state, pending = open_folder(args, config, found)
     steps = compiled.steps(state, found.train, args.threads)
     plan = Plan.of(steps, args.evaluate_every, args.save_every)
     rows, columns = found.train.shape
+    for note in found.notes:
+        say(note)
     say(f"{found.name}: {rows} rows, {columns} columns, binarisation {config.binarisation}; test: {found.split}")
     if config.missing.startswith("random"):
         say("train bounds count what is seen of a row, test bounds the whole of it")
@@ -198,11 +200,11 @@ def open_folder(args: argparse.Namespace, config: Config, found: data.Dataset) -
     if not args.resume or not folder.checkpoint.exists():
         state = State(config, found.train.shape[1])
         state.initialise(mean_row(found.train, config.likelihood, config.missing, state.noise))
-        data.check_test(found, config.likelihood, config.missing == "nan")
+        data.check_test(found, config.likelihood, config.missing == "nan", config.dtype)
         folder = folder if args.resume else Run.create(args.out, config)  # after all that may be refused
         folder.save(state, [0.0, 0])  # a run killed before its first epoch can be resumed too
         return folder, state, [0.0, 0]
-    data.check_test(found, config.likelihood, config.missing == "nan")
+    data.check_test(found, config.likelihood, config.missing == "nan", config.dtype)
     state, meta = folder.load()
     now = flat(config.as_dict())
     for name, value in flat(state.config.as_dict()).items():

@@ -200,4 +200,5 @@ def check(state: State, plan: Plan) -> None:
     bad = ~(np.isfinite(state.log_p) & np.isfinite(state.gradient).all(-1))
     if bad.any():
         chain, row = np.argwhere(bad)[0]
-        raise DataError(f"the log density or its slope is not finite at the start of chain {chain} of row {row}")
+        at = f"chain {chain} of row {plan.first_row + row}"
+        raise DataError(f"the log density or its slope is not finite at the start of {at}")

@@ -45,8 +45,7 @@ def ordered(x: Array, names: Sequence[str] | None, wanted: Sequence[str] | None,
     Where either is not known, or is pandas' 0, 1, 2, … for want of names, columns are told by their place. Raises
     DataError, which calls x `what`, for other names.
     """
-    known = names is not None and wanted is not None
-    if not known or tuple(names) == tuple(wanted):
+    if names is None or wanted is None or tuple(names) == tuple(wanted):
         return x
     if sorted(names) == sorted(wanted) and len(set(names)) == len(names):
         return np.ascontiguousarray(x[:, [list(names).index(name) for name in wanted]])

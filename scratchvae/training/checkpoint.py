@@ -191,7 +191,7 @@ def check_header(header: bytes, name: str, error: type[Exception]) -> None:
 def _verify(raw: bytearray, path: str | Path) -> None:
     """The digest, found by its key as `save` writes it: nothing is parsed before it holds."""
     header = _header(raw, path)
-    if header[:1] != b"{":
+    if header[0] != ord("{"):
         raise DataError(f"{path} is not a checkpoint, or is damaged: no header in JSON")
     found = re.search(rb'"sha256": ?"([0-9a-f]{64})"', header)
     if found is None:

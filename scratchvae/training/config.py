@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import reprlib
 from numbers import Integral, Real
 from typing import Any
 
@@ -105,10 +106,10 @@ def number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def naturals(value: Any) -> bool:
+def naturals(value: Any, depth: int = 2) -> bool:
     """A whole number that may be a size, or a list of such, or of lists of such."""
     if isinstance(value, list | tuple):
-        return all(naturals(item) for item in value)
+        return depth > 0 and all(naturals(item, depth - 1) for item in value)
     return isinstance(value, Integral) and not isinstance(value, bool) and value < 2**24
 
 
@@ -119,7 +120,8 @@ def known(kind: type[Any], values: dict[str, Any], where: str) -> Any:
         if name not in usual:
             raise UsageError(f"unknown option {name!r} in {where}: known are {', '.join(usual)}")
         if not fits(name, value, usual[name]):
-            raise UsageError(f"{name}={value!r} in {where}: expected a value such as {usual[name]!r}")
+            shown = reprlib.repr(value)  # of a list in a list in a list the beginning
+            raise UsageError(f"{name}={shown} in {where}: expected a value such as {usual[name]!r}")
     return kind(**values)
 
 

@@ -171,7 +171,7 @@ def check(
     name: str | Origin = "data",
     where: Array | None = None,
     missing: bool = False,
-    dtype: DTypeLike = None,
+    dtype: DTypeLike | None = None,
 ) -> None:
     """Raises DataError at the first value of x (N, D) that is NaN (unless `missing`) or inf, or, for a likelihood of
     UNIT, outside [0, 1], or would be inf in the floating `dtype`.
@@ -198,7 +198,7 @@ def check(
             raise DataError(f"{origin.name} holds {value} at {origin.place(row, column)}: {remedy}")
 
 
-def check_test(found: Dataset, likelihood: str, missing: bool, dtype: DTypeLike = None) -> None:
+def check_test(found: Dataset, likelihood: str, missing: bool, dtype: DTypeLike | None = None) -> None:
     """`check` of the test rows, of a memory map as well, which is read through: training does not begin with them."""
     x, origin = found.test, found.test_origin
     if x.dtype != np.uint8:

@@ -49,7 +49,7 @@ class Layout(NamedTuple):
     names: tuple[str, ...] | None
     start: int  # lines above the first row
     trailing: bool  # whether each line ends with a delimiter, and no cell after it
-    index: bool  # whether the first column numbers the rows
+    numbered: bool  # whether the first column is an index of the rows
     notes: list[str]
 
 
@@ -131,7 +131,7 @@ class _Reading:
         for column, cell in enumerate(cells):
             value = _number(cell)
             if value is None:
-                at = place(self.count(), column - self.layout.index, self.names(), line)
+                at = place(self.count(), column - self.layout.numbered, self.names(), line)
                 raise DataError(f"{self.path} holds {short(cell)} at {at}, which is no number: {way_out(cell)}")
             self.values.append(value)
 
@@ -147,7 +147,7 @@ class _Reading:
 
     def names(self) -> tuple[str, ...] | None:
         """Of the columns, without an index."""
-        return self.layout.names and self.layout.names[self.layout.index :]
+        return self.layout.names and self.layout.names[self.layout.numbered :]
 
     def table(self) -> Table:
         """All that was read."""
@@ -156,7 +156,7 @@ class _Reading:
         names, first = layout.names, x[:, :1]
         if self.empty:
             notes.append(f"{self.empty} empty line{'s' * (self.empty > 1)} passed over")
-        if layout.index and len(x):
+        if layout.numbered and len(x):
             if len(np.unique(first)) == len(x) and (first == np.floor(first)).all():
                 x, names = x[:, 1:], self.names()
                 notes.append(f"column 0 (without a name: {listed([f'{v:g}' for v in first[:4, 0]])}) is an index of "
@@ -196,6 +196,10 @@ def _layout(head: list[str], path: object) -> Layout:
         at += 1
     body = [cells for _, cells in rows[at:]]
     names = _names(body, width)
+    if not names and body and at and rows[at - 1][0] > comments and len(rows[at - 1][1]) > 1:
+        line, cells = rows[at - 1]
+        raise DataError(f"{path} has {len(cells)} cells in line {line} ({listed(cells)}), and {width} in the lines "
+                        "below; mend that line, or begin it with # if it is no line of names")  # fmt: skip
     if names:
         notes.append(f"line {rows[at][0]} taken for names: {listed(names)}")
         at += 1
@@ -209,9 +213,6 @@ def _layout(head: list[str], path: object) -> Layout:
         notes.append("a delimiter ends every line: no column is made of it")
     if names and len(names) == width - 1:  # as R writes row names
         names = ("", *names)
-    if names and len(names) != width and body:
-        raise DataError(f"{path} has {len(names)} names in line {start} ({listed(names)}), and {width} cells in the "
-                        "lines below; mend that line")  # fmt: skip
     numbers = [row[0] for row in body]
     index = bool(names and width > 1 and names[0] in UNNAMED and all(map(str.isdecimal, numbers)))
     return Layout(delimiter, width, names, start, trailing, index and len(set(numbers)) == len(numbers), notes)
@@ -247,7 +248,8 @@ def _title(rows: list[tuple[int, list[str]]], at: int, width: int, comments: int
     if not 0 <= width - len(cells) <= 1:
         return True
     after = rows[at + 1][1]
-    return "" in cells[1:] and len(after) == width and "" not in after[1:] and not any(map(_is_number, after))
+    names = len(after) == width and "" not in after[1:] and not any(map(_is_number, after))
+    return names and (len(cells) < width or "" in cells[1:])
 
 
 def _names(body: list[list[str]], width: int) -> tuple[str, ...] | None:
@@ -258,7 +260,7 @@ def _names(body: list[list[str]], width: int) -> tuple[str, ...] | None:
     cells, below = body[0], body[1:]
     numbers = [cell for cell in cells if _is_number(cell)]
     whole = all(map(str.isdecimal, numbers)) and len(set(numbers)) == len(numbers)
-    words = any(map(is_text, cells))
+    words = any(map(is_text, cells)) and not any(re.fullmatch(WAYS[0][0], cell) for cell in cells if is_text(cell))
     numbered = cells[0] == "" and _counted(cells[1:]) and bool(below) and all(row[0].isdecimal() for row in below)
     found = numbered and len({row[0] for row in below}) == len(below)
     found = found or (words and (not numbers or (whole and not _is_number(cells[0]))))
