@@ -53,8 +53,8 @@ class Dataset(NamedTuple):
 
 
 def load(
-    source: str | Path | Array,
-    test: str | Path | Array | None = None,
+    source: Any,
+    test: Any = None,
     folder: str | Path | None = None,
     missing: bool = False,
 ) -> Dataset:
@@ -261,7 +261,7 @@ def _labels(labels: Any, N: int, name: str) -> Array | None:
     return np.asarray(labels)
 
 
-def _parts(source: str | Path | Array) -> Found:
+def _parts(source: Any) -> Found:
     if not isinstance(source, str | Path):
         return Found({"train": source}, names_of(source))
     if Path(source).is_dir():
