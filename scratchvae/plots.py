@@ -103,18 +103,31 @@ def plot_latent(mu: Array, labels: Array | None = None, ax: Any = None) -> Any:
     """E[z | x] of many rows, mu (N, 2), in the plane of a 2-d latent, coloured by label (N,)."""
     ax = axes(ax, (6.5, 5.5))
     look = {"s": float(np.clip(20_000 / max(1, len(mu)), 4, 20)), "alpha": 0.7, "linewidths": 0}
-    if labels is None:
+    kinds, which = (None, None) if labels is None else np.unique(labels, return_inverse=True)
+    if kinds is None:
         ax.scatter(mu[:, 0], mu[:, 1], **look)
-    elif len(kinds := np.unique(labels)) > 20:  # more than a legend can hold or an eye tell apart
-        ax.figure.colorbar(ax.scatter(mu[:, 0], mu[:, 1], c=labels, **look), ax=ax, label="label")
+    elif len(kinds) > 20:  # more than a legend can hold or an eye tell apart
+        plain = kinds.dtype.kind in "biuf"
+        bar = ax.figure.colorbar(ax.scatter(mu[:, 0], mu[:, 1], c=kinds[which] if plain else which, **look), ax=ax)
+        bar.set_label("label")
+        if not plain:  # text in its order, a few named
+            ticks = np.linspace(0, len(kinds) - 1, 9).round().astype(int)
+            bar.set_ticks(ticks, labels=[named(kinds[i]) for i in ticks])
     else:
         cmap, steps = ("tab10", 10) if len(kinds) <= 10 else ("tab20", 20)
-        which = np.searchsorted(kinds, labels)
         spots = ax.scatter(mu[:, 0], mu[:, 1], c=which, cmap=cmap, vmin=0, vmax=steps - 1, **look)
         handles = spots.legend_elements(num=None, markersize=6, alpha=1)[0]
-        ax.legend(handles, kinds, title="label", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+        names = [named(kind) for kind in kinds]
+        ax.legend(handles, names, title="label", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     ax.set(xlabel="E[z₁ | x]", ylabel="E[z₂ | x]", aspect="equal")
     return ax
+
+
+def named(label: Any) -> str:
+    """A label as text that matplotlib shows as it is: short, on one line, no formula, and not hidden by a "_"."""
+    text = " ".join((label.decode("latin-1") if isinstance(label, bytes) else str(label)).split())
+    text = (text if len(text) <= 24 else text[:23] + "…").replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
 
 
 def manifold_grid(n: int) -> Array:

@@ -17,8 +17,9 @@ from .errors import UsageError
 from .tasks.missing import Coder, Imputations, chain, check_gaps
 from .tasks.missing import Plan as Imputing
 from .training import compiled, objective
+from .training.arrays import Origin, names_of
 from .training.config import from_dict
-from .training.data import check, matrix, names_of
+from .training.data import check, matrix
 from .training.evaluate import evaluation_rows, log_likelihood
 from .training.loop import Interrupted, Plan, train
 from .training.noise import Purpose
@@ -74,10 +75,10 @@ class VAE:
         missing = self.config.missing == "nan"
         found, image = matrix(x, missing=missing)
         learned = learn(found, self.config, names_of(x), image)
-        train_rows = learned.see(found)
-        check(train_rows, self.config.likelihood, missing=missing)
+        train_rows, origin = learned.see(found), Origin("x", names=names_of(x))
+        check(train_rows, self.config.likelihood, origin, None, missing, self.config.dtype)
         state = State.begun(self.config, learned, train_rows)
-        test_rows = None if test is None else self._rows(test, state)
+        test_rows = None if test is None else self._rows(test, state, "test")
         steps = compiled.steps(state, train_rows)
         try:
             history = train(steps, test_rows, Plan.of(steps), report=report)
@@ -160,11 +161,12 @@ class VAE:
             raise UsageError("this VAE has no parameters yet: call fit(x) first, or VAE.load(path)")
         return self.state
 
-    def _rows(self, x: Any, state: State, gaps: bool = False) -> Array:
-        missing = gaps or self.config.missing == "nan"
-        found, _ = matrix(x, missing=missing)
-        found = state.reading.see(found, names_of(x))
-        check(found, self.config.likelihood, missing=missing)
+    def _rows(self, x: Any, state: State, name: str = "x", gaps: bool = False) -> Array:
+        missing, names = gaps or self.config.missing == "nan", names_of(x)
+        origin = Origin(name, names=state.reading.names if names else None)
+        found, _ = matrix(x, Origin(name, names=names), missing)
+        found = state.reading.see(found, names, name)
+        check(found, self.config.likelihood, origin, None, missing, self.config.dtype)
         return found
 
     def _batch(self, x: Any) -> Array:

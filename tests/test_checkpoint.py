@@ -180,6 +180,7 @@ def tensor(begin: Any = 0, end: Any = 8, shape: Any = (2,), dtype: Any = "F32") 
 
 
 TWICE = b'"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}'
+DIGEST = b'"__metadata__":{"sha256":"' + b"0" * 64 + b'"}'
 WORDS = {  # where another check would refuse too, with worse words
     "a key twice": "a key stands twice",
     "a negative shape": "no natural number",
@@ -204,10 +205,10 @@ LAYOUTS: dict[str, tuple[dict[str, Any] | bytes, bytes]] = {
     "an entry that is a list": ({"a": []}, b""),
     "an entry without a shape": ({"a": {"dtype": "F32", "data_offsets": [0, 8]}}, bytes(8)),
     "metadata that are numbers": ({"__metadata__": {"x": 3}}, b""),
-    "a list for a header": (b"[1, 2, 3, 4]", b""),
-    "deep nesting": (b'{"a":' + b"[" * 100_000, b""),
-    "no UTF-8": (b'{"\xff\xff": 1}', b""),
-    "a key twice": (b'{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},' + TWICE, b""),
+    "a list for a header": (b"[1, 2, 3, 4, {" + DIGEST + b"}]", b""),
+    "deep nesting": (b"{" + DIGEST + b',"a":' + b"[" * 100_000, b""),
+    "no UTF-8": (b"{" + DIGEST + b',"\xff\xff": 1}', b""),
+    "a key twice": (b"{" + DIGEST + b',"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},' + TWICE, b""),
     "many dimensions": ({"a": tensor(end=4, shape=(1,) * 33), "b": tensor(4, 8, (1,))}, bytes(8)),
 }
 

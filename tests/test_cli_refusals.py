@@ -91,9 +91,9 @@ def with_value(value: float, dtype: str = "f8") -> Array:
 
 
 BAD_DATA: dict[str, tuple[Any, str]] = {
-    "nan.csv": (with_value(np.nan), "nan.csv holds nan at row 3, column 4 (from 0): drop that row or fill the gap"),
+    "nan.csv": (with_value(np.nan), "nan.csv holds nan at row 3, column 4 (from 0; line 4 of the file): drop"),
     "inf.npy": (with_value(np.inf), "inf at row 3, column 4"),
-    "grey.csv": (with_value(1.5), "grey.csv holds 1.5 at row 3, column 4 (from 0): a Bernoulli"),
+    "grey.csv": (with_value(1.5), "grey.csv holds 1.5 at row 3, column 4 (from 0; line 4 of the file): a Bernoulli"),
     "grey.npy": (with_value(1.5), "holds 1.5 at row 3, column 4 (from 0): a Bernoulli likelihood needs [0, 1]"),
     "zero.npy": (np.zeros((0, 12)), "zero.npy has shape (0, 12); give at least one row"),
     "zero.csv": (b"", "give at least one row"),

@@ -249,7 +249,7 @@ def test_not_finite(write: Write, bad: float, monkeypatch: pytest.MonkeyPatch) -
     refused("nan|inf", write("x.csv", "\n".join(",".join(map(str, r)) for r in x.tolist()).encode()))
     found = load(write("x.npy", npy(x)))
     rows(found.train, np.array([16, 18]))
-    with pytest.raises(DataError, match=r"data holds -?(nan|inf) at row 17, column 4"):
+    with pytest.raises(DataError, match=r"x\.npy holds -?(nan|inf) at row 17, column 4"):
         rows(found.train, np.array([20, 17, 3]))
 
 
@@ -286,10 +286,6 @@ def test_columns() -> None:
         (np.ones((3, 0)), r"shape \(3, 0\)"),
         (np.ones(3), r"shape \(3,\)"),
         (np.ones((1, 3)), "one row"),
-        (np.array([[None, 1.0]]), "dtype object"),
-        (np.array([["a"]]), "dtype <U1"),
-        (np.ones((3, 3), complex), "dtype complex128"),
-        (np.zeros((3, 2), "datetime64[s]"), "dtype datetime64"),
     ],
 )
 def test_no_data(x: Array, words: str) -> None:

@@ -211,7 +211,7 @@ def test_bad_masks_and_plans_are_refused() -> None:
     refused(x, observed[:, :3], DataError, r"the mask is bool \(2, 3\), expected bool \(2, 6\)")
     refused(x, observed * 1.0, DataError, "the mask is float64")
     refused(x, np.stack([half, half & False]), DataError, "row 1 has all its 6 entries missing")
-    refused(x * np.nan, observed, DataError, "x holds nan at row 0, column 0, which the mask calls observed")
+    refused(x * np.nan, observed, DataError, "x holds nan at row 0, column 0 .from 0., which the mask calls observed")
     refused(x, observed, UsageError, "cannot run", Plan(thin=0))
 
 

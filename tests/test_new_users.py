@@ -40,7 +40,7 @@ def test_mapped_test_rows_are_checked_before_anything_is_made(call: Call) -> Non
     np.savez("bad.npz", x=bad)
     done = call("train", "rows.npy", "--test", "bad.npy", "--out", "run", *QUIET)
     assert (done.code, Path("run").exists()) == (3, False)
-    assert "rows.npy (test) holds 1.5 at row 4321, column 7" in done.line
+    assert "bad.npy holds 1.5 at row 4321, column 7" in done.line
     for name in ("bad.npy", "bad.npz"):  # the last tenth of the rows: their number in the file
         done = call("train", name, "--out", "run", *QUIET)
         assert (done.code, Path("run").exists()) == (3, False)
@@ -67,7 +67,7 @@ def test_an_empty_cell_is_missing(call: Call) -> None:
 
 def test_a_ragged_table_gets_no_advice_about_options_that_there_are_not(tmp_path: Path) -> None:
     (tmp_path / "ragged.csv").write_text("1,2,3\n1,2\n")
-    with pytest.raises(DataError, match=r"changed from 3 to 2 at row \d$"):
+    with pytest.raises(DataError, match=r"has 2 cells in line 2, but 3 in the lines before it; mend that line$"):
         load(tmp_path / "ragged.csv")
 
 

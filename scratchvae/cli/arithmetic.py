@@ -10,6 +10,7 @@ from ..training.data import Dataset
 from ..training.evaluate import blocks, evaluation_rows
 from ..training.objective import decode, encode
 from ..training.state import State
+from ..training.text import listed
 from ..types import Array
 from .common import (
     Commands,
@@ -68,7 +69,7 @@ def mean_code(state: State, found: Dataset, label: int) -> Array:
     """The mean of E[z | x] over the training rows of a label, (K,)."""
     labels = needed(found.labels, found)[:ROWS]
     if not (labels == label).any():
-        raise UsageError(f"no row has label {label}: the labels are {', '.join(map(str, np.unique(labels)))}")
+        raise UsageError(f"no row has label {label}: the labels are {listed([*map(str, np.unique(labels))])}")
     total = np.zeros(encode(state, evaluation_rows(state, found.train, 0, 1)).mu.shape[1])
     for first, count in blocks(len(labels), 500):
         codes = encode(state, evaluation_rows(state, found.train, first, count)).mu

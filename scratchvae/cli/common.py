@@ -78,8 +78,8 @@ def open_data(args: argparse.Namespace, state: State, gaps: bool = False) -> dat
     else:
         found = data.load(args.data, test=args.data, missing=missing, judge=False)._replace(split=ALL_ROWS)
     found = state.reading.adopt(found)
-    for part in (found.train, found.test):
-        data.check(part, state.config.likelihood, found.name, missing=missing)
+    for part, origin in ((found.train, found.origin), (found.test, found.test_origin)):
+        data.check(part, state.config.likelihood, origin, None, missing, state.config.dtype)
     return found
 
 
@@ -185,10 +185,12 @@ def open_task(args: argparse.Namespace, *endings: str) -> State:
     return state
 
 
-def check_whole(x: Array, command: str) -> None:
-    """Refuse missing entries: log p(x) and p(z|x) as these commands have them are of whole rows."""
+def check_whole(x: Array, command: str, first: int = 0) -> None:
+    """Refuse missing entries: log p(x) and p(z|x) as these commands have them are of whole rows. x begins with test
+    row number `first`."""
     if (gaps := np.isnan(x).any(axis=1)).any():
-        raise UsageError(f"{command} takes whole rows, and row {int(np.argmax(gaps))} has missing entries: "
+        row = first + int(np.argmax(gaps))
+        raise UsageError(f"{command} takes whole rows, and test row {row} has missing entries: "
                          "evaluate bounds what was observed, fill draws the rest")  # fmt: skip
 
 

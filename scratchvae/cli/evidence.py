@@ -15,7 +15,7 @@ from ..tasks.evidence import Evidence
 from ..tasks.hmc import Plan
 from ..training.evaluate import evaluation_rows, over
 from ..training.ledger import meaning_of
-from ..training.noise import Purpose, Rows
+from ..training.noise import Purpose
 from ..training.objective import decode, encode
 from ..training.state import State
 from ..types import Array
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
     def block(first: int, count: int) -> tuple[Evidence, Evidence | None]:
         some = slice(first, first + count)
-        return one(args, state, x[some], None if z is None else z[some], state.numbers(x[some], first))
+        return one(args, state, x[some], None if z is None else z[some], first)
 
     for low, high in over(state, len(x), BLOCK, block):
         found.append(low)
@@ -116,16 +116,16 @@ def rows(args: argparse.Namespace, state: State) -> tuple[Array, Array | None, d
 
 
 def one(
-    args: argparse.Namespace, state: State, x: Array, z: Array | None, first_row: Rows
+    args: argparse.Namespace, state: State, x: Array, z: Array | None, first: int
 ) -> tuple[Evidence, Evidence | None]:
     """log p(x) of a block of rows, and AIS's upper bound."""
     model, noise = Joint(state.theta, state.k), state.noise._replace(seed=args.seed)
-    samples = args.samples or SAMPLES[args.estimator]
+    samples, first_row = args.samples or SAMPLES[args.estimator], state.numbers(x, first)
     q = encode(state, x)
     if args.refine:
         q = posterior.refine(model, x, q, noise, args.refine, k=state.k, first_row=first_row)
     if args.estimator == "quadrature":
-        return evidence.quadrature(model, x, q), None
+        return evidence.quadrature(model, x, q, first_row=first), None
     if args.estimator == "importance":
         if (args.proposal or ("defensive" if q.mu.shape[1] <= FEW else "q")) == "q":
             return evidence.importance(model, x, q, noise, samples, first_row), None

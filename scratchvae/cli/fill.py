@@ -77,11 +77,11 @@ def run(args: argparse.Namespace) -> int:
     shape = image_shape(state.reading.columns, found.shape)
     mask = mask_of(args.mask, state.reading.undo(truth), shape, state.noise._replace(seed=args.seed))
     observed = state.reading.narrow(mask) & ~np.isnan(truth)
-    missing.check_mask(truth, observed)
+    missing.check_mask(truth, observed, index, "test row")
     missing.check_gaps(observed)
     start = time.monotonic()
     mean = mean_of_data(state, found.train)
-    scored = {name: fill(name, args, state, truth, observed, mean) for name in methods(args.method)}
+    scored = {name: fill(name, args, state, truth, observed, mean, index) for name in methods(args.method)}
     rivals = rival_fillings(state, found.train, truth, observed, mean)
     report: dict[str, Any] = {"mask": args.mask, "missing": float(1 - observed.mean()), "rows": len(truth)}
     for name, one in scored.items():
@@ -118,8 +118,10 @@ def rival_fillings(state: State, train: Array, x: Array, observed: Array, mean: 
     }
 
 
-def fill(name: str, args: argparse.Namespace, state: State, truth: Array, observed: Array, mean: Array) -> Scored:
-    """All rows by one method, block by block, with its measures."""
+def fill(
+    name: str, args: argparse.Namespace, state: State, truth: Array, observed: Array, mean: Array, index: Array
+) -> Scored:
+    """All rows, number `index` (N,) of the test rows, by one method, block by block, with its measures."""
     coder, noise = Coder(state.phi, state.theta, state.k), state.noise._replace(seed=args.seed)
     plan = Plan(args.imputations, args.chains, args.thin, args.warm_up, args.warm_up // 2)
 
@@ -145,14 +147,14 @@ def fill(name: str, args: argparse.Namespace, state: State, truth: Array, observ
             "log_score": float(np.concatenate(scores).mean()),
             "coverage_90": imputation.coverage(truth, draws, observed),
         }
-    warn(name, found)
+    warn(name, found, index)
     return Scored(filled, draws.reshape(-1, *truth.shape), report)
 
 
-def warn(name: str, found: list[Imputations]) -> None:
+def warn(name: str, found: list[Imputations], index: Array) -> None:
     """Words where the draws should not be trusted."""
     evidence = [one.observed_evidence for one in found if one.observed_evidence]
-    if evidence and (doubts := joined(evidence).doubts()):
+    if evidence and (doubts := joined(evidence).doubts(index=index)):
         say(doubts)
     if name == "rezende":
         say("rezende: this chain's draws follow p(x_mis | x_obs) only as far as q(z | x) is the posterior")

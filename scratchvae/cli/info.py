@@ -68,9 +68,11 @@ def describe_data(found: data.Dataset) -> dict[str, Any]:
         "rows": len(found.train),
         "test_rows": len(found.test),
         "columns": found.train.shape[1],
+        "names": ", ".join(found.names) if found.names else None,
         "image": list(found.shape) if found.shape else None,
         "dtype": str(found.train.dtype),
         "missing": gaps(found.train),
         "labels": found.labels is not None,
         "split": found.split,
+        "notes": "; ".join(found.notes) or None,
     }

@@ -32,7 +32,7 @@ def mask_of(text: str, x: Array, shape: tuple[int, ...], noise: Noise) -> Array:
         return ~np.isnan(x)
     if not Path(text).is_file():
         raise UsageError(f"--mask {text!r} is neither a file nor one of {', '.join(HALVES)}, random:0.5, nan")
-    mask = np.asarray(files.read(Path(text))["train"])
+    mask = np.asarray(files.read(Path(text)).parts["train"])
     if not np.isin(mask, (0, 1)).all():
         raise DataError(f"{text} holds other numbers than 1 (observed) and 0 (missing)")
     if mask.shape == x.shape or mask.size == D:

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= args.row < len(found.test):
         raise UsageError(f"--row {args.row}: the test rows are 0 to {len(found.test) - 1}")
     x = evaluation_rows(state, found.test, args.row, 1)
-    check_whole(x, args.command)
+    check_whole(x, args.command, args.row)
     model, noise = Joint(state.theta, state.k), state.noise._replace(seed=args.seed)
     place: dict[str, Any] = {"first_row": state.numbers(x, args.row)}
     q = encode(state, x)
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         if words := posterior.doubts(name, methods[name]):
             say(words)
     gap = posterior.gap(model, x, q, refined, noise, args.samples, **place)
-    if words := gap.evidence.doubts():
+    if words := gap.evidence.doubts(index=[args.row]):
         say(words)
     about = {"row": args.row, "binarisation": state.config.binarisation, "data": found.name, "step": state.step}
     acceptance = {"hmc": float(hmc.acceptance.mean()), "metropolis": float(metropolis.acceptance.mean())}

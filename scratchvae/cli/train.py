@@ -149,7 +149,7 @@ def read_config(path: str | None) -> dict[str, Any]:
         return {}
     try:
         values = json.loads(Path(path).read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"--config {path} cannot be read as JSON: {error}") from None
     if not isinstance(values, dict):
         raise UsageError(f"--config {path} is not a JSON object of options")
@@ -174,6 +174,8 @@ def run_alone(args: argparse.Namespace) -> int:
     steps = compiled.steps(state, found.train, args.threads)
     plan = Plan.of(steps, args.evaluate_every, args.save_every)
     rows, columns = found.train.shape
+    for note in found.notes:
+        say(note)
     say(f"{found.name}: {rows} rows, {columns} columns, binarisation {config.binarisation}; test: {found.split}")
     if config.missing.startswith("random"):
         say("train bounds count what is seen of a row, test bounds the whole of it")
@@ -213,7 +215,7 @@ def open_folder(
     learned = learn(found.train, config, found.names, found.shape)._replace(where=seen_from(args.out, config))
     found = checked(learned.adopt(found), config)
     state = State.begun(config, learned, found.train)
-    data.check_test(found, config.likelihood, config.missing == "nan")
+    data.check_test(found, config.likelihood, config.missing == "nan", config.dtype)
     args.held.enter_context(folder.lock())  # after all that may be refused
     folder = folder if args.resume else Run.create(args.out, config)
     folder.save(state, [0.0, 0])  # a run killed before its first epoch can be resumed too
@@ -236,7 +238,7 @@ def reopened(
             raise UsageError(f"--resume continues a run as it was: {was}; only epochs may change")
     was, there = state.reading.digest, digest(found.train)
     found = checked(state.reading.adopt(found), config)
-    data.check_test(found, config.likelihood, config.missing == "nan")
+    data.check_test(found, config.likelihood, config.missing == "nan", config.dtype)
     if was and was != there and not args.force:
         raise UsageError(
             f"--resume: {found.name} no longer holds the rows that the run was trained on: restore them, or go on with "
@@ -246,13 +248,14 @@ def reopened(
     folder.rewind(state.step)
     say(f"resumed at step {state.step}")
     if (lanes := meta.get("vector_width", width(state))) != width(state):
-        say(f"the run was made with vectors of {lanes} floats, here they have {width(state)}: it goes on, to other bits")
+        here = f"here they have {width(state)}: it goes on, to other bits"
+        say(f"the run was made with vectors of {lanes} floats, {here}")
     return folder, state, found, pending
 
 
 def checked(found: data.Dataset, config: Config) -> data.Dataset:
     """The data, whose training rows the likelihood can take; a map's are checked when they are read."""
-    data.check(found.train, config.likelihood, found.name, missing=config.missing == "nan")
+    data.check(found.train, config.likelihood, found.origin, None, config.missing == "nan", config.dtype)
     return found
 
 

@@ -49,9 +49,9 @@ class Evidence(NamedTuple):
     cost: int
     estimator: str
 
-    def doubts(self, ess: float = 5.0, error: float = 0.5) -> str:
+    def doubts(self, ess: float = 5.0, error: float = 0.5, index: Any = None) -> str:
         """One line if some row should not be trusted, "" otherwise: few effective samples mean that the largest weight
-        decides, and then the standard error is itself too small."""
+        decides, and then the standard error is itself too small. Rows are numbered as in `index` (B,)."""
         doubtful = ~((self.ess >= ess) & (self.standard_error <= error) & np.isfinite(self.value))
         if not doubtful.any():
             return ""
@@ -60,7 +60,8 @@ class Evidence(NamedTuple):
         found = f"effective samples {self.ess[worst]:.1f}, standard error {self.standard_error[worst]:.2g} nats"
         rows = f"{doubtful.sum()} of {len(self.value)} rows"
         more = "chains or temperatures" if self.estimator.startswith("AIS") else "samples or AIS"
-        return f"{self.estimator}: do not trust {rows} (worst, row {worst}: {found}); take more {more}"
+        number = worst if index is None else index[worst]
+        return f"{self.estimator}: do not trust {rows} (worst, row {number}: {found}); take more {more}"
 
     def report(self) -> str:
         """The mean over rows, in one line that says what it is."""
@@ -138,9 +139,12 @@ def importance(
     return Evidence(weights.value, weights.standard_error, weights.ess, samples * B, name)
 
 
-def quadrature(model: Model, x: Array, q: Proposal, noise: Noise | None = None, resolution: int = 129) -> Evidence:
-    """log p(x) on a grid, for one or two latents: no noise enters; the error is what doubling the grid changed."""
-    found = grids.posterior(model.log_joint, x, q.mu.shape[1], resolution=resolution)
+def quadrature(
+    model: Model, x: Array, q: Proposal, noise: Noise | None = None, resolution: int = 129, first_row: int = 0
+) -> Evidence:
+    """log p(x) on a grid, for one or two latents: no noise enters; the error is what doubling the grid changed. Errors
+    count rows from first_row."""
+    found = grids.posterior(model.log_joint, x, q.mu.shape[1], resolution=resolution, first_row=first_row)
     ess = np.full(len(x), np.inf)
     return Evidence(found.log_marginal, found.error, ess, found.cost, "quadrature")
 

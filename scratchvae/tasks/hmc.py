@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DataError, UsageError
-from ..training.noise import Noise, Purpose, Rows
+from ..training.noise import Noise, Purpose, Rows, place
 from ..types import Array
 
 Density = Callable[[Array], Array]
@@ -200,4 +200,5 @@ def check(state: State, plan: Plan) -> None:
     bad = ~(np.isfinite(state.log_p) & np.isfinite(state.gradient).all(-1))
     if bad.any():
         chain, row = np.argwhere(bad)[0]
-        raise DataError(f"the log density or its slope is not finite at the start of chain {chain} of row {row}")
+        at = f"chain {chain} of row {place(plan.first_row, int(row))}"
+        raise DataError(f"the log density or its slope is not finite at the start of {at}")

@@ -214,18 +214,18 @@ def mean_of(p: Distribution) -> Array:
     return p.mean if isinstance(p, Bernoulli) else p.mu
 
 
-def check_mask(x: Array, observed: Array) -> None:
-    """One clear line for a mask that does not fit x, hides all of a row, or calls observed what is not."""
+def check_mask(x: Array, observed: Array, index: Array | None = None, row: str = "row") -> None:
+    """One clear line for a mask that does not fit x, hides all of a row, or calls observed what is not. Rows are called
+    `row`, and numbered as in `index` (B,)."""
+    number = np.arange(len(x)) if index is None else index
     if observed.shape != x.shape or observed.dtype != np.bool_:
         raise DataError(f"the mask is {observed.dtype} {observed.shape}, expected bool {x.shape} like x")
     if (empty := ~observed.any(axis=1)).any():
-        row = int(np.argmax(empty))
-        raise DataError(
-            f"row {row} has all its {x.shape[1]} entries missing: there is nothing to fill it from; sample instead"
-        )
+        raise DataError(f"{row} {number[np.argmax(empty)]} has all its {x.shape[1]} entries missing: "
+                        "there is nothing to fill it from; sample instead")  # fmt: skip
     if not np.isfinite(x[observed]).all():
-        row, column = np.argwhere(observed & ~np.isfinite(x))[0]
-        raise DataError(f"x holds {x[row, column]} at row {row}, column {column}, which the mask calls observed")
+        b, d = np.argwhere(observed & ~np.isfinite(x))[0]
+        raise DataError(f"x holds {x[b, d]} at {row} {number[b]}, column {d} (from 0), which the mask calls observed")
 
 
 def check_gaps(observed: Array) -> None:

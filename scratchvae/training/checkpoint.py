@@ -7,6 +7,9 @@
 Any safetensors reader opens such a file (https://huggingface.co/docs/safetensors). `__metadata__` holds format,
 version, library, kind, sha256, and one JSON text for each other key of `meta` (config, state, ...). Equal states give
 equal bytes: keys are sorted, and no time, host or path is recorded.
+
+JSON costs thirty times its size in memory, so the header is parsed last, when the digest in it holds, and its size is
+limited: HEADER_LIMIT bytes, with VALUES_LIMIT commas and brackets, which are about 100 bytes each once parsed.
 """
 
 import contextlib
@@ -14,6 +17,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -26,7 +30,9 @@ from ..types import Array
 
 FORMAT, VERSION = "scratchvae", "1"
 BLANK = "0" * 64  # stands where the digest will stand, so that the digest can cover the header as well
-HEADER_LIMIT = 100_000_000  # the official reader's limit, in bytes
+KEY = b'"sha256":"'  # no value of a string can hold it: its quotes would be escaped
+HEADER_LIMIT = 16_000_000  # bytes; a run of 100 000 epochs needs as many
+VALUES_LIMIT = 1_000_000
 LEFT = ".scratchvae-*.tmp"  # what a killed process leaves beside what it was writing
 RESERVED = ("format", "version", "library", "kind", "sha256")
 DTYPES = {
@@ -44,9 +50,10 @@ def save(path: str | Path, tensors: Mapping[str, Array], meta: Mapping[str, Any]
     """
     entries, parts = _layout(tensors)
     header = json.dumps({"__metadata__": _metadata(meta), **entries}, sort_keys=True, separators=(",", ":")).encode()
+    check_header(header, "the metadata", UsageError)
     header += b" " * (-len(header) % 8)  # data begin at a multiple of 8 bytes: every tensor is aligned
     parts = [len(header).to_bytes(8, "little"), header, *parts]
-    parts[1] = header.replace(BLANK.encode(), _digest(parts).encode(), 1)
+    parts[1] = header.replace(KEY + BLANK.encode(), KEY + _digest(parts).encode(), 1)
     write_atomically(path, parts)
 
 
@@ -57,8 +64,9 @@ def load(path: str | Path, kind: str | None = None) -> tuple[dict[str, Array], d
     a flipped byte. Nothing is allocated beyond the file's own size.
     """
     raw = _read(Path(path))
+    _verify(raw, path)
     tensors, metadata = parse(raw, str(path))
-    _verify(raw, metadata, path)
+    _recognise(metadata, path)
     if kind is not None and metadata.get("kind") != kind:
         raise DataError(f"{path} holds a model of kind {metadata.get('kind')!r}, but {kind!r} was expected")
     try:
@@ -73,11 +81,11 @@ def parse(raw: bytearray, name: str) -> tuple[dict[str, Array], dict[str, str]]:
 
     Every length and offset is checked against len(raw) first. Raises DataError naming the file `name`.
     """
-    start = 8 + int.from_bytes(raw[:8], "little")
-    if len(raw) < 8 or not 10 <= start <= min(len(raw), HEADER_LIMIT):
-        raise DataError(f"{name} is not a checkpoint, or is truncated: {len(raw)} bytes, header to end at {start}")
+    text = bytes(_header(raw, name))
+    check_header(text, name, DataError)
+    start = 8 + len(text)
     try:
-        header = json.loads(raw[8:start].decode(), object_pairs_hook=_unique)
+        header = json.loads(text.decode(), object_pairs_hook=_unique)
         metadata = header.pop("__metadata__", {})
         if not all(type(value) is str for value in metadata.values()):
             raise ValueError("a metadata value is not a string")
@@ -177,7 +185,37 @@ def _read(path: Path) -> bytearray:
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', 'larger than memory')}") from None
 
 
-def _verify(raw: bytearray, metadata: dict[str, str], path: str | Path) -> None:
+def _header(raw: bytearray, name: str | Path) -> memoryview:
+    """The header's bytes."""
+    start = 8 + int.from_bytes(raw[:8], "little")
+    if len(raw) < 8 or not 10 <= start <= len(raw):
+        raise DataError(f"{name} is not a checkpoint, or is truncated: {len(raw)} bytes, header to end at {start}")
+    return memoryview(raw)[8:start]
+
+
+def check_header(header: bytes, name: str, error: type[Exception]) -> None:
+    """One clear line for a header whose parts would fill the memory."""
+    values = sum(map(header.count, (b",", b"[", b"{")))
+    if len(header) > HEADER_LIMIT or values > VALUES_LIMIT:
+        raise error(f"{name}: a header of {len(header)} bytes with {values} values, the limits are {HEADER_LIMIT} and "
+                    f"{VALUES_LIMIT}; keep a shorter history, or fewer tensors")  # fmt: skip
+
+
+def _verify(raw: bytearray, path: str | Path) -> None:
+    """The digest, found by its key as `save` writes it: nothing is parsed before it holds."""
+    header = _header(raw, path)
+    if header[0] != ord("{"):
+        raise DataError(f"{path} is not a checkpoint, or is damaged: no header in JSON")
+    found = re.search(rb'"sha256": ?"([0-9a-f]{64})"', header)
+    if found is None:
+        raise DataError(f"{path} is a safetensors file, but scratchvae did not write it (no digest inside), or damaged")
+    begin, end = found.span(1)
+    parts = raw[:8], header[:begin], BLANK.encode(), header[end:], memoryview(raw)[8 + len(header) :]
+    if _digest(parts) != found[1].decode():
+        raise DataError(f"{path} is damaged: its SHA-256 is not the one recorded; restore it from a copy")
+
+
+def _recognise(metadata: dict[str, str], path: str | Path) -> None:
     if metadata.get("format") != FORMAT:
         raise DataError(f"{path} is a safetensors file, but scratchvae did not write it (no format {FORMAT!r} inside)")
     if metadata.get("version") != VERSION:
@@ -185,10 +223,6 @@ def _verify(raw: bytearray, metadata: dict[str, str], path: str | Path) -> None:
             f"{path} has checkpoint version {metadata.get('version')!r}, this library reads {VERSION!r}: "
             f"open it with scratchvae {metadata.get('library')}"
         )
-    start, digest = 8 + int.from_bytes(raw[:8], "little"), metadata.get("sha256", "")
-    header = bytes(raw[8:start]).replace(digest.encode(), BLANK.encode(), 1) if len(digest) == 64 else b""
-    if _digest((raw[:8], header, memoryview(raw)[start:])) != digest:
-        raise DataError(f"{path} is damaged: its SHA-256 is not the one recorded; restore it from a copy")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

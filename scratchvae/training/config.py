@@ -1,6 +1,8 @@
 """§7.3 Everything that decides a run's result, in one frozen record: it goes into config.json and the checkpoint."""
 
 import dataclasses
+import math
+import reprlib
 import sys
 from numbers import Integral, Real
 from typing import Any
@@ -111,13 +113,14 @@ def fits(name: str, value: Any, usual: Any) -> bool:
 
 def number(value: Any) -> bool:
     """A finite real number."""
-    return isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    size: Any = abs(value) if isinstance(value, Real) and not isinstance(value, bool) else math.inf
+    return bool(size <= sys.float_info.max)
 
 
-def naturals(value: Any) -> bool:
+def naturals(value: Any, depth: int = 2) -> bool:
     """A whole number that may be a size, or a list of such, or of lists of such."""
     if isinstance(value, list | tuple):
-        return all(naturals(item) for item in value)
+        return depth > 0 and all(naturals(item, depth - 1) for item in value)
     return isinstance(value, Integral) and not isinstance(value, bool) and value < 2**24
 
 
@@ -128,7 +131,8 @@ def known(kind: type[Any], values: dict[str, Any], where: str) -> Any:
         if name not in usual:
             raise UsageError(f"unknown option {name!r} in {where}: known are {', '.join(usual)}")
         if not fits(name, value, usual[name]):
-            raise UsageError(f"{name}={value!r} in {where}: expected a value such as {usual[name]!r}")
+            shown = reprlib.repr(value)  # of a list in a list in a list the beginning
+            raise UsageError(f"{name}={shown} in {where}: expected a value such as {usual[name]!r}")
     return kind(**values)
 
 

@@ -1,7 +1,8 @@
 """§7.3 The data x of the bound, row by row: MNIST, Frey Face or your own, in memory or mapped from a file.
 
 Pixels stay uint8 until a batch is taken: then x = pixel / 255 in [0, 1]. What a likelihood cannot take is refused with
-its row and column, in memory at once, in a memory map batch by batch, so that data larger than memory train.
+its row and column, in memory at once, in a memory map batch by batch, so that data larger than memory train. Rows and
+columns are counted from 0 everywhere; a column's name and the line of a text file stand beside, where they are known.
 """
 
 import os
@@ -14,6 +15,8 @@ from numpy.typing import DTypeLike
 from ..errors import DataError, UsageError
 from ..types import Array
 from . import files
+from .arrays import Origin, array_of, names_of, ordered, real
+from .files import Found
 
 VARIABLE = "SCRATCHVAE_DATA"
 BINARISATIONS = ("dynamic", "fixed", "threshold", "none")
@@ -44,61 +47,73 @@ class Dataset(NamedTuple):
     test_labels: Array | None  # (M,)
     split: str  # how the test rows came about, to be recorded with every figure
     names: tuple[str, ...] | None = None  # of the columns, where the source says them
-    notes: tuple[str, ...] = ()  # what was taken for what in a file, in words
+    notes: tuple[str, ...] = ()  # what in the files was taken for what, a line each
+    origin: Origin = Origin()  # of the training rows
+    test_origin: Origin = Origin()
 
 
 def load(
-    source: str | Path | Array,
-    test: str | Path | Array | None = None,
+    source: Any,
+    test: Any = None,
     folder: str | Path | None = None,
     missing: bool = False,
     judge: bool = True,
 ) -> Dataset:
-    """Data by name (NAMES), by path (a file, or a folder laid out like MNIST's) or as an array (N, ...).
+    """Data by name (NAMES), by path (a file, or a folder laid out like MNIST's) or as an array (N, ...) or a frame.
 
     A name is looked for in `folder`, else in the folder $SCRATCHVAE_DATA, in the repository's data/ and in ./data.
-    Without test rows of its own, and no `test`, the last tenth of the rows is kept for the test.
+    Without test rows of its own, and no `test`, the last tenth of the rows is kept for the test. Named columns of
+    `test` may come in another order.
     With `missing`, NaN is a value that is missing, and allowed. Bytes that hold nothing above 1 in all training rows
     are bits, and become bool in both parts: dividing them by 255 would blacken them. A run that exists has learned
     once what its bytes are (`training.reading`): it loads with judge=False.
     Raises DataError, one line, for whatever cannot be found, read or used.
     """
     name = str(source) if isinstance(source, str | Path) else "array"
-    parts = _named(name, folder) if isinstance(source, str) and source in NAMES else _parts(source)
-    if test is not None:
-        parts = {"labels": parts.get("labels"), "train": parts["train"], "test": _parts(test)["train"]}
-    train, shape = matrix(parts["train"], name, missing)
+    found = _named(name, folder) if isinstance(source, str) and source in NAMES else _parts(source)
+    parts, names, notes = found.parts, found.names, found.notes
+    origin = Origin(name, 0, names, found.lines)
+    train, shape = matrix(parts["train"], origin, missing)
     labels, test_labels = _labels(parts.get("labels"), len(train), name), parts.get("test_labels")
-    if parts.get("test") is None:
-        keep = len(train) - _tenth(len(train), name)
-        train, rest, split = train[:keep], train[keep:], LAST_TENTH
-        labels, test_labels = (labels[:keep], labels[keep:]) if labels is not None else (None, None)
+    if test is not None:
+        own, split = _parts(test), f"the rows of {test}" if isinstance(test, str | Path) else "own test rows"
+        called = str(test) if isinstance(test, str | Path) else f"{name} (test)"
+        notes, test_labels = (*notes, *(f"{called}: {note}" for note in own.notes)), None
+        test_origin = Origin(called, 0, own.names, own.lines)
+        rest = ordered(matrix(own.parts["train"], test_origin, missing)[0], own.names, names, called)
+        test_origin = test_origin._replace(names=names or own.names)
+    elif parts.get("test") is not None:
+        test_origin, split = Origin(f"{name} (test)"), "own test rows"
+        rest = matrix(parts["test"], test_origin, missing)[0]
     else:
-        split = f"the rows of {test}" if isinstance(test, str | Path) else "own test rows"
-        rest = matrix(parts["test"], f"{name} (test)", missing)[0]
-        columns(rest, train.shape[1], f"{name} (test)")
+        keep = len(train) - _tenth(len(train), name)
+        train, rest, split, test_origin = train[:keep], train[keep:], LAST_TENTH, origin._replace(first=keep)
+        labels, test_labels = (labels[:keep], labels[keep:]) if labels is not None else (None, None)
+    columns(rest, train.shape[1], test_origin.name)
     if judge and holds_bits(train):
         train, rest = bits(train), bits(rest)
-    return Dataset(name, train, rest, shape, labels, _labels(test_labels, len(rest), f"{name} (test)"), split)
+    test_labels = _labels(test_labels, len(rest), f"{name} (test)")
+    return Dataset(name, train, rest, shape, labels, test_labels, split, names, notes, origin, test_origin)
 
 
-def matrix(x: Any, name: str = "x", missing: bool = False) -> tuple[Array, tuple[int, ...] | None]:
+def matrix(x: Any, name: str | Origin = "x", missing: bool = False) -> tuple[Array, tuple[int, ...] | None]:
     """x as (N, D) in C order, and the shape of one row where it had more axes; finite unless it is a memory map.
 
+    A masked entry is missing, NaN; so is None, in an array of objects or a frame.
     Raises DataError: no rows, no columns, not numbers, inf, NaN unless `missing`, a map stored by columns.
     """
-    x = x if isinstance(x, np.ndarray) else np.asarray(x)
-    if x.dtype.kind not in "biuf":
-        raise DataError(f"{name} has dtype {x.dtype}; give real numbers, uint8 pixels or bool")
+    origin = Origin(name, 0, names_of(x)) if isinstance(name, str) else name
+    x = array_of(x, origin.name)
     if x.ndim < 2 or 0 in x.shape:
         raise DataError(
-            f"{name} has shape {x.shape}; give at least one row and one column, (N, D) or (N, height, width)"
+            f"{origin.name} has shape {x.shape}; give at least one row and one column, (N, D) or (N, height, width)"
         )
+    x = real(x, origin)
     if not x.flags.c_contiguous and isinstance(x, np.memmap):
-        raise DataError(f"{name} is stored column by column; save numpy.ascontiguousarray(x) instead")
+        raise DataError(f"{origin.name} is stored column by column; save numpy.ascontiguousarray(x) instead")
     shape = x.shape[1:] if x.ndim > 2 else None
     x = (x if isinstance(x, np.memmap) else np.ascontiguousarray(x)).reshape(len(x), -1)
-    check(x, name=name, missing=missing)
+    check(x, name=origin, missing=missing)
     return x, shape
 
 
@@ -107,8 +122,8 @@ def rows(
 ) -> Array:
     """The rows data[index] as (B, D) numbers: uint8 pixels divided by 255, the rest as it is.
 
-    Of a memory map only these rows are read, in the file's order, and checked for NaN, inf and `likelihood`'s range:
-    DataError. Arrays in memory were checked when they came.
+    Of a memory map only these rows are read, in the file's order, and checked for NaN, inf, `likelihood`'s range and
+    the dtype's: DataError. Arrays in memory were checked when they came.
     """
     if not isinstance(data, np.memmap):
         block = data[index]
@@ -117,7 +132,7 @@ def rows(
         order = np.argsort(where, kind="stable")
         block = np.empty((len(where), data.shape[1]), data.dtype)
         block[order] = data[where[order]]
-        check(block, likelihood, where=where, missing=missing)
+        check(block, likelihood, _mapped(data), where, missing, dtype)
     if block.dtype == np.uint8:
         return np.divide(block, 255, dtype=np.dtype(dtype))
     return (block.view(np.uint8) if block.dtype == np.bool_ else block).astype(dtype)
@@ -153,38 +168,53 @@ def kept(x: Array, bits: Array) -> Array:
 
 
 def check(
-    x: Array, likelihood: str = "", name: str = "data", where: Array | None = None, missing: bool = False
+    x: Array,
+    likelihood: str = "",
+    name: str | Origin = "data",
+    where: Array | None = None,
+    missing: bool = False,
+    dtype: DTypeLike | None = None,
 ) -> None:
     """Raises DataError at the first value of x (N, D) that is NaN (unless `missing`) or inf, or, for a likelihood of
-    UNIT, outside [0, 1].
+    UNIT, outside [0, 1], or would be inf in the floating `dtype`.
 
     Row numbers are those of `where`, if given. A memory map is passed over: `rows` checks each batch it reads.
     """
     if isinstance(x, np.memmap) or (x.dtype == np.uint8):
         return
+    origin = Origin(name) if isinstance(name, str) else name
+    largest = np.finfo(dtype).max if dtype is not None and x.dtype.kind == "f" else None
     step = max(1, BLOCK // (x.shape[1] * x.itemsize))
     for begin in range(0, len(x), step):
         part = x[begin : begin + step]
         bad = _bad(part, likelihood in UNIT)
+        if largest is not None and largest < np.finfo(x.dtype).max:
+            bad |= np.abs(part) > largest
         if missing and part.dtype.kind == "f":
             bad &= ~np.isnan(part)
         if bad.any():
             row, column = (int(i) for i in np.argwhere(bad)[0])
             value = x.view(np.uint8)[begin + row, column] if x.dtype == np.bool_ else x[begin + row, column]
             row = begin + row if where is None else int(where[begin + row])
-            remedy = _remedy(value, likelihood)
-            raise DataError(f"{name} holds {value} at row {row}, column {column} (from 0): {remedy}")
+            remedy = _remedy(value, likelihood, np.dtype(dtype) if largest is not None else x.dtype)
+            raise DataError(f"{origin.name} holds {value} at {origin.place(row, column)}: {remedy}")
 
 
-def check_test(found: Dataset, likelihood: str, missing: bool) -> None:
+def check_test(found: Dataset, likelihood: str, missing: bool, dtype: DTypeLike | None = None) -> None:
     """`check` of the test rows, of a memory map as well, which is read through: training does not begin with them."""
-    x, apart = found.test, found.split != LAST_TENTH
-    name, before = (f"{found.name} (test)", 0) if apart else (found.name, len(found.train))
+    x, origin = found.test, found.test_origin
     if x.dtype != np.uint8:
         step = max(1, BLOCK // (x.shape[1] * x.itemsize))
         for begin in range(0, len(x), step):
-            where = np.arange(before + begin, before + begin + step)
-            check(np.asarray(x[begin : begin + step]), likelihood, name, where, missing)  # no longer a map
+            here = origin._replace(first=origin.first + begin)
+            check(np.asarray(x[begin : begin + step]), likelihood, here, None, missing, dtype)  # no longer a map
+
+
+def _mapped(x: Array) -> Origin:
+    """Rows of a map are called by its file, and numbered as they are there."""
+    base = x.base if isinstance(x.base, np.ndarray) else x
+    name = getattr(x, "filename", None)
+    return Origin(Path(name).name if name else "data", (x.ctypes.data - base.ctypes.data) // x.strides[0])
 
 
 def columns(x: Array, D: int, name: str = "x") -> None:
@@ -201,16 +231,14 @@ def _bad(x: Array, unit: bool) -> Array:
     return ~np.isfinite(x)
 
 
-def _remedy(value: Any, likelihood: str) -> str:
+def _remedy(value: Any, likelihood: str, dtype: np.dtype[Any]) -> str:
     if not np.isfinite(value):
-        return "drop that row or fill the gap, or train with missing='nan' (--missing nan)"
+        return "drop that row or fill the gap, or train with missing='nan' (--missing nan)" if np.isnan(value) else (
+            "drop that row, or mend the value")
+    if likelihood not in UNIT and dtype.kind == "f":
+        return f"too large for {dtype}; scale the data, or train with dtype='float64' (--dtype float64)"
     needs = UNIT.get(likelihood, "a byte that stands for a bit is 0 or 1")
     return f"{needs}; scale the data, store pixels as uint8, or use likelihood 'gaussian'"
-
-
-def names_of(x: Any) -> tuple[str, ...] | None:
-    """The names of a data frame's columns; None for an array."""
-    return tuple(map(str, x.columns)) if hasattr(x, "columns") and hasattr(x, "shape") else None
 
 
 def holds_bits(x: Array) -> bool:
@@ -228,41 +256,39 @@ def bits(x: Array) -> Array:
     return x.view(np.bool_) if x.dtype == np.uint8 else x
 
 
-def ordered(x: Array, names: tuple[str, ...], wanted: tuple[str, ...], what: str = "x") -> Array:
-    """x (N, D) with its columns, called `names`, in the order that is wanted."""
-    if set(names) != set(wanted) or len(names) != len(wanted):
-        raise DataError(f"{what} has the columns {', '.join(names)}, expected {', '.join(wanted)}")
-    return x if names == wanted else x[:, [names.index(name) for name in wanted]]
-
-
 def _tenth(N: int, name: str) -> int:
     if N < 2:
         raise DataError(f"{name} has one row, which cannot be split into train and test; give test rows too")
     return max(1, N // 10)
 
 
-def _labels(labels: Array | None, N: int, name: str) -> Array | None:
-    if labels is not None and labels.shape != (N,):
+def _labels(labels: Any, N: int, name: str) -> Array | None:
+    """Labels (N,): numbers, text or dates; those that cannot be told apart or shown are refused before any training."""
+    if labels is None:
+        return None
+    if labels.shape != (N,):
         raise DataError(f"{name} has {N} rows but labels of shape {labels.shape}; expected ({N},)")
-    return labels
+    if labels.dtype.kind not in "biufUSMm":
+        raise DataError(f"{name} has labels of dtype {labels.dtype}; give whole numbers or text")
+    return np.asarray(labels)
 
 
-def _parts(source: str | Path | Array) -> dict[str, Any]:
+def _parts(source: Any) -> Found:
     if not isinstance(source, str | Path):
-        return {"train": source}
+        return Found({"train": source}, names_of(source))
     if Path(source).is_dir():
         if parts := _folder(Path(source)):
-            return parts
+            return Found(parts)
         raise DataError(f"folder {source} has no {LAYOUT['train']} (plain, .gz, .xz); give a data file: {files.KNOWN}")
     if not Path(source).exists() and Path(source).name == str(source) and not Path(source).suffix:
         raise DataError(f"{source!r} is neither a data set ({', '.join(NAMES)}) nor a file; give one: {files.KNOWN}")
-    return dict(files.read(Path(source)))
+    return files.read(Path(source))
 
 
-def _named(name: str, folder: str | Path | None) -> dict[str, Any]:
+def _named(name: str, folder: str | Path | None) -> Found:
     for place in (places := _places(name, folder)):
         if parts := _folder(place, FREY if name == "freyfaces" else None):
-            return parts
+            return Found(parts)
     tried = ", ".join(map(str, places))
     raise DataError(f"{name} is not in {tried}; name the folder that holds its files, or set {VARIABLE} to it")
 
@@ -281,7 +307,7 @@ def _folder(folder: Path, stems: tuple[str, ...] | None = None) -> dict[str, Any
     """The arrays found in a folder: by MNIST's layout, or the first of `stems`; empty if there are no images."""
     wanted = LAYOUT if stems is None else {"train": next((s for s in stems if _packed(folder, s)), stems[0])}
     found = {part: path for part, stem in wanted.items() if (path := _packed(folder, stem))}
-    return {part: files.read(path)["train"] for part, path in found.items()} if "train" in found else {}
+    return {part: files.read(path).parts["train"] for part, path in found.items()} if "train" in found else {}
 
 
 def _packed(folder: Path, stem: str) -> Path | None:

@@ -1,23 +1,25 @@
 """§7.3 From a file to arrays: IDX, .npy, .npz, text and frey_rawface.mat, each told by its name.
 
-Pickles are refused everywhere: object arrays would run whatever code the file holds.
+Pickles are refused everywhere: object arrays would run whatever code the file holds. What a reader takes, in memory and
+time, is bounded by the file's size; what is packed is unpacked to at most `idx.limit` of it.
 """
 
 import io
-import itertools
 import math
+import os
 import re
-import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import DataError
 from ..types import Array
-from .idx import expect, opened, read_idx, take
+from .idx import BLOCK, allowed, expect, limit, opened, read_idx, take
 from .mat import read_faces
+from .text import read_table
 
 KNOWN = "IDX (...-idx3-ubyte, also .gz, .xz), .npy, .npz, .csv, .tsv, .txt (also .gz, .xz), .mat"
 PARTS = {  # the arrays of a data set, and the keys that an .npz may hold them under
@@ -28,8 +30,18 @@ PARTS = {  # the arrays of a data set, and the keys that an .npz may hold them u
 }
 
 
-def read(path: Path) -> dict[str, Array]:
-    """The arrays of one file under the keys of PARTS; "train" always, the others from an .npz that has them.
+class Found(NamedTuple):
+    """What a file holds: arrays under the keys of PARTS, "train" always; the names of its columns, where it says them;
+    notes, what was taken for what, a line each; and where its rows stand, see `text.Table`."""
+
+    parts: dict[str, Any]
+    names: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+    lines: Array | None = None
+
+
+def read(path: Path) -> Found:
+    """The arrays of one file, with what it says of its columns.
 
     A plain IDX and an .npy are memory maps. Raises DataError, one line, for a file that is missing, unknown, corrupt
     or holds Python objects.
@@ -47,29 +59,41 @@ def read(path: Path) -> dict[str, Array]:
         raise DataError(f"{path} cannot be read: {words[0][:300]}") from None
 
 
-def _reader(path: Path) -> Callable[[Path], dict[str, Array]]:
+def _reader(path: Path) -> Callable[[Path], Found]:
     name = re.sub(r"\.(gz|xz)$", "", path.name.lower())
     if re.search(r"idx\d*$|idx\d+-|-ubyte$", name):
-        return lambda path: {"train": read_idx(path)}
+        return lambda path: Found({"train": read_idx(path)})
     suffix = Path(name).suffix
     if suffix not in READERS or (suffix in (".npy", ".npz", ".mat") and name != path.name.lower()):
         raise DataError(f"{path} is of no known kind (by its extension); expected {KNOWN}")
     return READERS[suffix]
 
 
-def _npy(path: Path) -> dict[str, Array]:
-    return {"train": np.lib.format.open_memmap(path, mode="r")}  # not np.load, which goes by content: zip, pickle
+def _npy(path: Path) -> Found:  # not np.load, which goes by content: zip, pickle
+    return Found({"train": np.lib.format.open_memmap(path, mode="r")})
 
 
-def _npz(path: Path) -> dict[str, Array]:
-    with zipfile.ZipFile(path) as archive:
+class _Sparing(io.FileIO):
+    """A file of which at most BLOCK bytes are read at once: so large may a zip's list of members be, which zipfile
+    takes whole, at twenty times its size in memory."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Some bytes, or the rest."""
+        size = os.fstat(self.fileno()).st_size - self.tell() if size is None or size < 0 else size
+        if size > BLOCK:
+            raise DataError(f"{self.name} has a list of members of {size} bytes, more than {BLOCK}; save fewer arrays")
+        return super().read(size) or b""
+
+
+def _npz(path: Path) -> Found:
+    with _Sparing(path) as file, zipfile.ZipFile(file) as archive:
         keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         found = {part: next((k for k in names if k in keys), None) for part, names in PARTS.items()}
         if found["train"] is None and len(keys) == 1:
             found["train"] = keys[0]
         if found["train"] is None:
             raise DataError(f"{path} holds {', '.join(keys) or 'no arrays'}; call the rows 'train' or 'x'")
-        return {part: _member(archive, f"{key}.npy", path) for part, key in found.items() if key is not None}
+        return Found({part: _member(archive, f"{key}.npy", path) for part, key in found.items() if key is not None})
 
 
 def _member(archive: zipfile.ZipFile, name: str, path: Path) -> Array:
@@ -81,46 +105,23 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> Array:
         if dtype.hasobject:
             raise DataError(f"{path}: {name} holds Python objects (a pickle), which are refused; save plain numbers")
         size = math.prod(shape) * dtype.itemsize
-        raw = take(stream, size)
+        raw = take(stream, min(size, (most := limit(path)) + 1))
+        allowed(path, len(raw), most)
         expect(f"{path}: {name}", len(raw) + len(stream.read(1)), size)
     x = np.frombuffer(raw, dtype)
     return x.reshape(shape[::-1]).T if fortran else x.reshape(shape)
 
 
-def _text(path: Path) -> dict[str, Array]:
-    """Numbers separated by commas, semicolons, tabs or blanks; one line of names above them is skipped. A cell with
-    nothing in it is missing, NaN."""
-    with opened(path) as stream, io.TextIOWrapper(stream, "utf-8-sig") as lines:
-        first = next(lines, "")
-        delimiter = next((c for c in ",;\t" if c in first), None)
-        header = first.strip() and not any(_is_number(cell) for cell in first.split(delimiter))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # "no data": told below, with zero rows
-            table = itertools.chain([] if header else [first], lines)
-            full = table if delimiter is None else (_filled(line, delimiter) for line in table)
-            try:
-                return {"train": np.loadtxt(full, delimiter=delimiter, ndmin=2)}
-            except ValueError as error:  # its advice is about options that nobody here has
-                raise ValueError(str(error).split("; use `usecols`")[0]) from None
+def _text(path: Path) -> Found:
+    with opened(path) as stream:
+        table = read_table(stream, path)
+    return Found({"train": table.x}, table.names, table.notes, table.lines)
 
 
-def _filled(line: str, delimiter: str) -> str:
-    """A line of a table with "nan" in its empty cells; an empty line stays one."""
-    return delimiter.join(cell if cell.strip() else "nan" for cell in line.split(delimiter)) if line.strip() else line
+def _mat(path: Path) -> Found:
+    return Found({"train": read_faces(path)})
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _mat(path: Path) -> dict[str, Array]:
-    return {"train": read_faces(path)}
-
-
-READERS: dict[str, Callable[[Path], dict[str, Array]]] = {
+READERS: dict[str, Callable[[Path], Found]] = {
     ".npy": _npy, ".npz": _npz, ".csv": _text, ".tsv": _text, ".txt": _text, ".mat": _mat,
 }  # fmt: skip

@@ -1,10 +1,13 @@
 """§7.3 IDX, the format of MNIST: two zero bytes, a type byte, the rank, the big-endian sizes, the values.
 
 Nothing is allocated because a header says so: a plain file's length is compared with its header before it is
-mapped, and a packed file (gz, xz) is unpacked in blocks until it ends or has given what its header declares.
+mapped, and a packed file (gz, xz) is unpacked in blocks until it ends or has given what its header declares. No
+packed file, of IDX or of text, is unpacked to more than `limit` bytes: blank images shrink a thousandfold, and so does
+what is meant to fill a memory, but no data file needs to be packed.
 """
 
 import gzip
+import io
 import lzma
 import math
 import zlib
@@ -19,6 +22,7 @@ from ..types import Array
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 GZ, XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
 BLOCK = 1 << 20  # bytes unpacked at once
+FLOOR, RATIO = 1 << 26, 200  # MNIST's images take 47 million bytes, and shrink to a sixth
 
 
 def read_idx(path: Path) -> Array:
@@ -30,7 +34,8 @@ def read_idx(path: Path) -> Array:
         with opened(path) as stream:
             dtype, shape, start = _header(stream, path)
             size = math.prod(shape) * dtype.itemsize
-            if isinstance(stream, gzip.GzipFile | lzma.LZMAFile):
+            if isinstance(stream, io.BufferedReader) and isinstance(stream.raw, Unpacked):
+                allowed(path, size, limit(path))
                 return _in_memory(stream, path, dtype, shape, size)
         expect(path, path.stat().st_size - start, size)
         if size == 0:
@@ -42,13 +47,47 @@ def read_idx(path: Path) -> Array:
         raise DataError(f"{path} is corrupt or cannot be read: {error or type(error).__name__}") from None
 
 
+def limit(path: Path) -> int:
+    """The bytes that a packed file may hold unpacked: RATIO times its size, and FLOOR at least."""
+    return max(FLOOR, RATIO * path.stat().st_size)
+
+
+def allowed(path: Path, size: int, most: int) -> None:
+    """Raises DataError for more bytes than `limit` gave."""
+    if size > most:
+        raise DataError(f"{path} declares or holds over {most} bytes, its limit while packed; unpack it first")
+
+
+class Unpacked(io.RawIOBase):
+    """What a gz or an xz holds, up to the limit of its size: DataError after that."""
+
+    def __init__(self, path: Path, stream: IO[bytes]) -> None:
+        self.path, self.stream, self.most, self.taken = path, stream, limit(path), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Bytes of the file behind, counted."""
+        data = self.stream.read(len(buffer))
+        self.taken += len(data)
+        allowed(self.path, self.taken, self.most)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Close the file behind as well."""
+        self.stream.close()
+        super().close()
+
+
 def opened(path: Path) -> IO[bytes]:
     """The file's bytes, unpacked when they begin as gz or xz do, whatever the name says."""
     with open(path, "rb") as file:
         magic = file.read(6)
     if magic.startswith(GZ):
-        return cast(IO[bytes], gzip.open(path))
-    return cast(IO[bytes], lzma.open(path)) if magic == XZ else open(path, "rb")
+        return io.BufferedReader(Unpacked(path, cast(IO[bytes], gzip.open(path))), BLOCK)
+    return io.BufferedReader(Unpacked(path, lzma.open(path)), BLOCK) if magic == XZ else open(path, "rb")
 
 
 def take(stream: IO[bytes], count: int) -> bytearray:

@@ -1,9 +1,11 @@
 """§7.3 frey_rawface.mat: the one variable ff of a MATLAB 5 file, 560 rows, a face of 28 × 20 a column.
 
 Read by hand, because scipy.io.loadmat (1.17) crashes the process on some damaged files. Such a file is 128 bytes of
-header and then elements, each (type, size, bytes); a matrix is an element of elements: flags, sizes, name, values.
+header and then elements, each (type, size, bytes); a matrix is an element of elements: flags, sizes, name, values, and
+imaginary parts if it is complex. A packed matrix is unpacked if its name is ff, to `idx.limit` bytes at most.
 """
 
+import itertools
 import struct
 import zlib
 from collections.abc import Iterator
@@ -13,11 +15,11 @@ import numpy as np
 
 from ..errors import DataError
 from ..types import Array
-from .idx import expect
+from .idx import expect, limit
 
 TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8"}
 MATRIX, PACKED = 14, 15
-LIMIT = 1 << 28  # bytes of one unpacked variable; the faces as float64 take 9 million
+NAME = 1 << 10  # unpacked bytes that hold a variable's name
 
 
 def read_faces(path: Path) -> Array:
@@ -29,9 +31,13 @@ def read_faces(path: Path) -> Array:
     try:
         for kind, body in _elements(raw[128:], order):
             if kind == PACKED:
-                kind, body = next(_elements(memoryview(_unpack(body)), order))
-            parts = list(_elements(body, order)) if kind == MATRIX else []
+                if b"ff" not in zlib.decompressobj().decompress(body, NAME):
+                    continue
+                kind, body = next(_elements(memoryview(_unpack(body, limit(path))), order))
+            parts = list(itertools.islice(_elements(body, order), 6)) if kind == MATRIX else []
             if len(parts) >= 4 and bytes(parts[2][1]) == b"ff":
+                if len(parts) > 4:
+                    raise DataError(f"{path}: ff is complex; save its real part, or real and imaginary part apart")
                 return _faces(parts[1][1], *parts[3], order, path)
     except (struct.error, zlib.error, KeyError, ValueError, StopIteration) as error:
         if isinstance(error, DataError):
@@ -40,11 +46,11 @@ def read_faces(path: Path) -> Array:
     raise DataError(f"{path} has no variable ff; only frey_rawface.mat is read, save other data as .npy")
 
 
-def _unpack(body: memoryview) -> bytes:
+def _unpack(body: memoryview, most: int) -> bytes:
     stream = zlib.decompressobj()
-    out = stream.decompress(body, LIMIT)
+    out = stream.decompress(body, most)
     if not stream.eof:  # only at its end has zlib compared the checksum
-        raise ValueError(f"a packed variable is truncated, or larger than {LIMIT} bytes")
+        raise ValueError(f"a packed variable is truncated, or larger than {most} bytes, the limit for its file")
     return out
 
 

@@ -95,6 +95,11 @@ def numbers(first_row: Rows, rows: int) -> Array:
     return np.arange(first_row, first_row + rows, dtype=np.uint64).astype(np.uint32)
 
 
+def place(first_row: Rows, i: int) -> str:
+    """The i-th row in words: by its place, or, where rows are named by what they hold, as one of those given."""
+    return f"{i} (from 0) of the rows given" if isinstance(first_row, np.ndarray) else str(first_row + i)
+
+
 # h(x) = Σ_d a_d w_d mod 2^64, its upper half, with w_d the bits of x_d and odd random a_d: two rows that differ share a
 # number with a chance of about 2^-32                    multiply-shift, Dietzfelbinger et al. 1997
 def named(x: Array) -> Array:

@@ -17,8 +17,9 @@ import numpy as np
 
 from ..errors import DataError
 from ..types import Array
+from .arrays import ordered
 from .config import Config
-from .data import Dataset, bits, columns, holds_bits, ordered, rows
+from .data import Dataset, bits, columns, holds_bits, rows
 from .missing import hide
 from .noise import Noise
 
@@ -73,8 +74,7 @@ class Reading(NamedTuple):
 
         Raises DataError for other columns, by name where there are names, or for numbers that cannot be bytes.
         """
-        if self.names and names:
-            x = ordered(x, names, self.names, what)
+        x = ordered(x, names, self.names, what)
         columns(x, self.columns, what)
         if not self.kind:
             return bits(x) if holds_bits(x) else x
@@ -90,7 +90,10 @@ class Reading(NamedTuple):
         """A data set as the run sees it."""
         train = self.see(found.train, found.names, found.name)
         test = self.see(found.test, found.names, f"{found.name} (test)")
-        return found._replace(train=train, test=test, shape=self.image or found.shape)
+        origins = (origin._replace(names=self.names or origin.names) for origin in (found.origin, found.test_origin))
+        origin, test_origin = origins
+        found = found._replace(origin=origin, test_origin=test_origin, shape=self.image or found.shape)
+        return found._replace(train=train, test=test)
 
     def take(self, x: Array, dtype: Any) -> Array:
         """x (B, columns), numbers, as the model sees them: (B, D) of `dtype`."""

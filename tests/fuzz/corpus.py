@@ -68,7 +68,7 @@ def read_metrics(path: Path) -> list[Any]:
 
 def read_data(path: Path) -> dict[str, Array]:
     """What the file's reader says; a data set made of it may be refused."""
-    value = files.read(path)
+    value = files.read(path).parts
     with contextlib.suppress(DataError):
         data.load(path, missing=True)
     return value
