@@ -1,7 +1,7 @@
 """§7.3 Everything that decides a run's result, in one frozen record: it goes into config.json and the checkpoint."""
 
 import dataclasses
-import sys
+import math
 from numbers import Integral, Real
 from typing import Any
 
@@ -105,7 +105,10 @@ def fits(name: str, value: Any, usual: Any) -> bool:
 
 def number(value: Any) -> bool:
     """A finite real number."""
-    return isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def naturals(value: Any) -> bool:
