@@ -4,6 +4,7 @@ import os
 import pickle
 import pwd
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def link(path: Path) -> None:
     path.symlink_to(elsewhere)
 
 
-FORGED = {
+FORGED: dict[str, Callable[[Path], None]] = {
     "writable by its group": lambda path: loosen(path, 0o770),
     "writable by all": lambda path: loosen(path, 0o777),
     "sticky as /tmp": lambda path: loosen(path, 0o1777),

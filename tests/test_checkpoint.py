@@ -5,6 +5,8 @@ import json
 import os
 import re
 import stat
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -292,3 +294,53 @@ def test_what_cannot_be_stored(path: Path, tensors: dict[str, Array], meta: dict
 def test_no_folder(path: Path) -> None:
     with pytest.raises(UsageError, match="No such file or directory"):
         checkpoint.save(path.parent / "nowhere" / "m", TENSORS, META)
+
+
+def test_a_file_that_is_replaced_while_it_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a whole checkpoint that is called damaged while its run goes on: its size was that of the one before."""
+    other = path.with_name("other")
+    checkpoint.save(path, TENSORS, META)
+    checkpoint.save(other, {**TENSORS, "more": np.ones(99)}, META)
+
+    def late(*args: Any) -> Any:
+        if other.exists():
+            os.replace(other, path)
+        return open(*args)
+
+    monkeypatch.setattr(checkpoint, "open", late, raising=False)
+    assert same(checkpoint.load(path)[0], {**TENSORS, "more": np.ones(99)})
+
+
+def test_two_that_write_one_path_write_two_files(path: Path) -> None:
+    """Catches one temporary file for both: the last to end has the name, and all of its own bytes."""
+    with checkpoint.replacing(path) as file:
+        file.write(b"first, ")
+        other = threading.Thread(target=checkpoint.write_atomically, args=(path, [b"another"]))
+        other.start()
+        other.join()
+        assert path.read_bytes() == b"another"
+        file.write(b"last")
+    assert path.read_bytes() == b"first, last"
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, ValueError])
+def test_what_is_broken_off_leaves_the_old_file(path: Path, error: type[BaseException]) -> None:
+    path.write_bytes(b"old")
+
+    def parts() -> Iterator[bytes]:
+        yield b"half"
+        raise error("no")
+
+    with pytest.raises(UsageError if error is OSError else error):
+        checkpoint.write_atomically(path, parts())
+    assert path.read_bytes() == b"old"
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_link_stays_a_link(path: Path) -> None:
+    link = path.with_name("link")
+    link.symlink_to(path)
+    checkpoint.save(link, TENSORS, META)
+    assert link.is_symlink()
+    assert same(checkpoint.load(path)[0], TENSORS)

@@ -112,13 +112,12 @@ def test_a_check_that_failed_is_known_without_a_reader(name: str, call: Call, mo
 def test_text_that_stdout_cannot_encode(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """Greek in a help, and in the name of a run, is escaped: it was a UnicodeEncodeError, after the training."""
     raw = io.BytesIO()
-    with monkeypatch.context() as patch:
-        patch.setattr(sys, "stdout", io.TextIOWrapper(raw, "ascii"))
+    with monkeypatch.context() as patch, io.TextIOWrapper(raw, "ascii") as stdout:
+        patch.setattr(sys, "stdout", stdout)
         assert call("train", "--help").code == 0
         assert call("train", "rows.npy", "--out", "λ", *QUIET).code == 0
-        sys.stdout.flush()
+        stdout.flush()
         assert raw.getvalue().decode("ascii").splitlines()[-1].split() == ["run", "\\u03bb"]
-        sys.stdout.detach()
 
 
 # ---------------------------------------------------------------- a full disk
@@ -168,14 +167,25 @@ def test_no_room_for_numbers(trained: Call, monkeypatch: pytest.MonkeyPatch, out
 # ---------------------------------------------------------------- signals
 
 
-def test_ctrl_c_while_the_commands_are_imported(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first half second of a command is imports: one line, as later."""
+@posix
+@pytest.mark.parametrize("said", [KeyboardInterrupt, ImportError])
+def test_ctrl_c_while_the_commands_are_imported(
+    call: Call, monkeypatch: pytest.MonkeyPatch, said: type[BaseException]
+) -> None:
+    """The first half second of a command is imports, and NumPy says that it is badly installed: one line, as later."""
 
     def stop(_: str) -> Any:
-        raise KeyboardInterrupt
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise said from None
 
     monkeypatch.setattr(cli, "import_module", stop)
-    done = call("train", "rows.npy")
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
+    try:
+        done = call("train", "rows.npy")
+    finally:
+        signal.signal(signal.SIGINT, heard)
     assert (done.code, done.line) == (130, "scratchvae train: interrupted")
 
 
@@ -207,10 +217,14 @@ def test_a_signal_while_pictures_are_drawn(call: Call, monkeypatch: pytest.Monke
 @posix
 def test_a_terminal_that_hangs_up(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGHUP saves as SIGTERM does; under nohup, which ignores it, it goes on being ignored."""
-    once = iter([True])
-    monkeypatch.setattr(
-        "scratchvae.cli.train.Progress.line", lambda *_: next(once, False) and signal.raise_signal(signal.SIGHUP)
-    )
+
+    once = [signal.SIGHUP]
+
+    def hang_up(*_: Any) -> None:
+        while once:
+            signal.raise_signal(once.pop())
+
+    monkeypatch.setattr("scratchvae.cli.train.Progress.line", hang_up)
     done = call("train", "rows.npy", "--out", "run", *QUIET)
     assert done.code == 130
     assert f"stopped at step {steps_of('run')}; everything up to there is saved" in done.words

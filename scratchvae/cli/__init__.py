@@ -54,8 +54,13 @@ def answered(name: str, work: Callable[[], int]) -> int:
     """The exit code of `work`; what goes wrong in it is one line that begins with the name."""
     if isinstance(sys.stdout, Stream):  # called by a program that is itself answered for
         return outcome(name, work)
-    with streams() as (out, _), stops():
-        code = outcome(name, work)
+    with streams() as (out, _), stops() as asked:
+        try:
+            code = outcome(name, work)
+        except Exception:
+            if not asked.is_set():
+                raise
+            code = interrupted(name)
         out.flush()
         if out.lost and not isinstance(out.lost, BrokenPipeError):
             reason = getattr(out.lost, "strerror", None) or out.lost
@@ -74,8 +79,7 @@ def outcome(name: str, work: Callable[[], int]) -> int:
         print(f"{name}: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 3 if isinstance(error, DataError) else 1
     except KeyboardInterrupt as stop:
-        print(f"{name}: {str(stop) or 'interrupted'}", file=sys.stderr)
-        return 130
+        return interrupted(name, str(stop))
     except OSError as error:  # a path that may not be looked at, a disk that fails
         where = f"{error.filename}: " if error.filename else ""
         print(f"{name}: {where}{error.strerror or error}; name another place", file=sys.stderr)
@@ -85,6 +89,12 @@ def outcome(name: str, work: Callable[[], int]) -> int:
             raise
         print(f"{name}: not enough memory: {error}; ask for less at a time", file=sys.stderr)
         return 2
+
+
+def interrupted(name: str, words: str = "") -> int:
+    """The exit code of a command that was broken off, and its line."""
+    print(f"{name}: {words or 'interrupted'}", file=sys.stderr)
+    return 130
 
 
 def parser() -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import UsageError
 from ..estimators import ESTIMATORS
 from ..training import data, laboratory
+from ..training.checkpoint import write_atomically
 from ..training.config import Config
 from ..types import Array
 from .common import SEEDS, Commands, amount, command, say, whole
@@ -54,9 +55,9 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise UsageError(f"--out {folder} cannot be made: {error.strerror}; name another folder") from None
     results = measured(args, found.train, found.test)
-    (folder / "laboratory.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     table = words(results)
-    (folder / "table.md").write_text(table + "\n", "utf-8")
+    for name, text in (("laboratory.json", json.dumps(results, indent=1)), ("table.md", table)):
+        write_atomically(folder / name, [f"{text}\n".encode()])
     if not args.no_pictures:
         draw(results, folder)
     print(json.dumps(results) if args.json else table)

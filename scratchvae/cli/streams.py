@@ -69,16 +69,27 @@ def streams() -> Iterator[tuple[Stream, Stream]]:
 
 
 @contextlib.contextmanager
-def stops() -> Iterator[None]:
-    """Within: SIGTERM and SIGHUP are as Ctrl-C, where they would have killed: what is half done is put away first."""
-    numbers: list[signal.Signals] = []
+def stops() -> Iterator[threading.Event]:
+    """Within: SIGTERM and SIGHUP, where they would have killed, are as Ctrl-C, so that what is half done is put away.
+
+    Each sets the event: what it breaks off may well say something else than KeyboardInterrupt (of an import NumPy says
+    that it is badly installed).
+    """
+    asked = threading.Event()
+
+    def stop(*_: Any) -> None:
+        asked.set()
+        raise KeyboardInterrupt
+
+    before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        every = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-        numbers = [number for number in every if signal.getsignal(number) is signal.SIG_DFL]
-    for number in numbers:
-        signal.signal(number, signal.default_int_handler)
+        every = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+        before = {number: signal.getsignal(number) for number in every}
+    usual = {n: old for n, old in before.items() if old in (signal.SIG_DFL, signal.default_int_handler)}
+    for number in usual:
+        signal.signal(number, stop)
     try:
-        yield
+        yield asked
     finally:
-        for number in numbers:
-            signal.signal(number, signal.SIG_DFL)
+        for number, old in usual.items():
+            signal.signal(number, old)

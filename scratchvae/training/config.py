@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import reprlib
-import sys
 from numbers import Integral, Real
 from typing import Any
 
@@ -113,8 +112,10 @@ def fits(name: str, value: Any, usual: Any) -> bool:
 
 def number(value: Any) -> bool:
     """A finite real number."""
-    size: Any = abs(value) if isinstance(value, Real) and not isinstance(value, bool) else math.inf
-    return bool(size <= sys.float_info.max)
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def naturals(value: Any, depth: int = 2) -> bool:
