@@ -32,9 +32,7 @@ class Case(NamedTuple):
     def run(self) -> Report:
         """Check it; code that raises is a failed check, not a crash."""
         try:
-            return check(
-                self.f, self.f_vjp, self.args, name=self.name, constants=self.constants, **self.options
-            )
+            return check(self.f, self.f_vjp, self.args, name=self.name, constants=self.constants, **self.options)
         except Exception as error:
             return Report(self.name, problems=(f"raised {type(error).__name__}: {error}",))
 
