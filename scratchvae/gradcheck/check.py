@@ -187,7 +187,7 @@ def methods_of(
         yield Finding(name, x.size, "direction", np.sum(grad * u), found, bound)
 
 
-def look_again(again: Callable[[Place], float], found: Array, analytic: Array, bound: float) -> None:
+def look_again(again: Callable[[Place], Any], found: Array, analytic: Array, bound: float) -> None:
     """Put again(i) in place of the worst difference of `found`, until the worst is good or has been looked at."""
     seen: set[Place] = set()
     while True:

@@ -122,7 +122,7 @@ class Claims(NamedTuple):
 def claims(grads: Any, args: dict[str, Any], constants: Sequence[str]) -> Claims:
     """Every cotangent and every None, sorted: nothing is left out without a word."""
     found = Claims({}, [], [], [])
-    integers = []
+    integers: list[Path] = []
     for path, leaf, value in pairs(args, by_argument(grads, args)):
         name = ".".join(path)
         if value is not None and kind(leaf) in ("float", "integer"):
@@ -157,10 +157,11 @@ def pairs(arg: Any, grad: Any, path: Path = ()) -> Iterator[tuple[Path, Any, Any
     if branches is None:
         yield path, arg, grad
         return
-    given = dict.fromkeys(dict(branches)) if grad is None else dict(children(grad) or [])
-    for wrong, key in (("no", set(dict(branches)) - set(given)), ("an extra", set(given) - set(dict(branches)))):
-        if key:
-            at = ".".join((*path, min(key)))
+    wanted = dict(branches)
+    given = dict.fromkeys(wanted) if grad is None else dict(children(grad) or [])
+    for wrong, keys in (("no", wanted.keys() - given.keys()), ("an extra", given.keys() - wanted.keys())):
+        for key in sorted(keys):
+            at = ".".join((*path, key))
             raise CheckFailed(f"f_vjp's cotangent has {wrong} {at}: expected the structure of args")
     for key, branch in branches:
         yield from pairs(branch, given[key], (*path, key))

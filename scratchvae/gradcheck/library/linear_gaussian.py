@@ -45,5 +45,5 @@ def cases() -> Iterator[Case]:
     )
     for name, f, f_vjp, spread in bounds:
         vjp = lambda w, x, mu, s, theta, dtheta, f_vjp=f_vjp: (None, *f_vjp(w, x, mu, s, theta, dtheta))  # noqa: E731
-        args = (X, MU, spread, THETA)
-        yield Case(f"linear_gaussian.{name}", f, accumulating(vjp, (3,)), args, constants=data)
+        pair, point = (f, accumulating(vjp, (3,))), (X, MU, spread, THETA)
+        yield Case(f"linear_gaussian.{name}", *pair, point, constants=data)
