@@ -238,6 +238,19 @@ def test_a_baseline_reads_rows_of_any_type(name: str) -> None:
         fit(LogisticRegression(), Table(np.ones((5, 2)), np.ones(5)), q, estimator=name, samples=2, steps=2)
 
 
+def test_what_a_report_is_given_stays_as_it_was() -> None:
+    """Catches a Fit whose arrays train on: the best that a user kept was the last."""
+    kept: list[Any] = []
+    x, phi, theta = tiny_network(3)
+    options: dict[str, Any] = {"estimator": "score_input", "samples": 2, "batch": 7}
+    found = fit(SigmoidBelief(), x, phi, theta, steps=3, report=lambda step, bound, f: kept.append(f), **options)
+    seen = [flat((f.phi, f.theta, f.state)) for f in kept]
+    assert not np.array_equal(seen[0], seen[1])
+    assert not np.array_equal(seen[1], seen[2])
+    np.testing.assert_array_equal(seen[2], flat((found.phi, found.theta, found.state)))
+    np.testing.assert_array_equal(kept[1].history, found.history[:2])
+
+
 # --- refusals ---------------------------------------------------------------------------------------
 
 

@@ -10,14 +10,14 @@ an argument, so every evaluation replays the same draw, and the derivative of a 
 >>> def sample_vjp(dz, mu, log_var, eps):
 ...     return dz, dz * np.exp(log_var / 2) * eps / 2, None
 >>> point = np.array([[0.3, -1.2]]), np.array([[-0.4, 0.7]]), np.array([[1.1, -0.6]])
->>> check(sample, sample_vjp, point).ok
+>>> check(sample, sample_vjp, point, constants=("eps",)).ok
 True
 
 Forget the one half, as others have, and the report names the element and both numbers:
 
 >>> def forgetful_vjp(dz, mu, log_var, eps):
 ...     return dz, dz * np.exp(log_var / 2) * eps, None
->>> print(check(sample, forgetful_vjp, point, methods=("complex",)))
+>>> check(sample, forgetful_vjp, point, methods=("complex",), constants=("eps",))
 sample: FAIL
   block    size       by  worst at     analytic       numeric  complex  central  direction  verdict
   mu          2  complex       0,0  -1.4...        -1.4...         ...        -          -       ok

@@ -1,15 +1,29 @@
 """§7.2.4 What a pair owes before its numbers matter: purity, repeatability, cotangents shaped like arguments."""
 
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import CheckFailed, UsageError
 from ..types import Array
 from . import numeric
-from .tree import Path, children, copied, flat, is_float, leaves, like, transform, unchanged
+from .tree import (
+    Path,
+    changes,
+    children,
+    copied,
+    flat,
+    is_float,
+    kind,
+    leaves,
+    like,
+    replaced,
+    spare,
+    transform,
+    unchanged,
+)
 
 
 def argument_names(f: Callable[..., Any], count: int) -> list[str]:
@@ -26,8 +40,11 @@ def promote(args: dict[str, Any], notes: list[str]) -> dict[str, Any]:
 
     def one(path: Path, leaf: Any) -> Any:
         name = ".".join(path)
+        if is_masked(leaf) or isinstance(leaf, np.matrix):
+            way = "filled, and the mask as an argument" if is_masked(leaf) else "np.asarray of it"
+            raise UsageError(f"{name} is a {type(leaf).__name__}: pass a plain array ({way})")
         if not is_float(leaf):
-            return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
+            return spare(leaf)
         if np.iscomplexobj(leaf):
             raise UsageError(f"{name} is complex; check real functions (the complex step needs the imaginary part)")
         if np.asarray(leaf).dtype != np.float64:
@@ -40,12 +57,16 @@ def promote(args: dict[str, Any], notes: list[str]) -> dict[str, Any]:
 
 def cotangent(f: Callable[..., Any], args: dict[str, Any], seed: int) -> Any:
     """A fixed cotangent dy for f's output; f must be finite, repeatable, and leave its arguments alone."""
-    before = copied(args)
+    before = spare(args)
     out = f(*args.values())
     if changed := first_change(before, args):
         raise CheckFailed(f"f changed its argument {changed}: a pure function leaves arguments alone")
+    if hidden := [type(leaf).__name__ for _, leaf in leaves(out) if kind(leaf) == "object" or is_masked(leaf)]:
+        raise CheckFailed(f"f returned a {hidden[0]}: return plain arrays, in which everything can be seen")
     if not flat(out).size:
         raise CheckFailed(f"f returned no floats ({type(out).__name__}): there is nothing to differentiate")
+    if np.iscomplexobj(flat(out)):
+        raise CheckFailed("f returned complex numbers: check real functions, say the real and the imaginary part")
     if not np.all(np.isfinite(flat(out))):
         raise CheckFailed("f(*args) is not finite: choose arguments inside its domain")
     out = copied(out)  # f may return a buffer that it reuses
@@ -59,24 +80,66 @@ def cotangent(f: Callable[..., Any], args: dict[str, Any], seed: int) -> Any:
 
 def pull_back(f_vjp: Callable[..., Any], dy: Any, args: dict[str, Any]) -> Any:
     """f_vjp's answer, which must be the same twice and leave dy and args as they were."""
-    before = copied({"dy": dy, **args})
+    before = spare({"dy": dy, **args})
     grads = copied(f_vjp(dy, *args.values()))
     if changed := first_change(before, {"dy": dy, **args}):
         raise CheckFailed(f"f_vjp changed its argument {changed}: a pure function leaves arguments alone")
     again = f_vjp(dy, *args.values())
-    if flat(again).shape == flat(grads).shape and not unchanged(grads, again):
+    if not unchanged(grads, again):
         raise CheckFailed("f_vjp gave other cotangents when called again: it draws fresh noise or keeps state")
     return grads
 
 
 def first_change(before: Any, after: Any) -> str:
     """The path of the first leaf that differs."""
-    pairs = zip(leaves(before), leaves(after), strict=True)
-    return next((".".join(path) for (path, a), (_, b) in pairs if not unchanged(a, b)), "")
+    return next((".".join(path) for path in changes(before, after)), "")
 
 
-def matched(grads: Any, args: dict[str, Any]) -> dict[Path, Array]:
-    """{path: cotangent} for every float leaf of args that f_vjp differentiates."""
+def untouched(name: str, f: Callable[..., Any], **args: Any) -> Any:
+    """f(*args) of somebody's f, called `name`, on copies. Raises UsageError if it wrote into one: each later call, and
+    the caller, would find other numbers there."""
+    spares = spare(args)
+    out = f(*spares.values())
+    if changed := first_change(args, spares):
+        raise UsageError(f"{name} changed its argument {changed}: it must leave arguments alone, and write into copies")
+    return out
+
+
+def is_masked(leaf: Any) -> bool:
+    """An array with a mask, which NumPy's functions lose on the way."""
+    return isinstance(leaf, np.ma.MaskedArray)
+
+
+class Claims(NamedTuple):
+    """What f_vjp says of each leaf of the arguments: `grads` can be checked, `silent` are numbers that got None."""
+
+    grads: dict[Path, Array]
+    silent: list[Path]
+    notes: list[str]
+    problems: list[str]
+
+
+def claims(grads: Any, args: dict[str, Any], constants: Sequence[str]) -> Claims:
+    """Every cotangent and every None, sorted: nothing is left out without a word."""
+    found = Claims({}, [], [], [])
+    integers: list[Path] = []
+    for path, leaf, value in pairs(args, by_argument(grads, args)):
+        name = ".".join(path)
+        if value is not None and kind(leaf) in ("float", "integer"):
+            found.grads[path] = as_cotangent(name, leaf, value)
+        elif value is not None:
+            what = f"{name} is {type(leaf).__name__}: the cotangent that f_vjp returned for it was not checked"
+            found.problems.append(f"{what}; let f take plain arrays and build it inside")
+        elif kind(leaf) and not any(f"{name}.".startswith(f"{one}.") for one in constants):
+            (integers if kind(leaf) == "integer" else found.silent).append(path)
+    if integers:
+        shown = ", ".join(".".join(path) for path in integers[:4]) + ", …" * (len(integers) > 4)
+        found.notes.append(f"integers without a cotangent are constants: {shown}")
+    return found
+
+
+def by_argument(grads: Any, args: dict[str, Any]) -> dict[str, Any]:
+    """{argument: what f_vjp returned for it}."""
     if len(args) == 1 and not (type(grads) is tuple and len(grads) == 1):
         grads = (grads,)
     if type(grads) not in (tuple, list) or len(grads) != len(args):
@@ -85,31 +148,67 @@ def matched(grads: Any, args: dict[str, Any]) -> dict[Path, Array]:
             f"f_vjp returned {got} for {len(args)} arguments ({', '.join(args)}): return one for each, "
             "None for what is not differentiated"
         )
-    found: dict[Path, Array] = {}
-    for (name, arg), grad in zip(args.items(), grads, strict=True):
-        for path, leaf in leaves(arg, (name,)):
-            value = follow(grad, path[1:])
-            if value is None or not is_float(leaf):
-                continue
-            if np.shape(value) != np.shape(leaf):
-                shapes = f"has shape {np.shape(value)}, expected {np.shape(leaf)}"
-                raise CheckFailed(f"f_vjp's cotangent of {'.'.join(path)} {shapes}")
-            found[path] = np.asarray(value, dtype=np.float64)
-    if not found:
-        raise CheckFailed("f_vjp returned no cotangent of a float argument: nothing was checked")
-    return found
+    return dict(zip(args, grads, strict=True))
 
 
-def follow(grad: Any, path: Path) -> Any:
-    """The cotangent at a path; None as soon as a branch is None."""
-    for i, key in enumerate(path):
-        if grad is None:
-            return None
-        branches = dict(children(grad) or [])
-        if key not in branches:
-            raise CheckFailed(f"f_vjp's cotangent has no {'.'.join(path[: i + 1])}: expected the structure of args")
-        grad = branches[key]
-    return grad
+def pairs(arg: Any, grad: Any, path: Path = ()) -> Iterator[tuple[Path, Any, Any]]:
+    """(path, leaf, cotangent) for every leaf of the arguments; None for a whole branch is None for its leaves."""
+    branches = children(arg)
+    if branches is None:
+        yield path, arg, grad
+        return
+    wanted = dict(branches)
+    given = dict.fromkeys(wanted) if grad is None else dict(children(grad) or [])
+    for wrong, keys in (("no", wanted.keys() - given.keys()), ("an extra", given.keys() - wanted.keys())):
+        for key in sorted(keys):
+            at = ".".join((*path, key))
+            raise CheckFailed(f"f_vjp's cotangent has {wrong} {at}: expected the structure of args")
+    for key, branch in branches:
+        yield from pairs(branch, given[key], (*path, key))
+
+
+def as_cotangent(name: str, leaf: Any, value: Any) -> Array:
+    """A cotangent in float64, of its leaf's shape."""
+    try:
+        plain = np.asarray(value)
+    except ValueError:  # a ragged list
+        plain = np.asarray(None)
+    if is_masked(value) or plain.dtype.kind not in "fiub":
+        what = f"{type(value).__name__} of {plain.dtype}"
+        raise CheckFailed(f"f_vjp's cotangent of {name} is {what}: return a plain array of real numbers")
+    if plain.shape != np.shape(leaf):
+        raise CheckFailed(f"f_vjp's cotangent of {name} has shape {plain.shape}, expected {np.shape(leaf)}")
+    return plain.astype(np.float64)
+
+
+def promoted(f: Callable[..., Any], args: dict[str, Any], said: Claims) -> dict[str, Any]:
+    """args with integers that got a cotangent as floats; a problem where f is not the same function of floats."""
+    for path, leaf in [(path, leaf) for path, leaf in leaves(args) if path in said.grads and kind(leaf) == "integer"]:
+        name, moved = ".".join(path), replaced(args, path, like(leaf, np.asarray(leaf, dtype=np.float64)))
+        if reason := otherwise(f, args, moved):
+            del said.grads[path]
+            what = f"{name} is {np.asarray(leaf).dtype}, and {reason}: its cotangent was not checked"
+            said.problems.append(f"{what}; return None for a constant")
+        else:
+            args = moved
+            said.notes.append(f"{name} came as {np.asarray(leaf).dtype} and was checked in float64")
+    return args
+
+
+def otherwise(f: Callable[..., Any], args: dict[str, Any], moved: dict[str, Any]) -> str:
+    """Why f of `moved` is not f of args, or ""."""
+    out = flat(f(*args.values()))
+    try:
+        found = flat(f(*moved.values()))
+    except Exception as error:  # an index, say
+        return f"f refuses floats there ({one_line(error)})"
+    same = found.shape == out.shape and np.allclose(found, out, rtol=1e-6, atol=1e-6 * np.max(np.abs(out)))
+    return "" if same else "f gives other numbers for floats there"
+
+
+def one_line(error: Exception) -> str:
+    """What somebody's code said, cut to a line."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:90]}"
 
 
 def zeros_like(tree: Any) -> Any:
@@ -118,8 +217,13 @@ def zeros_like(tree: Any) -> Any:
 
 
 def is_array(leaf: Any) -> bool:
-    """A leaf that can be added into."""
-    return isinstance(leaf, np.ndarray) and is_float(leaf)
+    """A leaf whose cotangents can be added into a buffer: an array of floats, or of integers that stand for floats."""
+    return isinstance(leaf, np.ndarray) and kind(leaf) in ("float", "integer")
+
+
+def said_of(leaf: Any, buffer: Any) -> Any:
+    """What a buffer says: nothing where it is none, or where nothing was added for an array of integers."""
+    return buffer.copy() if is_array(leaf) and (is_float(leaf) or buffer.any()) else None
 
 
 def doubled(first: Array, second: Array) -> bool:
@@ -131,16 +235,17 @@ def accumulating(f_vjp: Callable[..., Any], into: Sequence[int]) -> Callable[...
     """For a pair that adds parameter cotangents into buffers: the f_vjp that `check` expects, which also proves the +=.
 
     f_vjp is called as f_vjp(dy, *args, *buffers), one buffer of zeros with the structure of args[i] for each i in
-    `into`, in that order (numbers outside arrays stay constants). What it returns belongs to the remaining args: one
-    value, a tuple, or None. It is called twice on the same buffers: the second call must double them, or the check
-    fails with a line that says which was assigned. For example, ``accumulating(dense_vjp, into=(1, 2))`` fits
-    ``dense_vjp(dy, x, W, b, dW, db) -> dx``.
+    `into`, in that order (numbers outside arrays have none: name them in check's `constants`). What it returns belongs
+    to the remaining args: one value, a tuple, or None. It is called twice on the same buffers: the second call must
+    double them, or the check fails with a line that says which was assigned. For example,
+    ``accumulating(dense_vjp, into=(1, 2))`` fits ``dense_vjp(dy, x, W, b, dW, db) -> dx``.
     """
 
     def vjp(dy: Any, *args: Any) -> tuple[Any, ...]:
         buffers = {i: zeros_like(args[i]) for i in into}
         returned = f_vjp(dy, *args, *buffers.values())
-        once = transform(lambda _, leaf: leaf.copy() if is_array(leaf) else None, buffers)
+        given = dict(leaves({i: args[i] for i in into}))
+        once = transform(lambda path, buffer: said_of(given[path], buffer), buffers)
         f_vjp(dy, *args, *buffers.values())
         for (path, first), (_, second) in zip(leaves(once), leaves(buffers), strict=True):
             if first is not None and not doubled(first, second):

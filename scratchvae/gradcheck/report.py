@@ -24,6 +24,14 @@ class Measure(NamedTuple):
         """Whether the error is within the tolerance."""
         return self.error <= self.tolerance  # False for NaN
 
+    def __bool__(self) -> bool:
+        return self.ok  # a tuple with something in it is true, whatever it says
+
+    def __repr__(self) -> str:
+        at = "a direction" if self.at is None else f"{list(self.at)}"
+        numbers = f"analytic {self.analytic:.9g}, numeric {self.numeric:.9g}, error {self.error:.1e}"
+        return f"{self.method} at {at}: {numbers} ({self.tolerance:.0e} allowed): {'ok' if self.ok else 'FAIL'}"
+
 
 class Row(NamedTuple):
     """One parameter block and what each method said about it."""
@@ -37,15 +45,24 @@ class Row(NamedTuple):
         """Whether it was measured and every measure holds."""
         return bool(self.measures) and all(m.ok for m in self.measures)
 
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __repr__(self) -> str:
+        return "\n".join(table([HEADER, cells(self)])) if self.measures else f"  {self.block}: FAIL, nothing measured"
+
     @property
     def worst(self) -> Measure:
         """The measure nearest to (or farthest beyond) its tolerance; one that is not finite comes first."""
         return max(self.measures, key=lambda m: m.error / m.tolerance if math.isfinite(m.error) else math.inf)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
-    """The outcome of `check`: rows, notes (how it was checked) and problems (what is wrong beside the numbers)."""
+    """The outcome of `check`: rows, notes (how it was checked) and problems (what is wrong beside the numbers).
+
+    `bool(report)` is `report.ok`, so ``assert check(f, f_vjp, args)`` holds what it says, and shows the table if not.
+    """
 
     name: str
     rows: tuple[Row, ...] = ()
@@ -56,6 +73,12 @@ class Report:
     def ok(self) -> bool:
         """True only if something was checked and all of it held."""
         return bool(self.rows) and not self.problems and all(row.ok for row in self.rows)
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def worst(self, method: str) -> float | None:
         """The largest relative error by this method, None if it was not used, inf if one was not finite."""

@@ -1,6 +1,9 @@
 """§7.2.5 Arguments as named blocks: nested tuples, NamedTuples, lists and dicts of arrays, in one order."""
 
+import contextlib
+import copy
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -8,6 +11,8 @@ import numpy as np
 from ..types import Array
 
 Path = tuple[str, ...]  # shown with dots: theta.hidden.0.W
+DEEP = 8  # names in a path: a limit for objects that point at one another
+KINDS = {"f": "float", "c": "float", "i": "integer", "u": "integer", "b": "integer", "O": "object", "V": "object"}
 
 
 def children(tree: Any) -> list[tuple[str, Any]] | None:
@@ -54,9 +59,17 @@ def replaced(tree: Any, path: Path, leaf: Any) -> Any:
     return rebuilt(tree, [replaced(b, tuple(rest), leaf) if k == key else b for k, b in children(tree) or []])
 
 
+def kind(leaf: Any) -> str:
+    """What a leaf holds: "float", "integer" (bool among them), "object" for numbers that nobody can move from outside
+    (a sparse matrix, an array of objects, a tensor), or "" for none (a string, a function)."""
+    if isinstance(leaf, np.ndarray | np.generic | bool | int | float | complex):
+        return KINDS.get(np.asarray(leaf).dtype.kind, "")
+    return "object" if hasattr(leaf, "shape") and not isinstance(leaf, type | np.dtype) else ""
+
+
 def is_float(leaf: Any) -> bool:
     """True for what can be differentiated: a float or complex array, NumPy scalar or Python number."""
-    return isinstance(leaf, np.ndarray | np.generic | float | complex) and np.asarray(leaf).dtype.kind in "fc"
+    return kind(leaf) == "float"
 
 
 def like(leaf: Any, value: Array) -> Any:
@@ -70,11 +83,44 @@ def flat(tree: Any) -> Array:
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
+def numbers(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Array]]:
+    """Every number and array of numbers, also those that objects hold as attributes (a sparse matrix, say)."""
+    for at, leaf in leaves(tree, path):
+        if kind(leaf) in ("float", "integer"):
+            yield at, np.asarray(leaf)
+        elif hasattr(leaf, "__array__") and not isinstance(leaf, type | np.ndarray):
+            with contextlib.suppress(Exception):  # a tensor far away, say
+                yield from ((at, a) for a in [np.asarray(leaf)] if kind(a) in ("float", "integer"))
+        elif len(at) < DEEP and not callable(leaf) and not isinstance(leaf, ModuleType):
+            yield from numbers(dict(getattr(leaf, "__dict__", {})), at)
+
+
+def changes(tree: Any, other: Any) -> Iterator[Path]:
+    """Where the numbers differ, or are in one alone; a NaN equals a NaN."""
+    one, two = dict(numbers(tree)), dict(numbers(other))
+    for path in one | two:
+        a, b = one.get(path), two.get(path)
+        if a is None or b is None or not np.array_equal(a, b, equal_nan=is_float(a)):
+            yield path
+
+
 def unchanged(tree: Any, other: Any) -> bool:
-    """Whether all float leaves are bit for bit the same (a NaN equals a NaN)."""
-    return np.array_equal(flat(tree), flat(other), equal_nan=True)
+    """Whether all numbers are bit for bit the same (a NaN equals a NaN)."""
+    return next(changes(tree, other), None) is None
 
 
 def copied(tree: Any) -> Any:
     """The same structure with every array copied."""
     return transform(lambda _, leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf, tree)
+
+
+def spare(tree: Any) -> Any:
+    """A copy to write into, the insides of objects as well; what cannot be copied is shared."""
+
+    def one(_: Path, leaf: Any) -> Any:
+        try:
+            return copy.deepcopy(leaf)
+        except Exception:  # a lock, an open file, a graph's tensor
+            return leaf
+
+    return transform(one, tree)

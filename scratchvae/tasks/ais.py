@@ -16,7 +16,7 @@ from ..distributions import Normal
 from ..errors import UsageError
 from ..training.noise import Noise, Rows
 from ..types import Array
-from .evidence import Evidence, LogMean, Model, Proposal, check_samples, normals
+from .evidence import Evidence, LogMean, Model, Proposal, check_model, check_samples, normals
 from .hmc import Density, State, chain_noise, hmc_step
 
 GAIN, JITTER = 0.3, 0.5  # of the step-size pilot; how far a trajectory's step may be shortened, against periodicity
@@ -73,6 +73,7 @@ def annealed(
     check_samples(samples)
     plan = plan or Annealing(schedule(200))
     check_plan(plan)
+    check_model(model, x, q, slope=True)
     log_steps = pilot(model, x, q, noise, min(samples, 8), plan, first_row)
     z = q.sample(normals(noise, 0, samples, q.mu, first_row))
     log_w = forward(model, x, q, z, noise, plan, log_steps, first_row)
@@ -92,6 +93,7 @@ def sandwich(
     check_samples(samples)
     plan = plan or Annealing(schedule(200))
     check_plan(plan)
+    check_model(model, x, q, slope=True)
     log_steps = pilot(model, x, q, noise, min(samples, 8), plan, first_row)
     start = q.sample(normals(noise, 0, samples, q.mu, first_row))
     log_w = forward(model, x, q, start, noise, plan, log_steps, first_row)

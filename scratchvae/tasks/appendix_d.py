@@ -14,7 +14,7 @@ from ..errors import UsageError
 from ..training.noise import Noise, Rows
 from ..types import Array
 from .diagnostics import effective_sample_size
-from .evidence import Evidence, LogMean, Model, Proposal, check_samples, normals
+from .evidence import Evidence, LogMean, Model, Proposal, check_model, check_samples, normals
 from .hmc import Plan, hmc
 
 MOST_LATENTS = 4
@@ -33,6 +33,7 @@ def appendix_d(
     """
     check_samples(samples)
     check_reach(q.mu.shape[1], density)
+    check_model(model, x, q, slope=True)
     draws = max(8, -(-samples // chains))
     plan = plan or Plan(step_size=0.3, scale=np.exp(q.log_var / 2))
     plan = plan._replace(draws=2 * draws, first_row=first_row)

@@ -21,7 +21,8 @@ import numpy as np
 from ..conditional import Net, net, net_vjp
 from ..errors import CheckFailed, UsageError
 from ..estimators import Estimator, State, estimate, get
-from ..gradcheck import accumulating, check
+from ..gradcheck import Report, accumulating, check
+from ..gradcheck.contract import untouched
 from ..gradcheck.tree import copied, flat, leaves, transform
 from ..kernels import NUMPY, Kernels
 from ..training.noise import Noise, Purpose
@@ -72,7 +73,7 @@ def fit(
     rate: float = 0.05,
     batch: int | None = None,
     seed: int = 0,
-    report: Callable[[int, float, "Fit"], None] = lambda *_: None,
+    report: Callable[[int, float, "Fit"], None] | None = None,
     k: Kernels = NUMPY,
 ) -> Fit:
     """Maximise the bound over q (and θ, unless None) by Adam, at a rate that falls linearly to zero.
@@ -81,17 +82,18 @@ def fit(
     x        whatever the model takes; an array with one row for each row of q where `batch` or a Net is used
     q        a family, e.g. Normal(mu (B, K), log_var (B, K)), or a Net for an amortised one; the start, left unchanged
     batch    rows a step, drawn afresh each epoch (a Net only); all rows by default
-    report   called after each step with (step, mean bound, the Fit so far)
+    report   called after each step with (step, mean bound, the Fit so far): a copy, to keep or not
 
-    Before the first step the model's vjp, if it is used, is compared with numerical derivatives. Raises CheckFailed
-    with the element that differs; UsageError where the estimator needs what model or q lacks, or log_joint misbehaves.
+    Before the first step the model is called on copies, which it must not write into, and its vjp, if it is used, is
+    compared with numerical derivatives; a kink near by is no error. Raises CheckFailed with the element that differs;
+    UsageError where the estimator needs what model or q lacks, or log_joint misbehaves.
     """
     s = Settings(get(estimator), samples, steps, rate, batch, Noise(seed, k), k)
     if batch is not None and not isinstance(q, Net):
         raise UsageError("batch goes with an amortised q: free parameters are fitted to all rows at once")
     phi, theta = copied(q), copied(theta)
     state = s.estimator.state(*state_arguments(s, x, arrays(phi)[0].dtype)) if s.estimator.initial else {}
-    compare_slopes(s, model, x, phi, theta)
+    check_model(s, model, x, phi, theta)
     slots = [(leaf, np.zeros_like(leaf), np.zeros_like(leaf)) for leaf in arrays((phi, theta))]
     history = np.full(steps, np.nan)
     for step in range(steps):
@@ -100,7 +102,8 @@ def fit(
         hyper = (rate * (1 - step / steps), *ADAM)
         for (leaf, m, v), g in zip(slots, gradients, strict=True):
             k.adam(leaf.reshape(-1), g.reshape(-1), m.reshape(-1), v.reshape(-1), step + 1, hyper)
-        report(step, float(history[step]), Fit(phi, theta, history[: step + 1], state))
+        if report:
+            report(step, float(history[step]), Fit(copied(phi), copied(theta), history[: step + 1], copied(state)))
     return Fit(phi, theta, history, state)
 
 
@@ -164,29 +167,46 @@ def kind_of(x: Any) -> str:
 # --- once, before the first step ---------------------------------------------------------------------
 
 
-def compare_slopes(s: Settings, model: Any, x: Any, phi: Any, theta: Any) -> None:
-    """The model's vjp against numerical derivatives of its function, at a first draw (of two rows, for a net)."""
+def check_model(s: Settings, model: Any, x: Any, phi: Any, theta: Any) -> None:
+    """All functions of the model and of q that will be called, at a first draw (of two rows, for a net): they leave
+    their arguments alone, and the vjp agrees with numerical derivatives."""
     name = "log_likelihood" if s.estimator.analytic_kl else "log_joint"
     f, vjp = getattr(model, name, None), getattr(model, name + "_vjp", None)
-    if f is None or vjp is None or not (s.estimator.pathwise or theta is not None):
+    if f is None:
         return
     x = x[:2] if isinstance(phi, Net) else x
     q = net(x, phi, s.k)[0] if isinstance(phi, Net) else phi
-    z = q.sample(draw(s, 0, q)[:2, :, : q[0].shape[1]], s.k).astype(np.float64)
-    options: dict[str, Any] = {"methods": ("central", "direction"), "tolerance": {"central": 1e-5, "direction": 1e-5}}
-    if flat(theta).size:
-        f_vjp = accumulating(lambda w, z, theta, dtheta: vjp(w, x, z, theta, dtheta), into=(1,))
-        found = check(lambda z, theta: f(x, z, theta), f_vjp, (z, theta), limit=64, **options)
-    else:
-        found = check(lambda z: f(x, z, theta), lambda w, z: vjp(w, x, z, theta, None), (z,), limit=64, **options)
-    if not found.ok:
+    noise = draw(s, 0, q)[:2, :, : q[0].shape[1]]
+    z = untouched("q.sample", lambda q, noise: q.sample(noise, s.k), q=q, noise=noise)
+    untouched("q.log_prob", lambda q, z: q.log_prob(z, s.k), q=q, z=z)
+    untouched(name, f, x=x, z=z, theta=theta)
+    if s.estimator.name == "score_rb" and hasattr(model, "log_factors"):
+        untouched("log_factors", model.log_factors, x=x, z=z, theta=theta)
+    if vjp is None or not (s.estimator.pathwise or flat(theta).size):
+        return
+    w, dtheta = np.ones(z.shape[:2], z.dtype), zeros_like(theta)
+    untouched(f"{name}_vjp", lambda *args: vjp(*args, dtheta), w=w, x=x, z=z, theta=theta)
+    found = compare_slopes(f, vjp, x, z.astype(np.float64), theta, () if s.estimator.pathwise else ("z",))
+    if not found:
         raise CheckFailed(f"the model's {name}_vjp disagrees with {name}: {first_difference(found)}")
 
 
-def first_difference(found: Any) -> str:
+def compare_slopes(f: Any, vjp: Any, x: Any, z: Array, theta: Any, constants: tuple[str, ...]) -> Report:
+    """The vjp against numerical derivatives by z and theta, element by element in blocks of up to 64. The steps are
+    small: a thousand rows have thousands of kinks, and one within a step costs a second look."""
+    bounds = {"central": 1e-5, "direction": 1e-5}
+    options: dict[str, Any] = {"methods": tuple(bounds), "tolerance": bounds, "step": 1e-5, "limit": 64}
+    if not flat(theta).size:
+        return check(lambda z: f(x, z, theta), lambda w, z: vjp(w, x, z, theta, None), (z,), **options)
+    f_vjp = accumulating(lambda w, z, theta, dtheta: vjp(w, x, z, theta, dtheta), into=(1,))
+    settings = [".".join(path) for path, leaf in leaves(theta, ("theta",)) if not isinstance(leaf, np.ndarray)]
+    return check(lambda z, theta: f(x, z, theta), f_vjp, (z, theta), constants=(*constants, *settings), **options)
+
+
+def first_difference(found: Report) -> str:
     """The element that differs, with both numbers, or what else is wrong, in one line."""
     if found.problems:
-        return str(found.problems[0])
+        return found.problems[0].partition(", or say constants")[0]
     row = next(row for row in found.rows if not row.ok)
     m = next((m for m in row.measures if m.at is not None and not m.ok), row.worst)
     at = "along a direction" if m.at is None else f"at {list(m.at)}"

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ..errors import UsageError
+from ..gradcheck.contract import untouched
 from ..training.noise import Noise, Purpose, Rows
 from ..types import Array
 from . import quadrature as grids
@@ -129,6 +130,7 @@ def importance(
 ) -> Evidence:
     """Importance sampling of log p(x) from q. Rows are independent of one another and named by first_row."""
     check_samples(samples)
+    check_model(model, x, q)
     B = len(q.mu)
     weights = LogMean.empty(B)
     for step, start in enumerate(range(0, samples, BLOCK)):
@@ -162,6 +164,14 @@ def normals(noise: Noise, step: int, samples: int, like: Array, first_row: Rows)
     B, K = like.shape
     eps = noise.normals(Purpose.EVALUATE, step, B, samples * K, like.dtype, first_row)
     return np.ascontiguousarray(eps.reshape(B, samples, K).transpose(1, 0, 2))
+
+
+def check_model(model: Model, x: Array, q: Proposal, slope: bool = False) -> None:
+    """UsageError for a model that writes into its arguments: called once, at q's mean, on copies."""
+    z = q.mu[None]
+    untouched("log_joint", model.log_joint, x=x, z=z)
+    if slope:
+        untouched("log_joint_vjp", model.log_joint_vjp, w=np.ones(z.shape[:2], z.dtype), x=x, z=z)
 
 
 def check_samples(samples: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import DataError, UsageError
+from ..gradcheck.contract import untouched
 from ..types import Array
 
 LogJoint = Callable[[Array, Array], Array]
@@ -57,14 +58,16 @@ def listed(states: Array, rows: int) -> Points:
 
 
 def table(log_joint: LogJoint, x: Array, points: Points) -> Array:
-    """log p(x, z) at every point, (M, B) float64, by chunks. DataError where the model gives NaN or a wrong shape."""
+    """log p(x, z) at every point, (M, B) float64, by chunks. DataError where the model gives NaN or a wrong shape,
+    UsageError where it writes into x or z."""
     M, K = points.unit.shape
     B, D = x.shape
     found = np.empty((M, B))
     chunk = max(1, CHUNK // max(1, B * max(D, K)))
     for start in range(0, M, chunk):
         z = points.z(slice(start, start + chunk))
-        log_p = log_joint(x.astype(z.dtype, copy=False), z)  # in the nodes' precision, whatever x is stored in
+        rows = x.astype(z.dtype, copy=False)  # in the nodes' precision, whatever x is stored in
+        log_p = log_joint(rows, z) if start else untouched("log_joint", log_joint, x=rows, z=z)
         if log_p.shape != z.shape[:2]:
             raise DataError(f"log_joint gave shape {log_p.shape} for z {z.shape}: expected {z.shape[:2]}")
         found[start : start + chunk] = log_p
@@ -122,7 +125,7 @@ def elbo_vjp(
     """Σ w · `elbo`: returns dq as q.log_prob_vjp shapes it; adds into `dtheta`, if given, by `log_joint_vjp`."""
     q_mass, r = mass_and_ratio(log_joint, x, q, points)
     if dtheta is not None:
-        log_joint_vjp(w * q_mass, x, points.z(), dtheta)
+        untouched("log_joint_vjp", lambda *args: log_joint_vjp(*args, dtheta), w=w * q_mass, x=x, z=points.z())
     return q.log_prob_vjp(w * q_mass * r, points.z())[1]
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DataError, UsageError
+from ..gradcheck.contract import untouched
 from ..training.noise import Noise, Purpose, Rows, place
 from ..types import Array
 
@@ -133,13 +134,21 @@ class Tuner(NamedTuple):
         return Tuner(self.centre, error, average, t), log_step
 
 
+def begin(start: Array, log_density: Density, slope: Density) -> State:
+    """The state at `start`; UsageError for a function that writes into z. Copies, for it may reuse what it returns."""
+    log_p, gradient = untouched("log_density", log_density, z=start), untouched("slope", slope, z=start)
+    return State(start, np.array(log_p), np.array(gradient))
+
+
 def hmc(log_density: Density, slope: Density, start: Array, noise: Noise, plan: Plan = Plan()) -> Chains:  # noqa: B008
-    """Hamiltonian Monte Carlo from `start` (C, B, K). Raises DataError if the density is not finite there."""
+    """Hamiltonian Monte Carlo from `start` (C, B, K), which is left as it is.
+
+    Raises DataError if the density is not finite there, UsageError if a function writes into its z."""
 
     def transition(state: State, v: Array, u: Array, step: Array) -> tuple[State, Move]:
         return hmc_step(state, v, u, step, log_density, slope, plan.leapfrog)
 
-    state = State(start, log_density(start), slope(start))
+    state = begin(start, log_density, slope)
     return run(transition, state, noise, plan, (plan.leapfrog + 1) * start[..., 0].size)
 
 
@@ -150,7 +159,7 @@ def metropolis(log_density: Density, start: Array, noise: Noise, plan: Plan = Pl
     def transition(state: State, eps: Array, u: Array, step: Array) -> tuple[State, Move]:
         return metropolis_step(state, eps, u, step, log_density)
 
-    state = State(start, log_density(start), np.zeros_like(start))
+    state = begin(start, log_density, np.zeros_like)
     return run(transition, state, noise, plan, start[..., 0].size)
 
 

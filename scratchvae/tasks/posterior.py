@@ -17,7 +17,7 @@ from ..training.noise import Noise, Purpose, Rows
 from ..types import Array
 from . import quadrature
 from .diagnostics import effective_sample_size, r_hat
-from .evidence import Evidence, Model, importance, normals
+from .evidence import Evidence, Model, check_model, importance, normals
 from .evidence import quadrature as on_grid
 from .hmc import Chains, Plan, hmc, metropolis
 
@@ -77,6 +77,7 @@ def refine(
     """q* (B, K): `steps` of Adam on (mu, log_var) from q, `samples` draws a row each; the rate falls as a cosine."""
     if min(steps, samples) < 1 or not rate > 0:
         raise UsageError(f"steps={steps}, samples={samples}, rate={rate} must be above 0 to refine q")
+    check_model(model, x, q, slope=True)
     B, K = q.mu.shape
     at = np.ascontiguousarray([q.mu, q.log_var])
     m, v = np.zeros_like(at).reshape(-1), np.zeros_like(at).reshape(-1)
@@ -98,6 +99,7 @@ def bound_slope(model: Model, x: Array, q: Normal, eps: Array, w: Array) -> Norm
 
 def bound(model: Model, x: Array, q: Normal, noise: Noise, samples: int = 1000, first_row: Rows = 0) -> Array:
     """r = log p(x, z) − log q(z) at z ~ q, (S, B) nats, whose mean is L[q]; the same noise for every q of a row."""
+    check_model(model, x, q)
     found = []
     for start in range(0, samples, 32):
         eps = normals(noise, MEASURE + start, min(32, samples - start), q.mu, first_row)
@@ -129,6 +131,7 @@ def gap(
 def sample(model: Model, x: Array, q: Normal, noise: Noise, chains: int, plan: Plan, method: str = "hmc") -> Chains:
     """Chains on p(z|x) by "hmc" (Kingma & Welling 2014, App. E) or "metropolis" (§7.1.2), from twice as wide as q, in
     steps that q's standard deviations scale."""
+    check_model(model, x, q, slope=method != "metropolis")
     wide = Normal(q.mu, q.log_var + np.log(4.0).astype(q.log_var.dtype))
     start = wide.sample(normals(noise, 0, chains, q.mu, plan.first_row))
     ones = np.ones(start.shape[:2], start.dtype)

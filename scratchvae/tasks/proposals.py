@@ -15,7 +15,7 @@ from ..models.decoded import standard
 from ..training.noise import Noise, Rows
 from ..types import Array
 from . import evidence
-from .evidence import BLOCK, Evidence, Model, normals
+from .evidence import BLOCK, Evidence, Model, check_model, normals
 
 PARTS = 4  # of four samples one is from the prior, one from the wide q, two from q
 WIDER = 2 * math.log(2.0)  # log σ² of twice the width
@@ -70,6 +70,7 @@ def resampled(
     model: Model, x: Array, q: Normal, noise: Noise, samples: int, chains: int, first_row: Rows = 0
 ) -> Array:
     """(chains, B, K): where chains on p(z|x) should begin, drawn from `samples` draws of the mixture around q."""
+    check_model(model, x, q)
     mixed, steps = Defensive(q), range(-(-samples // BLOCK))
     parts = [mixed.sample(normals(noise, step, BLOCK, q.mu, first_row)) for step in steps]
     log_w = np.concatenate([model.log_joint(x, z) - mixed.log_prob(z) for z in parts])

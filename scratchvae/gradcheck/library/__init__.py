@@ -27,11 +27,12 @@ class Case(NamedTuple):
     args: tuple[Any, ...]
     options: Mapping[str, Any] = {}
     real: str = ""  # why the code takes no complex numbers, if so: central differences stand in
+    constants: tuple[str, ...] = ()  # data, noise, settings: what gets no cotangent, though f depends on it
 
     def run(self) -> Report:
         """Check it; code that raises is a failed check, not a crash."""
         try:
-            return check(self.f, self.f_vjp, self.args, name=self.name, **self.options)
+            return check(self.f, self.f_vjp, self.args, name=self.name, constants=self.constants, **self.options)
         except Exception as error:
             return Report(self.name, problems=(f"raised {type(error).__name__}: {error}",))
 

@@ -25,6 +25,7 @@ def full_normal() -> Iterator[Case]:
         lambda q, eps: q.sample(eps),
         lambda dz, q, eps: (q.sample_vjp(dz, eps), None),
         (q, noise),
+        constants=("eps",),
     )
     yield Case(
         "families.FullNormal.log_prob", lambda z, q: q.log_prob(z), lambda w, z, q: q.log_prob_vjp(w, z), (noise, q)

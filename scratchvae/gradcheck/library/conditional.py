@@ -35,13 +35,14 @@ def net_case(name: str, need_dx: bool) -> Case:
     *hidden, last = layers(4, 3, 2)
     p = Net(tuple(hidden), tuple(last for _ in HEADS[name]), "tanh", Family(name, VARIANCE))
     label = f"conditional.net[{name}{'' if need_dx else ', data'}]"
-    return Case(label, f, accumulating(f_vjp, into=(1,)), (at(51, 3, 4), p))
+    constants = ("p.family",) if need_dx else ("x", "p.family")
+    return Case(label, f, accumulating(f_vjp, into=(1,)), (at(51, 3, 4), p), constants=constants)
 
 
 def cases() -> Iterator[Case]:
     """Each family of heads."""
     vjp = lambda dy, a, variance: (floored_vjp(dy, floored(a, variance), variance), None)  # noqa: E731
-    yield Case("conditional.floored", floored, vjp, (2 * at(52, 3, 4), VARIANCE))
+    yield Case("conditional.floored", floored, vjp, (2 * at(52, 3, 4), VARIANCE), constants=("variance",))
     for name, heads in HEADS.items():
         outs = [at(53 + i, 3, 4) for i in range(len(heads))]
         yield Case(
@@ -49,5 +50,6 @@ def cases() -> Iterator[Case]:
             from_heads,
             lambda dp, outs, family: (list(from_heads_vjp(dp, from_heads(outs, family), family)), None),
             (outs, Family(name, VARIANCE)),
+            constants=("family",),
         )
         yield from (net_case(name, need_dx) for need_dx in (True, False))

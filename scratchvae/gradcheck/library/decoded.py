@@ -10,6 +10,7 @@ from . import Case, at
 from .vae import parameters
 
 MODEL = Decoded()
+DATA = ("x", "theta.family")
 X, Z = abs(at(91, 3, 4)) - 0.5, at(92, 2, 3, 2)
 
 
@@ -20,7 +21,7 @@ def cases() -> Iterator[Case]:
         for name in ("log_likelihood", "log_joint"):
             f, f_vjp = getattr(MODEL, name), getattr(MODEL, name + "_vjp")
             vjp = lambda w, x, z, p, dp, f_vjp=f_vjp: (None, f_vjp(w, x, z, p, dp))  # noqa: E731
-            yield Case(f"decoded.{name}[{likelihood}]", f, accumulating(vjp, into=(2,)), (X, Z, theta))
+            yield Case(f"decoded.{name}[{likelihood}]", f, accumulating(vjp, into=(2,)), (X, Z, theta), constants=DATA)
         model = Joint(theta)
         alone = lambda w, x, z, model=model: (None, model.log_joint_vjp(w, x, z))  # noqa: E731
-        yield Case(f"joint.log_joint[{likelihood}]", model.log_joint, alone, (X, Z))
+        yield Case(f"joint.log_joint[{likelihood}]", model.log_joint, alone, (X, Z), constants=("x",))

@@ -20,6 +20,7 @@ def normal() -> Iterator[Case]:
             lambda q, eps: q.sample(eps),
             lambda dz, q, eps: (q.sample_vjp(dz, eps), None),
             (q, value),
+            constants=("eps",),
         )
         yield Case(
             f"distributions.Normal.log_prob[{shape}]",
@@ -32,6 +33,7 @@ def normal() -> Iterator[Case]:
             lambda z, m, q: q.log_prob_observed(z, m),
             lambda w, z, m, q: ((d := q.log_prob_observed_vjp(w, z, m))[0], None, d[1]),
             (value, MASK, q),
+            constants=("m",),
         )
     yield Case("distributions.Normal.kl", lambda q: q.kl(), lambda w, q: q.kl_vjp(w), (q,))
     yield Case("distributions.Normal.entropy", lambda q: q.entropy(), lambda w, q: q.entropy_vjp(w), (q,))
@@ -49,9 +51,10 @@ def bernoulli() -> Iterator[Case]:
     p, x = Bernoulli(2 * at(45, 3, 4)), (at(46, 3, 4) > 0) * 1.0
     many = Bernoulli(2 * at(47, 2, 3, 4))  # one x under S decoded samples
     for shape, logits in (("(B, D)", p), ("(S, B, D)", many)):
-        yield Case(f"distributions.Bernoulli.log_prob[{shape}]", lambda x, p: p.log_prob(x), log_prob_vjp, (x, logits))
+        name, observed = f"distributions.Bernoulli.log_prob[{shape}]", (x, MASK, logits)
+        yield Case(name, lambda x, p: p.log_prob(x), log_prob_vjp, (x, logits), constants=("x",))
         name = f"distributions.Bernoulli.log_prob_observed[{shape}]"
-        yield Case(name, lambda x, m, p: p.log_prob_observed(x, m), observed_vjp, (x, MASK, logits))
+        yield Case(name, lambda x, m, p: p.log_prob_observed(x, m), observed_vjp, observed, constants=("x", "m"))
     yield Case("distributions.Bernoulli.entropy", lambda p: p.entropy(), lambda w, p: p.entropy_vjp(w), (p,))
 
 

@@ -227,7 +227,7 @@ def replayed(name: str, likelihood: str, samples: int) -> Case:
         return estimate(e, p.model, q, p.x, p.noise, theta, dtheta, w, state)[1]
 
     title = f"estimators.{name}[{likelihood}, {samples} sample{'s' * (samples > 1)}]"
-    return Case(title, surrogate, accumulating(estimated, into=(1,)), (p.q, p.theta))
+    return Case(title, surrogate, accumulating(estimated, into=(1,)), (p.q, p.theta), constants=("theta.family",))
 
 
 def oracle(name: str) -> Case:

@@ -38,11 +38,12 @@ def normal() -> Iterator[Case]:
     """The Gaussian by mean and log-variance."""
     z, mu, log_var, eps = (at(5 + i, ROWS, SIZE) for i in range(4))
     sample_vjp = lambda dz, mu, log_var, eps: (*k.normal_sample_vjp(dz, log_var, eps), None)  # noqa: E731
-    yield Case("kernels.normal_sample", k.normal_sample, sample_vjp, (mu, log_var, eps))
+    yield Case("kernels.normal_sample", k.normal_sample, sample_vjp, (mu, log_var, eps), constants=("eps",))
     yield Case("kernels.normal_log_prob", k.normal_log_prob, k.normal_log_prob_vjp, (z, mu, log_var))
     m = (at(11, ROWS, SIZE) > 0) * 1.0
     masked_vjp = lambda w, z, m, mu, log_var: without_mask(k.normal_masked_log_prob_vjp(w, z, m, mu, log_var))  # noqa: E731
-    yield Case("kernels.normal_masked_log_prob", k.normal_masked_log_prob, masked_vjp, (z, m, mu, log_var))
+    masked = k.normal_masked_log_prob
+    yield Case("kernels.normal_masked_log_prob", masked, masked_vjp, (z, m, mu, log_var), constants=("m",))
     yield Case("kernels.normal_kl", k.normal_kl, k.normal_kl_vjp, (mu, log_var))
     yield Case("kernels.normal_entropy", k.normal_entropy, k.normal_entropy_vjp, (log_var,))
 
@@ -51,10 +52,11 @@ def bernoulli() -> Iterator[Case]:
     """The Bernoulli by logits; x, grey here, is data."""
     x, logits = at(9, ROWS, SIZE) ** 2 / 3, 2 * at(10, ROWS, SIZE)
     log_prob_vjp = lambda w, x, logits: (None, k.bernoulli_log_prob_vjp(w, x, logits))  # noqa: E731
-    yield Case("kernels.bernoulli_log_prob", k.bernoulli_log_prob, log_prob_vjp, (x, logits))
+    yield Case("kernels.bernoulli_log_prob", k.bernoulli_log_prob, log_prob_vjp, (x, logits), constants=("x",))
     m = (at(11, ROWS, SIZE) > 0) * 1.0
     masked_vjp = lambda w, x, m, logits: (None, None, k.bernoulli_masked_log_prob_vjp(w, x, m, logits))  # noqa: E731
-    yield Case("kernels.bernoulli_masked_log_prob", k.bernoulli_masked_log_prob, masked_vjp, (x, m, logits))
+    masked = k.bernoulli_masked_log_prob
+    yield Case("kernels.bernoulli_masked_log_prob", masked, masked_vjp, (x, m, logits), constants=("x", "m"))
     yield Case("kernels.bernoulli_entropy", k.bernoulli_entropy, k.bernoulli_entropy_vjp, (logits,))
 
 

@@ -54,5 +54,6 @@ def cases() -> Iterator[Case]:
         eps = tuple(at(111 + l, *((samples,) * bool(samples)), ROWS, high) for l, (_, high) in enumerate(steps))
         label = f"{bottom}, {depth} layers{f', {samples} samples' * bool(samples)}"
         args = x, eps, phi, theta
-        yield Case(f"ladder.elbo[{label}]", bound, accumulating(bound_vjp, into=(2, 3)), args)
-        yield Case(f"ladder.log_ratio[{label}]", ratio, accumulating(ratio_vjp, into=(2, 3)), args)
+        data = ("x", "eps", *(f"{nets}.{l}.family" for nets in ("phi", "theta") for l in range(depth)))
+        yield Case(f"ladder.elbo[{label}]", bound, accumulating(bound_vjp, into=(2, 3)), args, constants=data)
+        yield Case(f"ladder.log_ratio[{label}]", ratio, accumulating(ratio_vjp, into=(2, 3)), args, constants=data)

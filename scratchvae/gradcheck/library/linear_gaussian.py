@@ -27,10 +27,11 @@ def cases() -> Iterator[Case]:
     def joint_vjp(w: Any, x: Any, z: Any, theta: LinearGaussian, dtheta: LinearGaussian) -> Any:
         return None, theta.log_joint_vjp(w, x, z, dtheta)
 
-    into = (2,)
+    into, data = (2,), ("x",)
     for shape, z in (("(B, K)", MU), ("(S, B, K)", at(78, 2, 3, 2))):
         joint = lambda x, z, theta: theta.log_joint(x, z)  # noqa: E731
-        yield Case(f"linear_gaussian.log_joint[{shape}]", joint, accumulating(joint_vjp, into), (X, z, THETA))
+        name, args = f"linear_gaussian.log_joint[{shape}]", (X, z, THETA)
+        yield Case(name, joint, accumulating(joint_vjp, into), args, constants=data)
     yield Case(
         "linear_gaussian.log_marginal",
         lambda x, theta: theta.log_marginal(x),
@@ -44,4 +45,5 @@ def cases() -> Iterator[Case]:
     )
     for name, f, f_vjp, spread in bounds:
         vjp = lambda w, x, mu, s, theta, dtheta, f_vjp=f_vjp: (None, *f_vjp(w, x, mu, s, theta, dtheta))  # noqa: E731
-        yield Case(f"linear_gaussian.{name}", f, accumulating(vjp, (3,)), (X, MU, spread, THETA))
+        pair, point = (f, accumulating(vjp, (3,))), (X, MU, spread, THETA)
+        yield Case(f"linear_gaussian.{name}", *pair, point, constants=data)

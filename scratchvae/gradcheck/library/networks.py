@@ -52,7 +52,8 @@ def cases() -> Iterator[Case]:
     for shape, x in X.items():
         (layer,) = layers(4, 2)
         yield Case(f"networks.dense[{shape}]", dense, accumulating(dense_vjp, into=(1,)), (x, layer))
-        yield Case(f"networks.dense[{shape}, params]", dense, accumulating(params_only, into=(1,)), (x, layer))
+        alone = accumulating(params_only, into=(1,))
+        yield Case(f"networks.dense[{shape}, params]", dense, alone, (x, layer), constants=("x",))
     for name in ACTIVATIONS:
         vjp = lambda dy, a, name: (activate_vjp(dy, activate(a, name), name), None)  # noqa: E731
         yield Case(f"networks.activate[{name}]", activate, vjp, (2 * at(13, 3, 4), name))

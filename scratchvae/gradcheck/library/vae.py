@@ -13,6 +13,7 @@ from .. import accumulating
 from . import Case, at
 
 ROWS = 3
+DATA = ("x", "eps", "phi.family", "theta.family")
 KINKED = ("relu", "leaky_relu", "elu")
 CLEAR = 0.05  # every unit's input is this far from 0; a step of central differences moves it by some 0.01
 
@@ -50,7 +51,7 @@ def whole(a: Architecture, samples: int = 0) -> Case:
         if a.activation not in KINKED or clearance(elbo(x, eps, phi, theta)[1], phi, theta) > CLEAR:
             break
     label = f"vae.elbo[{a.likelihood}, {len(a.hidden)} hidden, {a.activation}{f', {samples} samples' * bool(samples)}]"
-    return Case(label, bound, accumulating(bound_vjp, into=(2, 3)), (x, eps, phi, theta))
+    return Case(label, bound, accumulating(bound_vjp, into=(2, 3)), (x, eps, phi, theta), constants=DATA)
 
 
 def with_missing(likelihood: str) -> Case:
@@ -64,16 +65,17 @@ def with_missing(likelihood: str) -> Case:
         elbo_vjp(w, elbo(x, eps, phi, theta, m=m)[1], x, eps, phi, theta, dphi, dtheta, m=m)
 
     f = lambda x, m, eps, phi, theta: elbo(x, eps, phi, theta, m=m)[0]  # noqa: E731
-    return Case(f"vae.elbo[{likelihood}, missing]", f, accumulating(vjp, into=(3, 4)), (x, m, eps, phi, theta))
+    name, args = f"vae.elbo[{likelihood}, missing]", (x, m, eps, phi, theta)
+    return Case(name, f, accumulating(vjp, into=(3, 4)), args, constants=("m", *DATA))
 
 
 def full() -> Case:
     """784-500-20 with tanh and Bernoulli pixels, 100 rows: one direction through each of its arrays."""
     a = Architecture(784)
     x, eps = (at(63, 100, 784) > 0) * 1.0, at(64, 100, a.latent)
-    options = {"methods": ("direction",)}
     phi, theta = parameters(a, 100)
-    return Case("vae.elbo[784-500-20]", bound, accumulating(bound_vjp, into=(2, 3)), (x, eps, phi, theta), options)
+    pair, args = (bound, accumulating(bound_vjp, into=(2, 3))), (x, eps, phi, theta)
+    return Case("vae.elbo[784-500-20]", *pair, args, {"methods": ("direction",)}, constants=DATA)
 
 
 def cases() -> Iterator[Case]:
