@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 def describe_checkpoint(path: Path) -> dict[str, Any]:
     """Config, step and the parameters' names and shapes."""
     tensors, meta = checkpoint.load(path)
-    parameters = {name: array for name, array in tensors.items() if not name.startswith("optimizer.")}
+    parameters = {name: array for name, array in tensors.items() if not name.startswith(("optimizer.", "stopping."))}
     shown = {key: value for key, value in meta.items() if key not in ("config", "history", "bounds")}
     return {
         "file": str(path),

@@ -33,6 +33,7 @@ class Config:
     samples: int = 1  # L of eq. 7, or K of the importance-weighted bound
     batch: int = 100
     epochs: float = 20.0
+    validation: float = 0.0  # share of the training rows held out for the stop (training.stopping); 0: no stop
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     missing: str = ""  # values that training does not see: "nan" in the data, or "random:0.5"
     prior: bool = False  # p(θ) = N(0, I) on the generative parameters: MAP, eq. 8
@@ -61,6 +62,8 @@ class Config:
         fraction(self.missing)
         if self.batch < 1 or self.samples < 1 or not self.epochs > 0:
             raise UsageError(f"batch={self.batch}, samples={self.samples}, epochs={self.epochs} must be above 0")
+        if not 0 <= self.validation < 1:
+            raise UsageError(f"validation={self.validation} is a share of the training rows: 0 (no stop) to below 1")
 
     @property
     def deep(self) -> bool:
