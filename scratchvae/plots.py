@@ -47,6 +47,8 @@ def plot_bound(metrics: Sequence[dict[str, Any]], ax: Any = None) -> Any:
     seen = [m["samples_seen"] for m in metrics]
     train = [m["train_elbo"] for m in metrics]
     ax.plot(seen, train, ".-", ms=3, color="tab:gray", label="train, minibatches since the last point")
+    if "validation_elbo" in metrics[-1]:
+        ax.plot(seen, [m["validation_elbo"] for m in metrics], ".-", ms=3, color="tab:blue", label="held out")
     if "test_elbo" in metrics[-1]:  # a fit without test rows has none
         ax.plot(seen, [m["test_elbo"] for m in metrics], "o-", ms=3, color="tab:red", label="test")
     ax.set(xscale="log", xlabel="training samples seen", ylabel="bound L, nats per datapoint")

@@ -26,6 +26,7 @@ from .training.noise import Purpose
 from .training.optim import Optimizer
 from .training.reading import learn
 from .training.state import State, latent_noise, load_state, save_state
+from .training.stopping import at_length
 from .types import Array
 
 SCORED = 16  # draws from q for the bound of a single row: with one, its sd was some 3 nats on MNIST
@@ -59,7 +60,7 @@ class VAE:
         options.setdefault("binarisation", "none")
         options.setdefault("data", "array")
         values = {"latent": latent, "hidden": hidden, "likelihood": likelihood, "optimizer": chosen, **options}
-        self.config = from_dict(values)
+        self.config, self._given = from_dict(values), set(values)
         if self.config.deep:
             raise UsageError(f"latent={latent}: VAE has one latent layer; ladders are trained by training.state.State")
         self.state: State | None = None
@@ -68,16 +69,19 @@ class VAE:
     def fit(self, x: Any, test: Any = None, report: Callable[[dict[str, Any]], None] = lambda _: None) -> "VAE":
         """Train on rows x (N, ...) for `epochs`; uint8 is read as grey levels / 255. Calling it again starts afresh.
 
-        `history` then holds one dict an epoch: train_elbo and, where `test` rows were given, test_elbo, in nats per
-        datapoint. Raises DataError for values that the likelihood cannot take,
-        Diverged for a bound that is no number: the model is then as it was. Ctrl-C keeps what was learned so far.
+        Real-valued tables: a tenth of the rows is held out, and ends the training (`training.stopping`; `validation=0`
+        holds out none). `history` then holds one dict an epoch, or a look: train_elbo, validation_elbo where rows were
+        held out, and test_elbo where `test` rows were given, in nats per datapoint. Raises DataError for values that
+        the likelihood cannot take, Diverged for a bound that is no number: the model is then as it was. Ctrl-C keeps
+        what was learned so far.
         """
         missing = self.config.missing == "nan"
         found, image = matrix(x, missing=missing)
-        learned = learn(found, self.config, names_of(x), image)
+        config = at_length(self.config, found, self._given)
+        learned = learn(found, config, names_of(x), image)
         train_rows, origin = learned.see(found), Origin("x", names=names_of(x))
-        check(train_rows, self.config.likelihood, origin, None, missing, self.config.dtype)
-        state = State.begun(self.config, learned, train_rows)
+        check(train_rows, config.likelihood, origin, None, missing, config.dtype)
+        state = State.begun(config, learned, train_rows)
         test_rows = None if test is None else self._rows(test, state, "test")
         steps = compiled.steps(state, train_rows)
         try:
@@ -154,6 +158,7 @@ class VAE:
             raise UsageError(f"{path} holds a ladder of latent layers: read it with training.state.load_state")
         model = cls.__new__(cls)
         model.config, model.state, model.history = state.config, state, meta.get("history", [])
+        model._given = set(state.config.as_dict())
         return model
 
     def _fitted(self) -> State:

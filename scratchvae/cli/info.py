@@ -43,7 +43,8 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
     tensors, meta = checkpoint.load(path)
     if not isinstance(meta.get("config", {}), dict):
         raise DataError(f"{path}: its config is {meta['config']!r:.80}, expected a JSON object of options")
-    parameters = {name: array for name, array in tensors.items() if not name.startswith("optimizer.")}
+    beside = ("optimizer.", "stopping.", "data.")
+    parameters = {name: array for name, array in tensors.items() if not name.startswith(beside)}
     shown = {key: value for key, value in meta.items() if key not in ("config", "history", "bounds")}
     return {
         "file": str(path),

@@ -22,7 +22,9 @@ from ..training.loop import Interrupted, Plan, train
 from ..training.optim import SCHEDULES, SLOTS, Optimizer
 from ..training.reading import digest, learn
 from ..training.run import Run
-from ..training.state import State, width
+from ..training.state import State, Steps, width
+from ..training.stopping import PATIENCE, at_length, best_step, held_out, over, why_it_ended
+from ..types import Array
 from .common import SEEDS, Commands, amount, command, emit, flat, fraction, patience, say, whole
 
 ABOUT = "Train a VAE by hand-written gradients. Leaves a checkpoint, metrics.jsonl and pictures in the folder --out."
@@ -41,8 +43,9 @@ def add(commands: Commands) -> None:
     p.add_argument("--resume", action="store_true", help="continue the run in --out from its checkpoint, bit for bit")
     p.add_argument("--config", help="JSON file of options, as in a run's config.json; options given here win")
     p.add_argument("--samples-seen", type=amount, help="stop after that many training rows, instead of --epochs")
-    p.add_argument("--evaluate-every", type=amount, default=1.0, help="epochs between two test bounds")
-    p.add_argument("--save-every", type=amount, default=1.0, help="epochs between two checkpoints")
+    period = "(default: 1, or from look to look where rows are held out)"
+    p.add_argument("--evaluate-every", type=amount, help=f"epochs between two test bounds {period}")
+    p.add_argument("--save-every", type=amount, help=f"epochs between two checkpoints {period}")
     p.add_argument("--threads", type=whole(1), help="default: OMP_NUM_THREADS, else the cores; does not change a bit")
     p.add_argument("--force", action="store_true", help="with --resume: go on though the data are not the same rows")
     p.add_argument("--no-pictures", action="store_true", help="leave no PNG files")
@@ -68,7 +71,9 @@ def add_model(p: Any) -> None:
 
 def add_training(p: Any) -> None:
     """Options of the optimisation; absent ones keep the config's value."""
-    option(p, "--epochs", type=amount, help="passes over the data")
+    option(p, "--epochs", type=amount, help="passes over the data, at most; of real-valued tables 2000 steps at least")
+    held = "share of the training rows held out, to end the run when their bound rises no more; real-valued tables 0.1"
+    option(p, "--validation", type=fraction, help=held)
     option(p, "--batch", type=whole(1), help="M, rows a minibatch")
     option(p, "--estimator", help="of the gradient: sgvb_b, stl, iw, dreg, nvil, … (scratchvae estimators --list)")
     option(p, "--samples", type=whole(1), help="L of eq. 7, samples of z a row; K of iw and dreg")
@@ -166,10 +171,10 @@ def run_alone(args: argparse.Namespace) -> int:
     """As `run`, which holds what is held."""
     if not args.out or (args.resume and args.config):
         raise UsageError("--resume takes the run's own config: leave --config out" if args.out else "--out is empty")
-    config = config_from(args, resumed(args.out).as_dict() if args.resume else read_config(args.config))
+    base = resumed(args.out).as_dict() if args.resume else read_config(args.config)
+    config = config_from(args, base)
     found = data.load(config.data, config.test, args.data_folder, config.missing == "nan", judge=False)
-    if args.samples_seen:
-        config = dataclasses.replace(config, epochs=args.samples_seen / len(found.train))
+    config = with_length(args, config, base, found.train)
     folder, state, found, pending = open_folder(args, config, found)
     steps = compiled.steps(state, found.train, args.threads)
     plan = Plan.of(steps, args.evaluate_every, args.save_every)
@@ -179,7 +184,10 @@ def run_alone(args: argparse.Namespace) -> int:
     say(f"{found.name}: {rows} rows, {columns} columns, binarisation {config.binarisation}; test: {found.split}")
     if config.missing.startswith("random"):
         say("train bounds count what is seen of a row, test bounds the whole of it")
-    if state.step >= plan.total:
+    say_stop(steps, plan)
+    if over(state, plan.look):
+        say(f"nothing is left to do: {why_it_ended(state, plan.look)}")
+    elif state.step >= plan.total:
         say(f"nothing is left to do: the run is at step {state.step} of {plan.total}; give more --epochs to go on")
     progress = Progress(plan.total)
     try:
@@ -188,8 +196,28 @@ def run_alone(args: argparse.Namespace) -> int:
         raise KeyboardInterrupt(str(stop)) from None
     finally:
         progress.close()
+    if len(steps.held):
+        say(why_it_ended(state, plan.look))
     finish(args, folder, state, found, progress)
     return 0
+
+
+def with_length(args: argparse.Namespace, config: Config, base: dict[str, Any], x: Array) -> Config:
+    """The config with the length that was given, or else that of `stopping.at_length`."""
+    rows, config = len(x), at_length(config, x, {*vars(args), *base})
+    if not args.samples_seen:
+        return config
+    return dataclasses.replace(config, epochs=args.samples_seen / (rows - held_out(rows, config.validation)))
+
+
+def say_stop(steps: Steps, plan: Plan) -> None:
+    """What is held out, and what for."""
+    if held := len(steps.held):
+        say(
+            f"{held} of the {held + steps.rows} training rows are held out: the run ends when their bound, looked at "
+            f"every {plan.look} steps, has not risen for {PATIENCE} looks, at step {plan.total} at the latest "
+            "(--validation 0 holds out none)"
+        )
 
 
 def seconds_of(folder: Run) -> float:
@@ -271,7 +299,7 @@ def finish(args: argparse.Namespace, folder: Run, state: State, found: data.Data
     if not metrics:
         raise UsageError(f"nothing to do: the run is at step {state.step} already; give more --epochs")
     last = metrics[-1]
-    if last["step"] < state.step:  # stopped between two evaluations, and nothing was left to do
+    if last["step"] != best_step(state):  # an earlier look, or stopped between two evaluations and nothing left to do
         now = elbo_over(state, found.test, threads=args.threads)
         last = {**last, "test_elbo": now.elbo, "test_reconstruction": now.reconstruction, "test_kl": now.kl}
     try:
@@ -330,8 +358,9 @@ class Progress:
             self.rate = now["rate"]
             self.tick(now)
         else:
+            held = f"held out {now['validation_elbo']:.2f}  " if "validation_elbo" in now else ""
             self.line(
-                f"epoch {now['epoch']:g}  train {now['train_elbo']:.2f}  test {now['test_elbo']:.2f} nats "
+                f"epoch {now['epoch']:g}  train {now['train_elbo']:.2f}  {held}test {now['test_elbo']:.2f} nats "
                 f"(log p(x|z) {now['test_reconstruction']:.2f}, KL {now['test_kl']:.2f})  "
                 f"{self.rate:.0f} rows/s  {now['seconds']:.1f} s"
             )

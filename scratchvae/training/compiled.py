@@ -22,6 +22,7 @@ from .config import Config
 from .noise import Purpose
 from .objective import Diverged
 from .state import State, Steps
+from .stopping import held_out
 
 FAMILIES = ("bernoulli", "gaussian", "gaussian-sigmoid", "gaussian-fixed")
 LEAST_BETA2 = 0.1  # v + (1 − β₂)(g² − v), as the compiled Adam has it, cancels where v is hardly remembered
@@ -56,7 +57,7 @@ class Compiled(Steps):
 
     def __init__(self, state: State, x: Array, threads: int | None = None) -> None:
         super().__init__(state, x, threads)
-        batch, samples = min(state.config.batch, len(x)), state.config.samples
+        batch, samples = min(state.config.batch, self.rows), state.config.samples
         micro = batch if batch * samples <= 2 * MICRO else max(1, MICRO // samples)
         self.program = program(state, standardised(state, x), micro, samples, self.threads)
 
@@ -257,7 +258,7 @@ def options(config: Config, x: Array, rows: int, samples: int) -> Any:
         beta2=float(config.optimizer.beta2),
         epsilon=float(config.optimizer.epsilon),
         decay=float(config.optimizer.decay) if config.optimizer.name == "adamw" else 0.0,
-        pull=1 / x.shape[0] if config.prior else 0.0,
+        pull=1 / (len(x) - held_out(len(x), config.validation)) if config.prior else 0.0,
         data_columns=x.shape[1],
         latent=config.codes,
     )

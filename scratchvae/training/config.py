@@ -37,6 +37,7 @@ class Config:
     samples: int = 1  # L of eq. 7, or K of the importance-weighted bound
     batch: int = 100
     epochs: float = 20.0
+    validation: float = 0.0  # share of the training rows held out for the stop (training.stopping); 0: no stop
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     missing: str = ""  # values that training does not see: "nan" in the data, or "random:0.5"
     prior: bool = False  # p(θ) = N(0, I) on the generative parameters: MAP, eq. 8
@@ -67,6 +68,8 @@ class Config:
             raise UsageError(f"batch={self.batch}, samples={self.samples}, epochs={self.epochs} must be above 0")
         if self.epochs > LIMIT:
             raise UsageError(f"epochs={self.epochs}: expected at most {LIMIT}, for there is no noise for more steps")
+        if not 0 <= self.validation < 1:
+            raise UsageError(f"validation={self.validation} is a share of the training rows: 0 (no stop) to below 1")
 
     @property
     def deep(self) -> bool:

@@ -19,6 +19,7 @@ from .evaluate import elbo_over
 from .noise import LIMIT
 from .objective import check_parameters
 from .state import State, Steps
+from .stopping import Watch, period
 
 SLICE = 0.5  # seconds of training between two looks at the clock and at Ctrl-C
 Report = Callable[[dict[str, Any]], None]
@@ -43,22 +44,27 @@ class Interrupted(Exception):
 
 
 class Plan(NamedTuple):
-    """When to pause: total steps, and the steps between two evaluations and two checkpoints."""
+    """When to pause: total steps, and the steps between two evaluations, two checkpoints and two looks of the held-out
+    stop (0: it does not look)."""
 
     total: int
     evaluate: int
     save: int
+    look: int = 0
 
     @classmethod
-    def of(cls, steps: Steps, evaluate_every: float = 1.0, save_every: float = 1.0) -> "Plan":
-        """The plan of a config, with the periods in epochs."""
-        epoch = steps.per_epoch
+    def of(cls, steps: Steps, evaluate_every: float | None = None, save_every: float | None = None) -> "Plan":
+        """The plan of a config, with the periods in epochs: one epoch, or one look, where nothing is given."""
+        epoch, look = steps.per_epoch, period(steps)
         total = max(1, math.ceil(steps.state.config.epochs * epoch))
-        return cls(total, *(max(1, round(min(every * epoch, LIMIT))) for every in (evaluate_every, save_every)))
+        given = (evaluate_every, save_every)
+        periods = (look or epoch if n is None else max(1, round(min(n * epoch, LIMIT))) for n in given)
+        return cls(total, *periods, look)
 
     def next_pause(self, step: int) -> int:
         """The first step after `step` where the loop has something to do."""
-        return min(self.total, *(step - step % every + every for every in (self.evaluate, self.save)))
+        periods = (self.evaluate, self.save, self.look or self.total)
+        return min(self.total, *(step - step % every + every for every in periods))
 
 
 def train(
@@ -73,7 +79,8 @@ def train(
 ) -> list[dict[str, Any]]:
     """Train to the end of the plan; `test` None measures the training bound alone.
 
-    Returns the metrics that were measured, one dict an evaluation.
+    Returns the metrics that were measured, one dict an evaluation, of the parameters in training. Where rows are held
+    out the state ends, or is interrupted, with the best parameters (`training.stopping`).
 
     `pending` is what the checkpoint kept of the training bound, `spent` the seconds of training before a resume;
     `report` is called about every SLICE seconds with {"step", "bound", "rate", "left"}, and with each metric; `heard`
@@ -81,24 +88,34 @@ def train(
     Raises Interrupted (saved first) on SIGINT, SIGTERM or SIGHUP, Diverged with the last checkpoint intact.
     """
     state, metrics, bounds, clock = steps.state, [], Mean(*pending), Clock(steps, spent)
-    with stop_requests(heard) as stopped:
-        while state.step < plan.total and not stopped.is_set():
+    watch = Watch(steps, plan.look)
+
+    def done() -> bool:
+        return state.step >= plan.total or watch.over
+
+    def save() -> None:
+        if run:
+            with watch.exchanged():
+                run.save(state, bounds.state())
+
+    with stop_requests(heard) as stopped, watch.exchanged():
+        while not done() and not stopped.is_set():
             pause = plan.next_pause(state.step)
             count = min(pause - state.step, clock.steps_in(SLICE))
             with clock.running(count):
                 bounds.add(steps.advance(count))
             check_parameters(state)
             report({"step": state.step, "bound": bounds.last, "rate": clock.rate(), "left": clock.left(plan.total)})
-            if state.step % plan.evaluate == 0 or state.step == plan.total:
-                metrics.append(measure(steps, test, bounds, clock))
+            watch.look()
+            if state.step % plan.evaluate == 0 or done():
+                metrics.append(measure(steps, test, bounds, clock) | watch.found())
                 report(metrics[-1])
                 if run:
                     run.append(metrics[-1])
-            if run and (state.step % plan.save == 0 or state.step == plan.total):
-                run.save(state, bounds.state())
-        if stopped.is_set() and state.step < plan.total:
-            if run:
-                run.save(state, bounds.state())
+            if state.step % plan.save == 0 or done():
+                save()
+        if not done():
+            save()
             raise Interrupted(state.step)
     return metrics
 
@@ -165,7 +182,7 @@ class Clock:
     def samples(self, step: int) -> int:
         """Rows seen after `step` steps."""
         epoch, i = divmod(step, self.steps.per_epoch)
-        return epoch * len(self.steps.x) + i * self.steps.state.config.batch
+        return epoch * self.steps.rows + i * self.steps.state.config.batch
 
     def steps_in(self, seconds: float) -> int:
         """How many steps fit; the first slice is one step, since it may compile."""

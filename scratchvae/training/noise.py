@@ -35,6 +35,7 @@ class Purpose(IntEnum):
     DATA = 10  # made-up data
     DIRECTION = 11  # random directions of gradient checks
     DREAM = 12  # the sleep phase of wake-sleep
+    VALIDATION = 13  # which training rows are held out, for the stop
 
 
 class Noise(NamedTuple):
@@ -64,11 +65,11 @@ class Noise(NamedTuple):
         found: Array = self.k.uniforms(*address, real(dtype))
         return found
 
-    def order(self, epoch: int, n: int) -> Array:
+    def order(self, epoch: int, n: int, purpose: int = Purpose.ORDER) -> Array:
         """A random permutation of 0 … n − 1, int64 (n,): row order of the epoch."""
         # The argsort of n independent 64-bit keys. Equal keys (chance n² 2^-65) keep the rows' order: deterministic.
         within("n", n, COLUMNS // 2)
-        words = self.k.words(*self._address(Purpose.ORDER, epoch, 0, 1, 2 * n))[0].astype(np.uint64)
+        words = self.k.words(*self._address(purpose, epoch, 0, 1, 2 * n))[0].astype(np.uint64)
         return np.argsort((words[0::2] << np.uint64(32)) | words[1::2], kind="stable")
 
     def _address(

@@ -20,7 +20,7 @@ from ..kernels import Kernels, table
 from ..kernels.jit import threads as default_threads
 from ..kernels.jit import vector_width
 from ..types import Array
-from . import checkpoint
+from . import checkpoint, stopping
 from .config import Config, from_dict
 from .data import binarise, rows
 from .missing import hide
@@ -49,6 +49,7 @@ class State:
         self.noise = Noise(config.seed, self.k)
         self.estimator = get(config.estimator)
         self.memory = self.estimator.state(columns, self.draw_memory)  # a learned baseline's arrays; {} for most
+        self.stopping = stopping.memory(self.arena.flat) if config.validation else {}
         check_pair(self)
 
     @classmethod
@@ -106,20 +107,22 @@ class State:
         """Named arrays for a checkpoint: plain (in, out) weights, and one flat array for each optimizer slot."""
         slots = {f"optimizer.{name}": slot for name, slot in zip(self.config.optimizer.slots, self.slots, strict=True)}
         memory = {f"estimator.{name}": array for name, array in self.memory.items()}
-        return {**self.arena.views, **slots, **memory, **self.reading.tensors()}
+        held = {f"stopping.{name}": array for name, array in self.stopping.items()}
+        return {**self.arena.views, **slots, **memory, **held, **self.reading.tensors()}
 
     def restore(self, tensors: dict[str, Array], step: int) -> None:
         """Take back what `tensors` gave."""
         slots = {name: tensors[f"optimizer.{name}"] for name in self.config.optimizer.slots}
         memory = {name: tensors[f"estimator.{name}"] for name in self.memory}
-        beside = ("optimizer.", "estimator.", "data.")
+        held = {name: tensors[f"stopping.{name}"] for name in self.stopping}
+        beside = ("optimizer.", "estimator.", "stopping.", "data.")
         self.arena.fill({name: array for name, array in tensors.items() if not name.startswith(beside)})
-        for name, array in (*slots.items(), *memory.items()):
-            expected = self.arena.flat.shape if name in slots else self.memory[name].shape
+        for name, array in (*slots.items(), *memory.items(), *held.items()):
+            expected = self.arena.flat.shape if name in slots else (self.memory | self.stopping)[name].shape
             if array.shape != expected:
                 raise UsageError(f"{name} has shape {array.shape}, expected {expected}")
         self.slots[...] = list(slots.values())
-        self.memory, self.step = memory, step
+        self.memory, self.stopping, self.step = memory, held, step
 
 
 class Steps:
@@ -127,8 +130,10 @@ class Steps:
 
     def __init__(self, state: State, x: Array, threads: int | None = None) -> None:
         self.state, self.x, self.threads = state, x, threads or default_threads()
-        self.per_epoch = math.ceil(x.shape[0] / state.config.batch)
-        self.order = functools.lru_cache(maxsize=2)(lambda epoch: state.noise.order(epoch, x.shape[0]))
+        kept, self.held = stopping.split(state.noise, x.shape[0], state.config.validation)
+        self.rows = len(kept)  # that are trained on; the held-out ones are x[held]
+        self.per_epoch = math.ceil(self.rows / state.config.batch)
+        self.order = functools.lru_cache(maxsize=2)(lambda epoch: kept[state.noise.order(epoch, self.rows)])
 
     def index(self, step: int) -> Array:
         """The rows of minibatch number `step`; an epoch's last one may be smaller."""
@@ -165,7 +170,7 @@ class Steps:
         L = gradient(state, x, eps)
         if config.prior:
             generative = slice(*self.generative())
-            log_prior_vjp(1.0, state.arena.flat[generative], len(self.x), state.gradient.flat[generative])
+            log_prior_vjp(1.0, state.arena.flat[generative], self.rows, state.gradient.flat[generative])
         rate = config.optimizer.rate(state.step / self.per_epoch, config.epochs)
         config.optimizer.update(state.arena.flat, state.gradient.flat, state.slots, state.step + 1, rate, state.k)
         state.step += 1

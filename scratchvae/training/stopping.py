@@ -1,0 +1,148 @@
+"""§7.3 How long a table is trained: 2,000 steps at least, and a stop by rows that training never sees.
+
+A table of a few hundred rows is learned by heart long before 2,000 steps: the bound of its own rows rises on, that of
+new rows falls. So a share of the training rows, `Config.validation`, is held out; their bound is looked at every epoch,
+or every LOOK steps where an epoch is shorter. PATIENCE looks in a row without a better one end the run, and the run
+ends, by this or by its length, with the parameters of the best look. Test rows take no part.
+
+Outside of training a state holds the best parameters, and beside them those that training would go on with: both are
+in each checkpoint, so a resumed run takes the steps and the looks that an unstopped one would have taken.
+"""
+
+import math
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..types import Array
+from .config import Config
+from .noise import Noise, Purpose
+from .reading import STANDARDISED
+
+if TYPE_CHECKING:
+    from .state import State, Steps
+
+STEPS = 2000  # at least, unless `epochs` is given
+SHARE, LEAST, MOST = 0.1, 20, 10_000  # rows held out: a tenth, but neither fewer nor more, and at most half
+LOOK = 50  # steps
+PATIENCE = 10  # looks
+
+
+def at_length(config: Config, x: Array, given: Collection[str]) -> Config:
+    """The config of a new run on rows x (N, columns) as stored, with the length and the stop that were not `given`:
+    of a real-valued table max(20 epochs, STEPS steps), and a tenth of the rows held out. Other data keep the config's.
+    """
+    rows = len(x)
+    if config.likelihood not in STANDARDISED or x.dtype in (np.uint8, np.bool_):
+        return config
+    if "validation" not in given:
+        config = replace(config, validation=min(max(SHARE * rows, LEAST), rows / 2, MOST) / rows)
+    if "epochs" not in given:
+        steps = math.ceil((rows - held_out(rows, config.validation)) / config.batch)  # of an epoch
+        config = replace(config, epochs=float(max(config.epochs, math.ceil(STEPS / steps))))
+    return config
+
+
+def held_out(rows: int, share: float) -> int:
+    """How many of so many training rows are held out; one at least is trained on."""
+    return min(round(share * rows), rows - 1)
+
+
+def split(noise: Noise, rows: int, share: float) -> tuple[Array, Array]:
+    """The row numbers to train on and those held out, both rising: drawn by the run's seed."""
+    if not (count := held_out(rows, share)):
+        return np.arange(rows), np.arange(0)
+    drawn = noise.order(0, rows, Purpose.VALIDATION)
+    return np.sort(drawn[count:]), np.sort(drawn[:count])
+
+
+def memory(flat: Array) -> dict[str, Array]:
+    """What the stop remembers: the other parameters, as `flat`, and (best bound, its step, the last look's step)."""
+    return {"parameters": np.zeros_like(flat), "looks": np.array([-math.inf, 0, 0])}
+
+
+def period(steps: "Steps") -> int:
+    """Steps from one look to the next; 0 where nothing is held out."""
+    return max(LOOK, steps.per_epoch) if len(steps.held) else 0
+
+
+def over(state: "State", period: int) -> bool:
+    """Whether PATIENCE looks have passed since the best, `period` steps each."""
+    if not period:
+        return False
+    _, best, last = state.stopping["looks"]
+    return bool(last - best >= PATIENCE * period)
+
+
+def best_step(state: "State") -> int:
+    """The step of the parameters that a state holds outside of training."""
+    return int(state.stopping["looks"][1]) if looked(state) else state.step
+
+
+def looked(state: "State") -> bool:
+    """Whether a look has found a best."""
+    return bool(state.stopping) and math.isfinite(state.stopping["looks"][0])
+
+
+def why_it_ended(state: "State", period: int) -> str:
+    """One line on the end of a run with rows held out."""
+    if not looked(state):
+        return f"the run ended at step {state.step}, before the first look at the rows held out"
+    bound, best, last = state.stopping["looks"]
+    why = f"their bound has not risen for {last - best:.0f} steps" if over(state, period) else "that was its length"
+    return f"the run ended at step {state.step}: {why}; it holds step {best:.0f}, the best with {bound:.2f} nats"
+
+
+class Watch:
+    """The held-out stop of a run, for the training loop: a look every `period` steps, none where that is 0."""
+
+    def __init__(self, steps: "Steps", period: int) -> None:
+        self.state: State = steps.state
+        self.x, self.threads, self.period = steps.x[steps.held], steps.threads, period
+        self.measured = (-1, math.nan)  # the last bound's step, and the bound
+
+    @property
+    def over(self) -> bool:
+        return over(self.state, self.period)
+
+    def look(self) -> None:
+        """Where a look is due: measure the bound of the held-out rows, and keep the parameters of the best."""
+        step = self.state.step
+        if not self.period or step % self.period:
+            return
+        looks = self.state.stopping["looks"]
+        if (found := self.bound()) > looks[0]:
+            looks[:2] = found, step
+            self.state.stopping["parameters"][...] = self.state.arena.flat
+        looks[2] = step
+
+    def bound(self) -> float:
+        """The held-out rows' bound at this step, nats per datapoint."""
+        from .evaluate import elbo_over
+
+        if self.measured[0] != self.state.step:
+            self.measured = self.state.step, elbo_over(self.state, self.x, threads=self.threads).elbo
+        return self.measured[1]
+
+    def found(self) -> dict[str, float]:
+        """For a line of metrics."""
+        return {"validation_elbo": self.bound()} if self.period else {}
+
+    @contextmanager
+    def exchanged(self) -> Iterator[None]:
+        """Within training: the parameters that it goes on with, for the best. Within that: the best, for a checkpoint.
+        Before the first look they are the same."""
+        self.exchange()
+        try:
+            yield
+        finally:
+            self.exchange()
+
+    def exchange(self) -> None:
+        """Change the best parameters for the others, or back."""
+        if self.period and looked(self.state):
+            flat, other = self.state.arena.flat, self.state.stopping["parameters"]
+            flat[...], other[...] = other.copy(), flat.copy()
