@@ -25,7 +25,7 @@ def test_runs_survive(tmp_path: Path) -> None:
 
     Catches a checkpoint that is read while it is replaced, a call of the disk whose failure is a traceback, two
     processes that write one run, compiled code that is run though a bit of it has changed."""
-    options = "--kills", "12", "--faults", "25", "--pairs", "2", "--loads", "300", "--cache-flips", "4"
+    options = "--kills", "8", "--faults", "12", "--pairs", "2", "--loads", "200", "--cache-flips", "3"
     assert attacked("crash", tmp_path / "report.json", *options) == []
 
 

@@ -141,11 +141,15 @@ def numbers(row: list[str]) -> list[float] | None:
 
 def tensors(raw: bytes) -> dict[str, Array]:
     start = 8 + int.from_bytes(raw[:8], "little")
-    found = {}
+    found, spans = {}, []
     for name, entry in json.loads(raw[8:start], object_pairs_hook=unique).items():
         if name != "__metadata__":
+            spans.append(entry["data_offsets"])
             piece = raw[start:][slice(*entry["data_offsets"])]
             found[name] = np.frombuffer(piece, checkpoint.DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    edges = [edge for span in sorted(spans) for edge in span]
+    if edges[1:-1:2] != edges[2::2] or (edges[:1], edges[-1:]) not in (([0], [len(raw) - start]), ([], [])):
+        raise MustRefuse  # an overlap, a hole, or bytes that are of no tensor
     return found
 
 
