@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, UsageError, did_you_mean, unknown
 from ..types import Array
 from . import files
 
@@ -131,7 +131,7 @@ def binarise(x: Array, how: str, u: Array | None = None) -> Array:
     if how == "threshold":
         return kept(x, x > 0.5)
     if how not in BINARISATIONS:
-        raise UsageError(f"binarisation {how!r} is unknown; choose one of {', '.join(BINARISATIONS)}")
+        raise unknown("binarisation", how, BINARISATIONS)
     if u is None or u.shape != x.shape:
         raise UsageError(
             f"binarisation {how!r} needs uniforms u of x's shape {x.shape}, got {None if u is None else u.shape}"
@@ -229,7 +229,8 @@ def _parts(source: str | Path | Array) -> dict[str, Any]:
             return parts
         raise DataError(f"folder {source} has no {LAYOUT['train']} (plain, .gz, .xz); give a data file: {files.KNOWN}")
     if not Path(source).exists() and Path(source).name == str(source) and not Path(source).suffix:
-        raise DataError(f"{source!r} is neither a data set ({', '.join(NAMES)}) nor a file; give one: {files.KNOWN}")
+        raise DataError(f"{source!r} is neither a data set ({', '.join(NAMES)}) nor a file; give one: {files.KNOWN}"
+                        f"{did_you_mean(source, NAMES)}")  # fmt: skip
     return dict(files.read(Path(source)))
 
 
