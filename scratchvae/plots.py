@@ -1,5 +1,6 @@
 """§7.3.1 Pictures: functions take `ax=None`, return the Axes, never call show. Only this module needs matplotlib."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -54,15 +55,32 @@ def plot_bound(metrics: Sequence[dict[str, Any]], ax: Any = None) -> Any:
     return ax
 
 
+def image_of(shape: tuple[int, ...], columns: int) -> tuple[int, ...] | None:
+    """The shape of one datum of that many columns as that of an image: (h, w), or in colour (h, w, 3) or (3, h, w); an
+    axis of one colour is left out. None where it is no image."""
+    if len(shape) == 3 and 1 in (shape[0], shape[2]):
+        shape = shape[:2] if shape[2] == 1 else shape[1:]
+    image = len(shape) == 2 or (len(shape) == 3 and 3 in (shape[0], shape[2]))
+    return shape if image and math.prod(shape) == columns else None
+
+
+def pictured(rows: Array, shape: tuple[int, ...]) -> Array:
+    """Rows (N, D) as images (N, h, w), or in colour (N, h, w, 3); `shape` is `image_of`'s: of two axes of 3 the last is
+    that of the colours."""
+    images = rows.reshape(len(rows), *shape)
+    return np.moveaxis(images, 1, 3) if len(shape) == 3 and shape[2] != 3 else images
+
+
 def tile(images: Array, shape: tuple[int, ...], columns: int, gap: int = 1) -> Array:
-    """Rows (N, D) in [0, 1] as one picture of `columns` images a line, white between them."""
-    height, width = shape
+    """Rows (N, D) in [0, 1] as one picture of `columns` images a line, (H, W) or (H, W, 3), white between them."""
+    images = pictured(images, shape)
+    height, width = images.shape[1:3]
     columns = min(columns, len(images))
     lines = -(-len(images) // columns)
-    sheet = np.ones((lines * (height + gap) - gap, columns * (width + gap) - gap))
+    sheet = np.ones((lines * (height + gap) - gap, columns * (width + gap) - gap, *images.shape[3:]))
     for i, image in enumerate(images):
         top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
-        sheet[top : top + height, left : left + width] = image.reshape(height, width)
+        sheet[top : top + height, left : left + width] = image
     return sheet
 
 
@@ -81,12 +99,17 @@ def grey_levels(x: Array) -> Array:
 def plot_images(
     images: Array, shape: tuple[int, ...], columns: int = 10, title: str = "", gap: int = 1, ax: Any = None
 ) -> Any:
-    """A sheet of images, rows (N, D) in [0, 1], white on black; of other data see `grey_levels`."""
+    """A sheet of images, rows (N, D) in [0, 1], white on black or, by `shape` (see `image_of`), in colour; of other
+    data see `grey_levels`."""
     sheet = tile(grey_levels(images), shape, columns, gap)
+    if sheet.ndim == 3:  # matplotlib has no colour for a missing one
+        sheet = np.where(np.isnan(sheet), 1, sheet)
     if ax is None:  # a pixel of an image is a whole number of pixels at DPI: else some lines are thicker than others
         zoom, head = max(1, round(960 / max(sheet.shape))), 0.3 if title else 0.0
-        height, width = (n * zoom / DPI for n in sheet.shape)
-        ax = figure((width, height + head), None).add_axes((0, 0, 1, height / (height + head)))
+        height, width = (n * zoom / DPI for n in sheet.shape[:2])
+        beside = max(0, round((0.07 * len(title) - width) * DPI / 2)) / DPI  # room for a title wider than the sheet
+        whole, left = width + 2 * beside, beside / (width + 2 * beside)
+        ax = figure((whole, height + head), None).add_axes((left, 0, width / whole, height / (height + head)))
     ax.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     ax.set_axis_off()
     if title:

@@ -11,7 +11,7 @@ from ..estimators import ESTIMATORS
 from ..training import data, laboratory
 from ..training.config import Config
 from ..types import Array
-from .common import SEEDS, Commands, amount, command, say, whole
+from .common import ROWS, SEEDS, Commands, amount, command, rows_of, say, whole
 
 ABOUT = "Measure every gradient estimator. Bias, variance, signal-to-noise and cost along a training run; pictures."
 RACERS = ("score", "score_mean", "score_loo", "sgvb_b")
@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
     p.add_argument("--latent", type=whole(1), default=10, help="K")
     p.add_argument("--hidden", type=whole(1), default=200, help="units of the one hidden layer")
     p.add_argument("--samples", type=whole(2), default=4, help="S, samples of z an estimate")
-    p.add_argument("--rows", type=whole(1), default=8, help="rows of the test data that are asked about")
+    p.add_argument("--rows", default="0:8", help=ROWS)
     p.add_argument("--draws", type=whole(2), default=1000, help="estimates a row")
     p.add_argument("--steps", type=whole(1), default=1200, help="steps of the race between estimators")
     p.add_argument("--seed", type=whole(0, SEEDS), default=0, help="names all noise")
@@ -46,14 +46,13 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(listing()))
         return 0
     found = data.load(args.data, folder=args.data_folder)
-    if args.rows > len(found.test):
-        raise UsageError(f"--rows {args.rows}: there are only {len(found.test)} test rows")
+    asked = found.test[rows_of(args.rows, len(found.test), alone=False)]
     folder = Path(args.out)
     try:  # before anything is measured
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {folder} cannot be made: {error.strerror}; name another folder") from None
-    results = measured(args, found.train, found.test)
+    results = measured(args, found.train, asked)
     (folder / "laboratory.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     table = words(results)
     (folder / "table.md").write_text(table + "\n", "utf-8")
@@ -69,7 +68,7 @@ def measured(args: argparse.Namespace, train: Array, test: Array) -> dict[str, A
     config = Config(epochs=args.epochs, binarisation="dynamic", **options)
     table: list[Any] = []
     ratios: list[Any] = []
-    for place in laboratory.places(train, test, config, args.rows):
+    for place in laboratory.places(train, test, config, len(test)):
         for line in laboratory.compare(place, args.samples, args.draws, args.seed):
             table.append(line)
             say(f"{place.name:6}  {line['estimator']:12}  variance {line['variance']:.3g}")

@@ -21,7 +21,7 @@ from ..training.loop import Interrupted, Plan, train
 from ..training.optim import SCHEDULES, SLOTS, Optimizer
 from ..training.run import Run
 from ..training.state import State, mean_row
-from .common import SEEDS, Commands, amount, command, emit, flat, fraction, patience, say, whole
+from .common import SEEDS, Commands, amount, command, emit, flat, fraction, say, threads_for, whole
 
 ABOUT = "Train a VAE by hand-written gradients. Leaves a checkpoint, metrics.jsonl and pictures in the folder --out."
 
@@ -41,7 +41,7 @@ def add(commands: Commands) -> None:
     p.add_argument("--samples-seen", type=amount, help="stop after that many training rows, instead of --epochs")
     p.add_argument("--evaluate-every", type=amount, default=1.0, help="epochs between two test bounds")
     p.add_argument("--save-every", type=amount, default=1.0, help="epochs between two checkpoints")
-    p.add_argument("--threads", type=whole(1), help="default: OMP_NUM_THREADS, else the cores; does not change a bit")
+    p.add_argument("--threads", type=whole(1), help="at most one a core (default: OMP_NUM_THREADS, else all)")
     p.add_argument("--no-pictures", action="store_true", help="leave no PNG files")
     p.add_argument("--json", action="store_true", help="end with one JSON object on stdout")
     add_model(p.add_argument_group("model"))
@@ -160,6 +160,7 @@ def run(args: argparse.Namespace) -> int:
     if args.samples_seen:
         config = dataclasses.replace(config, epochs=args.samples_seen / len(found.train))
     folder, state, pending = open_folder(args, config, found)
+    args.threads = threads_for(args.threads)
     steps = compiled.steps(state, found.train, args.threads)
     plan = Plan.of(steps, args.evaluate_every, args.save_every)
     rows, columns = found.train.shape
@@ -258,7 +259,6 @@ class Progress:
     def __init__(self, total: int) -> None:
         self.total, self.rate, self.shown = total, 0.0, time.monotonic()
         self.bar = self.open_bar() if sys.stderr.isatty() else None
-        self.patience = patience()
 
     def open_bar(self) -> Any:
         """The bar, or None without tqdm."""
@@ -270,7 +270,6 @@ class Progress:
 
     def __call__(self, now: dict[str, Any]) -> None:
         """A report of the training loop: between two evaluations, or an evaluation."""
-        self.patience.cancel()
         if "rate" in now:
             self.rate = now["rate"]
             self.tick(now)
@@ -288,7 +287,6 @@ class Progress:
 
     def close(self) -> None:
         """Leave the terminal tidy."""
-        self.patience.cancel()
         if self.bar is not None:
             self.bar.close()
 

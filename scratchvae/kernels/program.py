@@ -73,7 +73,8 @@ class Program(NamedTuple):
     value: Array  # float64 (capacity,): their sum for each sample
     share: Array  # (capacity,): the share of each sample in its row's bound, adding to 1
     bound: Array  # float64 (capacity,): L of each row
-    data: Array  # (N D,), uint8 or real
+    data: Array  # (N D,) uint8, grey levels or bits, or none …
+    numbers: Array  # … but these: so that one version serves data of every kind
     lists: Lists
     gate: Array  # int64, see `kernels.sync`
     entries: Array  # int64, see `kernels.separate`

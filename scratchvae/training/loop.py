@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ..types import Array
+from .cold_start import patience
 from .evaluate import elbo_over
 from .objective import check_parameters
 from .state import State, Steps
@@ -84,7 +85,7 @@ def train(
         while state.step < plan.total and not stopped.is_set():
             pause = plan.next_pause(state.step)
             count = min(pause - state.step, clock.steps_in(SLICE))
-            with clock.running(count):
+            with patience(state.config.kernels == "numba" and not clock.taken), clock.running(count):
                 bounds.add(steps.advance(count))
             check_parameters(state)
             report({"step": state.step, "bound": bounds.last, "rate": clock.rate(), "left": clock.left(plan.total)})
