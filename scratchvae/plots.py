@@ -135,6 +135,70 @@ def plot_latent(mu: Array, labels: Array | None = None, ax: Any = None) -> Any:
     return ax
 
 
+def plot_plane(
+    density: tuple[Array, Array, Array] | None,
+    draws: dict[str, Array],
+    gaussians: dict[str, tuple[Array, Array]],
+    names: Sequence[str] = ("z₁", "z₂"),
+    ax: Any = None,
+) -> Any:
+    """p(z | x) in the plane of two latents: the exact density at (a (n,), b (m,)), (n, m), the draws (N, 2) of chains,
+    and each Gaussian's (mean, standard deviation), (2,) each, as the ellipses of 1 and 2 standard deviations."""
+    ax = axes(ax, (7, 6))
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Ellipse
+
+    handles: list[Any] = []
+    if density is not None:
+        a, b, p = density
+        levels = p.max() * np.exp(-0.5 * np.array([3.0, 2.5, 2.0, 1.5, 1.0, 0.5, 0.0]) ** 2)
+        ax.contourf(a, b, p.T, levels, cmap="Greys", alpha=0.6)
+        handles.append(Line2D([], [], color="0.5", lw=6, label="exact p(z | x): falls by exp(−t²/2), t = ½, 1, … 3"))
+    for (name, z), colour, marker in zip(draws.items(), ("tab:blue", "tab:green"), ("o", "^"), strict=False):
+        ax.plot(z[:, 0], z[:, 1], marker, ms=2, alpha=0.25, color=colour, mew=0)
+        handles.append(Line2D([], [], marker=marker, ls="", color=colour, label=f"{len(z)} draws of {name}"))
+    for (name, (mu, sd)), colour, style in zip(gaussians.items(), ("tab:red", "tab:orange"), ("--", "-"), strict=False):
+        for width in (2, 4):
+            ax.add_patch(Ellipse(mu, *(width * sd), fill=False, color=colour, ls=style, lw=1.8, zorder=3))
+        handles.append(Line2D([], [], color=colour, ls=style, label=f"{name}, 1 and 2 standard deviations"))
+    ax.set(xlabel=names[0], ylabel=names[1])
+    ax.grid(alpha=0.3)
+    ax.legend(handles=handles, fontsize=8)
+    return ax
+
+
+def plot_line(
+    density: tuple[Array, Array], draws: dict[str, Array], gaussians: dict[str, tuple[Array, Array]], ax: Any = None
+) -> Any:
+    """The same for one latent: the exact density at (a (n,)), (n,); draws (N, 1) as histograms, Gaussians as curves."""
+    ax, (a, p) = axes(ax, (7, 4.5)), density
+    for (name, z), colour in zip(draws.items(), ("tab:blue", "tab:green"), strict=False):
+        ax.hist(z[:, 0], 60, density=True, histtype="stepfilled", alpha=0.3, color=colour, label=f"{len(z)} of {name}")
+    ax.plot(a, p, color="black", lw=2.5, label="exact p(z | x)")
+    for (name, (mu, sd)), colour, style in zip(gaussians.items(), ("tab:red", "tab:orange"), ("--", "-"), strict=False):
+        curve = np.exp(-0.5 * ((a - mu[0]) / sd[0]) ** 2) / (sd[0] * math.sqrt(2 * math.pi))
+        ax.plot(a, curve, style, color=colour, label=name)
+    ax.set(xlabel="z", ylabel="density", xlim=(a[0], a[-1]))
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=8)
+    return ax
+
+
+def plot_gap(evidence: Array, bound: Array, samples: int, ax: Any = None) -> Any:
+    """The bound of each row against its log p(x), both (N,) nats: what lies below the diagonal is KL(q ‖ p(z | x))."""
+    ax, gap = axes(ax, (6, 6)), evidence - bound
+    ends = min(evidence.min(), bound.min()), max(evidence.max(), bound.max())
+    ax.plot(ends, ends, color="black", lw=1, label="L = log p(x): q is the posterior")
+    size = float(np.clip(4000 / len(gap), 3, 20))
+    ax.scatter(evidence, bound, size, alpha=0.5, linewidths=0, color="tab:red", label=f"{len(gap)} test rows")
+    ax.set(xlabel=f"log p(x), {samples} importance samples, nats", ylabel="bound L, nats", aspect="equal")
+    ax.set_title(f"gap log p(x) − L: mean {gap.mean():.2f} nats, median {np.median(gap):.2f}, largest {gap.max():.2f}")
+    ax.title.set_fontsize(10)
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=8)
+    return ax
+
+
 def manifold_grid(n: int) -> Array:
     """z (n², 2): the inverse Gaussian CDF of the centres of an n × n grid on the unit square, top row first
     (Kingma & Welling 2014, Figure 4)."""

@@ -249,9 +249,10 @@ def test_the_laboratory_asks_for_what_it_was_asked(monkeypatch: pytest.MonkeyPat
         yield laboratory.Place("end", *args[:4])
 
     monkeypatch.setattr(laboratory, "places", places)
+    monkeypatch.setattr(laboratory, "one_component", lambda *args: asked.update(one_component=args) or {})
     parts = ("compare", "against_samples", "oracle_against_samples", "races", "squares")
     for part in parts:
-        monkeypatch.setattr(laboratory, part, lambda *args, part=part: asked.update({part: args}) or [])
+        monkeypatch.setattr(laboratory, part, lambda *args, part=part, tick=None: asked.update({part: args}) or [])
     np.save(path := tmp_path / "x.npy", bits())
     monkeypatch.setattr(estimators, "words", lambda _: "table")
     sizes = {"epochs": 0.5, "latent": 3, "hidden": 5, "samples": 6, "rows": "0:7", "draws": 80, "steps": 120, "seed": 9}
@@ -266,6 +267,7 @@ def test_the_laboratory_asks_for_what_it_was_asked(monkeypatch: pytest.MonkeyPat
     assert (config.samples, config.latent, config.hidden, config.seed) == (6, 3, (5,), 9)
     assert (racers, steps, every) == (estimators.RACERS, 120, 2)
     assert asked["squares"][1] == 9
+    assert asked["one_component"][1:] == (800, 9)
 
 
 # ---------------------------------------------------------------- refusals

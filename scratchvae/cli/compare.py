@@ -68,6 +68,7 @@ def show(reports: list[dict[str, Any]], meaning: Meaning, args: argparse.Namespa
     for one in reports:
         print(f"{one['run']:<{width}}" + "".join(f"  {cell(one, key):>22}" for key in keys))
     print("; ".join(f"{key}: {value}" for key, value in dataclasses.asdict(meaning).items()))
+    print("±: standard error of the mean over rows; a gain is over the first run, row by row, in nats")
     for one in reports:
         print(f"{one['run']}: {one['diagnosis']}")
 

@@ -25,6 +25,11 @@ LAYOUT = {  # of a folder with MNIST's files or Fashion-MNIST's
     "labels": "train-labels-idx1-ubyte",
     "test_labels": "t10k-labels-idx1-ubyte",
 }
+SOURCES = {  # what an installed package does not bring
+    "mnist": "data/mnist of scratchvae's repository",
+    "fashion-mnist": "github.com/zalandoresearch/fashion-mnist",
+    "freyfaces": "cs.nyu.edu/~roweis/data",
+}
 LAST_TENTH = "last tenth of the rows"
 UNIT = {  # likelihoods for data in [0, 1]
     "bernoulli": "a Bernoulli likelihood needs [0, 1]",
@@ -239,7 +244,11 @@ def _named(name: str, folder: str | Path | None) -> dict[str, Any]:
         if parts := _folder(place, FREY if name == "freyfaces" else None):
             return parts
     tried = ", ".join(map(str, places))
-    raise DataError(f"{name} is not in {tried}; name the folder that holds its files, or set {VARIABLE} to it")
+    wanted = " or ".join(FREY) if name == "freyfaces" else ", ".join(LAYOUT.values())
+    raise DataError(
+        f"{name} is not in {tried}; it is in {SOURCES[name]}: put {wanted} (or with .gz, .xz) into a folder and name it "
+        f"by --data-folder or {VARIABLE}, in Python load({name!r}, folder=...)"
+    )
 
 
 def _places(name: str, folder: str | Path | None) -> list[Path]:
