@@ -19,6 +19,10 @@ __all__ = ["VAE", "elbo", "elbo_vjp", "gradcheck"]
 HOME = {"VAE": "scratchvae.vae", "elbo": "scratchvae.models.vae", "elbo_vjp": "scratchvae.models.vae"}
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     if name in HOME:
         return getattr(import_module(HOME[name]), name)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .distributions import Bernoulli, Normal
-from .errors import UsageError
+from .errors import unknown
 from .kernels import NUMPY, Kernels
 from .networks import Dense, activate, activate_vjp, dense, dense_vjp, dense_vjp_params, mlp, mlp_vjp
 from .types import Array
@@ -59,7 +59,7 @@ class Family(NamedTuple):
     def heads(self) -> tuple[str, ...]:
         """The names of the linear heads."""
         if self.name not in HEADS:
-            raise UsageError(f"family {self.name!r} is unknown: give one of {', '.join(HEADS)}")
+            raise unknown("family", self.name, HEADS)
         return HEADS[self.name]
 
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .errors import UsageError
+from .errors import unknown
 from .types import Array
 
 INITIALISERS = ("glorot", "he", "paper")
@@ -14,7 +14,7 @@ def spread(name: str, fan_in: int, fan_out: int) -> float:
     """The standard deviation of a weight. Glorot & Bengio 2010: 2/(in + out); He et al. 2015: 2/in;
     Kingma & Welling 2014 §5: "N(0, 0.01)", read as a variance, so σ = 0.1."""
     if name not in INITIALISERS:
-        raise UsageError(f"initialiser {name!r} is unknown: give one of {', '.join(INITIALISERS)}")
+        raise unknown("initialiser", name, INITIALISERS)
     variance = {"glorot": 2 / (fan_in + fan_out), "he": 2 / fan_in, "paper": 0.01}[name]
     return math.sqrt(variance)
 

@@ -6,7 +6,7 @@ x is (B, D), or (S, B, D) with S samples a row: leading axes are rows to a dense
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .errors import UsageError
+from .errors import unknown
 from .kernels import NUMPY, Kernels
 from .types import Array
 
@@ -42,7 +42,7 @@ def dense_vjp(dy: Array, x: Array, p: Dense, dp: Dense | None, k: Kernels = NUMP
 def activate(a: Array, name: str, k: Kernels = NUMPY) -> Array:
     """y = f(a), elementwise; `name` is one of ACTIVATIONS."""
     if name not in ACTIVATIONS:
-        raise UsageError(f"activation {name!r} is unknown: give one of {', '.join(ACTIVATIONS)}")
+        raise unknown("activation", name, ACTIVATIONS)
     if name == "identity":
         return a
     y: Array = getattr(k, name)(a)

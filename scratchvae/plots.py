@@ -1,5 +1,6 @@
 """§7.3.1 Pictures: functions take `ax=None`, return the Axes, never call show. Only this module needs matplotlib."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -61,15 +62,32 @@ def plot_bound(metrics: Sequence[dict[str, Any]], ax: Any = None) -> Any:
     return ax
 
 
+def image_of(shape: tuple[int, ...], columns: int) -> tuple[int, ...] | None:
+    """The shape of one datum of that many columns as that of an image: (h, w), or in colour (h, w, 3) or (3, h, w); an
+    axis of one colour is left out. None where it is no image."""
+    if len(shape) == 3 and 1 in (shape[0], shape[2]):
+        shape = shape[:2] if shape[2] == 1 else shape[1:]
+    image = len(shape) == 2 or (len(shape) == 3 and 3 in (shape[0], shape[2]))
+    return shape if image and math.prod(shape) == columns else None
+
+
+def pictured(rows: Array, shape: tuple[int, ...]) -> Array:
+    """Rows (N, D) as images (N, h, w), or in colour (N, h, w, 3); `shape` is `image_of`'s: of two axes of 3 the last is
+    that of the colours."""
+    images = rows.reshape(len(rows), *shape)
+    return np.moveaxis(images, 1, 3) if len(shape) == 3 and shape[2] != 3 else images
+
+
 def tile(images: Array, shape: tuple[int, ...], columns: int, gap: int = 1) -> Array:
-    """Rows (N, D) in [0, 1] as one picture of `columns` images a line, white between them."""
-    height, width = shape
+    """Rows (N, D) in [0, 1] as one picture of `columns` images a line, (H, W) or (H, W, 3), white between them."""
+    images = pictured(images, shape)
+    height, width = images.shape[1:3]
     columns = min(columns, len(images))
     lines = -(-len(images) // columns)
-    sheet = np.ones((lines * (height + gap) - gap, columns * (width + gap) - gap))
+    sheet = np.ones((lines * (height + gap) - gap, columns * (width + gap) - gap, *images.shape[3:]))
     for i, image in enumerate(images):
         top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
-        sheet[top : top + height, left : left + width] = image.reshape(height, width)
+        sheet[top : top + height, left : left + width] = image
     return sheet
 
 
@@ -88,12 +106,17 @@ def grey_levels(x: Array) -> Array:
 def plot_images(
     images: Array, shape: tuple[int, ...], columns: int = 10, title: str = "", gap: int = 1, ax: Any = None
 ) -> Any:
-    """A sheet of images, rows (N, D) in [0, 1], white on black; of other data see `grey_levels`."""
+    """A sheet of images, rows (N, D) in [0, 1], white on black or, by `shape` (see `image_of`), in colour; of other
+    data see `grey_levels`."""
     sheet = tile(grey_levels(images), shape, columns, gap)
+    if sheet.ndim == 3:  # matplotlib has no colour for a missing one
+        sheet = np.where(np.isnan(sheet), 1, sheet)
     if ax is None:  # a pixel of an image is a whole number of pixels at DPI: else some lines are thicker than others
         zoom, head = max(1, round(960 / max(sheet.shape))), 0.3 if title else 0.0
-        height, width = (n * zoom / DPI for n in sheet.shape)
-        ax = figure((width, height + head), None).add_axes((0, 0, 1, height / (height + head)))
+        height, width = (n * zoom / DPI for n in sheet.shape[:2])
+        beside = max(0, round((0.07 * len(title) - width) * DPI / 2)) / DPI  # room for a title wider than the sheet
+        whole, left = width + 2 * beside, beside / (width + 2 * beside)
+        ax = figure((whole, height + head), None).add_axes((left, 0, width / whole, height / (height + head)))
     ax.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     ax.set_axis_off()
     if title:
@@ -130,6 +153,70 @@ def named(label: Any) -> str:
     text = " ".join((label.decode("latin-1") if isinstance(label, bytes) else str(label)).split())
     text = (text if len(text) <= 24 else text[:23] + "…").replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
+
+
+def plot_plane(
+    density: tuple[Array, Array, Array] | None,
+    draws: dict[str, Array],
+    gaussians: dict[str, tuple[Array, Array]],
+    names: Sequence[str] = ("z₁", "z₂"),
+    ax: Any = None,
+) -> Any:
+    """p(z | x) in the plane of two latents: the exact density at (a (n,), b (m,)), (n, m), the draws (N, 2) of chains,
+    and each Gaussian's (mean, standard deviation), (2,) each, as the ellipses of 1 and 2 standard deviations."""
+    ax = axes(ax, (7, 6))
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Ellipse
+
+    handles: list[Any] = []
+    if density is not None:
+        a, b, p = density
+        levels = p.max() * np.exp(-0.5 * np.array([3.0, 2.5, 2.0, 1.5, 1.0, 0.5, 0.0]) ** 2)
+        ax.contourf(a, b, p.T, levels, cmap="Greys", alpha=0.6)
+        handles.append(Line2D([], [], color="0.5", lw=6, label="exact p(z | x): falls by exp(−t²/2), t = ½, 1, … 3"))
+    for (name, z), colour, marker in zip(draws.items(), ("tab:blue", "tab:green"), ("o", "^"), strict=False):
+        ax.plot(z[:, 0], z[:, 1], marker, ms=2, alpha=0.25, color=colour, mew=0)
+        handles.append(Line2D([], [], marker=marker, ls="", color=colour, label=f"{len(z)} draws of {name}"))
+    for (name, (mu, sd)), colour, style in zip(gaussians.items(), ("tab:red", "tab:orange"), ("--", "-"), strict=False):
+        for width in (2, 4):
+            ax.add_patch(Ellipse(mu, *(width * sd), fill=False, color=colour, ls=style, lw=1.8, zorder=3))
+        handles.append(Line2D([], [], color=colour, ls=style, label=f"{name}, 1 and 2 standard deviations"))
+    ax.set(xlabel=names[0], ylabel=names[1])
+    ax.grid(alpha=0.3)
+    ax.legend(handles=handles, fontsize=8)
+    return ax
+
+
+def plot_line(
+    density: tuple[Array, Array], draws: dict[str, Array], gaussians: dict[str, tuple[Array, Array]], ax: Any = None
+) -> Any:
+    """The same for one latent: the exact density at (a (n,)), (n,); draws (N, 1) as histograms, Gaussians as curves."""
+    ax, (a, p) = axes(ax, (7, 4.5)), density
+    for (name, z), colour in zip(draws.items(), ("tab:blue", "tab:green"), strict=False):
+        ax.hist(z[:, 0], 60, density=True, histtype="stepfilled", alpha=0.3, color=colour, label=f"{len(z)} of {name}")
+    ax.plot(a, p, color="black", lw=2.5, label="exact p(z | x)")
+    for (name, (mu, sd)), colour, style in zip(gaussians.items(), ("tab:red", "tab:orange"), ("--", "-"), strict=False):
+        curve = np.exp(-0.5 * ((a - mu[0]) / sd[0]) ** 2) / (sd[0] * math.sqrt(2 * math.pi))
+        ax.plot(a, curve, style, color=colour, label=name)
+    ax.set(xlabel="z", ylabel="density", xlim=(a[0], a[-1]))
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=8)
+    return ax
+
+
+def plot_gap(evidence: Array, bound: Array, samples: int, ax: Any = None) -> Any:
+    """The bound of each row against its log p(x), both (N,) nats: what lies below the diagonal is KL(q ‖ p(z | x))."""
+    ax, gap = axes(ax, (6, 6)), evidence - bound
+    ends = min(evidence.min(), bound.min()), max(evidence.max(), bound.max())
+    ax.plot(ends, ends, color="black", lw=1, label="L = log p(x): q is the posterior")
+    size = float(np.clip(4000 / len(gap), 3, 20))
+    ax.scatter(evidence, bound, size, alpha=0.5, linewidths=0, color="tab:red", label=f"{len(gap)} test rows")
+    ax.set(xlabel=f"log p(x), {samples} importance samples, nats", ylabel="bound L, nats", aspect="equal")
+    ax.set_title(f"gap log p(x) − L: mean {gap.mean():.2f} nats, median {np.median(gap):.2f}, largest {gap.max():.2f}")
+    ax.title.set_fontsize(10)
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=8)
+    return ax
 
 
 def manifold_grid(n: int) -> Array:

@@ -3,6 +3,9 @@
 Nothing here is mathematics: every method calls the pure functions of `models.vae` on the arena of a `State`.
 """
 
+import contextlib
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +28,7 @@ from .training.loop import Interrupted, Plan, train
 from .training.noise import Purpose
 from .training.optim import Optimizer
 from .training.reading import learn
+from .training.run import Run
 from .training.state import State, latent_noise, load_state, save_state
 from .training.stopping import at_length
 from .types import Array
@@ -39,6 +43,7 @@ class VAE:
     above `variance`), gaussian-sigmoid (the same, means in (0, 1)), gaussian-fixed (σ² = `variance`). Every other field
     of `training.config.Config` may be given by name; `optimizer` and `learning_rate` set the optimizer's.
     `binarisation` ("none" unless given) holds for every method that takes rows, as in `scratchvae evaluate`.
+    With `verbose`, fit tells on stderr how far it is: the bounds of each epoch, and the time left every ten seconds.
 
     >>> x = (np.arange(640).reshape(80, 8) % 7 < 3).astype("float32")
     >>> model = VAE(latent=2, hidden=(16,), epochs=3, batch=20, kernels="numpy").fit(x)
@@ -53,6 +58,7 @@ class VAE:
         likelihood: str = "bernoulli",
         optimizer: str | Optimizer = "adam",
         learning_rate: float | None = None,
+        verbose: bool = False,
         **options: Any,
     ) -> None:
         chosen = Optimizer(optimizer) if isinstance(optimizer, str) else optimizer
@@ -63,8 +69,14 @@ class VAE:
         self.config, self._given = from_dict(values), set(values)
         if self.config.deep:
             raise UsageError(f"latent={latent}: VAE has one latent layer; ladders are trained by training.state.State")
+        self.verbose = verbose
         self.state: State | None = None
         self.history: list[dict[str, Any]] = []
+
+    def __repr__(self) -> str:
+        c, state = self.config, self.state
+        fitted = f"fitted to {state.architecture.columns} columns, {state.step} steps" if state else "not fitted"
+        return f"VAE(latent={c.latent}, hidden={c.hidden}, likelihood={c.likelihood!r}): {fitted}"
 
     def fit(self, x: Any, test: Any = None, report: Callable[[dict[str, Any]], None] = lambda _: None) -> "VAE":
         """Train on rows x (N, ...) for `epochs`; uint8 is read as grey levels / 255. Calling it again starts afresh.
@@ -85,7 +97,7 @@ class VAE:
         test_rows = None if test is None else self._rows(test, state, "test")
         steps = compiled.steps(state, train_rows)
         try:
-            history = train(steps, test_rows, Plan.of(steps), report=report)
+            history = train(steps, test_rows, Plan.of(steps), report=self._report(report))
         except Interrupted as stop:
             self.state, self.history = state, []
             raise KeyboardInterrupt(f"stopped at step {stop.step}: the model holds what was learned so far") from None
@@ -108,10 +120,15 @@ class VAE:
         """E[x | z] at z = E_q[z | x], (B, D)."""
         return self.decode(self.encode(x).mu)
 
-    def sample(self, count: int = 64, seed: int = 0) -> Array:
-        """E[x | z] for z from the prior, (count, D)."""
+    def sample(self, count: int = 64, seed: int = 0, draw: bool = False) -> Array:
+        """E[x | z] for z from the prior, (count, D); with `draw` x from p(x | z) itself, such as bits."""
         state = self._fitted()
-        return self.decode(state.noise._replace(seed=seed).normals(Purpose.SAMPLE, 0, count, self.config.codes))
+        noise = state.noise._replace(seed=seed)
+        z = noise.normals(Purpose.SAMPLE, 0, count, self.config.codes)
+        if not draw:
+            return self.decode(z)
+        p = objective.decode(state, z.astype(self.config.dtype))
+        return state.reading.undo(objective.drawn(state, p, noise, Purpose.SAMPLE))
 
     def elbo(self, x: Any, eps: Array | None = None, samples: int | None = None) -> Array:
         """The bound of every row (eq. 10), (B,) nats: a mean over `samples` draws from q (16; 1 for a model saved by
@@ -151,15 +168,20 @@ class VAE:
 
     @classmethod
     def load(cls, path: str | Path, kernels: str | None = None) -> "VAE":
-        """Read what `save` or a training run wrote. Raises DataError for a damaged or a foreign file, UsageError for a
-        ladder's."""
-        state, meta = load_state(path, kernels)
+        """Read what `save` wrote, or a training run: its folder, or the checkpoint in it. Raises DataError for a
+        damaged or a foreign file, UsageError for a ladder's."""
+        folder = Run(Path(path)) if Path(path).is_dir() else None
+        state, meta = folder.load(kernels) if folder else load_state(path, kernels)
         if state.config.deep:
             raise UsageError(f"{path} holds a ladder of latent layers: read it with training.state.load_state")
         model = cls.__new__(cls)
-        model.config, model.state, model.history = state.config, state, meta.get("history", [])
+        model.config, model.state, model.verbose = state.config, state, False
         model._given = set(state.config.as_dict())
+        model.history = folder.read_metrics() if folder else meta.get("history", [])
         return model
+
+    def _report(self, report: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
+        return Words(report) if self.verbose else report
 
     def _fitted(self) -> State:
         if self.state is None:
@@ -179,6 +201,28 @@ class VAE:
         state = self._fitted()
         found = self._rows(x, state)
         return evaluation_rows(state, found, 0, len(found))
+
+
+class Words:
+    """A report of `fit` as words on stderr, then as the caller wants it."""
+
+    def __init__(self, report: Callable[[dict[str, Any]], None]) -> None:
+        self.report, self.shown = report, time.monotonic()
+
+    def __call__(self, now: dict[str, Any]) -> None:
+        """Bounds as they are measured; between them, not too often, the time left."""
+        if "train_elbo" in now:
+            test = f"  test {now['test_elbo']:.2f}" if "test_elbo" in now else ""
+            self.say(f"epoch {now['epoch']:g}  train {now['train_elbo']:.2f}{test} nats  {now['seconds']:.1f} s")
+        elif time.monotonic() - self.shown > 10:
+            self.say(f"step {now['step']}  bound {now['bound']:.2f} nats  {now['left']:.0f} s left")
+        self.report(now)
+
+    def say(self, text: str) -> None:
+        """A line; training does not end because nobody can read it."""
+        self.shown = time.monotonic()
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            print(text, file=sys.stderr, flush=True)
 
 
 def mean_of(p: Distribution) -> Array:

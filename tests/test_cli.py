@@ -243,7 +243,7 @@ def test_rows_given_on_the_command_line(trained: Call) -> None:
     np.savez("both.npz", train=bits(5), test=bits(7))
     for args, rows in ((("--data", "rows.npy"), 120), (("--data", "one.npy"), 1), (("--data", "both.npz"), 7)):
         assert json.loads(trained("evaluate", "run", "--samples", "0", "--json", *args).out)["rows"] == rows
-    assert json.loads(trained("evaluate", "run", "--rows", "5", "--samples", "0", "--json").out)["rows"] == 5
+    assert json.loads(trained("evaluate", "run", "--rows", "0:5", "--samples", "0", "--json").out)["rows"] == 5
 
 
 def test_numbers_to_stdout_and_to_files(trained: Call) -> None:
@@ -276,9 +276,8 @@ def test_what_the_picture_commands_compute(trained: Call) -> None:
     codes = numbers(trained, "encode", "run", "--rows", "2,5")[:, :2]
     ends = numbers(trained, "interpolate", "run", "--rows", "2,5", "--steps", "3")
     np.testing.assert_allclose(ends, decode(np.stack([codes[0], codes.mean(axis=0), codes[1]])), rtol=1e-5)
-    both = numbers(trained, "reconstruct", "run", "--rows", "2,5")
-    np.testing.assert_array_equal(both[:2], bits()[[110, 113]])
-    np.testing.assert_allclose(both[2:], decode(codes), rtol=1e-5)
+    made = numbers(trained, "reconstruct", "run", "--rows", "2,5")
+    np.testing.assert_allclose(made, decode(codes), rtol=1e-5)
     plane = numbers(trained, "manifold", "run", "--grid", "2")
     q = 0.6744897501960817  # the third quartile of N(0, 1)
     np.testing.assert_allclose(plane, decode(np.array([[-q, q], [q, q], [-q, -q], [q, -q]])), rtol=1e-5)

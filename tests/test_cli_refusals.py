@@ -160,7 +160,7 @@ def test_a_bound_that_breaks(call: Call) -> None:
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        ("evaluate run --rows 0", "argument --rows"),
+        ("evaluate run --rows 0:0", "the data have rows 0 to 11"),
         ("evaluate run --samples -1", "argument --samples"),
         ("sample run --count 0", "argument --count"),
         ("sample run --seed -1", "argument --seed"),

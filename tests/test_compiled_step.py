@@ -348,20 +348,21 @@ def test_what_numba_does_not_compile_for_is_not_emitted(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout[-3000:]
 
 
-def test_warmup_compiles_for_every_size() -> None:
+def test_warmup_compiles_for_every_size_and_all_data() -> None:
     from scratchvae.kernels import importance, step
 
     def versions() -> list[int]:
         lazy: tuple[Any, ...] = step.run, importance.log_likelihood
         return [len(one.realise().signatures) for one in lazy]
 
-    warmup("float64", "float64")
+    warmup("float64")
     x = grey(12, 9) / 255.0
     known = versions()
     assert min(known) > 0
     whole: dict[str, Any] = {"name": "adamw", "beta1": 0, "epsilon": 1, "decay": 0}  # no floats
     Compiled(start(x, dtype="float64", latent=1, hidden=(5,), batch=4, optimizer=whole), x, 1).advance(1)
-    Compiled(start(x, dtype="float64", latent=3, hidden=(5, 4), batch=4), x, 1).advance(1)
+    for other in (x.astype("f4"), grey(12, 9), x > 0.5):  # a table once waited again after a warmup for images
+        Compiled(start(x, dtype="float64", latent=3, hidden=(5, 4), batch=4), other, 1).advance(1)
     estimate = sampler(start(x, dtype="float64", latent=3, hidden=(5,), batch=4))
     assert estimate is not None
     estimate(x, 7, np.arange(len(x), dtype=np.uint32))

@@ -12,7 +12,7 @@ from scratchvae.estimators import ESTIMATORS, get
 from scratchvae.training import laboratory
 from scratchvae.training.config import Config
 
-OPTIONS = {"epochs": 1, "rows": 2, "draws": 500, "steps": 12, "latent": 2, "hidden": 5}
+OPTIONS = {"epochs": 1, "rows": "0:2", "draws": 500, "steps": 12, "latent": 2, "hidden": 5}
 COMMAND = ["estimators", "--json", *(f"--{name}={value}" for name, value in OPTIONS.items())]
 
 

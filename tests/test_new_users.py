@@ -119,10 +119,10 @@ def test_bounds_of_what_is_seen_are_called_so(call: Call) -> None:
 
 def test_one_row_does_not_tell_which_latents_are_in_use(trained: Call) -> None:
     """It was called a collapse."""
-    found = json.loads(trained("evaluate", "run", "--rows", 1, "--samples", 0, "--json").out)
+    found = json.loads(trained("evaluate", "run", "--rows", "0:1", "--samples", 0, "--json").out)
     assert found["active_units"] is None
     assert "cannot be told from one row" in found["diagnosis"]
-    assert "cannot be told" in trained("compare", "run", "run", "--rows", 1).out
+    assert "cannot be told" in trained("compare", "run", "run", "--rows", "0:1").out
 
 
 def test_gaps_are_filled_by_a_model_that_was_trained_on_whole_rows(call: Call) -> None:
@@ -165,7 +165,7 @@ def test_pictures_of_data_that_are_no_grey_levels() -> None:
     ("options", "words"),
     [
         ("--draws 1", "argument --draws: expected a whole number, 2 or more"),
-        ("--rows 500", "--rows 500: there are only 12 test rows"),
+        ("--rows 500", "--rows 500 chooses rows: write 0:500 for the first 500"),
         ("--out rows.npy", "--out rows.npy cannot be made"),
     ],
 )

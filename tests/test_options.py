@@ -16,6 +16,7 @@ from scratchvae import plots
 from scratchvae.cli import estimators, main
 from scratchvae.cli.common import open_run
 from scratchvae.cli.masks import mask_of
+from scratchvae.kernels import jit
 from scratchvae.training import compiled, laboratory
 from scratchvae.training.noise import Noise
 from scratchvae.training.run import Run
@@ -40,9 +41,9 @@ def rows_out(words: str, tmp_path: Path) -> Array:
 CHAINS = "fill RUN --rows 0:4 --imputations 4 --chains 2 --warm-up 4 --thin 2"
 WEIGHTS = f"{CHAINS} --method importance --samples 20"
 SEEN = "fill RUN --rows 0:4 --imputations 1 --chains 1 --warm-up 0 --thin 1 --mask random:0.5"
-EVIDENCE = "evidence RUN --rows 3 --samples 20"
-AIS = "evidence RUN --rows 3 --estimator ais --samples 4 --temperatures 5 --simulate"  # without HMC
-APPENDIX = "evidence RUN --rows 1 --estimator appendix-d --samples 20"
+EVIDENCE = "evidence RUN --rows 0:3 --samples 20"
+AIS = "evidence RUN --rows 0:3 --estimator ais --samples 4 --temperatures 5 --simulate"  # without HMC
+APPENDIX = "evidence RUN --rows 0:1 --estimator appendix-d --samples 20"
 POSTERIOR = "posterior RUN --draws 8 --warm-up 4 --steps 3 --samples 20 --chains 2"
 EVALUATE = "evaluate RUN --samples 9"
 COMPARE = "compare RUN RUN --samples 9"
@@ -52,16 +53,16 @@ HEARD = {
     WEIGHTS: "--samples 40>out, --seed 1>out",
     SEEN: "--seed 1>rmse_mean_filling",  # no draw goes into it
     EVIDENCE: "--seed 1>log_likelihood, --samples 30>log_likelihood, --proposal q>log_likelihood, "
-    "--refine 4>log_likelihood, --simulate>log_likelihood, --rows 2>log_likelihood, --data OTHER>log_likelihood, "
+    "--refine 4>log_likelihood, --simulate>log_likelihood, --rows 0:2>log_likelihood, --data OTHER>log_likelihood, "
     "--simulate --seed 1>log_likelihood",
     AIS: "--seed 1>lower, --seed 1>upper, --start q>lower, --start prior>lower, --temperatures 9>lower, "
-    "--samples 5>lower, --refine 4>lower, --rows 4>lower",
+    "--samples 5>lower, --refine 4>lower, --rows 0:4>lower",
     f"{AIS} --start q": "--start prior>lower",
     APPENDIX: "--seed 1>log_likelihood, --samples 60>log_likelihood",
     POSTERIOR: "--seed 1>out, --seed 1>elbo_amortised, --steps 9>elbo_refined, --samples 30>elbo_amortised, "
     "--chains 3>out, --draws 9>out, --warm-up 6>out, --row 1>log_likelihood, --data OTHER>log_likelihood",
-    EVALUATE: "--rows 3>elbo, --rows 3>log_likelihood, --samples 12>log_likelihood, --data OTHER>elbo",
-    COMPARE: "--rows 3>elbo, --rows 3>log_likelihood, --samples 12>log_likelihood, --data OTHER>elbo",
+    EVALUATE: "--rows 0:3>elbo, --rows 1,3>log_likelihood, --samples 12>log_likelihood, --data OTHER>elbo",
+    COMPARE: "--rows 0:3>elbo, --rows 1,3>log_likelihood, --samples 12>log_likelihood, --data OTHER>elbo",
     "sample RUN --count 5": "--seed 1>out, --draw>out, --count 6>out, --nearest>out",
     "sample RUN --count 5 --draw": "--seed 1>out",
     "interpolate RUN": "--path sphere>out, --steps 3>out, --rows 2,5>out, --data OTHER>out",
@@ -126,7 +127,7 @@ def test_a_refined_row_is_named_by_its_number(
     found = []
     for block in (5, 2):
         monkeypatch.setattr("scratchvae.cli.evidence.BLOCK", block)
-        words = f"evidence {run} --rows 5 --samples 20 --refine 5".split()
+        words = f"evidence {run} --rows 0:5 --samples 20 --refine 5".split()
         found.append(said(capsys, *words)["log_likelihood"])
     assert found[0] == pytest.approx(found[1], rel=1e-6)
 
@@ -191,7 +192,7 @@ def test_a_drawn_gaussian_has_noise_of_its_own(folder: Path, tmp_path: Path) -> 
 
 
 def test_threads_reach_the_steps(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They change no bit, so only who takes the steps can tell."""
+    """They change no bit, so only who takes the steps can tell; more than processors are as many as those."""
     asked, usual = [], compiled.steps
 
     def steps(state: Any, x: Array, threads: int | None = None) -> Any:
@@ -199,8 +200,12 @@ def test_threads_reach_the_steps(call: Call, monkeypatch: pytest.MonkeyPatch) ->
         return usual(state, x, threads)
 
     monkeypatch.setattr(compiled, "steps", steps)
-    assert call("train", "rows.npy", "--out", "run", "--threads", 3, *QUIET).code == 0
-    assert asked == [3]
+    monkeypatch.setattr(jit, "processors", lambda: 3)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert call("train", "rows.npy", "--out", "run", "--threads", 2, *QUIET).code == 0
+    done = call("train", "rows.npy", "--out", "other", "--threads", 1_000_000, *QUIET)
+    assert (done.code, asked) == (0, [2, 3])
+    assert "1000000 threads were asked for, and 3 are taken" in done.words
 
 
 def test_kernels_of_ones_own_choice(folder: Path) -> None:
@@ -213,11 +218,11 @@ def test_kernels_of_ones_own_choice(folder: Path) -> None:
 
 
 def test_warmup_compiles_what_is_asked_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    asked: list[tuple[str, str]] = []
-    monkeypatch.setattr(compiled, "warmup", lambda dtype, rows: asked.append((dtype, rows)))
+    asked: list[str] = []
+    monkeypatch.setattr(compiled, "warmup", asked.append)
     said(capsys, "warmup")
-    said(capsys, "warmup", "--dtype", "float64", "--data", "float32")
-    assert asked == [("float32", "uint8"), ("float64", "float32")]
+    said(capsys, "warmup", "--dtype", "float64")
+    assert asked == ["float32", "float64"]
 
 
 def test_named_data_from_a_folder(call: Call) -> None:
@@ -244,12 +249,13 @@ def test_the_laboratory_asks_for_what_it_was_asked(monkeypatch: pytest.MonkeyPat
         yield laboratory.Place("end", *args[:4])
 
     monkeypatch.setattr(laboratory, "places", places)
+    monkeypatch.setattr(laboratory, "one_component", lambda *args: asked.update(one_component=args) or {})
     parts = ("compare", "against_samples", "oracle_against_samples", "races", "squares")
     for part in parts:
-        monkeypatch.setattr(laboratory, part, lambda *args, part=part: asked.update({part: args}) or [])
+        monkeypatch.setattr(laboratory, part, lambda *args, part=part, tick=None: asked.update({part: args}) or [])
     np.save(path := tmp_path / "x.npy", bits())
     monkeypatch.setattr(estimators, "words", lambda _: "table")
-    sizes = {"epochs": 0.5, "latent": 3, "hidden": 5, "samples": 6, "rows": 7, "draws": 80, "steps": 120, "seed": 9}
+    sizes = {"epochs": 0.5, "latent": 3, "hidden": 5, "samples": 6, "rows": "0:7", "draws": 80, "steps": 120, "seed": 9}
     options = [f"--{name}={value}" for name, value in sizes.items()]
     assert main(["estimators", "--data", str(path), "--out", str(tmp_path / "lab"), "--no-pictures", *options]) == 0
     config, rows = asked["places"][2:]
@@ -261,6 +267,7 @@ def test_the_laboratory_asks_for_what_it_was_asked(monkeypatch: pytest.MonkeyPat
     assert (config.samples, config.latent, config.hidden, config.seed) == (6, 3, (5,), 9)
     assert (racers, steps, every) == (estimators.RACERS, 120, 2)
     assert asked["squares"][1] == 9
+    assert asked["one_component"][1:] == (800, 9)
 
 
 # ---------------------------------------------------------------- refusals

@@ -45,7 +45,7 @@ def error_of(rows: Array) -> Any:
 
 def test_errors_are_those_of_means(capsys: pytest.CaptureFixture[str], run: str) -> None:
     """sd / √n over rows: catches sd / n and plain sd."""
-    found = [said(capsys, "evaluate", run, "--samples", "9", "--rows", str(n)) for n in range(1, 7)]
+    found = [said(capsys, "evaluate", run, "--samples", "9", "--rows", f"0:{n}") for n in range(1, 7)]
     assert found[0]["standard_error"] is None
     assert found[5]["standard_error"] == error_of(by_row([one["log_likelihood"] for one in found]))
     assert found[5]["elbo_error"] == error_of(by_row([one["elbo"] for one in found]))
@@ -54,7 +54,8 @@ def test_errors_are_those_of_means(capsys: pytest.CaptureFixture[str], run: str)
 @pytest.mark.parametrize("key", ["elbo", "log_likelihood"])
 def test_gains_are_paired(capsys: pytest.CaptureFixture[str], run: str, other: str, key: str) -> None:
     """The second minus the first, row by row; a run has no gain over itself, and no error in that."""
-    found = [said(capsys, "compare", run, other, run, "--samples", "9", "--rows", str(n))["runs"] for n in range(1, 7)]
+    words = ("compare", run, other, run, "--samples", "9", "--rows")
+    found = [said(capsys, *words, f"0:{n}")["runs"] for n in range(1, 7)]
     first, second, again = found[5]
     gains = by_row([runs[1][key] - runs[0][key] for runs in found])
     assert second[f"{key}_gain"] == pytest.approx(second[key] - first[key], rel=1e-6)
@@ -97,7 +98,7 @@ def test_the_rivals_have_their_own_names(
 def test_evidence_sums_up_its_rows(capsys: pytest.CaptureFixture[str], run: str, tmp_path: Path) -> None:
     """--out has value, standard error, effective samples; the report is made of them."""
     out = tmp_path / "rows.npy"
-    found = said(capsys, "evidence", run, "--rows", "6", "--samples", "50", "--out", str(out))
+    found = said(capsys, "evidence", run, "--rows", "0:6", "--samples", "50", "--out", str(out))
     value, error, ess = np.load(out).T
     assert found["log_likelihood"] == pytest.approx(value.mean())
     assert found["error_of_rows"] == error_of(value)
@@ -110,7 +111,7 @@ def test_evidence_sums_up_its_rows(capsys: pytest.CaptureFixture[str], run: str,
 
 def test_the_gap_is_upper_minus_lower(capsys: pytest.CaptureFixture[str], run: str) -> None:
     """One step from the prior to the posterior: the bounds are far apart, and the sign is beyond chance."""
-    words = f"evidence {run} --estimator ais --start prior --temperatures 1 --samples 2 --rows 8 --simulate"
+    words = f"evidence {run} --estimator ais --start prior --temperatures 1 --samples 2 --rows 0:8 --simulate"
     found = said(capsys, *words.split())
     assert found["gap"] == pytest.approx(found["upper"] - found["lower"])
     assert 0 < found["gap"] <= found["largest_gap"]
@@ -289,7 +290,8 @@ def test_sheets_have_the_size_asked_for(
         assert main([*command, "--out", str(tmp_path / name)]) == 0
     (sheet,) = sheets
     assert (len(sheet.images), sheet.columns, sheet.shape) == (count, columns, (SIDE, SIDE))
-    np.testing.assert_array_equal(sheet.images, np.load(tmp_path / "x.npy"))
+    np.testing.assert_array_equal(sheet.images[-len(made := np.load(tmp_path / "x.npy")) :], made)
+    assert sheet.title
 
 
 def test_grey_levels_are_shown_as_they_are() -> None:

@@ -25,7 +25,7 @@ GAUSSIAN: dict[str, Any] = {"likelihood": "gaussian", "binarisation": "none", "k
 SMALL: dict[str, Any] = {**GAUSSIAN, "latent": 2, "hidden": (16,), "batch": 10, "variance": 0.01}
 
 
-FAST = {"optimizer": Optimizer(learning_rate=0.02)}
+FAST: dict[str, Any] = {"optimizer": Optimizer(learning_rate=0.02)}
 
 
 @pytest.fixture(autouse=True)

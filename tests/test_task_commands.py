@@ -114,17 +114,17 @@ def test_evidence_by_every_estimator(capsys: pytest.CaptureFixture[str], run: st
         "ais": ("--samples", "24", "--temperatures", "60"),
         "appendix-d": ("--samples", "1500"),
     }
-    exact = said(capsys, "evidence", run, "--estimator", "quadrature", "--rows", "5")
+    exact = said(capsys, "evidence", run, "--estimator", "quadrature", "--rows", "0:5")
     assert exact["standard_error"] < 1e-3
     for name, options in settings.items():
-        found = said(capsys, "evidence", run, "--estimator", name, "--rows", "5", *options)
+        found = said(capsys, "evidence", run, "--estimator", name, "--rows", "0:5", *options)
         assert found["log_likelihood"] == pytest.approx(exact["log_likelihood"], abs=0.1), name
         assert found["rows"] == 5
         assert found["cost"] > 0
 
 
 def test_the_sandwich_holds(capsys: pytest.CaptureFixture[str], wide: str) -> None:
-    words = ("evidence", wide, "--estimator", "ais", "--rows", "3", "--samples", "8", "--temperatures", "40")
+    words = ("evidence", wide, "--estimator", "ais", "--rows", "0:3", "--samples", "8", "--temperatures", "40")
     found = said(capsys, *words, "--simulate")
     assert abs(found["gap"]) < 0.5
     assert found["upper_from"] == "exact posterior draws"
@@ -146,7 +146,7 @@ def test_blocks_of_rows_leave_no_trace(
 ) -> None:
     """A row is named by its number: catches a block that takes another one's rows or noise."""
     name, *rest = words.split()
-    rows = ["--rows", "0:5" if name == "fill" else "5"]
+    rows = ["--rows", "0:5"]
     found = []
     for block in (5, 2):
         monkeypatch.setattr(f"scratchvae.cli.{name}.BLOCK", block)
@@ -176,7 +176,7 @@ def test_compare(capsys: pytest.CaptureFixture[str], folder: Path, run: str, wid
     grey = make_run(folder, binarisation="threshold")
     assert "binarisation: dynamic against threshold" in refused(capsys, 2, "compare", run, grey)
     assert "at least two runs" in refused(capsys, 2, "compare", run)
-    assert main(["compare", run, wide, "--rows", "4"]) == 0
+    assert main(["compare", run, wide, "--rows", "0:4"]) == 0
     assert "all 5 latents in use" in capsys.readouterr().out
 
 
@@ -290,10 +290,10 @@ def test_out_is_judged_before_the_work(capsys: pytest.CaptureFixture[str], comma
 
 
 def test_numbers_alone_on_stdout(capsys: pytest.CaptureFixture[str], run: str) -> None:
-    assert main(["evidence", run, "--rows", "3", "--samples", "40", "--out", "-"]) == 0
+    assert main(["evidence", run, "--rows", "0:3", "--samples", "40", "--out", "-"]) == 0
     out, err = capsys.readouterr()
     assert np.loadtxt(out.splitlines(), delimiter=",").shape == (3, 3)
     assert "log_likelihood" in err
-    one = said(capsys, "evidence", run, "--rows", "1", "--samples", "40")
+    one = said(capsys, "evidence", run, "--rows", "0:1", "--samples", "40")
     assert one["error_of_rows"] is None
     assert one["measure"] == "probability of bits"

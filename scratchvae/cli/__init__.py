@@ -7,12 +7,14 @@ code. SIGTERM and SIGHUP are as Ctrl-C.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from ..errors import CheckFailed, DataError, UsageError
+from .. import __version__
+from ..errors import CheckFailed, DataError, UsageError, did_you_mean
 from .streams import Stream, stops, streams
 
 TASKS = ("evidence", "posterior", "fill")  # §7.1.1
@@ -30,10 +32,24 @@ exit codes: 0 fine, 1 a check failed, 2 usage, 3 bad data or checkpoint, 130 int
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, but a wrong call is answered with one line instead of the whole usage."""
+    """argparse, but a wrong call is answered with one line instead of the whole usage: what was wrong, what may have
+    been meant, and the help of the command that it went to."""
+
+    commands: dict[str, "Parser"]  # of the whole parser alone
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """argparse's; an option that nobody knows is its command's affair."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            command = self.commands[found.command]
+            near = "".join(did_you_mean(word.partition("=")[0], command._option_string_actions) for word in unknown[:1])
+            command.error(f"unrecognized arguments: {' '.join(unknown)}{near}")
+        return found
 
     def error(self, message: str) -> NoReturn:
         """Exit with 2."""
+        if choice := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
+            message += did_you_mean(choice[1], re.findall(r"[^\s',]+", choice[2]))
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
@@ -97,10 +113,12 @@ def interrupted(name: str, words: str = "") -> int:
     return 130
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The whole parser; every command's help ends with an example."""
     top = Parser("scratchvae", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
+    top.add_argument("--version", action="version", version=f"scratchvae {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for group in GROUPS:
         import_module(f"{__name__}.{group}").add(commands)
+    top.commands = commands.choices
     return top

@@ -13,14 +13,16 @@ from ..training.state import State
 from ..training.text import listed
 from ..types import Array
 from .common import (
+    ROWS,
     Commands,
     add_data,
+    add_image,
     add_run,
     command,
-    image_shape,
     open_data,
     open_run,
     rows_of,
+    shape_of_run,
     whole,
     write,
     write_rows,
@@ -29,7 +31,7 @@ from .pictures import mean_of
 
 ABOUT = """Latent arithmetic by label: E[x | z] at z = E[z | x] + t (mean code of label B - mean code of label A), for t
 from 0 to 1. The means are over training rows, each line begins with the test row itself."""
-ROWS = 10_000  # training rows whose codes are averaged
+AVERAGED = 10_000  # training rows whose codes are averaged
 
 
 def add(commands: Commands) -> None:
@@ -40,9 +42,11 @@ def add(commands: Commands) -> None:
     add_data(p)
     p.add_argument("--minus", type=whole(0), required=True, help="label A, taken away")
     p.add_argument("--plus", type=whole(0), required=True, help="label B, added")
-    p.add_argument("--rows", help="test rows, as 0,5,7 or 0:10; by default the first ten of label A")
+    p.add_argument("--rows", help=f"{ROWS} (default: the first ten of label A)")
     p.add_argument("--steps", type=whole(2), default=8, help="images from t = 0 to t = 1")
-    p.add_argument("--out", default="arithmetic.png", help=".png, .npy, .csv, or - for CSV on stdout")
+    numbers = "numbers: the steps of the first row, those of the second, …"
+    p.add_argument("--out", default="arithmetic.png", help=f".png; .npy, .csv, or - for CSV on stdout ({numbers})")
+    add_image(p)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,15 +63,16 @@ def run(args: argparse.Namespace) -> int:
         write_rows(state.reading.undo(made), args.out)
         return 0
     lines = np.concatenate([x[:, None], made.reshape(len(x), args.steps, -1)], axis=1).reshape(-1, x.shape[1])
-    lines = state.reading.undo(lines)
-    drawn = plots.plot_images(lines, image_shape(lines.shape[1], found.shape), args.steps + 1)
+    title = f"test rows, then E[x | z] on the way from {args.minus} to {args.plus}"
+    shape = shape_of_run(state, found, args.image)
+    drawn = plots.plot_images(state.reading.undo(lines), shape, args.steps + 1, title)
     write(args.out, lambda path: plots.save(drawn, path))
     return 0
 
 
 def mean_code(state: State, found: Dataset, label: int) -> Array:
     """The mean of E[z | x] over the training rows of a label, (K,)."""
-    labels = needed(found.labels, found)[:ROWS]
+    labels = needed(found.labels, found)[:AVERAGED]
     if not (labels == label).any():
         raise UsageError(f"no row has label {label}: the labels are {listed([*map(str, np.unique(labels))])}")
     total = np.zeros(encode(state, evaluation_rows(state, found.train, 0, 1)).mu.shape[1])

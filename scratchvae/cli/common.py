@@ -7,14 +7,14 @@ import math
 import os
 import re
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import UsageError
+from .. import plots
+from ..errors import DataError, UsageError
 from ..kernels import jit
 from ..training import data
 from ..training.checkpoint import replacing
@@ -26,6 +26,7 @@ from ..types import Array
 SEEDS = 2**64 - 1  # the largest: two words of Philox's key
 ALL_ROWS = "all rows of the file"  # for training and for the test
 NEIGHBOURS = 60_000  # training rows at most that are searched for the nearest
+ROWS = "which test rows, counted from 0: 0,5,7 or 0:10"
 Commands = Any  # argparse's subparsers object has no public name
 
 
@@ -60,8 +61,20 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-folder", help="folder with the files of named data sets (or set SCRATCHVAE_DATA)")
 
 
+def threads_for(asked: int | None = None) -> int:
+    """Threads of a command: those asked for by --threads, else by OMP_NUM_THREADS, else one a processor, and never more
+    than that: they would wait for one another."""
+    wanted, most = asked or jit.threads(), jit.processors()
+    if wanted > most:
+        say(f"{wanted} threads were asked for, and {most} are taken: there are no more processors")
+        os.environ["OMP_NUM_THREADS"] = str(most)  # for whatever asks jit.threads
+        jit.threads.cache_clear()
+    return min(wanted, most)
+
+
 def open_run(args: argparse.Namespace) -> State:
     """The state in a run's folder or in a checkpoint file."""
+    threads_for()
     path = Path(args.checkpoint)
     return Run(path).load(args.kernels)[0] if path.is_dir() else load_state(path, args.kernels)[0]
 
@@ -105,10 +118,40 @@ def neighbours(state: State, train: Array, mean: Array, block: int = 4096) -> It
         yield np.where(np.isnan(t), mean, t).astype(t.dtype)
 
 
+def add_image(parser: argparse.ArgumentParser) -> None:
+    """The shape of a row, where it is no matter of course."""
+    usual = "default: as the data have it, else the most nearly square"
+    parser.add_argument("--image", type=image, metavar="H,W", help=f"a row as a picture; H,W,3 in colour ({usual})")
+
+
+def image(text: str) -> tuple[int, ...]:
+    """ "28,20" → (28, 20), and "32,32,3" → (32, 32, 3)."""
+    shape = tuple(whole(1)(part) for part in text.split(","))
+    if plots.image_of(shape, math.prod(shape)) is None:
+        raise argparse.ArgumentTypeError(f"expected H,W, in colour H,W,3 or 3,H,W, got {text!r}")
+    return shape
+
+
+def shape_of_run(
+    state: State, found: data.Dataset | None = None, given: tuple[int, ...] | None = None
+) -> tuple[int, ...]:
+    """The shape of a row as a picture, (h, w), (h, w, 3) or (3, h, w): what --image gave, else what the run has kept,
+    else what the data say, which are opened for it if they can be, else the most nearly square."""
+    columns, kept = state.reading.columns, state.reading.image
+    if given:
+        if shape := plots.image_of(given, columns):
+            return shape
+        raise UsageError(f"--image {','.join(map(str, given))} does not fit rows of {columns} columns")
+    if kept is None and found is None:
+        with contextlib.suppress(DataError, UsageError):
+            found = data.load(from_run(state, state.config.data), missing=True)
+    return image_shape(columns, kept or (found and found.shape))
+
+
 def image_shape(columns: int, shape: tuple[int, ...] | None) -> tuple[int, ...]:
-    """(height, width) of a row as a picture: what the data say, else the most nearly square portrait."""
-    if shape is not None and len(shape) >= 2 and shape[0] * shape[1] == columns:
-        return shape[:2]
+    """That of a row as a picture: what the data say, else the most nearly square portrait."""
+    if shape is not None and (known := plots.image_of(shape, columns)):
+        return known
     width = next(w for w in range(int(columns**0.5), 0, -1) if columns % w == 0)
     return columns // width, width
 
@@ -116,19 +159,6 @@ def image_shape(columns: int, shape: tuple[int, ...] | None) -> tuple[int, ...]:
 def say(text: str) -> None:
     """Words, on stderr."""
     print(text, file=sys.stderr, flush=True)
-
-
-def patience() -> threading.Timer:
-    """In five seconds, unless cancelled before, words on what takes so long."""
-
-    def explain() -> None:
-        kept = "the next run finds them compiled" if jit.cache_folder() else "there is no folder to keep them in"
-        say(f"compiling the kernels; {kept}")
-
-    timer = threading.Timer(5, explain)
-    timer.daemon = True
-    timer.start()
-    return timer
 
 
 def report_to(out: str | None) -> contextlib.AbstractContextManager[Any]:
@@ -194,6 +224,19 @@ def check_whole(x: Array, command: str, first: int = 0) -> None:
                          "evaluate bounds what was observed, fill draws the rest")  # fmt: skip
 
 
+def choose_rows(args: argparse.Namespace, state: State, found: data.Dataset) -> data.Dataset:
+    """The data with those of their test rows alone that --rows names; a range of a memory map stays a map."""
+    if args.rows is None:
+        return found
+    index = rows_of(args.rows, len(found.test), alone=False)
+    first, last = int(index[0]), int(index[-1])
+    if np.array_equal(index, np.arange(first, last + 1)):
+        return found._replace(test=found.test[first : last + 1])
+    test = np.asarray(found.test[index])
+    data.check(test, state.config.likelihood, found.name, index, state.config.missing == "nan")
+    return found._replace(test=test)
+
+
 def write_rows(array: Array, out: str) -> None:
     """(N, D) numbers to FILE.npy or FILE.csv, or as CSV to stdout for "-"."""
     if out == "-":
@@ -248,8 +291,12 @@ def bounded(text: str, expected: str, fits: Callable[[float], bool]) -> float:
     return value
 
 
-def rows_of(text: str, n: int) -> Array:
-    """Row numbers from "0,5,7" or "0:10", checked against n rows."""
+def rows_of(text: str, n: int, alone: bool = True) -> Array:
+    """Row numbers from "0,5,7" or "0:10", checked against n rows; a number by itself is that row, if it may be `alone`:
+    where it once meant the first so many it is refused."""
+    if text.isdecimal() and not alone:
+        one = f"{text}:{int(text) + 1}"
+        raise UsageError(f"--rows {text} chooses rows: write 0:{text} for the first {text}, {one} for that row alone")
     try:
         if ":" in text:
             start, stop = (int(part) if part else None for part in text.split(":", 1))

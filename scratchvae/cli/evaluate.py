@@ -4,13 +4,32 @@ import argparse
 import dataclasses
 import time
 
+from .. import plots
+from ..errors import UsageError
 from ..training.evaluate import log_likelihood_over
 from ..training.ledger import measure
 from ..training.state import State
 from ..types import Array
-from .common import Commands, add_data, add_run, command, emit, open_data, open_run, say, whole
+from .common import (
+    ROWS,
+    Commands,
+    add_data,
+    add_run,
+    check_out,
+    choose_rows,
+    command,
+    emit,
+    open_data,
+    open_run,
+    say,
+    whole,
+    write,
+)
 
 ABOUT = "Measure a run on its test rows. All figures are nats per datapoint, means over rows, constants kept."
+
+
+SHOWN, DRAWS = 2000, 16  # rows in the picture; draws of z for the bound of each
 
 
 def add(commands: Commands) -> None:
@@ -20,16 +39,19 @@ def add(commands: Commands) -> None:
     add_run(p)
     add_data(p)
     p.add_argument("--samples", type=whole(0), default=100, help="K, importance samples a row for log p(x); 0 for none")
-    p.add_argument("--rows", type=whole(1), help="only the first so many test rows")
+    p.add_argument("--rows", help=f"{ROWS} (default: all)")
+    p.add_argument("--out", help=f".png: the bound of rows, at most {SHOWN}, against their log p(x)")
     p.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the ledger of one run."""
+    check_out(args.out, ".png")
+    if args.out and not args.samples:
+        raise UsageError(f"--out {args.out} is drawn against log p(x), which --samples 0 leaves out")
     state = open_run(args)
-    found = open_data(args, state)
-    test = found.test[: args.rows]
-    held = measure(state, found, args.rows)
+    found = choose_rows(args, state, open_data(args, state))
+    held = measure(state, found)
     report = {
         **held.report(),
         "log_likelihood": None,
@@ -40,10 +62,14 @@ def run(args: argparse.Namespace) -> int:
         "step": state.step,
     }
     if args.samples > 0:
-        log_p = importance(state, test, args.samples)
+        log_p = importance(state, found.test, args.samples)
         report["log_likelihood"] = float(log_p.mean())
         report["standard_error"] = float(log_p.std(ddof=1) / len(log_p) ** 0.5) if len(log_p) > 1 else None
     emit(report, args.json)
+    if args.out:
+        shown = found._replace(test=found.test[:SHOWN])
+        drawn = plots.plot_gap(log_p[:SHOWN], measure(state, shown, samples=DRAWS).elbo, args.samples)
+        write(args.out, lambda path: plots.save(drawn, path))
     return 0
 
 

@@ -16,20 +16,23 @@ from ..tasks.hmc import Plan
 from ..training.evaluate import evaluation_rows, over
 from ..training.ledger import meaning_of
 from ..training.noise import Purpose
-from ..training.objective import decode, encode
+from ..training.objective import decode, drawn, encode
 from ..training.state import State
 from ..types import Array
 from .common import (
+    ROWS,
     SEEDS,
     Commands,
     add_data,
     add_run,
     check_whole,
+    choose_rows,
     command,
     emit,
     open_data,
     open_task,
     report_to,
+    rows_of,
     say,
     whole,
     write_rows,
@@ -38,6 +41,7 @@ from .common import (
 ABOUT = """Estimate log p(x) of test rows, nats per datapoint, constants kept. AIS comes as a sandwich: forward a lower
 bound, backward an upper one, which is exact for --simulate and else rests on HMC draws of the posterior."""
 SAMPLES = {"importance": 5000, "ais": 16, "appendix-d": 2000, "quadrature": 0}
+SIMULATED = 2**20  # rows of the model's own that may be asked for
 BLOCK = 25  # rows worked on together; few, for the sake of progress and threads
 FEW = 4  # latents: up to here draws from the prior are not wasted
 PILOT, CHAINS = 5000, 16  # of appendix D: draws that its chains' beginnings are chosen from, and chains
@@ -45,12 +49,12 @@ PILOT, CHAINS = 5000, 16  # of appendix D: draws that its chains' beginnings are
 
 def add(commands: Commands) -> None:
     """Register `evidence`."""
-    p = command(commands, "evidence", ABOUT, "scratchvae evidence runs/mnist --estimator ais --rows 100")
+    p = command(commands, "evidence", ABOUT, "scratchvae evidence runs/mnist --estimator ais --rows 0:100")
     p.set_defaults(run=run)
     add_run(p)
     add_data(p)
     p.add_argument("--estimator", choices=tuple(SAMPLES), default="importance", help="how")
-    p.add_argument("--rows", type=whole(1), default=100, help="the first so many test rows")
+    p.add_argument("--rows", default="0:100", help=ROWS)
     p.add_argument("--samples", type=whole(1), help="a row: draws (5000), chains of ais (16), posterior draws (2000)")
     p.add_argument("--temperatures", type=whole(1), default=200, help="steps from q to the posterior, for ais")
     p.add_argument("--start", choices=("near", "prior", "q"), default="near", help="where ais starts (near: q, wider)")
@@ -101,18 +105,19 @@ def run(args: argparse.Namespace) -> int:
 def rows(args: argparse.Namespace, state: State) -> tuple[Array, Array | None, dict[str, Any]]:
     """x (N, D), the z that they came from where they are simulated, and words on their origin."""
     if not args.simulate:
-        found = open_data(args, state)
-        n = min(args.rows, len(found.test))
+        found = choose_rows(args, state, open_data(args, state))
+        n = len(found.test)
         meaning = dataclasses.asdict(meaning_of(state, found, "log p(x)", args.estimator, 1, n))
         kept = {key: meaning[key] for key in ("measure", "binarisation", "data", "split", "rows")}
         return evaluation_rows(state, found.test, 0, n), None, kept
-    noise, dtype, B = state.noise._replace(seed=args.seed), state.config.dtype, args.rows
-    z = noise.normals(Purpose.DATA, 0, B, state.config.codes, dtype)
+    index = rows_of(args.rows, SIMULATED, alone=False)
+    noise = state.noise._replace(seed=args.seed)
+    z = noise.normals(Purpose.DATA, 0, int(index.max()) + 1, state.config.codes, state.config.dtype)
     p = decode(state, z)
-    source = noise.normals if isinstance(p, Normal) else noise.uniforms
-    x = p.sample(source(Purpose.DATA, 1, B, state.architecture.columns, dtype), state.k)
+    x = drawn(state, p, noise, Purpose.DATA)
     kind = "density" if isinstance(p, Normal) else "probability of bits"
-    return x, z, {"measure": kind, "data": "drawn from the model", "split": "simulated", "rows": B}
+    origin = {"measure": kind, "data": "drawn from the model", "split": "simulated", "rows": len(index)}
+    return x[index], z[index], origin
 
 
 def one(

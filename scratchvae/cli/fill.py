@@ -15,13 +15,14 @@ from ..training.reading import Reading
 from ..training.state import State
 from ..types import Array
 from .common import (
+    ROWS,
     SEEDS,
     Commands,
     add_data,
+    add_image,
     add_run,
     command,
     emit,
-    image_shape,
     mean_of_data,
     neighbours,
     open_data,
@@ -29,6 +30,7 @@ from .common import (
     report_to,
     rows_of,
     say,
+    shape_of_run,
     whole,
     write,
     write_rows,
@@ -56,7 +58,7 @@ def add(commands: Commands) -> None:
     add_run(p)
     add_data(p)
     p.add_argument("--mask", default="left-half", help=MASKS)
-    p.add_argument("--rows", default="0:20", help="test rows, as 0,5,7 or 0:10")
+    p.add_argument("--rows", default="0:20", help=ROWS)
     p.add_argument("--method", choices=(*METHODS, "all"), default="metropolis", help="rezende is not corrected for q")
     p.add_argument("--imputations", type=whole(1), default=20, help="draws kept of each chain")
     p.add_argument("--chains", type=whole(1), default=5, help="chains a row")
@@ -64,6 +66,7 @@ def add(commands: Commands) -> None:
     p.add_argument("--warm-up", type=whole(0), default=100, help="steps before the first, half of them Rezende's")
     p.add_argument("--samples", type=whole(1), default=1000, help="codes a row for importance sampling")
     p.add_argument("--seed", type=whole(0, SEEDS), default=0, help="names the draws and a random mask")
+    add_image(p)
     p.add_argument("--out", help=".png of the fillings, .npy of all draws (M, N, D), .csv or - for the filled means")
     p.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
@@ -74,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     found = open_data(args, state, gaps=True)
     index = rows_of(args.rows, len(found.test))
     truth = np.concatenate([evaluation_rows(state, found.test, int(i), 1, gaps=True) for i in index])
-    shape = image_shape(state.reading.columns, found.shape)
+    shape = shape_of_run(state, found, args.image)
     mask = mask_of(args.mask, state.reading.undo(truth), shape, state.noise._replace(seed=args.seed))
     observed = state.reading.narrow(mask) & ~np.isnan(truth)
     missing.check_mask(truth, observed, index, "test row")
@@ -181,6 +184,6 @@ def show(
     seen = np.where(observed, truth, np.nan)
     spread = np.linspace(0, len(first.draws) - 1, 3).astype(int)  # far apart: other chains, other times
     lines = [seen, truth, first.mean, *first.draws[spread], nearest]
-    title = "seen; truth; E[x | seen]; three draws; nearest training row"
+    title = "seen; truth; E[x | seen]; three draws; nearest training row"  # lines of the sheet, from the top
     drawn = plots.plot_images(reading.undo(np.concatenate([line[:n] for line in lines])), shape, n, title)
     write(out, lambda path: plots.save(drawn, path))

@@ -18,11 +18,12 @@ MASKS = (
 
 
 def mask_of(text: str, x: Array, shape: tuple[int, ...], noise: Noise) -> Array:
-    """observed (N, D) bool, from a name, a fraction, or a file of (D,), (height, width) or (N, D) zeros and ones."""
+    """observed (N, D) bool, from a name, a fraction, or a file of (D,), `shape` or (N, D) zeros and ones."""
     N, D = x.shape
     if text in HALVES:
-        height, width = shape
-        row, column = np.divmod(np.arange(D), width)
+        first = int(len(shape) == 3 and shape[2] != 3)  # colours first, or last, or none
+        height, width = shape[first : first + 2]
+        row, column = np.indices(shape)[first : first + 2].reshape(2, D)
         hidden = {"left": column < width // 2, "right": column >= (width + 1) // 2,
                   "top": row < height // 2, "bottom": row >= (height + 1) // 2}[text.split("-")[0]]  # fmt: skip
         return np.tile(~hidden, (N, 1))

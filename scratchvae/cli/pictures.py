@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,23 +14,25 @@ from ..tasks import imputation
 from ..training import data
 from ..training.evaluate import evaluation_rows
 from ..training.noise import Purpose
-from ..training.objective import decode, encode, prior
+from ..training.objective import decode, drawn, encode, prior
 from ..training.state import State
 from ..types import Array
 from .common import (
     ALL_ROWS,
+    ROWS,
     SEEDS,
     Commands,
     add_data,
+    add_image,
     add_run,
     command,
-    image_shape,
     mean_of_data,
     neighbours,
     open_data,
     open_run,
     rows_of,
     say,
+    shape_of_run,
     whole,
     write,
     write_rows,
@@ -45,6 +47,28 @@ COMMANDS = {
 }
 
 
+PAIRS, SAMPLES = "test rows above reconstructions", "E[x | z], z from the prior"  # titles
+PLANE = "E[x | z], z at the inverse Gaussian CDF of a grid on the unit square"
+NUMBERS = {  # what .npy, .csv and - hold, a row each
+    "sample": "the samples; with --nearest then the training row nearest to each",
+    "reconstruct": "the reconstructions, without the rows themselves",
+    "encode": "the means of q(z | x), then its log-variances",
+    "manifold": "the top line of the grid from left to right, then the next",
+    "interpolate": "from the first of the two rows to the second",
+}
+
+
+class Made(NamedTuple):
+    """What a command made: the numbers (N, D), and the images of its sheet, with how they stand on it."""
+
+    numbers: Array
+    sheet: Array
+    columns: int = 0
+    title: str = ""
+    found: data.Dataset | None = None
+    gap: int = 1
+
+
 def add(commands: Commands) -> None:
     """Register the five commands."""
     for name, about in COMMANDS.items():
@@ -53,7 +77,8 @@ def add(commands: Commands) -> None:
         p = command(commands, name, about, f"scratchvae {name} runs/mnist{extra} --out {out}")
         p.set_defaults(run=run)
         add_run(p)
-        p.add_argument("--out", default=out, help=f"{'' if name == 'encode' else '.png, '}.npy, .csv, or - for stdout")
+        kinds = f"{'' if name == 'encode' else '.png; '}.npy, .csv, or - for stdout"
+        p.add_argument("--out", default=out, help=f"{kinds} (numbers: {NUMBERS[name]})")
         options(p, name)
 
 
@@ -70,18 +95,12 @@ def options(p: argparse.ArgumentParser, name: str) -> None:
     else:
         add_data(p)
         default = {"reconstruct": "0:20", "encode": "0:", "interpolate": "0,1"}[name]
-        p.add_argument("--rows", default=default, help="test rows, as 0,5,7 or 0:10")
+        p.add_argument("--rows", default=default, help=ROWS)
     if name == "interpolate":
         p.add_argument("--steps", type=whole(2), default=10, help="images from one end to the other")
         p.add_argument("--path", choices=("line", "sphere"), default="line", help="in latent space")
-    if name in ("sample", "manifold"):
-        p.add_argument("--image", type=image, help="HEIGHT,WIDTH of a row (default: the most nearly square)")
-
-
-def image(text: str) -> tuple[int, int]:
-    """ "28,20" → (28, 20)."""
-    height, _, width = text.partition(",")
-    return whole(1)(height), whole(1)(width)
+    if name != "encode":
+        add_image(p)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -89,36 +108,35 @@ def run(args: argparse.Namespace) -> int:
     if args.command == "encode" and args.out.endswith(".png"):
         raise UsageError(f"encode gives numbers: --out {args.out} must end in .npy or .csv, or be - for stdout")
     state = open_run(args)
-    made, shown = MAKE[args.command](args, state)
-    made = made if args.command == "encode" else state.reading.undo(made)
+    made = MAKE[args.command](args, state)
+    if args.command != "encode":
+        made = made._replace(numbers=state.reading.undo(made.numbers), sheet=state.reading.undo(made.sheet))
     if not args.out.endswith(".png"):
-        write_rows(made, args.out)
+        write_rows(made.numbers, args.out)
         return 0
-    if made.shape[1] != shown["shape"][0] * shown["shape"][1]:
-        raise UsageError(f"--image {shown['shape']} does not fit rows of {made.shape[1]} columns")
-    drawn = plots.plot_images(made, **shown)
+    shape = shape_of_run(state, made.found, args.image)
+    drawn = plots.plot_images(made.sheet, shape, made.columns, made.title, made.gap)
     write(args.out, lambda path: plots.save(drawn, path))
     return 0
 
 
-def sample(args: argparse.Namespace, state: State) -> tuple[Array, dict[str, Any]]:
+def sample(args: argparse.Namespace, state: State) -> Made:
     """§7.1: z ~ p(z), x ~ p(x | z), or its mean."""
     noise = state.noise._replace(seed=args.seed)
     z = prior(state, noise.normals(Purpose.SAMPLE, 0, args.count, state.config.codes, state.config.dtype))
     p = decode(state, z)
-    x = mean_of(p)
-    if args.draw and isinstance(p, Bernoulli):
-        x = p.sample(noise.uniforms(Purpose.SAMPLE, 1, x.shape[0], x.shape[1], state.config.dtype), state.k)
-    elif args.draw:
-        x = p.sample(noise.normals(Purpose.SAMPLE, 1, x.shape[0], x.shape[1], state.config.dtype), state.k)
-    columns = round(args.count**0.5)
-    shown = beside(x, nearest(args, state, x), columns) if args.nearest else x
-    return shown, {"columns": columns, "shape": shape_of(args, state)}
-
-
-def nearest(args: argparse.Namespace, state: State, x: Array) -> Array:
-    """The training row nearest to each sample; how near, beside test rows: samples much nearer are copies."""
+    x = drawn(state, p, noise, Purpose.SAMPLE) if args.draw else mean_of(p)
+    columns, title = round(args.count**0.5), "x from p(x | z), z from the prior" if args.draw else SAMPLES
+    if not args.nearest:
+        return Made(x, x, columns, title)
     found = open_data(args, state)
+    near = nearest(args, state, x, found)
+    title += "; below each line, the nearest training rows"
+    return Made(np.concatenate([x, near]), beside(x, near, columns), columns, title, found)
+
+
+def nearest(args: argparse.Namespace, state: State, x: Array, found: data.Dataset) -> Array:
+    """The training row nearest to each sample; how near, beside test rows: samples much nearer are copies."""
     if args.draw:  # bits beside bits
         test = evaluation_rows(state, found.test, 0, min(len(x), len(found.test)))
     else:
@@ -134,35 +152,37 @@ def nearest(args: argparse.Namespace, state: State, x: Array) -> Array:
     return closest[: len(x)]
 
 
-def reconstruct(args: argparse.Namespace, state: State) -> tuple[Array, dict[str, Any]]:
-    """Rows above their reconstructions, twenty a line."""
-    x, shape = test_rows(args, state)
-    return beside(x, reconstructions(state, x), 20), {"columns": min(20, len(x)), "shape": shape}
+def reconstruct(args: argparse.Namespace, state: State) -> Made:
+    """Rows above their reconstructions, twenty a line; as numbers the reconstructions alone."""
+    x, found = test_rows(args, state)
+    y = reconstructions(state, x)
+    return Made(y, beside(x, y, 20), min(20, len(x)), PAIRS, found)
 
 
-def encoding(args: argparse.Namespace, state: State) -> tuple[Array, dict[str, Any]]:
+def encoding(args: argparse.Namespace, state: State) -> Made:
     """(N, 2 K): mu, then log_var."""
-    x, shape = test_rows(args, state)
-    return np.concatenate(encode(state, x), axis=1), {"shape": shape}
+    codes = np.concatenate(encode(state, test_rows(args, state)[0]), axis=1)
+    return Made(codes, codes)
 
 
-def manifold(args: argparse.Namespace, state: State) -> tuple[Array, dict[str, Any]]:
+def manifold(args: argparse.Namespace, state: State) -> Made:
     """Figure 4 of the paper."""
     if state.config.latent != 2:
         raise UsageError(f"the manifold is a picture of a 2-d latent, but this run has latent={state.config.latent}")
     z = plots.manifold_grid(args.grid).astype(state.config.dtype)
-    return mean_of(decode(state, z)), {"columns": args.grid, "gap": 0, "shape": shape_of(args, state)}
+    x = mean_of(decode(state, z))
+    return Made(x, x, args.grid, PLANE, gap=0)
 
 
-def interpolate(args: argparse.Namespace, state: State) -> tuple[Array, dict[str, Any]]:
+def interpolate(args: argparse.Namespace, state: State) -> Made:
     """From the first of two rows to the second, through latent space."""
-    x, shape = test_rows(args, state)
+    x, found = test_rows(args, state)
     if len(x) != 2:
         raise UsageError(f"--rows {args.rows!r} must name two rows to go between, e.g. 3,8, but names {len(x)}")
     ends = encode(state, x).mu
     path = plots.line if args.path == "line" else plots.sphere
-    z = path(ends[0], ends[1], args.steps).astype(state.config.dtype)
-    return mean_of(decode(state, z)), {"columns": args.steps, "shape": shape}
+    y = mean_of(decode(state, path(ends[0], ends[1], args.steps).astype(state.config.dtype)))
+    return Made(y, y, args.steps, f"E[x | z] along the {args.path} between the codes of rows {args.rows}", found)
 
 
 MAKE = {
@@ -174,12 +194,11 @@ MAKE = {
 }
 
 
-def test_rows(args: argparse.Namespace, state: State) -> tuple[Array, tuple[int, ...]]:
-    """The test rows that --rows names, as the model sees them, and the shape of one as a picture."""
+def test_rows(args: argparse.Namespace, state: State) -> tuple[Array, data.Dataset]:
+    """The test rows that --rows names, as the model sees them, and the data they are of."""
     found = open_data(args, state)
     index = rows_of(args.rows, len(found.test))
-    x = np.concatenate([evaluation_rows(state, found.test, int(i), 1) for i in index])
-    return x, image_shape(state.reading.columns, found.shape)
+    return np.concatenate([evaluation_rows(state, found.test, int(i), 1) for i in index]), found
 
 
 def mean_of(p: Distribution) -> Array:
@@ -198,11 +217,6 @@ def beside(x: Array, y: Array, columns: int) -> Array:
     return np.concatenate(parts)
 
 
-def shape_of(args: argparse.Namespace, state: State) -> tuple[int, ...]:
-    """(height, width) of a row as a picture, where no data say it."""
-    return args.image or image_shape(state.reading.columns, state.reading.image)
-
-
 def picture_run(folder: Path, state: State, found: data.Dataset, metrics: list[dict[str, Any]]) -> None:
     """The pictures that a training run leaves: bound, reconstructions, samples; for 2-d latents manifold and codes."""
     try:
@@ -211,19 +225,17 @@ def picture_run(folder: Path, state: State, found: data.Dataset, metrics: list[d
         say(f"no pictures: {error}")
         return
     plots.save(bound, folder / "bound.png")
-    shape = image_shape(found.train.shape[1], found.shape)
+    shape, undo = shape_of_run(state, found), state.reading.undo
     x = evaluation_rows(state, found.test, 0, min(60, len(found.test)))
-    undo = state.reading.undo
     pairs = undo(beside(x, reconstructions(state, x), 20))
-    sheet = plots.plot_images(pairs, shape, min(20, len(x)), "test rows above reconstructions")
+    sheet = plots.plot_images(pairs, shape, min(20, len(x)), PAIRS)
     plots.save(sheet, folder / "reconstructions.png")
     z = state.noise.normals(Purpose.SAMPLE, 0, 100, state.config.codes, state.config.dtype)
-    drawn = mean_of(decode(state, prior(state, z)))
-    plots.save(plots.plot_images(undo(drawn), shape, 10, "E[x | z], z from the prior"), folder / "samples.png")
+    drawn = undo(mean_of(decode(state, prior(state, z))))
+    plots.save(plots.plot_images(drawn, shape, 10, SAMPLES), folder / "samples.png")
     if state.config.latent == 2:
-        grid = mean_of(decode(state, plots.manifold_grid(20).astype(state.config.dtype)))
-        title = "E[x | z], z at the inverse Gaussian CDF of a grid on the unit square"
-        plots.save(plots.plot_images(undo(grid), shape, 20, title, gap=0), folder / "manifold.png")
+        grid = undo(mean_of(decode(state, plots.manifold_grid(20).astype(state.config.dtype))))
+        plots.save(plots.plot_images(grid, shape, 20, PLANE, gap=0), folder / "manifold.png")
         shown = min(10_000, len(found.test))
         codes = encode(state, evaluation_rows(state, found.test, 0, shown)).mu
         labels = None if found.test_labels is None else found.test_labels[:shown]

@@ -25,7 +25,7 @@ from ..training.run import Run
 from ..training.state import State, Steps, width
 from ..training.stopping import PATIENCE, at_length, best_step, held_out, over, why_it_ended
 from ..types import Array
-from .common import SEEDS, Commands, amount, command, emit, flat, fraction, patience, say, whole
+from .common import SEEDS, Commands, amount, command, emit, flat, fraction, say, threads_for, whole
 
 ABOUT = "Train a VAE by hand-written gradients. Leaves a checkpoint, metrics.jsonl and pictures in the folder --out."
 
@@ -46,7 +46,7 @@ def add(commands: Commands) -> None:
     period = "(default: 1, or from look to look where rows are held out)"
     p.add_argument("--evaluate-every", type=amount, help=f"epochs between two test bounds {period}")
     p.add_argument("--save-every", type=amount, help=f"epochs between two checkpoints {period}")
-    p.add_argument("--threads", type=whole(1), help="default: OMP_NUM_THREADS, else the cores; does not change a bit")
+    p.add_argument("--threads", type=whole(1), help="at most one a core (default: OMP_NUM_THREADS, else all)")
     p.add_argument("--force", action="store_true", help="with --resume: go on though the data are not the same rows")
     p.add_argument("--no-pictures", action="store_true", help="leave no PNG files")
     p.add_argument("--json", action="store_true", help="end with one JSON object on stdout")
@@ -176,6 +176,7 @@ def run_alone(args: argparse.Namespace) -> int:
     found = data.load(config.data, config.test, args.data_folder, config.missing == "nan", judge=False)
     config = with_length(args, config, base, found.train)
     folder, state, found, pending = open_folder(args, config, found)
+    args.threads = threads_for(args.threads)
     steps = compiled.steps(state, found.train, args.threads)
     plan = Plan.of(steps, args.evaluate_every, args.save_every)
     rows, columns = found.train.shape
@@ -341,7 +342,6 @@ class Progress:
     def __init__(self, total: int) -> None:
         self.total, self.rate, self.shown = total, 0.0, time.monotonic()
         self.bar = self.open_bar() if sys.stderr.isatty() else None
-        self.patience = patience()
 
     def open_bar(self) -> Any:
         """The bar, or None without tqdm."""
@@ -353,7 +353,6 @@ class Progress:
 
     def __call__(self, now: dict[str, Any]) -> None:
         """A report of the training loop: between two evaluations, or an evaluation."""
-        self.patience.cancel()
         if "rate" in now:
             self.rate = now["rate"]
             self.tick(now)
@@ -372,7 +371,6 @@ class Progress:
 
     def close(self) -> None:
         """Leave the terminal tidy."""
-        self.patience.cancel()
         if self.bar is not None:
             self.bar.close()
 

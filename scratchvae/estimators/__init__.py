@@ -7,7 +7,7 @@
 import math
 from collections.abc import Callable
 
-from ..errors import UsageError
+from ..errors import unknown
 from . import renyi, score
 from .amortised import gradient
 from .baselines import score_input, score_mean, score_nvil
@@ -41,5 +41,4 @@ def get(name: str) -> Estimator:
             raise ValueError
         return WITH_NUMBER[kind](number)
     except (KeyError, ValueError):
-        known = ", ".join([*ESTIMATORS, "vr:ALPHA", "score_constant:NATS"])
-        raise UsageError(f"estimator {name!r} is unknown: give one of {known}") from None
+        raise unknown("estimator", name, [*ESTIMATORS, "vr:ALPHA", "score_constant:NATS"]) from None

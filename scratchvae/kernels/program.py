@@ -72,7 +72,8 @@ class Program(NamedTuple):
     value: Array  # float64 (capacity,): their sum for each sample
     share: Array  # (capacity,): the share of each sample in its row's bound, adding to 1
     bound: Array  # float64 (capacity,): L of each row
-    data: Array  # (N D,), uint8 or real
+    data: Array  # (N D,) uint8, grey levels or bits, or none …
+    numbers: Array  # … but these: so that one version serves data of every kind
     log_floor: Array  # of σ² by column (or of the fixed variance), padded to whole panels
     lists: Lists
     gate: Array  # int64, see `kernels.sync`

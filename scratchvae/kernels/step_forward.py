@@ -66,7 +66,8 @@ def data_row(s: Program, t: int, step: int, source: int, noise_row: int, r: int)
         words(s.words, u, (o.seed, o.binarise_purpose, step, noise_row), (o.data_columns + 3) // 4, s.work)
     whole = o.data_columns - o.data_columns % lanes
     for c in range(0, whole, lanes):
-        x = load_as(s.data, source * o.data_columns + c, s.work) / o.divisor
+        at = source * o.data_columns + c
+        x = load(s.numbers, at) if s.numbers.size else load_as(s.data, at, s.work) / o.divisor
         if o.binarise == DYNAMIC or o.binarise == FIXED:
             uniform = counts(load_words(s.words, u + c, s.work) >> 8, x) * 2.0**-24
             x = where(uniform < x, x * 0.0 + 1.0, x * 0.0)
@@ -81,7 +82,8 @@ def data_row(s: Program, t: int, step: int, source: int, noise_row: int, r: int)
 def data_value(s: Program, source: int, c: int, u: int) -> Any:
     """The same for one value: columns beyond the last whole vector."""
     real, o = s.work.dtype.type, s.options
-    x = real(s.data[source * o.data_columns + c]) / real(o.divisor)
+    at = source * o.data_columns + c
+    x = s.numbers[at] if s.numbers.size else real(s.data[at]) / real(o.divisor)
     if o.binarise == DYNAMIC or o.binarise == FIXED:
         return real(1) if real(s.words[u + c] >> np.uint32(8)) * real(2.0**-24) < x else real(0)
     if o.binarise == THRESHOLD:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..conditional import Distribution, Family, Net, net, net_vjp
 from ..distributions import Normal
-from ..errors import UsageError
+from ..errors import UsageError, unknown
 from ..kernels import NUMPY, Kernels
 from ..networks import ACTIVATIONS, Dense
 from ..types import Array
@@ -40,9 +40,9 @@ class Architecture:
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
         if self.likelihood not in LIKELIHOODS:
-            raise UsageError(f"likelihood {self.likelihood!r} is unknown: give one of {', '.join(LIKELIHOODS)}")
+            raise unknown("likelihood", self.likelihood, LIKELIHOODS)
         if self.activation not in ACTIVATIONS:
-            raise UsageError(f"activation {self.activation!r} is unknown: give one of {', '.join(ACTIVATIONS)}")
+            raise unknown("activation", self.activation, ACTIVATIONS)
         if min(self.columns, self.latent, *self.hidden) < 1:
             sizes = f"columns={self.columns}, latent={self.latent}, hidden={self.hidden}"
             raise UsageError(f"sizes must be at least 1, but {sizes}")

@@ -21,6 +21,7 @@ from .evidence import Evidence, Model, check_model, importance, normals
 from .evidence import quadrature as on_grid
 from .hmc import Chains, Plan, hmc, metropolis
 
+FEW = 4  # latents in which a random walk gets about
 MEASURE = 1_000_000  # the noise's steps from here on measure bounds: not those that evidence takes
 
 
@@ -166,4 +167,6 @@ def doubts(name: str, found: Summary) -> str:
     worst, least = np.max(found.r_hat), np.min(found.ess)
     if worst < 1.01 and least >= 100:  # False for NaN: a chain that never moved is doubtful too
         return ""
-    return f"{name}: do not trust these chains (worst R-hat {worst:.3f}, least ESS {least:.0f}); take more draws"
+    walk = name == "metropolis" and found.mean.shape[1] > FEW
+    cure = f"a random walk is slow in {found.mean.shape[1]} latents: trust hmc" if walk else "take more draws"
+    return f"{name}: do not trust these chains (worst R-hat {worst:.3f}, least ESS {least:.0f}); {cure}"

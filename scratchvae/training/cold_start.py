@@ -1,6 +1,7 @@
-"""§7.2.5 The first run on a machine: two processes compile what otherwise one would."""
+"""§7.2.5 The first run on a machine: two processes compile what otherwise one would, and somebody says so."""
 
 import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -9,6 +10,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..kernels.jit import cache_folder, processors
+
+PATIENCE = 5.0  # seconds
+
+
+@contextlib.contextmanager
+def patience(cold: bool = True) -> Iterator[None]:
+    """Around work that may have to compile: if it takes longer than PATIENCE, words on stderr on what takes so long."""
+    timer = threading.Timer(PATIENCE, explain)
+    timer.daemon = True
+    if cold:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@functools.cache
+def explain() -> None:
+    """Said once."""
+    kept = "the next run finds them compiled" if cache_folder() else "there is no folder to keep them in"
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr full, closed, or none at all
+        print(f"scratchvae: compiling the kernels; {kept}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

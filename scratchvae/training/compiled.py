@@ -103,8 +103,7 @@ class Compiled(Steps):
 
         gather, backward, *theirs = step.SEPARATE
         cold = self.threads > 1 and not theirs[-1].load(self.program)  # kept last, so the others are there if it is
-        types = self.state.config.dtype, self.program.data.dtype.name
-        call = f"{compile_the_rest.__name__}{types}"  # compile_the_rest('float32', 'uint8')
+        call = f"{compile_the_rest.__name__}({self.state.config.dtype!r})"
         with assistant(call, __name__) if cold else contextlib.nullcontext(), hurry():
             self.index(self.state.step)  # the order of the rows is drawn by a kernel as well
             gather.link(self.program)
@@ -143,20 +142,20 @@ def alone(o: Any) -> bool:
     return bool(o.micro * o.samples == 1 and o.pull == 0 and o.decay == 0)
 
 
-def compile_the_rest(dtype: str, data: str) -> None:
+def compile_the_rest(dtype: str) -> None:
     """What `cold_start.assistant` does in a process of its own."""
     with hurry():
         state = State(Config(latent=1, hidden=(1,), dtype=dtype), 1)
-        Compiled(state, np.zeros((1, 1), data), 1).finish()
+        Compiled(state, np.zeros((1, 1), np.uint8), 1).finish()
 
 
-def warmup(dtype: str = "float32", data: str = "uint8") -> None:
-    """Compile the training step and log p(x) for parameters and data of these types, or load them: for all sizes."""
+def warmup(dtype: str = "float32") -> None:
+    """Compile the training step and log p(x) for parameters of this type, or load them: for all sizes and all data."""
     from .sampler import sampler
 
     for batch in (2, 1):  # a row alone has a way back of its own
         state = State(Config(latent=1, hidden=(1,), dtype=dtype, batch=batch), 1)
-        Compiled(state, np.zeros((batch, 1), data)).compile()
+        Compiled(state, np.zeros((batch, 1), np.uint8)).compile()
     if estimate := sampler(state):
         estimate(np.zeros((1, 1), dtype), 1, np.zeros(1, np.uint32))
 
@@ -217,15 +216,25 @@ def program(state: State, x: Array, rows: int, samples: int, threads: int, train
     noise, words = np.zeros(threads * lay.noise_room, config.dtype), np.zeros(threads * lay.word_room, np.uint32)
     parts, value, bound = np.zeros(lay.parts * lay.capacity), np.zeros(lay.capacity), np.zeros(lay.capacity)
     shares = np.zeros(lay.capacity, config.dtype)
-    data = np.asarray(x).view(np.uint8 if x.dtype == np.bool_ else x.dtype).reshape(-1)
-    data.flags.writeable = False  # of this view, not of x: one type, so one version, for arrays and read-only maps
-    arrays = (w, m, v, g, work, turned, scratch, noise, words, parts, value, shares, bound, data)
+    arrays = (w, m, v, g, work, turned, scratch, noise, words, parts, value, shares, bound, *kinds_of(x, config.dtype))
     log_floor = np.zeros(-(-a.columns // lay.panel) * lay.panel, config.dtype)
     log_floor[: a.columns] = np.log(a.variance)
     inked = lists(rows, lay.panel, a.columns, config.dtype)
     gate = np.zeros(gate_size(threads, lay.layers.size), np.int64)
     entries = np.zeros(len(NAMES), np.int64)
     return Program(lay, options(config, x, rows, samples), *arrays, log_floor, inked, gate, entries)
+
+
+def kinds_of(x: Array, dtype: str) -> tuple[Array, Array]:
+    """x (N, D) as bytes and none, or as none and numbers of the parameters' dtype, flat: one version serves both."""
+    flat, none = np.asarray(x).reshape(-1), np.zeros(0, np.uint8)
+    if x.dtype.itemsize == 1:
+        found = flat.view(np.uint8), none.astype(dtype)
+    else:
+        found = none, flat.astype(dtype, copy=False)
+    for part in found:
+        part.flags.writeable = False  # of this view, not of x: one type for arrays and read-only maps
+    return found
 
 
 def lists(rows: int, panel: int, columns: int, dtype: str) -> Any:

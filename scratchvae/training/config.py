@@ -6,7 +6,7 @@ import reprlib
 from numbers import Integral, Real
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import UsageError, did_you_mean, unknown
 from ..initial import INITIALISERS
 from ..models.ladder import LadderArchitecture
 from ..models.vae import Architecture
@@ -60,7 +60,7 @@ class Config:
             ("kernels", ("numpy", "numba")),
         ):
             if getattr(self, field) not in choices:
-                raise UsageError(f"{field} {getattr(self, field)!r} is unknown: give one of {', '.join(choices)}")
+                raise unknown(field, getattr(self, field), choices)
         if not self.deep and any(isinstance(widths, tuple) for widths in self.hidden):
             raise UsageError(f"hidden={self.hidden} has widths for several latent layers, latent={self.latent} is one")
         fraction(self.missing)
@@ -133,7 +133,8 @@ def known(kind: type[Any], values: dict[str, Any], where: str) -> Any:
     usual = {field.name: field.default for field in dataclasses.fields(kind)}
     for name, value in values.items():
         if name not in usual:
-            raise UsageError(f"unknown option {name!r} in {where}: known are {', '.join(usual)}")
+            near = did_you_mean(name, usual)
+            raise UsageError(f"unknown option {name!r} in {where}: known are {', '.join(usual)}{near}")
         if not fits(name, value, usual[name]):
             shown = reprlib.repr(value)  # of a list in a list in a list the beginning
             raise UsageError(f"{name}={shown} in {where}: expected a value such as {usual[name]!r}")

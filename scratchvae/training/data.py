@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, UsageError, did_you_mean, unknown
 from ..types import Array
 from . import files
 from .arrays import Origin, array_of, names_of, ordered, real
@@ -27,6 +27,11 @@ LAYOUT = {  # of a folder with MNIST's files or Fashion-MNIST's
     "test": "t10k-images-idx3-ubyte",
     "labels": "train-labels-idx1-ubyte",
     "test_labels": "t10k-labels-idx1-ubyte",
+}
+SOURCES = {  # what an installed package does not bring
+    "mnist": "data/mnist of scratchvae's repository",
+    "fashion-mnist": "github.com/zalandoresearch/fashion-mnist",
+    "freyfaces": "cs.nyu.edu/~roweis/data",
 }
 LAST_TENTH = "last tenth of the rows"
 UNIT = {  # likelihoods for data in [0, 1]
@@ -150,7 +155,7 @@ def binarise(x: Array, how: str, u: Array | None = None) -> Array:
     if how == "threshold":
         return kept(x, x > 0.5)
     if how not in BINARISATIONS:
-        raise UsageError(f"binarisation {how!r} is unknown; choose one of {', '.join(BINARISATIONS)}")
+        raise unknown("binarisation", how, BINARISATIONS)
     if u is None or u.shape != x.shape:
         raise UsageError(
             f"binarisation {how!r} needs uniforms u of x's shape {x.shape}, got {None if u is None else u.shape}"
@@ -281,7 +286,8 @@ def _parts(source: Any) -> Found:
             return Found(parts)
         raise DataError(f"folder {source} has no {LAYOUT['train']} (plain, .gz, .xz); give a data file: {files.KNOWN}")
     if not Path(source).exists() and Path(source).name == str(source) and not Path(source).suffix:
-        raise DataError(f"{source!r} is neither a data set ({', '.join(NAMES)}) nor a file; give one: {files.KNOWN}")
+        raise DataError(f"{source!r} is neither a data set ({', '.join(NAMES)}) nor a file; give one: {files.KNOWN}"
+                        f"{did_you_mean(source, NAMES)}")  # fmt: skip
     return files.read(Path(source))
 
 
@@ -290,7 +296,11 @@ def _named(name: str, folder: str | Path | None) -> Found:
         if parts := _folder(place, FREY if name == "freyfaces" else None):
             return Found(parts)
     tried = ", ".join(map(str, places))
-    raise DataError(f"{name} is not in {tried}; name the folder that holds its files, or set {VARIABLE} to it")
+    wanted = " or ".join(FREY) if name == "freyfaces" else ", ".join(LAYOUT.values())
+    raise DataError(
+        f"{name} is not in {tried}; it is in {SOURCES[name]}: put {wanted} (or with .gz, .xz) into a folder, named "
+        f"by --data-folder or {VARIABLE}, in Python load({name!r}, folder=...)"
+    )
 
 
 def _places(name: str, folder: str | Path | None) -> list[Path]:

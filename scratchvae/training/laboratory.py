@@ -4,14 +4,17 @@ A VAE is trained by SGVB B; at its start, middle and end some rows are held fast
 times for the gradient of q's parameters (μ, log σ²) of each row. All figures are of one estimate with S samples:
 
     variance   Σ over the 2K parameters, mean over rows
-    bias       ‖mean − exact‖ / ‖exact‖, the exact one by many draws of a good estimator; `error`, what chance explains
+    bias       ‖mean − exact‖ / ‖exact‖ over rows and parameters, the exact one by many draws of a good estimator. It is
+               never 0: a mean of noisy estimates is not what it estimates. Of an estimator without bias
+    error      is the root of its expected square, √(Σ variance / draws) / ‖exact‖, both means' noise in it. More than
+               CHANCE errors has less than one chance in twenty then, else the bias is `within_chance`: none is shown
     snr        signal to noise, √(‖exact mean‖² / variance), noise in the mean taken off: Rainforth et al. 2018
     ms_per_row processor time, forward and backward, without the encoder
 """
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -32,10 +35,12 @@ from .noise import Noise, Purpose
 from .state import State as Run
 from .state import Steps, mean_row
 
+Tick = Callable[[int], None]
 SCORES = ("score", "score_kl", "score_mean", "score_input", "score_rb", "score_cv", "score_loo")
 OTHERS = ("measure", "sgvb_a", "sgvb_b", "stl", "iw", "dreg")
 OWN_BOUND = ("iw", "dreg")  # these estimate the gradient of their own bound
 CHUNK = 1000  # rows estimated at once
+CHANCE = 2.0  # P(Σ λ χ² > 4 Σ λ) ≤ P(χ² of one degree of freedom > 4) = 0.046: Székely & Bakirov 2003
 WARM_UP = 200  # minibatches that a learned baseline sees before it is measured
 
 
@@ -72,9 +77,13 @@ def places(train: Array, test: Array, config: Config, count: int) -> Iterator[Pl
         yield Place(name, run, x, encode(x, run.phi)[0], train)
 
 
-def moments(e: Estimator, p: Place, samples: int, draws: int, seed: int) -> Moments:
+def nobody(codes: int) -> None:
+    """Is told how many codes z have been decoded since, which is what the time goes into."""
+
+
+def moments(e: Estimator, p: Place, samples: int, draws: int, seed: int, tick: Tick = nobody) -> Moments:
     """Ask `draws` times for every row."""
-    noise, state = Noise(seed, table("numpy")), warmed_up(e, p, samples)
+    noise, state = Noise(seed, table("numpy")), warmed_up(e, p, samples, tick)
     R, K = p.q.mu.shape
     each = max(1, CHUNK // R)
     total, squares, seconds, done = np.zeros((R, 2 * K)), np.zeros((R, 2 * K)), 0.0, 0
@@ -88,11 +97,17 @@ def moments(e: Estimator, p: Place, samples: int, draws: int, seed: int) -> Mome
         seconds += time.process_time() - start
         g = np.concatenate([dq.mu, dq.log_var], axis=1).reshape(each, R, 2 * K).astype(np.float64)
         total, squares, done = total + g.sum(axis=0), squares + (g * g).sum(axis=0), done + each
+        tick(round(len(x) * samples * weight(e.name, K)))
     mean = total / done
     return Moments(mean, (squares / done - mean**2) * done / (done - 1), done, seconds / (done * R))
 
 
-def warmed_up(e: Estimator, p: Place, samples: int) -> dict[str, Array]:
+def weight(name: str, latents: int) -> float:
+    """What an estimate costs, about, in those of the others: the measure-valued one moves each latent by itself."""
+    return 2.5 * latents if name == "measure" else 1.0
+
+
+def warmed_up(e: Estimator, p: Place, samples: int, tick: Tick = nobody) -> dict[str, Array]:
     """A learned baseline after some minibatches at this point of the run, its parameters at rest."""
     state = e.state(p.x.shape[1], p.run.draw_memory)
     steps = Steps(p.run, p.train)
@@ -100,6 +115,7 @@ def warmed_up(e: Estimator, p: Place, samples: int) -> dict[str, Array]:
         x, eps = steps.minibatch(step)
         noise = np.resize(eps, (samples, *eps.shape[1:]))
         estimate(e, Decoded(), encode(x, p.run.phi)[0], x, noise, p.run.theta, state=state)
+        tick(len(x) * samples)
     return state
 
 
@@ -113,6 +129,7 @@ def figures(name: str, m: Moments, exact: Moments) -> dict[str, Any]:
         "variance": float(m.variance.sum(axis=1).mean()),
         "bias": off / scale,
         "error": error / scale,
+        "within_chance": off <= CHANCE * error,
         "snr": snr(m),
         "ms_per_row": 1000 * m.seconds,
         "draws": m.draws,
@@ -125,19 +142,24 @@ def snr(m: Moments) -> float:
     return float(np.sqrt(max(signal, 0.0) / m.variance.sum()))
 
 
-def compare(p: Place, samples: int, draws: int, seed: int, names: Sequence[str] = (*SCORES, *OTHERS)) -> Iterator[Any]:
+def compare(
+    p: Place, samples: int, draws: int, seed: int, names: Sequence[str] = (*SCORES, *OTHERS), tick: Tick = nobody
+) -> Iterator[Any]:
     """The table of one place, line by line."""
-    exact = {own: moments(get(best), p, samples, 4 * draws, seed + 1) for own, best in ((False, "stl"), (True, "dreg"))}
+    good = ((False, "stl"), (True, "dreg"))
+    exact = {own: moments(get(best), p, samples, 4 * draws, seed + 1, tick) for own, best in good}
     for name in names:
-        m = moments(get(name), p, samples, draws // 8 if name == "measure" else draws, seed)
+        m = moments(get(name), p, samples, draws // 8 if name == "measure" else draws, seed, tick)
         yield {"place": p.name, "samples": samples, **figures(name, m, exact[name in OWN_BOUND])}
 
 
-def against_samples(p: Place, counts: Sequence[int], draws: int, seed: int) -> Iterator[dict[str, Any]]:
+def against_samples(
+    p: Place, counts: Sequence[int], draws: int, seed: int, tick: Tick = nobody
+) -> Iterator[dict[str, Any]]:
     """Signal to noise as the importance-weighted bound gets more samples."""
     for S in counts:
         for name in OWN_BOUND:
-            m = moments(get(name), p, S, draws, seed)
+            m = moments(get(name), p, S, draws, seed, tick)
             yield {"place": p.name, "samples": S, "estimator": name, "snr": snr(m)}
 
 
@@ -155,15 +177,34 @@ def oracle_against_samples(counts: Sequence[int], draws: int, seed: int) -> Iter
             yield {"place": "linear-Gaussian", "samples": S, "estimator": name, "snr": snr(m)}
 
 
-def races(train: Array, config: Config, names: Sequence[str], steps: int, every: int) -> Iterator[dict[str, Any]]:
+def races(
+    train: Array, config: Config, names: Sequence[str], steps: int, every: int, tick: Tick = nobody
+) -> Iterator[dict[str, Any]]:
     """The same model, start, data, noise and number of samples, trained by each estimator."""
     for name in names:
         run = Run(replace(config, estimator=name), train.shape[1])
         run.initialise(mean_row(train))
         walk = Steps(run, train)
-        curve = [float(walk.advance(every).mean()) for _ in range(steps // every)]
+        curve: list[float] = []
+        for _ in range(steps // every):
+            curve.append(float(walk.advance(every).mean()))
+            tick(every * config.batch * config.samples)
         at = [every * (i + 1) for i in range(len(curve))]
         yield {"estimator": name, "samples": config.samples, "step": at, "bound": curve}
+
+
+def one_component(p: Place, draws: int, seed: int) -> dict[str, Any]:
+    """∂L/∂μ of the one row and latent where it is largest, `draws` estimates of one sample each by score function and
+    along the path, with their variances: §7.2.2 and §7.2.4 in one picture."""
+    many, where = Noise(seed), moments(get("stl"), p, 1, draws, seed + 1).mean[:, : p.q.mu.shape[1]]
+    row, latent = (int(i) for i in np.unravel_index(np.argmax(abs(where)), where.shape))
+    x, q = np.tile(p.x[row], (draws, 1)), Normal(*(np.tile(f[row], (draws, 1)) for f in p.q))
+    eps = many.normals(Purpose.EVALUATE, 0, draws, q.mu.shape[1], x.dtype)[None]
+    found: dict[str, Any] = {"place": p.name, "row": row, "latent": latent}
+    for name in ("score", "sgvb_b"):
+        dq = estimate(get(name), Decoded(), q, x, eps, p.run.theta)[1]
+        found[name] = [float(f"{g:.5g}") for g in dq.mu[:, latent]]
+    return found
 
 
 def waves(frequencies: Sequence[float]) -> dict[str, list[float]]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ..types import Array
+from .cold_start import patience
 from .evaluate import elbo_over
 from .noise import LIMIT
 from .objective import check_parameters
@@ -58,8 +59,8 @@ class Plan(NamedTuple):
         epoch, look = steps.per_epoch, period(steps)
         total = max(1, math.ceil(steps.state.config.epochs * epoch))
         given = (evaluate_every, save_every)
-        periods = (look or epoch if n is None else max(1, round(min(n * epoch, LIMIT))) for n in given)
-        return cls(total, *periods, look)
+        evaluate, save = (look or epoch if n is None else max(1, round(min(n * epoch, LIMIT))) for n in given)
+        return cls(total, evaluate, save, look)
 
     def next_pause(self, step: int) -> int:
         """The first step after `step` where the loop has something to do."""
@@ -102,7 +103,7 @@ def train(
         while not done() and not stopped.is_set():
             pause = plan.next_pause(state.step)
             count = min(pause - state.step, clock.steps_in(SLICE))
-            with clock.running(count):
+            with patience(state.config.kernels == "numba" and not clock.taken), clock.running(count):
                 bounds.add(steps.advance(count))
             check_parameters(state)
             report({"step": state.step, "bound": bounds.last, "rate": clock.rate(), "left": clock.left(plan.total)})

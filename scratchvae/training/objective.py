@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..conditional import Distribution
-from ..distributions import Normal
+from ..distributions import Bernoulli, Normal
 from ..errors import CheckFailed, UsageError
 from ..estimators import amortised, deep
 from ..models import ladder, vae
@@ -14,6 +14,7 @@ from ..models.decoded import Decoded
 from ..models.ladder import LadderArchitecture
 from ..types import Array
 from . import missing
+from .noise import Noise, Purpose
 
 if TYPE_CHECKING:
     from .state import State
@@ -116,6 +117,13 @@ def prior(state: "State", eps: Array) -> Array:
     if isinstance(state.architecture, LadderArchitecture):
         return ladder.ancestors(split(eps, state.architecture.latent), state.theta, state.k)
     return eps
+
+
+def drawn(state: "State", p: Distribution, noise: Noise, purpose: Purpose) -> Array:
+    """x ~ p(x | z), a row for each of z, by the noise of that purpose."""
+    rows, columns = (p.logits if isinstance(p, Bernoulli) else p.mu).shape
+    source = noise.uniforms if isinstance(p, Bernoulli) else noise.normals
+    return p.sample(source(purpose, 1, rows, columns, state.config.dtype), state.k)
 
 
 def split(eps: Array, latent: tuple[int, ...]) -> list[Array]:

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import UsageError, unknown
 from ..kernels import NUMPY, Kernels
 from ..types import Array
 
@@ -34,9 +34,9 @@ class Optimizer:
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", tuple(sorted((float(e), float(f)) for e, f in self.milestones)))
         if self.name not in SLOTS:
-            raise UsageError(f"optimizer {self.name!r} is unknown: give one of {', '.join(SLOTS)}")
+            raise unknown("optimizer", self.name, SLOTS)
         if self.schedule not in SCHEDULES:
-            raise UsageError(f"schedule {self.schedule!r} is unknown: give one of {', '.join(SCHEDULES)}")
+            raise unknown("schedule", self.schedule, SCHEDULES)
         if (self.schedule == "step") != bool(self.milestones):
             raise UsageError("the step schedule and its milestones go together, e.g. milestones 10:0.1,20:0.01")
         if not (0 <= self.momentum < 1 and self.decay >= 0):

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..kernels.jit import hurry
 from ..types import Array
+from .cold_start import patience
 from .compiled import jacobian, program
 from .noise import Purpose
 from .objective import encode
@@ -70,7 +71,7 @@ class Workspaces:
         if self.first:
             return made._replace(w=self.first.w, entries=self.first.entries)
         layout.convert(made.layout.layers, made.layout.panel, state.arena.flat, made.w, True, 0, 1)
-        with hurry():
+        with patience(), hurry():
             DECODE.link(made)
             log_likelihood(state, made, np.zeros((0, columns), dtype), 1, np.zeros(0, np.uint32))
         self.first = made
