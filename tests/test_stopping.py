@@ -90,19 +90,20 @@ def to_the_end(steps: Steps, record: Kept, stop_at: int = -1, pending: Any = (0.
 def test_a_table_has_two_thousand_steps_and_a_tenth_held_out(rows: int, held: int, epochs: float) -> None:
     """Catches 20 epochs of 142 rows, 40 steps in which nothing is learned; a stop that hangs on two rows; a hundred
     thousand of a million rows read at each look."""
-    config = stopping.at_length(Config(**GAUSSIAN), rows, ())
+    config = stopping.at_length(Config(**GAUSSIAN), np.zeros((rows, 1), np.float32), ())
     assert (stopping.held_out(rows, config.validation), config.epochs) == (held, epochs)
     assert epochs == 20 or epochs * math.ceil((rows - held) / config.batch) >= 2000
 
 
 def test_what_is_given_is_obeyed_and_other_data_keep_their_length() -> None:
-    config = Config(**GAUSSIAN, epochs=3.0)
-    assert stopping.at_length(config, 142, {"epochs"}).epochs == 3
-    assert stopping.at_length(config, 142, {"epochs", "validation"}) == config
-    assert stopping.at_length(config, 142, {"validation"}).epochs == 1000
+    config, x = Config(**GAUSSIAN, epochs=3.0), np.zeros((142, 1), np.float32)
+    assert stopping.at_length(config, x, {"epochs"}).epochs == 3
+    assert stopping.at_length(config, x, {"epochs", "validation"}) == config
+    assert stopping.at_length(config, x, {"validation"}).epochs == 1000
     for likelihood in ("bernoulli", "gaussian-sigmoid"):
         other = Config(likelihood=likelihood)
-        assert stopping.at_length(other, 142, ()) == other
+        assert stopping.at_length(other, x, ()) == other
+    assert stopping.at_length(Config(**GAUSSIAN), x.astype(np.uint8), ()) == Config(**GAUSSIAN)  # images
 
 
 def test_a_config_from_before_holds_nothing_out() -> None:
