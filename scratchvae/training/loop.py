@@ -90,7 +90,7 @@ def train(
             report({"step": state.step, "bound": bounds.last, "rate": clock.rate(), "left": clock.left(plan.total)})
             if state.step % plan.evaluate == 0 or state.step == plan.total:
                 metrics.append(measure(steps, test, bounds, clock))
-                report(metrics[-1])
+                report(dict(metrics[-1]))  # a copy: the line is still to be written
                 if run:
                     run.append(metrics[-1])
             if run and (state.step % plan.save == 0 or state.step == plan.total):
