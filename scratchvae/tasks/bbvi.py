@@ -202,10 +202,10 @@ def leave_alone(e: Estimator, model: Any, q: Any, x: Any, noise: Array, theta: A
         untouched("q.log_prob", lambda q, z: q.log_prob(z, k), q=q, z=z)
     name, dtheta = density_of(e), zeros_like(theta)
     for each in (name, *(("log_factors",) if e.name == "score_rb" else ())):
-        if hasattr(model, each):
-            untouched(each, getattr(model, each), **given)
-    if hasattr(model, f"{name}_vjp") and (e.pathwise or flat(theta).size):
-        vjp, w = getattr(model, f"{name}_vjp"), np.ones(z.shape[:2], z.dtype)
+        if f := getattr(model, each, None):  # what is missing, the estimator says
+            untouched(each, f, **given)
+    if (vjp := getattr(model, f"{name}_vjp", None)) and (e.pathwise or flat(theta).size):
+        w = np.ones(z.shape[:2], z.dtype)
         untouched(f"{name}_vjp", lambda *args: vjp(*args, dtheta), w=w, **given)
     return z
 
