@@ -26,6 +26,7 @@ from ..models.decoded import Decoded
 from ..models.linear_gaussian import LinearGaussian, elbo_diag_vjp
 from ..models.pca import Oracle
 from ..models.vae import Architecture
+from ..tasks.bbvi import leave_alone
 from ..types import Array
 from . import ESTIMATORS, get
 from .frame import Estimator, estimate
@@ -137,9 +138,10 @@ def target(e: Estimator, p: Problem, samples: int) -> Array:
 def compare(name: str, p: Problem, samples: int, seeds: int, draws_each: int) -> Report:
     """One estimator at one point: z-scores, worst component of each block, pooled over `seeds` runs.
 
-    Raises UsageError if there are fewer draws than observations.
+    Raises UsageError if there are fewer draws than observations, or the model writes into its arguments.
     """
     e = get(name)
+    leave_alone(e, p.model, p.q, p.x, np.zeros((1, *p.q.mu.shape)), p.theta)
     chunks = max(-(-draws_each // ROWS), -(-OBSERVATIONS // seeds))
     rows = draws_each // chunks
     if rows < 1:

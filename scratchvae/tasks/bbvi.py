@@ -12,6 +12,7 @@ q is either a family whose parameters are free for each row (mean field, one row
 amortises them over rows (§7.3). Both are one algorithm: forward, estimator, backward, step.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -168,34 +169,51 @@ def kind_of(x: Any) -> str:
 
 
 def check_model(s: Settings, model: Any, x: Any, phi: Any, theta: Any) -> None:
-    """All functions of the model and of q that will be called, at a first draw (of two rows, for a net): they leave
-    their arguments alone, and the vjp agrees with numerical derivatives."""
-    name = "log_likelihood" if s.estimator.analytic_kl else "log_joint"
-    f, vjp = getattr(model, name, None), getattr(model, name + "_vjp", None)
-    if f is None:
-        return
+    """The model and q at a first draw (of two rows, for a net): they leave their arguments alone, and the vjp, if it
+    is used, agrees with numerical derivatives."""
     x = x[:2] if isinstance(phi, Net) else x
     q = net(x, phi, s.k)[0] if isinstance(phi, Net) else phi
-    noise = draw(s, 0, q)[:2, :, : q[0].shape[1]]
-    z = untouched("q.sample", lambda q, noise: q.sample(noise, s.k), q=q, noise=noise)
-    untouched("q.log_prob", lambda q, z: q.log_prob(z, s.k), q=q, z=z)
-    untouched(name, f, x=x, z=z, theta=theta)
-    if s.estimator.name == "score_rb" and hasattr(model, "log_factors"):
-        untouched("log_factors", model.log_factors, x=x, z=z, theta=theta)
-    if vjp is None or not (s.estimator.pathwise or flat(theta).size):
+    z = leave_alone(s.estimator, model, q, x, draw(s, 0, q)[:2, :, : q[0].shape[1]], theta, s.k)
+    name = density_of(s.estimator)
+    f, vjp = getattr(model, name, None), getattr(model, name + "_vjp", None)
+    if f is None or vjp is None or not (s.estimator.pathwise or flat(theta).size):
         return
-    w, dtheta = np.ones(z.shape[:2], z.dtype), zeros_like(theta)
-    untouched(f"{name}_vjp", lambda *args: vjp(*args, dtheta), w=w, x=x, z=z, theta=theta)
-    found = compare_slopes(f, vjp, x, z.astype(np.float64), theta, () if s.estimator.pathwise else ("z",))
+    z, constants = z.astype(np.float64), () if s.estimator.pathwise else ("z",)
+    # small steps first, for a thousand rows have thousands of kinks; larger ones if |log p| is so large as to blur them
+    compare = functools.partial(compare_slopes, f, vjp, x, z, theta, constants)
+    found = compare(1e-5) or compare(1e-3)
     if not found:
         raise CheckFailed(f"the model's {name}_vjp disagrees with {name}: {first_difference(found)}")
 
 
-def compare_slopes(f: Any, vjp: Any, x: Any, z: Array, theta: Any, constants: tuple[str, ...]) -> Report:
-    """The vjp against numerical derivatives by z and theta, element by element in blocks of up to 64. The steps are
-    small: a thousand rows have thousands of kinks, and one within a step costs a second look."""
+def density_of(e: Estimator) -> str:
+    """The model's function that the estimator differentiates."""
+    return "log_likelihood" if e.analytic_kl else "log_joint"
+
+
+def leave_alone(e: Estimator, model: Any, q: Any, x: Any, noise: Array, theta: Any, k: Kernels = NUMPY) -> Array:
+    """z from noise (S, B, K), after every function of the model and of q that the estimator calls was called on copies.
+
+    Raises UsageError, naming function and argument, if one writes into what it was given (dtheta is there for that).
+    """
+    z: Array = untouched("q.sample", lambda q, noise: q.sample(noise, k), q=q, noise=noise)
+    given = {"x": x, "z": z, "theta": theta}
+    if not e.analytic_kl:
+        untouched("q.log_prob", lambda q, z: q.log_prob(z, k), q=q, z=z)
+    name, dtheta = density_of(e), zeros_like(theta)
+    for each in (name, *(("log_factors",) if e.name == "score_rb" else ())):
+        if f := getattr(model, each, None):  # what is missing, the estimator says
+            untouched(each, f, **given)
+    if (vjp := getattr(model, f"{name}_vjp", None)) and (e.pathwise or flat(theta).size):
+        w = np.ones(z.shape[:2], z.dtype)
+        untouched(f"{name}_vjp", lambda *args: vjp(*args, dtheta), w=w, **given)
+    return z
+
+
+def compare_slopes(f: Any, vjp: Any, x: Any, z: Array, theta: Any, constants: tuple[str, ...], step: float) -> Report:
+    """The vjp against numerical derivatives by z and theta, element by element in blocks of up to 64."""
     bounds = {"central": 1e-5, "direction": 1e-5}
-    options: dict[str, Any] = {"methods": tuple(bounds), "tolerance": bounds, "step": 1e-5, "limit": 64}
+    options: dict[str, Any] = {"methods": tuple(bounds), "tolerance": bounds, "step": step, "limit": 64}
     if not flat(theta).size:
         return check(lambda z: f(x, z, theta), lambda w, z: vjp(w, x, z, theta, None), (z,), **options)
     f_vjp = accumulating(lambda w, z, theta, dtheta: vjp(w, x, z, theta, dtheta), into=(1,))

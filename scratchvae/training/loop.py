@@ -110,7 +110,7 @@ def train(
             watch.look()
             if state.step % plan.evaluate == 0 or done():
                 metrics.append(measure(steps, test, bounds, clock) | watch.found())
-                report(metrics[-1])
+                report(dict(metrics[-1]))  # a copy: the line is still to be written
                 if run:
                     run.append(metrics[-1])
             if state.step % plan.save == 0 or done():
