@@ -106,6 +106,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "a long line": ("1,2\n3,4,5\n6,7", "3 cells in line 2, but 2 in the lines before"),
     "a footer": ("a,b\n1,2\nTotal: 3\n", "1 cell in line 3"),
     "an open quote": ('a,b\n1,2\n"3,4\n5,6\n', "1 cell in line 4.*close its quote"),
+    "an open quote at the end": ('a,b\n1,2\n3,"', "a quote that is not closed in lines 2 to 3"),
     "names of other columns": ("a,b,c,d\n1,2\n3,4\n", "4 cells in line 1 .a, b, c, d.*and 2 in the lines below"),
     "a gap": ("a,b\n1,\n3,4\n", r"holds nan at row 0, column 1 'b' \(from 0; line 2 of the file\).*missing='nan'"),
     "an infinity": ("a,b\n1,2\n3,inf\n", "holds inf at row 1, column 1 'b' .from 0; line 3"),

@@ -102,6 +102,9 @@ class _Reading:
             self.mark(self.line + 1)
             self.values.frombytes(x.data.cast("B"))
             self.next_line += len(block)
+        if sum(line.count('"') for line in block) % 2:  # which is taken for closed where the lines end
+            lines = f"lines {self.line + 1} to {self.line + len(block)}"
+            raise DataError(f"{self.path} has a quote that is not closed in {lines}; close it")
         self.line += len(block)
 
     def fast(self, block: list[str]) -> Array | None:
