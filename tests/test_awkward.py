@@ -106,6 +106,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "a long line": ("1,2\n3,4,5\n6,7", "3 cells in line 2, but 2 in the lines before"),
     "a footer": ("a,b\n1,2\nTotal: 3\n", "1 cell in line 3"),
     "an open quote": ('a,b\n1,2\n"3,4\n5,6\n', "1 cell in line 4.*close its quote"),
+    "an open quote at the end": ('a,b\n1,2\n3,"', "a quote that is not closed in lines 2 to 3"),
     "names of other columns": ("a,b,c,d\n1,2\n3,4\n", "4 cells in line 1 .a, b, c, d.*and 2 in the lines below"),
     "a gap": ("a,b\n1,\n3,4\n", r"holds nan at row 0, column 1 'b' \(from 0; line 2 of the file\).*missing='nan'"),
     "an infinity": ("a,b\n1,2\n3,inf\n", "holds inf at row 1, column 1 'b' .from 0; line 3"),
@@ -289,7 +290,6 @@ def test_bombs(tmp_path: Path, name: str, pack: str, monkeypatch: pytest.MonkeyP
     raw = as_idx(np.zeros((3 << 18, 1), np.uint8)) if name == "x-ubyte" else b"0,0\n" * (1 << 17)
     path = tmp_path / (name + pack)
     path.write_bytes((gzip.compress if pack == ".gz" else lzma.compress)(raw))
-    monkeypatch.setattr(idx, "RATIO", 50)
     refused(r"over \d+ bytes, its limit while packed; unpack it first", path)
     monkeypatch.setattr(idx, "FLOOR", 1 << 23)
     assert load(path).train.any() == 0
@@ -314,7 +314,7 @@ def test_bombs_and_imaginary_parts_in_a_mat(tmp_path: Path, monkeypatch: pytest.
     """Catches an imaginary part that is dropped, variables that are unpacked only to be passed over, and a bomb."""
     from scipy.io import savemat
 
-    from scratchvae.training import idx, mat
+    from scratchvae.training import mat
 
     savemat(tmp_path / "c.mat", {"ff": np.ones((560, 3)) * 1j})
     refused("ff is complex; save its real part", tmp_path / "c.mat")
@@ -322,12 +322,12 @@ def test_bombs_and_imaginary_parts_in_a_mat(tmp_path: Path, monkeypatch: pytest.
     sizes: list[int] = []
     unpack = mat._unpack
 
-    def counted(body: memoryview, most: int) -> bytes:
-        sizes.append(len(out := unpack(body, most)))
+    def counted(body: memoryview) -> bytes:
+        sizes.append(len(out := unpack(body)))
         return out
 
     monkeypatch.setattr(mat, "_unpack", counted)
     assert load(tmp_path / "f.mat").train.shape == (360, 560)
     assert len(sizes) == 1
-    monkeypatch.setattr(idx, "FLOOR", 1 << 20)
+    monkeypatch.setattr(mat, "LIMIT", 1 << 20)
     refused("a packed variable is truncated, or larger than", tmp_path / "f.mat")

@@ -15,7 +15,9 @@ from numpy.typing import DTypeLike
 from ..errors import DataError, UsageError, did_you_mean, unknown
 from ..types import Array
 from . import files
-from .arrays import Origin, array_of, names_of, ordered, real
+from .arrays import Origin as Origin
+from .arrays import array_of, names_of, real
+from .arrays import ordered as ordered
 from .files import Found
 
 VARIABLE = "SCRATCHVAE_DATA"

@@ -22,7 +22,7 @@ from ..types import Array
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 GZ, XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
 BLOCK = 1 << 20  # bytes unpacked at once
-FLOOR, RATIO = 1 << 26, 200  # MNIST's images take 47 million bytes, and shrink to a sixth
+FLOOR, RATIO = 1 << 26, 50  # MNIST's images take 47 million bytes, and shrink to a sixth
 
 
 def read_idx(path: Path) -> Array:

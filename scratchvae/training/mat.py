@@ -2,7 +2,7 @@
 
 Read by hand, because scipy.io.loadmat (1.17) crashes the process on some damaged files. Such a file is 128 bytes of
 header and then elements, each (type, size, bytes); a matrix is an element of elements: flags, sizes, name, values, and
-imaginary parts if it is complex. A packed matrix is unpacked if its name is ff, to `idx.limit` bytes at most.
+imaginary parts if it is complex. A packed matrix is unpacked if its name is ff, to LIMIT bytes at most.
 """
 
 import itertools
@@ -15,10 +15,11 @@ import numpy as np
 
 from ..errors import DataError
 from ..types import Array
-from .idx import expect, limit
+from .idx import expect
 
 TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8"}
 MATRIX, PACKED = 14, 15
+LIMIT = 1 << 26  # bytes of the unpacked variable; the faces as float64 take 9 million
 NAME = 1 << 10  # unpacked bytes that hold a variable's name
 
 
@@ -33,7 +34,7 @@ def read_faces(path: Path) -> Array:
             if kind == PACKED:
                 if b"ff" not in zlib.decompressobj().decompress(body, NAME):
                     continue
-                kind, body = next(_elements(memoryview(_unpack(body, limit(path))), order))
+                kind, body = next(_elements(memoryview(_unpack(body)), order))
             parts = list(itertools.islice(_elements(body, order), 6)) if kind == MATRIX else []
             if len(parts) >= 4 and bytes(parts[2][1]) == b"ff":
                 if len(parts) > 4:
@@ -46,11 +47,11 @@ def read_faces(path: Path) -> Array:
     raise DataError(f"{path} has no variable ff; only frey_rawface.mat is read, save other data as .npy")
 
 
-def _unpack(body: memoryview, most: int) -> bytes:
+def _unpack(body: memoryview) -> bytes:
     stream = zlib.decompressobj()
-    out = stream.decompress(body, most)
+    out = stream.decompress(body, LIMIT)
     if not stream.eof:  # only at its end has zlib compared the checksum
-        raise ValueError(f"a packed variable is truncated, or larger than {most} bytes, the limit for its file")
+        raise ValueError(f"a packed variable is truncated, or larger than {LIMIT} bytes")
     return out
 
 

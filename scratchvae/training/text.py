@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import DataError
 from ..types import Array
 
-MISSING = ("", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none", "?")  # in any case: NaN
+MISSING = frozenset(("", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none", "?"))  # in any case: NaN
 UNNAMED = ("", "Unnamed: 0")  # the first column of a table that pandas or R has written with its index
 CELLS = 1 << 20  # of one line
 HEAD = 50  # lines that tell how a table is laid out
@@ -102,13 +102,24 @@ class _Reading:
             self.mark(self.line + 1)
             self.values.frombytes(x.data.cast("B"))
             self.next_line += len(block)
+        if sum(line.count('"') for line in block) % 2:  # which is taken for closed where the lines end
+            lines = f"lines {self.line + 1} to {self.line + len(block)}"
+            raise DataError(f"{self.path} has a quote that is not closed in {lines}; close it")
         self.line += len(block)
 
     def fast(self, block: list[str]) -> Array | None:
-        """The block as numbers, (lines, width), if NumPy finds nothing else in it."""
-        delimiter = self.layout.delimiter.strip(" ") or None
+        """The block as numbers, (lines, width), if NumPy finds nothing else in it, or nothing but gaps."""
         if block[0].isspace():
             return None
+        x = self.numbers(block)
+        delimiter = self.layout.delimiter
+        if x is None and self.layout.width > 1 and delimiter != " ":  # else an empty line would be a gap
+            x = self.numbers([_filled(line, delimiter) for line in block])
+        return x
+
+    def numbers(self, block: list[str]) -> Array | None:
+        """The block as numbers, or None."""
+        delimiter = self.layout.delimiter.strip(" ") or None
         try:
             x = np.loadtxt(block, delimiter=delimiter, comments=None, quotechar='"', ndmin=2)
         except ValueError:
@@ -165,6 +176,11 @@ class _Reading:
             called = f" {names[0]!r}" if names else ""
             notes.append(f"column 0{called} counts the rows and is taken as data: leave it out if it is an index")
         return Table(x, names, tuple(notes), np.frombuffer(self.lines, np.int64).reshape(-1, 2))
+
+
+def _filled(line: str, delimiter: str) -> str:
+    """A line with "nan" for its missing cells."""
+    return delimiter.join(["nan" if _missing(cell.strip()) else cell for cell in line.split(delimiter)])
 
 
 def _rows(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
