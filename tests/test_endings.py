@@ -64,6 +64,15 @@ def test_closed_descriptors(call: Call) -> None:
     assert Path("words").read_text().startswith("scratchvae info: stdout cannot be written: Bad file descriptor; ")
 
 
+def test_training_without_stdout_and_stderr(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a service may be started. It trains; that its report was lost is no success."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", None)
+        patch.setattr(sys, "stderr", None)
+        assert cli.main(["train", "rows.npy", "--out", "run", *QUIET]) == 2
+    assert steps_of("run") == 6
+
+
 @full
 @pytest.mark.parametrize(
     "words", [f"train rows.npy --out run {' '.join(QUIET)}", "--help", "train --help", "info old", "encode old"]

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import io
 import os
 import signal
 import sys
@@ -13,12 +14,13 @@ from typing import Any
 class Stream:
     """stdout or stderr. What can no longer be written is lost: that is noted in `lost`, and stops nothing.
 
-    A character that the encoding does not have is written as its escape. `stream` is None where the descriptor was
-    closed before Python began.
+    A character that the encoding does not have is written as its escape. `stream` is None where it was closed before
+    Python began.
     """
 
     def __init__(self, stream: Any) -> None:
-        self.stream = stream
+        self.closed_before = stream is None
+        self.stream = io.StringIO() if stream is None else stream
         self.lost: Exception | None = None
 
     def write(self, text: str) -> int:
@@ -29,14 +31,13 @@ class Stream:
 
     def flush(self) -> None:
         """Flush, or lose."""
-        if self.stream is not None:
-            self.attempt("flush")
+        self.attempt("flush")
 
     def attempt(self, what: str, *args: str) -> None:
         """stream.what(*args), unless something has been lost already."""
         if self.lost is None:
             try:
-                if self.stream is None:
+                if self.closed_before and args:
                     raise OSError(errno.EBADF, os.strerror(errno.EBADF))
                 getattr(self.stream, what)(*args)
             except (OSError, ValueError) as error:  # ValueError: closed since
@@ -45,9 +46,9 @@ class Stream:
     def close_up(self) -> None:
         """Nothing more is written: Python, which flushes once more when it ends, shall not fail of it."""
         self.flush()
-        if self.lost is not None and self.stream is not None:
-            with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+        if self.lost is not None:
+            with contextlib.suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), self.stream.fileno())
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)

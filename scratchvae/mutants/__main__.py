@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..cli import answered
 from ..errors import UsageError
 from . import automatic, gallery
 
@@ -82,11 +83,12 @@ def report(result: automatic.Result) -> dict[str, Any]:
 def main(argv: list[str] | None = None) -> int:
     """Run; returns the exit code."""
     options = arguments().parse_args(argv)
-    try:
-        return gallery.main(options.json) if options.gallery else automatic_mutants(options)
-    except UsageError as error:
-        say(f"error: {error}")
-        return 2
+    return answered("scratchvae.mutants", lambda: run(options))
+
+
+def run(options: argparse.Namespace) -> int:
+    """The gallery, or mutants made by rule."""
+    return gallery.main(options.json) if options.gallery else automatic_mutants(options)
 
 
 if __name__ == "__main__":
