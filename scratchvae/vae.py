@@ -153,8 +153,8 @@ class VAE:
 
     @classmethod
     def load(cls, path: str | Path, kernels: str | None = None) -> "VAE":
-        """Read what `save` wrote, or a training run: its folder, or the checkpoint in it. Raises DataError for a damaged
-        or a foreign file, UsageError for a ladder's."""
+        """Read what `save` wrote, or a training run: its folder, or the checkpoint in it. Raises DataError for a
+        damaged or a foreign file, UsageError for a ladder's."""
         folder = Run(Path(path)) if Path(path).is_dir() else None
         state, meta = folder.load(kernels) if folder else load_state(path, kernels)
         if state.config.deep:
