@@ -101,7 +101,7 @@ def test_metropolis_meets_quadrature() -> None:
     model, x = bent(2)
     truth = posterior.exact(model, x, 2)
     q = Normal(np.zeros((B, 2)), np.zeros((B, 2)))
-    chains = posterior.sample(model, x, q, Noise(3), 8, Plan(draws=800, warm_up=300, target=0.3), "metropolis")
+    chains = posterior.sample(model, x, q, Noise(3), 8, Plan(draws=150, warm_up=30, target=0.3), "metropolis")
     got, error = diagnostics.mean_with_error(chains.draws)
     assert (abs(got - truth.mean) < 4 * error).all()
 
@@ -120,7 +120,7 @@ def test_the_random_walk_may_cost_what_hmc_costs(run: str, tmp_path: Path, capsy
     found = said(capsys, *words)["posterior"]
     assert found["metropolis"]["cost"] == found["hmc"]["cost"]
     assert len(np.loadtxt(tmp_path / "x.csv", delimiter=",")) == 4 * 8
-    few, wide = (posterior.Summary(*(np.full((1, K), value) for value in (0.0, 1.0, 1.3, 9.0))) for K in (2, 20))
+    few, wide = (posterior.Summary(one, one, 1.3 * one, 9 * one) for one in (np.ones((1, 2)), np.ones((1, 20))))
     assert "take more draws" in posterior.doubts("metropolis", few)
     assert "a random walk is slow in 20 latents: trust hmc" in posterior.doubts("metropolis", wide)
 

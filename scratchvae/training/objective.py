@@ -121,9 +121,9 @@ def prior(state: "State", eps: Array) -> Array:
 
 def drawn(state: "State", p: Distribution, noise: Noise, purpose: Purpose) -> Array:
     """x ~ p(x | z), a row for each of z, by the noise of that purpose."""
-    shape = p.logits.shape if isinstance(p, Bernoulli) else p.mu.shape
+    rows, columns = p.logits.shape if isinstance(p, Bernoulli) else p.mu.shape
     source = noise.uniforms if isinstance(p, Bernoulli) else noise.normals
-    return p.sample(source(purpose, 1, *shape, state.config.dtype), state.k)
+    return p.sample(source(purpose, 1, rows, columns, state.config.dtype), state.k)
 
 
 def split(eps: Array, latent: tuple[int, ...]) -> list[Array]:
