@@ -8,10 +8,15 @@ OUT    ?= runs/mnist
 
 help:
 	@echo "make train    train the paper's VAE on MNIST into $(OUT), then measure it (ARGS: options of scratchvae train)"
-	@echo "make test     every proof: pytest (ARGS: options of pytest)"
+	@echo "make test     every proof: pytest, several minutes on two cores (ARGS: options of pytest; -rs says why some are"
+	@echo "              skipped: those against PyTorch and JAX, without pip install --editable '.[bench]' in .venv)"
 	@echo "make lint     ruff and mypy --strict"
 	@echo "make bench    time it against its peers (ARGS: options of bench)"
-	@echo "make mutants  plant errors in the mathematics and see each one found (ARGS: options of scratchvae.mutants)"
+	@echo "make mutants  plant errors in the mathematics and see each one found (ARGS: options of scratchvae.mutants;"
+	@echo "              ARGS=--gallery: errors of other people's VAEs, and which check finds each)"
+	@echo
+	@echo ".venv/bin/scratchvae            every command; --help after any of them teaches it"
+	@echo ".venv/bin/scratchvae estimators the laboratory: bias, variance, cost of every gradient estimator (some 7 minutes)"
 
 .venv/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -179,7 +179,7 @@ def plot_plane(
         handles.append(Line2D([], [], marker=marker, ls="", color=colour, label=f"{len(z)} draws of {name}"))
     for (name, (mu, sd)), colour, style in zip(gaussians.items(), ("tab:red", "tab:orange"), ("--", "-"), strict=False):
         for width in (2, 4):
-            ax.add_patch(Ellipse(mu, *(width * sd), fill=False, color=colour, ls=style, lw=1.8, zorder=3))
+            ax.add_patch(Ellipse((mu[0], mu[1]), *(width * sd), fill=False, color=colour, ls=style, lw=1.8, zorder=3))
         handles.append(Line2D([], [], color=colour, ls=style, label=f"{name}, 1 and 2 standard deviations"))
     ax.set(xlabel=names[0], ylabel=names[1])
     ax.grid(alpha=0.3)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -21,10 +22,11 @@ from numba.extending import overload
 from scratchvae.kernels import step
 from scratchvae.kernels.jit import bare, hurry, inline, part, processors
 from scratchvae.kernels.separate import NAMES, in_place_of, separate
-from scratchvae.training import compiled
+from scratchvae.training import cold_start, compiled
 from scratchvae.training.cold_start import assistant
 from scratchvae.training.config import Config
-from scratchvae.training.state import State
+from scratchvae.training.loop import Plan, train
+from scratchvae.training.state import State, Steps
 from scratchvae.types import Array
 
 
@@ -177,6 +179,28 @@ def test_in_a_hurry_a_call_is_typed_once_and_as_otherwise(monkeypatch: pytest.Mo
     assert added == [[types.int64, types.int64], [types.int64, types.float64], [types.float64, types.float64]]
     assert BaseFunction.get_call_type is get_call_type
     assert gc.isenabled()
+
+
+def test_python_says_too_what_takes_so_long(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A cold fit was silent for a quarter of a minute. Said once, and not of the plain statements."""
+    monkeypatch.setattr(cold_start, "PATIENCE", 0.0)
+    cold_start.explain.cache_clear()
+    slow = State(Config(latent=2, hidden=(3,), batch=5, kernels="numpy"), 6)
+
+    class Slow(Steps):
+        def advance(self, count: int) -> Array:
+            time.sleep(0.1)
+            return super().advance(count)
+
+    x = np.arange(60, dtype=np.uint8).reshape(10, 6)
+    for kernels, lines in (("numpy", 0), ("numba", 1), ("numba", 0)):
+        slow.config = replace(slow.config, kernels=kernels, epochs=slow.step / 2 + 1)
+        train(steps := Slow(slow, x), None, Plan.of(steps))
+        words = capsys.readouterr().err.splitlines()
+        assert len(words) == lines
+        assert all("compiling the kernels" in word for word in words)
 
 
 def first_steps(threads: int, writeable: bool = True) -> list[float]:

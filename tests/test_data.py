@@ -229,7 +229,7 @@ def test_dynamic_binarisation_has_the_right_mean() -> None:
 
 
 def test_bad_binarisation() -> None:
-    with pytest.raises(UsageError, match="'stochastic' is unknown; choose one of dynamic"):
+    with pytest.raises(UsageError, match="'stochastic' is unknown: give one of dynamic"):
         binarise(np.ones((1, 1)), "stochastic")
     for u in (None, np.ones((2, 1))):
         with pytest.raises(UsageError, match=r"needs uniforms u of x's shape \(1, 1\)"):

@@ -2,15 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from command_line import QUIET, Call, bits, files
 
-from scratchvae.errors import DataError
+import scratchvae
+from scratchvae import VAE, plots
+from scratchvae.errors import DataError, UsageError
 from scratchvae.plots import grey_levels
 from scratchvae.tasks import imputation
 from scratchvae.training.data import load
+from scratchvae.types import Array
 
 # ---------------------------------------------------------------- data
 
@@ -181,3 +185,163 @@ def test_estimators_are_all_checked_or_none(call: Call) -> None:
     assert (few.code, few.out) == (2, "")
     assert "fewer than 100000 draws" in few.line
     assert "leave --pattern out" in call("gradcheck", "--estimators", "--pattern", "sgvb_b").line
+
+
+# ---------------------------------------------------------------- words that help
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        ("evaluatte run", 2, "did you mean 'evaluate'?; see scratchvae --help"),
+        ("train rows.npy --latnet 3", 2, "train: unrecognized arguments: --latnet 3; did you mean '--latent'?"),
+        ("train rows.npy --latnet=3", 2, "--latnet=3; did you mean '--latent'?; see scratchvae train --help"),
+        ("sample run --qqq", 2, "unrecognized arguments: --qqq; see scratchvae sample --help"),
+        ("train rows.npy --likelihood gausian", 2, "did you mean 'gaussian'?; see scratchvae train --help"),
+        ("train rows.npy --out r --estimator sgbv_b", 2, "did you mean 'sgvb_b'?"),
+        ("train minst --out r", 3, "did you mean 'mnist'?"),
+        ("evaluate run --rows 5", 2, "--rows 5 chooses rows: write 0:5 for the first 5, 5:6 for that row alone"),
+        ("sample run --image 12,20,4", 2, "--image: expected H,W, in colour H,W,3 or 3,H,W, got '12,20,4'"),
+        ("evaluate run --samples 0 --out b.png", 2, "log p(x), which --samples 0 leaves out"),
+        ("evaluate run --out b.npy", 2, "--out b.npy has an unknown ending"),
+    ],
+)
+def test_what_was_meant(trained: Call, words: str, code: int, line: str) -> None:
+    """An unknown option pointed at the help of the whole, and nothing was suggested."""
+    done = trained(*words.split())
+    assert (done.code, done.out) == (code, "")
+    assert line in done.line
+
+
+def test_names_in_python_are_guessed_too() -> None:
+    for wrong, near in (({"latnet": 3}, "latent"), ({"activation": "tahn"}, "tanh"), ({"optimizer": "adma"}, "adam")):
+        with pytest.raises(UsageError, match=f"did you mean '{near}'"):
+            VAE(**wrong).fit(bits())
+
+
+def test_the_version_is_said(call: Call) -> None:
+    done = call("--version")
+    assert (done.code, done.out) == (0, f"scratchvae {scratchvae.__version__}\n")
+
+
+def test_rows_mean_one_thing(trained: Call) -> None:
+    """`evaluate --rows 5` was the first five rows and `encode --rows 5` the sixth: now a choice everywhere."""
+    for rows, many in (("0:5", 5), ("2,4,9", 3), ("7:", 5)):
+        found = json.loads(trained("evaluate", "run", "--rows", rows, "--samples", 0, "--json").out)
+        held = json.loads(trained("evidence", "run", "--rows", rows, "--samples", 5, "--json").out)
+        codes = trained("encode", "run", "--rows", rows).out.splitlines()
+        assert found["rows"] == held["rows"] == len(codes) == many
+
+
+def test_chosen_rows_of_a_map_are_checked(call: Call) -> None:
+    """A map is checked as it is read, but rows taken out of it are no map."""
+    bad = bits(60).astype(np.float32)
+    np.save("rows.npy", bad)
+    assert call("train", "rows.npy", "--out", "run", *QUIET).code == 0
+    bad[57, 3] = 7
+    np.save("rows.npy", bad)
+    assert "holds 7.0 at row 3, column 3" in call("evaluate", "run", "--rows", "1,3", "--samples", 0).line
+
+
+QUICK = "--rows 0:2 --imputations 3 --chains 1 --thin 1 --warm-up 0"
+
+
+@pytest.mark.parametrize("shape", [(40, 16), (4, 5, 3), (3, 4, 5)])
+def test_pictures_have_the_data_s_shape(call: Call, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]) -> None:
+    """Samples of 40 × 16 images were drawn as 32 × 20, colours side by side. Once the data are gone --image says."""
+    np.save("images.npy", np.random.default_rng(0).integers(0, 2, (40, *shape), dtype=np.uint8))
+    assert call("train", "images.npy", "--out", "run", *QUIET).code == 0
+    asked: list[tuple[int, ...]] = []
+    monkeypatch.setattr(plots, "plot_images", lambda x, shape, *_: asked.append(shape))
+    monkeypatch.setattr(plots, "save", lambda *_: None)
+    for command in ("sample", "manifold", "reconstruct", "interpolate", f"fill {QUICK}"):
+        assert call(*command.split(), "run", "--out", "x.png").code == 0, command
+    assert asked == [shape] * 5
+    Path("images.npy").unlink()
+    assert call("sample", "run", "--out", "x.png", "--image", ",".join(map(str, shape))).code == 0
+    assert asked[5:] == [shape]
+
+
+def test_numbers_beside_a_sheet_are_in_order(trained: Call) -> None:
+    """They stood as on the sheet: twenty rows, their reconstructions, twenty rows …, or a line of samples, a line of
+    neighbours."""
+    assert trained("reconstruct", "run", "--out", "x.npy").code == 0
+    model = VAE.load("run")
+    np.testing.assert_allclose(np.load("x.npy"), model.reconstruct(bits()[108:]), rtol=1e-5)
+    assert trained("sample", "run", "--count", 9, "--nearest", "--out", "x.npy").code == 0
+    np.testing.assert_allclose(np.load("x.npy")[:9], model.sample(9), rtol=1e-5)
+    assert set(np.unique(np.load("x.npy")[9:])) == {0.0, 1.0}
+
+
+def test_data_that_an_installed_package_does_not_bring(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ "name the folder that holds its files": which files, and where are they to be had?"""
+    monkeypatch.setattr("scratchvae.training.data.__file__", str(Path.cwd() / "lib/scratchvae/training/data.py"))
+    for name, words in (("mnist", "train-images-idx3-ubyte, t10k-images"), ("freyfaces", "frey_rawface.mat")):
+        line = call("train", name, "--out", "run", *QUIET).line
+        for part in (words, "SCRATCHVAE_DATA", "--data-folder"):
+            assert part in line
+    assert "data/mnist of scratchvae's repository" in call("train", "mnist", "--out", "run", *QUIET).line
+
+
+def test_bound_against_evidence_is_drawn(trained: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A point a row: log p(x) as in the report, and its bound."""
+    asked: list[tuple[Array, Array]] = []
+    monkeypatch.setattr(plots, "plot_gap", lambda evidence, bound, _: asked.append((evidence, bound)))
+    monkeypatch.setattr(plots, "save", lambda *_: None)
+    found = json.loads(trained("evaluate", "run", "--samples", 50, "--out", "x.png", "--json").out)
+    ((evidence, bound),) = asked
+    assert evidence.shape == bound.shape == (12,)
+    assert evidence.mean() == pytest.approx(found["log_likelihood"])
+    assert bound.mean() == pytest.approx(found["elbo"], abs=1)
+
+
+# ---------------------------------------------------------------- the object
+
+SMALL: dict[str, Any] = {"latent": 2, "hidden": (16,), "epochs": 6, "batch": 20, "kernels": "numpy"}
+ones = bits(100).astype(np.float32)
+
+
+def test_samples_may_be_drawn() -> None:
+    """Bits with the probabilities that `sample` returns, named by the seed; of a Gaussian its mean and its σ²."""
+    model = VAE(**SMALL).fit(ones)
+    mean, drawn = model.sample(4000, seed=3), model.sample(4000, seed=3, draw=True)
+    assert set(np.unique(drawn)) == {0.0, 1.0}
+    np.testing.assert_array_equal(drawn, model.sample(4000, seed=3, draw=True))
+    z = (drawn - mean).mean(axis=0) / np.sqrt((mean * (1 - mean)).mean(axis=0) / 4000)
+    assert abs(z).max() < 4
+    x = np.random.default_rng(0).normal(size=(100, 12)).astype("f4")
+    wide = VAE(**{**SMALL, "epochs": 1}, likelihood="gaussian-fixed", variance=0.25).fit(x)
+    noise = (wide.sample(500, draw=True) - wide.sample(500)) / 0.5
+    assert (noise**2).mean() == pytest.approx(1, abs=0.1)
+
+
+def test_load_takes_the_folder_of_a_run(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", ones)
+    options = ["--kernels", "numpy", "--hidden", "16", "--latent", "2", "--epochs", "2", "--no-pictures", "--json"]
+    assert scratchvae.cli.main(["train", str(tmp_path / "x.npy"), "--out", str(tmp_path / "run"), *options]) == 0
+    a, b = VAE.load(tmp_path / "run"), VAE.load(tmp_path / "run" / "checkpoint.safetensors")
+    np.testing.assert_array_equal(a.sample(3), b.sample(3))
+    assert [one["epoch"] for one in a.history] == [1, 2]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no run"):
+        VAE.load(tmp_path / "empty")
+
+
+def test_a_model_says_what_it_is() -> None:
+    model = VAE(**SMALL)
+    assert repr(model) == "VAE(latent=2, hidden=(16,), likelihood='bernoulli'): not fitted"
+    assert repr(model.fit(ones)).endswith(": fitted to 12 columns, 30 steps")
+    assert {"VAE", "elbo", "elbo_vjp", "gradcheck"} <= set(dir(scratchvae))
+
+
+def test_fit_tells_how_far_it_is_if_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    """On stderr, the caller's report beside it; silent by default."""
+    heard: list[dict[str, Any]] = []
+    VAE(**SMALL).fit(ones)
+    assert capsys.readouterr() == ("", "")
+    model = VAE(**SMALL, verbose=True).fit(ones, test=ones[:20], report=heard.append)
+    out, words = capsys.readouterr()
+    assert out == ""
+    last = model.history[-1]
+    assert f"epoch 6  train {last['train_elbo']:.2f}  test {last['test_elbo']:.2f} nats" in words
+    assert words.count("epoch") == 6 <= len(heard)

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from scratchvae import cli, plots
+from scratchvae.cli.masks import mask_of
 from scratchvae.errors import UsageError
+from scratchvae.training.noise import Noise
 from scratchvae.types import Array
 
 pytest.importorskip("matplotlib")
@@ -22,11 +24,17 @@ METRICS = [
 ]
 IMAGES = np.linspace(0, 1, 5 * 6).reshape(5, 6)
 CODES = np.random.default_rng(0).normal(size=(40, 2))
+LINE, ONES = np.linspace(0, 1, 40), np.ones(2)
+GAPS = np.where(np.arange(24) % 5, 7.0, np.nan).reshape(2, 12)
 DRAW: dict[str, Callable[[Any], Any]] = {
     "bound": lambda ax: plots.plot_bound(METRICS, ax=ax),
     "bound of one point": lambda ax: plots.plot_bound(METRICS[:1], ax=ax),
     "bound over decades": lambda ax: plots.plot_bound([METRICS[0], {**METRICS[1], "samples_seen": 10**7}], ax=ax),
     "images": lambda ax: plots.plot_images(IMAGES, (2, 3), 2, "title", ax=ax),
+    "images in colour": lambda ax: plots.plot_images(GAPS, (2, 2, 3), 2, "title", ax=ax),
+    "plane": lambda ax: plots.plot_plane((LINE, LINE, CODES @ CODES.T), {"HMC": CODES}, {"q": (CODES[0], ONES)}, ax=ax),
+    "line": lambda ax: plots.plot_line((LINE, LINE), {"HMC": CODES[:, :1]}, {"q": (CODES[0, :1], ONES[:1])}, ax=ax),
+    "gap": lambda ax: plots.plot_gap(LINE, LINE - 1, 100, ax=ax),
     "codes": lambda ax: plots.plot_latent(CODES, ax=ax),
     "codes with labels": lambda ax: plots.plot_latent(CODES, np.arange(40) % 3, ax=ax),
     "codes with many labels": lambda ax: plots.plot_latent(CODES, np.arange(40), ax=ax),
@@ -91,6 +99,61 @@ def test_every_image_stands_in_its_place() -> None:
     assert (sheet[2] == 1).all()  # the gap
     assert (sheet[:, 3] == 1).all()
     assert (sheet[6:, 4:] == 1).all()  # where the sixth would be
+
+
+COLOURS = np.linspace(0, 1, 2 * 2 * 4 * 3).reshape(2, 2, 4, 3)
+
+
+@pytest.mark.parametrize(("rows", "shape"), [(COLOURS, (2, 4, 3)), (np.moveaxis(COLOURS, 3, 1), (3, 2, 4))])
+def test_colours_are_colours(rows: Array, shape: tuple[int, ...]) -> None:
+    """Catches colours that stand side by side as greys, and the first axis taken for rows of pixels."""
+    ax = plots.plot_images(rows.reshape(2, -1), shape, 2, gap=1)
+    drawn = ax.get_images()[0].get_array()
+    assert drawn.shape == (2, 9, 3)
+    np.testing.assert_array_equal(drawn[:, :4], COLOURS[0])
+    np.testing.assert_array_equal(drawn[:, 5:], COLOURS[1])
+
+
+@pytest.mark.parametrize(
+    ("shape", "image"),
+    [
+        *[((4, 3), (4, 3)), ((2, 2, 3), (2, 2, 3)), ((3, 2, 2), (3, 2, 2)), ((4, 3, 1), (4, 3)), ((1, 4, 3), (4, 3))],
+        *[((2, 3, 2), None), ((4, 4), None), ((12,), None)],
+    ],
+)
+def test_which_shapes_are_images(shape: tuple[int, ...], image: tuple[int, ...] | None) -> None:
+    assert plots.image_of(shape, 12) == image
+
+
+def test_halves_of_images_in_colour() -> None:
+    """The mask's columns were those of the interleaved grey image."""
+    for shape in ((2, 4, 3), (3, 2, 4)):
+        seen = plots.pictured(mask_of("left-half", np.zeros((1, 24)), shape, Noise(0)), shape)[0]
+        np.testing.assert_array_equal(seen, np.broadcast_to([[[0], [0], [1], [1]]], (2, 4, 3)))
+
+
+def test_a_title_has_room_above_one_narrow_column() -> None:
+    """It was cut off at both sides; the sheet's pixels stay whole."""
+    ax = plots.plot_images(np.zeros((20, 9)), (3, 3), 1, "a title that is much wider than the sheet below it")
+    ax.figure.draw_without_rendering()
+    title, whole = ax.title.get_window_extent(), ax.figure.bbox
+    assert whole.x0 <= title.x0 < title.x1 <= whole.x1
+    left, width = (getattr(ax.get_window_extent(), side) * plots.DPI / 100 for side in ("x0", "width"))
+    assert (left, width) == (pytest.approx(round(left)), pytest.approx(12 * 3))
+
+
+def test_the_ellipses_are_those_of_the_gaussian() -> None:
+    """Half axes of one and two standard deviations about the mean; draws where they fell, density where it is."""
+    density, sd = np.outer(np.arange(40.0), np.ones(40)), np.array([0.3, 0.1])
+    ax = plots.plot_plane((LINE, LINE, density), {"HMC": CODES}, {"q": (np.array([0.2, 0.7]), sd)}, ("a", "b"))
+    assert [(e.center[0], e.center[1], e.width, e.height) for e in ax.patches] == [
+        (0.2, 0.7, *(2 * t * sd)) for t in (1, 2)
+    ]
+    np.testing.assert_array_equal(ax.get_lines()[0].get_xydata(), CODES)
+    outer = np.concatenate([path.vertices for path in ax.collections[0].get_paths()])
+    assert outer[:, 0].max() == 1, "the density grows along its first axis, which is the horizontal one"
+    assert outer[:, 0].min() > 0
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("a", "b")
 
 
 def test_an_image_pixel_is_a_whole_number_of_pixels() -> None:

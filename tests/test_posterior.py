@@ -1,10 +1,13 @@
 """§7.1.1 Inferring z: the refined q is the best Gaussian there is, chains meet the posterior, the gap adds up."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from command_line import said
 
+from scratchvae.cli.posterior import picture
 from scratchvae.conditional import Family, Net
 from scratchvae.distributions import Normal
 from scratchvae.errors import UsageError
@@ -98,7 +101,7 @@ def test_metropolis_meets_quadrature() -> None:
     model, x = bent(2)
     truth = posterior.exact(model, x, 2)
     q = Normal(np.zeros((B, 2)), np.zeros((B, 2)))
-    chains = posterior.sample(model, x, q, Noise(3), 8, Plan(draws=800, warm_up=300, target=0.3), "metropolis")
+    chains = posterior.sample(model, x, q, Noise(3), 8, Plan(draws=150, warm_up=30, target=0.3), "metropolis")
     got, error = diagnostics.mean_with_error(chains.draws)
     assert (abs(got - truth.mean) < 4 * error).all()
 
@@ -108,6 +111,39 @@ def test_chains_too_short_are_doubted() -> None:
     q = Normal(np.zeros((B, 2)), np.zeros((B, 2)))
     found = posterior.of_chains(posterior.sample(model, x, q, Noise(3), 2, Plan(draws=8, warm_up=2)))
     assert "do not trust these chains" in posterior.doubts("hmc", found)
+
+
+def test_the_random_walk_may_cost_what_hmc_costs(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It had as many steps, at an eleventh of the cost: worth 400 draws, whose R-hat is above 1.01 by chance alone, so
+    that six of eight sound rows were warned of. And of 20 latents the advice was to take more draws."""
+    words = f"posterior {run} --draws 8 --warm-up 4 --steps 3 --samples 20 --out {tmp_path / 'x.csv'}".split()
+    found = said(capsys, *words)["posterior"]
+    assert found["metropolis"]["cost"] == found["hmc"]["cost"]
+    assert len(np.loadtxt(tmp_path / "x.csv", delimiter=",")) == 4 * 8
+    few, wide = (posterior.Summary(one, one, 1.3 * one, 9 * one) for one in (np.ones((1, 2)), np.ones((1, 20))))
+    assert "take more draws" in posterior.doubts("metropolis", few)
+    assert "a random walk is slow in 20 latents: trust hmc" in posterior.doubts("metropolis", wide)
+
+
+@pytest.mark.parametrize("latents", [1, 2, 3])
+def test_the_picture_of_a_posterior(latents: int) -> None:
+    """For one and two latents the density is the exact one: that of the linear-Gaussian model, and whole."""
+    pytest.importorskip("matplotlib")
+    theta, x = linear(latents)
+    mean, cov = theta.posterior(x[:1])
+    q = off(theta, x[:1])
+    draws = {"HMC": mean + np.random.default_rng(1).normal(size=(50, latents))}
+    ax = picture(theta, x[:1], {"q": q, "refined": best(theta, x[:1])}, draws)
+    if latents == 1:
+        z, p = ax.get_lines()[0].get_data()
+        sd = float(np.sqrt(cov.reshape(-1)[0]))
+        np.testing.assert_allclose(p, np.exp(-0.5 * ((z - mean[0, 0]) / sd) ** 2) / sd / np.sqrt(2 * np.pi), rtol=1e-6)
+    else:
+        kl = Normal(q.mu[..., None], q.log_var[..., None]).kl()[0]
+        two = np.sort(np.argsort(-kl)[:2])
+        np.testing.assert_allclose(ax.patches[0].center, q.mu[0, two])
+        assert f"latent {two[0]}" in ax.get_xlabel()
+        assert bool(ax.collections) == (latents == 2)
 
 
 def test_bad_settings_are_refused() -> None:

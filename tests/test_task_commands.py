@@ -190,11 +190,10 @@ def test_evaluate_keeps_its_keys(capsys: pytest.CaptureFixture[str], run: str) -
 
 
 def test_samples_beside_the_nearest_training_rows(capsys: pytest.CaptureFixture[str], run: str, tmp_path: Path) -> None:
-    """Each lower line holds training rows, bit for bit, and the nearest of them."""
+    """After the samples stand training rows, bit for bit, and the nearest of them."""
     out = tmp_path / "x.npy"
     assert main(["sample", run, "--count", "4", "--nearest", "--out", str(out)]) == 0
-    lines = np.load(out).reshape(2, 2, 2, D)  # two lines of samples, each above one of training rows
-    samples, below = (lines[:, i].reshape(4, D) for i in range(2))
+    samples, below = np.load(out).reshape(2, 4, D)
     train = np.load(Path(run).parent / "bars.npy").reshape(-1, D)[:72].astype(float)
     distance = ((samples[:, None] - train) ** 2).sum(axis=2)
     np.testing.assert_allclose(((samples - below) ** 2).sum(axis=1), distance.min(axis=1), rtol=1e-5)
@@ -209,8 +208,7 @@ def test_nearest_training_rows_have_their_gaps_filled(capsys: pytest.CaptureFixt
     np.save(path := tmp_path / "gaps.npy", x)
     run, out = make_run(tmp_path, data=str(path), missing="nan"), tmp_path / "x.npy"
     assert main(["sample", run, "--count", "4", "--nearest", "--out", str(out)]) == 0
-    lines = np.load(out).reshape(2, 2, 2, D)
-    samples, below = (lines[:, i].reshape(4, D) for i in range(2))
+    samples, below = np.load(out).reshape(2, 4, D)
     train = np.where(np.isnan(x[:54]), np.nanmean(x[:54], axis=0), x[:54])
     distance = ((samples[:, None] - train) ** 2).sum(axis=2)
     np.testing.assert_allclose(below, train[distance.argmin(axis=1)], rtol=1e-6)

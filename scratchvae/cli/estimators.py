@@ -230,7 +230,7 @@ def histograms(results: dict[str, Any]) -> Any:
         ax.hist(g, bins, density=True, histtype="stepfilled", alpha=0.5, color=colour, label=label)
     ax.set(yscale="log", xlabel=f"∂L/∂μ of row {found['row']}, latent {found['latent']}, one sample of z, nats")
     ax.set_ylabel(f"density of {len(score)} estimates")
-    ax.set_title(f"Variances {score.var():.3g} and {path.var():.3g}: a factor of {score.var() / path.var():.3g}")
+    ax.set_title(f"One component of the gradient, variances {score.var():.3g} and {path.var():.3g}")
     ax.grid(alpha=0.3)
     ax.legend(fontsize=8)
     return ax

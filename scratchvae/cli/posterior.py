@@ -11,6 +11,7 @@ from ..distributions import Normal
 from ..errors import UsageError
 from ..models.joint import Joint
 from ..tasks import posterior, quadrature
+from ..tasks.evidence import Model
 from ..tasks.exact import table
 from ..tasks.hmc import Plan
 from ..tasks.posterior import Gap, Summary
@@ -39,7 +40,6 @@ ABOUT = """Infer z for one test row: q(z | x) as the encoder gives it and refine
 the sign +- stands the standard deviation of z under p(z | x) as the method has it, not the error of its mean."""
 
 
-EACH = Plan().leapfrog + 1  # steps of the random walk to one of HMC: as many evaluations
 PICTURE = ".png: all of it in one plane, of more than two latents those two that q says most about"
 
 
@@ -51,7 +51,7 @@ def add(commands: Commands) -> None:
     add_data(p)
     p.add_argument("--row", type=whole(0), default=0, help="which test row")
     p.add_argument("--chains", type=whole(1), default=4, help="chains, from twice as wide as q")
-    p.add_argument("--draws", type=whole(4), default=1000, help=f"kept of each chain; of a random walk every {EACH}th")
+    p.add_argument("--draws", type=whole(4), default=1000, help="kept of each chain (of a random walk every 11th)")
     p.add_argument("--warm-up", type=whole(0), default=500, help="steps in which the step size is tuned")
     p.add_argument("--steps", type=whole(1), default=500, help="of Adam, to refine q for this row")
     p.add_argument(
@@ -76,9 +76,7 @@ def run(args: argparse.Namespace) -> int:
     refined = posterior.refine(model, x, q, noise, args.steps, k=state.k, **place)
     plan = Plan(args.draws, args.warm_up, step_size=0.3, **place)
     hmc = posterior.sample(model, x, refined, noise, args.chains, plan)
-    walk = plan._replace(draws=EACH * args.draws, warm_up=EACH * args.warm_up, target=0.3)
-    metropolis = posterior.sample(model, x, refined, noise, args.chains, walk, "metropolis")
-    metropolis = metropolis._replace(draws=metropolis.draws[EACH - 1 :: EACH])
+    metropolis = posterior.sample(model, x, refined, noise, args.chains, plan._replace(target=0.3), "metropolis")
     methods = {
         "amortised": posterior.of_normal(q),
         "refined": posterior.of_normal(refined),
@@ -108,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def picture(model: Joint, x: Array, gaussians: dict[str, Normal], draws: dict[str, Array]) -> Any:
+def picture(model: Model, x: Array, gaussians: dict[str, Normal], draws: dict[str, Array]) -> Any:
     """All methods on one Axes: for one latent curves, else the plane of two."""
     moments = {name: (q.mu[0], np.exp(q.log_var[0] / 2)) for name, q in gaussians.items()}
     first = next(iter(gaussians.values()))
@@ -117,8 +115,9 @@ def picture(model: Joint, x: Array, gaussians: dict[str, Normal], draws: dict[st
         kl = Normal(first.mu[..., None], first.log_var[..., None]).kl()[0]
         two = np.sort(np.argsort(-kl)[:2])
         of_two = {name: (mu[two], sd[two]) for name, (mu, sd) in moments.items()}
-        names = [f"z of latent {k}, KL {kl[k]:.2f} of {kl.sum():.2f} nats" for k in two]
-        return plots.plot_plane(None, {name: z[:, two] for name, z in draws.items()}, of_two, names)
+        of_draws = {name: z[:, two] for name, z in draws.items()}
+        paid = [f"z of latent {k}, KL {kl[k]:.2f} of {kl.sum():.2f} nats" for k in two]
+        return plots.plot_plane(None, of_draws, of_two, paid)
     exact = quadrature.posterior(model.log_joint, x, K)
     all_moments = [*moments.values(), (exact.mean[0], np.sqrt(np.diagonal(exact.cov[0])))]
     low, high = (f([mu + t * sd for mu, sd in all_moments], axis=0) for f, t in ((np.min, -4), (np.max, 4)))

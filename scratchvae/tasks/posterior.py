@@ -130,15 +130,18 @@ def gap(
 
 
 def sample(model: Model, x: Array, q: Normal, noise: Noise, chains: int, plan: Plan, method: str = "hmc") -> Chains:
-    """Chains on p(z|x) by "hmc" (Kingma & Welling 2014, App. E) or "metropolis" (§7.1.2), from twice as wide as q, in
-    steps that q's standard deviations scale."""
+    """Chains on p(z|x) by "hmc" (Kingma & Welling 2014, App. E) or, at the same cost, "metropolis" (§7.1.2), from twice
+    as wide as q, in steps that q's standard deviations scale."""
     check_model(model, x, q, slope=method != "metropolis")
     wide = Normal(q.mu, q.log_var + np.log(4.0).astype(q.log_var.dtype))
     start = wide.sample(normals(noise, 0, chains, q.mu, plan.first_row))
     ones = np.ones(start.shape[:2], start.dtype)
     plan = plan._replace(scale=np.exp(q.log_var / 2))
     if method == "metropolis":
-        return metropolis(lambda z: model.log_joint(x, z), start, noise, plan)
+        each = plan.leapfrog + 1  # steps to one of HMC's, for as many evaluations
+        longer = plan._replace(draws=each * plan.draws, warm_up=each * plan.warm_up)
+        walk = metropolis(lambda z: model.log_joint(x, z), start, noise, longer)
+        return walk._replace(draws=walk.draws[each - 1 :: each], log_p=walk.log_p[each - 1 :: each])
     return hmc(lambda z: model.log_joint(x, z), lambda z: model.log_joint_vjp(ones, x, z), start, noise, plan)
 
 

@@ -300,8 +300,8 @@ def _named(name: str, folder: str | Path | None) -> Found:
     tried = ", ".join(map(str, places))
     wanted = " or ".join(FREY) if name == "freyfaces" else ", ".join(LAYOUT.values())
     raise DataError(
-        f"{name} is not in {tried}; it is in {SOURCES[name]}: put {wanted} (or with .gz, .xz) into a folder, named "
-        f"by --data-folder or {VARIABLE}, in Python load({name!r}, folder=...)"
+        f"{name} is not in {tried}; it is in {SOURCES[name]}: put {wanted} (or with .gz, .xz) into a folder and name "
+        f"it by --data-folder or {VARIABLE}, in Python load({name!r}, folder=...)"
     )
 
 

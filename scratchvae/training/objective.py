@@ -121,7 +121,7 @@ def prior(state: "State", eps: Array) -> Array:
 
 def drawn(state: "State", p: Distribution, noise: Noise, purpose: Purpose) -> Array:
     """x ~ p(x | z), a row for each of z, by the noise of that purpose."""
-    rows, columns = (p.logits if isinstance(p, Bernoulli) else p.mu).shape
+    rows, columns = p.logits.shape if isinstance(p, Bernoulli) else p.mu.shape
     source = noise.uniforms if isinstance(p, Bernoulli) else noise.normals
     return p.sample(source(purpose, 1, rows, columns, state.config.dtype), state.k)
 
