@@ -76,7 +76,19 @@ def open_run(args: argparse.Namespace) -> State:
     """The state in a run's folder or in a checkpoint file."""
     threads_for()
     path = Path(args.checkpoint)
-    return Run(path).load(args.kernels)[0] if path.is_dir() else load_state(path, args.kernels)[0]
+    state = Run(path).load(args.kernels)[0] if path.is_dir() else load_state(path, args.kernels)[0]
+    keep_what_is_read(args, state)
+    return state
+
+
+def keep_what_is_read(args: argparse.Namespace, state: State) -> None:
+    """Refuse an --out that is one of the files that the command reads: the run's data, its checkpoint, a mask."""
+    out = getattr(args, "out", None)
+    read = [from_run(state, path) for path in (state.config.data, state.config.test)]
+    read += [value for name, value in vars(args).items() if name != "out" and isinstance(value, str)]
+    for path in read if out and os.path.exists(out) else []:
+        if path and os.path.exists(path) and os.path.samefile(path, out):
+            raise UsageError(f"--out {out} is a file that this command reads: name another one")
 
 
 def open_data(args: argparse.Namespace, state: State, gaps: bool = False) -> data.Dataset:

@@ -22,6 +22,7 @@ from .objective import bound, encode
 from .state import State, latent_noise
 
 ACTIVE = 0.01  # variance of E[z_k | x] over rows: Burda et al. 2015, §5.2
+PAID = 0.1  # nats of KL a latent, beyond which q is not the prior
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,6 +137,11 @@ def diagnosis(found: Ledger) -> str:
     if len(found.elbo) < 2:
         return "which latents are in use cannot be told from one row"
     idle = [int(k) for k in np.flatnonzero(found.variances <= ACTIVE)]
+    if len(idle) == K and (paid := float(found.kl.mean())) > PAID * K:
+        return (
+            f"no latent differs from row to row, yet KL costs {paid:.3g} nats: q is far from the prior alike for all "
+            "rows, so it has not been learned: train longer, and see that columns of unlike scale are standardised"
+        )
     if len(idle) == K:
         return "posterior collapse: no latent is in use, the decoder ignores z"
     if not idle:
