@@ -19,7 +19,7 @@ from ..training.config import BINARISATIONS, Config, known
 from ..training.evaluate import elbo_over
 from ..training.loop import Interrupted, Plan, train
 from ..training.optim import SCHEDULES, SLOTS, Optimizer
-from ..training.run import Run
+from ..training.run import MEASURED, Run
 from ..training.state import State, mean_row
 from .common import SEEDS, Commands, amount, command, emit, flat, fraction, patience, say, whole
 
@@ -187,7 +187,7 @@ def run_alone(args: argparse.Namespace) -> int:
 
 def seconds_of(folder: Run) -> float:
     """Seconds of training that the run's metrics know of; 0 for a new one."""
-    return float(sum(record["seconds"] for record in folder.read_metrics()[-1:]))
+    return float(sum(record["seconds"] for record in folder.read_metrics(MEASURED)[-1:]))
 
 
 def resumed(out: str) -> Config:
@@ -213,6 +213,7 @@ def open_folder(args: argparse.Namespace, config: Config, found: data.Dataset) -
     args.held.enter_context(folder.lock())
     state, meta = folder.load()
     pending = folder.pending(meta)
+    folder.read_metrics(MEASURED)  # refused before anything is said or done
     now = flat(config.as_dict())
     for name, value in flat(state.config.as_dict()).items():
         if name != "epochs" and value != now[name]:
@@ -227,7 +228,7 @@ def open_folder(args: argparse.Namespace, config: Config, found: data.Dataset) -
 
 def finish(args: argparse.Namespace, folder: Run, state: State, found: data.Dataset, progress: "Progress") -> None:
     """The last words: pictures and the report."""
-    metrics = folder.read_metrics()
+    metrics = folder.read_metrics(MEASURED)
     if not metrics:
         raise UsageError(f"nothing to do: the run is at step {state.step} already; give more --epochs")
     last = metrics[-1]
