@@ -191,7 +191,7 @@ class VAE:
     def _rows(self, x: Any, state: State, name: str = "x", gaps: bool = False) -> Array:
         missing, names = gaps or self.config.missing == "nan", names_of(x)
         origin = Origin(name, names=state.reading.names if names else None)
-        found, _ = matrix(x, Origin(name, names=names), missing)
+        found, _ = matrix(state.reading.unmasked(x), Origin(name, names=names), missing)
         found = state.reading.see(found, names, name)
         check(found, self.config.likelihood, origin, None, missing, self.config.dtype)
         return found

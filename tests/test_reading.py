@@ -119,8 +119,8 @@ def test_whole_numbers_are_the_numbers_that_they_are() -> None:
 
 
 def test_models_that_were_copied_sent_or_kept_score_alike(fitted: VAE, tmp_path: Path) -> None:
-    """Catches views cut from their arena, so that training moves one copy of the weights and evaluation reads the other;
-    and compiled kernels that cannot be pickled."""
+    """Catches views cut from their arena, so that training moves one copy of the weights and evaluation reads the
+    other; and compiled kernels that cannot be pickled."""
     x = table(12, seed=1)
     fitted.save(tmp_path / "m.safetensors")
     compiled_one = VAE.load(tmp_path / "m.safetensors", kernels="numba")
@@ -165,7 +165,7 @@ def test_what_bytes_mean_is_learned_once() -> None:
     bits = VAE(latent=2, hidden=(5,), epochs=1, batch=10, kernels="numpy").fit(x % 2)
     for dtype in (bool, np.int64, np.float32):
         np.testing.assert_allclose(bits.elbo((x % 2).astype(dtype)), bits.elbo(x % 2), rtol=1e-6)
-    with pytest.raises(DataError, match="a bit is 0 or 1"):
+    with pytest.raises(DataError, match=r"holds \d+ at row"):
         bits.elbo(x)
 
 
@@ -216,7 +216,8 @@ def test_the_unit_of_a_column_moves_its_figure_by_its_logarithm_alone(kernels: s
         found, expected = getattr(scaled, name)(x * factor + factor), getattr(plain, name)(x)
         np.testing.assert_allclose(found + shift, expected, atol=2e-4)
     assert scaled.history[-1]["train_elbo"] + shift == pytest.approx(plain.history[-1]["train_elbo"], abs=1e-3)
-    np.testing.assert_allclose((scaled.reconstruct(x * factor + factor) - factor) / factor, plain.reconstruct(x), rtol=1e-4)
+    made = (scaled.reconstruct(x * factor + factor) - factor) / factor
+    np.testing.assert_allclose(made, plain.reconstruct(x), rtol=1e-4)
 
 
 def test_a_variance_is_in_the_units_of_the_raw_columns() -> None:
@@ -260,7 +261,8 @@ def test_grain_by_hand() -> None:
     x[7, 0], x[:, 1] = 5.0, np.random.default_rng(0).normal(size=400)
     found = learn(x, Config(**GAUSSIAN))
     assert found.scale is not None
-    assert found.scale[0] == 5 and found.scale[1] == pytest.approx(x[:, 1].std())
+    assert found.scale[0] == 5
+    assert found.scale[1] == pytest.approx(x[:, 1].std())
     np.testing.assert_allclose(found.variance(None, "gaussian"), [1 / 12, 1e-3], rtol=1e-6)
 
 
@@ -271,7 +273,8 @@ def test_what_is_hidden_is_not_learned_from() -> None:
     assert found.shift is not None
     assert found.shift[0] == pytest.approx(np.nanmean(x[:, 0]))
     hidden, whole = learn(table(), Config(**GAUSSIAN, missing="random:0.5")), learn(table(), Config(**GAUSSIAN))
-    assert hidden.shift is not None and whole.shift is not None
+    assert hidden.shift is not None
+    assert whole.shift is not None
     assert not np.allclose(hidden.shift[0], whole.shift[0])
 
 

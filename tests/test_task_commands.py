@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import SIDE, D, make_run, said
+from command_line import SIDE, D, make_run, refused, said
 
 from scratchvae.cli import main
 from scratchvae.cli.common import neighbours
@@ -20,15 +20,6 @@ def wide(folder: Path) -> str:
 @pytest.fixture(scope="module")
 def ladder(folder: Path) -> str:
     return make_run(folder, latent=(3, 2), hidden=((5,), (4,)))
-
-
-def refused(capsys: pytest.CaptureFixture[str], code: int, *words: str) -> str:
-    """The one line of a command that did not."""
-    assert main(list(words)) == code
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.count("\n") == 1
-    return err
 
 
 QUICK = ("--imputations", "30", "--warm-up", "10", "--thin", "2", "--samples", "60")

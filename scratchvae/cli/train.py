@@ -21,7 +21,7 @@ from ..training.evaluate import elbo_over
 from ..training.loop import Interrupted, Plan, train
 from ..training.optim import SCHEDULES, SLOTS, Optimizer
 from ..training.reading import digest, learn
-from ..training.run import Run
+from ..training.run import MEASURED, Run
 from ..training.state import State, Steps, width
 from ..training.stopping import PATIENCE, at_length, best_step, held_out, over, why_it_ended
 from ..types import Array
@@ -223,7 +223,7 @@ def say_stop(steps: Steps, plan: Plan) -> None:
 
 def seconds_of(folder: Run) -> float:
     """Seconds of training that the run's metrics know of; 0 for a new one."""
-    return float(sum(record["seconds"] for record in folder.read_metrics()[-1:]))
+    return float(sum(record["seconds"] for record in folder.read_metrics(MEASURED)[-1:]))
 
 
 def resumed(out: str) -> Config:
@@ -260,6 +260,7 @@ def reopened(
     args.held.enter_context(folder.lock())
     state, meta = folder.load()
     pending = folder.pending(meta)
+    folder.read_metrics(MEASURED)  # refused before anything is said or done
     now = flat(config.as_dict())
     for name, value in flat(state.config.as_dict()).items():
         if name != "epochs" and value != now[name]:
@@ -296,7 +297,7 @@ def seen_from(out: str, config: Config) -> str:
 
 def finish(args: argparse.Namespace, folder: Run, state: State, found: data.Dataset, progress: "Progress") -> None:
     """The last words: pictures and the report."""
-    metrics = folder.read_metrics()
+    metrics = folder.read_metrics(MEASURED)
     if not metrics:
         raise UsageError(f"nothing to do: the run is at step {state.step} already; give more --epochs")
     last = metrics[-1]

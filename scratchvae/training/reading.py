@@ -86,6 +86,13 @@ class Reading(NamedTuple):
             check_grey(x, what)
         return bits(x) if self.kind == "bits" else x
 
+    def unmasked(self, x: Any) -> Any:
+        """Masked bytes as numbers, NaN where they are masked, by what this run's bytes mean; anything else as it is."""
+        if not isinstance(x, np.ma.MaskedArray) or x.dtype != np.uint8 or not self.kind:
+            return x
+        grey = x.data / np.float32(255 if self.kind == "bytes" else 1)
+        return np.where(np.ma.getmaskarray(x), np.float32(np.nan), grey)
+
     def adopt(self, found: Dataset) -> Dataset:
         """A data set as the run sees it."""
         train = self.see(found.train, found.names, found.name)

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,18 +114,18 @@ class Run(NamedTuple):
         except OSError as error:
             raise UsageError(f"{self.metrics} cannot be written: {error.strerror}") from None
 
-    def read_metrics(self) -> list[dict[str, Any]]:
-        """The metrics' records; a last line that a crash cut short is passed over. Raises DataError for others than
-        `loop.measure` writes."""
+    def read_metrics(self, needed: Sequence[str] = ("step",)) -> list[dict[str, Any]]:
+        """The metrics' records; a last line that a crash cut short is passed over. Raises DataError for a line without
+        the `needed` values of MEASURED, or with one of another kind than `loop.measure` writes."""
         try:
             *lines, _ = self.metrics.read_bytes().split(b"\n")  # a whole line ends in \n: what follows was cut
         except FileNotFoundError:
             return []
         except OSError as error:
             raise DataError(f"{self.metrics} cannot be read: {error.strerror}") from None
-        return [self.record(i, line) for i, line in enumerate(lines, 1)]
+        return [self.record(i, line, needed) for i, line in enumerate(lines, 1)]
 
-    def record(self, i: int, line: bytes) -> dict[str, Any]:
+    def record(self, i: int, line: bytes, needed: Sequence[str]) -> dict[str, Any]:
         """Line number i of the metrics."""
         try:
             found = json.loads(line)
@@ -133,7 +133,8 @@ class Run(NamedTuple):
             found = None
         if not isinstance(found, dict):
             raise DataError(f"{self.metrics} has a line, number {i}, that is no JSON object; remove that line")
-        if odd := next((name for name in MEASURED if not measured(name, found.get(name))), None):
+        held = [name for name in MEASURED if name in found or name in needed]
+        if odd := next((name for name in held if not measured(name, found.get(name))), None):
             what = f"{odd}={found.get(odd)!r:.80}"
             raise DataError(f"{self.metrics} has a line, number {i}, with {what}; remove that line")
         return found
