@@ -121,13 +121,12 @@ def test_a_config_from_before_holds_nothing_out() -> None:
 # ---------------------------------------------------------------- the rows held out
 
 
-@pytest.mark.parametrize("kernels", ["numpy", "numba"])
-def test_rows_held_out_take_no_part_in_training(kernels: str) -> None:
+def test_rows_held_out_take_no_part_in_training() -> None:
     """Catches an order, a prior's share or a last minibatch that still counts all the rows."""
     x, other = table(), table()
-    steps = fresh(x, kernels=kernels, prior=True)
+    steps = fresh(x, prior=True)
     other[steps.held] = 255 - x[steps.held]
-    changed, alone = fresh(other, kernels=kernels, prior=True), fresh(x, kernels=kernels, prior=True, validation=0.0)
+    changed, alone = fresh(other, prior=True), fresh(x, prior=True, validation=0.0)
     assert (len(steps.held), steps.rows, steps.per_epoch) == (15, 45, 5)
     together = [one.advance(12) for one in (steps, changed, alone)]
     np.testing.assert_array_equal(together[0], together[1])
@@ -146,11 +145,11 @@ def test_compiled_steps_hold_out_the_same_rows() -> None:
 
 def test_test_rows_never_decide() -> None:
     """Catches a stop by the rows that the figure is quoted on."""
-    x = table()
-    models = [VAE(**SMALL, **FAST, epochs=10).fit(x, test) for test in (None, x[:7], 255 - x)]
+    x = table() / 255
+    models = [VAE(**SMALL, **FAST, epochs=10).fit(x, test) for test in (None, x[:7], 1 - x)]
     for model in models[1:]:
         np.testing.assert_array_equal(model._fitted().arena.flat, models[0]._fitted().arena.flat)
-        assert "test_elbo" in model.history[0]
+        assert {"test_elbo", "validation_elbo"} <= model.history[0].keys()
 
 
 # ---------------------------------------------------------------- the end
@@ -178,7 +177,7 @@ def test_looks_without_a_number_leave_the_parameters_alone(monkeypatch: pytest.M
     np.testing.assert_array_equal(watched.state.arena.flat, steps.state.arena.flat)
 
 
-@pytest.mark.parametrize(("kernels", "stops"), [("numpy", (7, 10, 11, 85)), ("numba", (17, 60))])
+@pytest.mark.parametrize(("kernels", "stops"), [("numpy", (10, 17, 85)), ("numba", (17, 60))])
 def test_stopped_and_resumed_is_the_run_that_was_not(kernels: str, stops: tuple[int, ...], tmp_path: Path) -> None:
     """Ctrl-C before the first look, at a look, after it, late: catches a best or a count of looks that the checkpoint
     forgot, the best parameters trained on, and threads that change the bound of a look."""
@@ -209,7 +208,7 @@ def test_a_longer_run_goes_on_where_the_shorter_one_was(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_leaves_the_best_so_far() -> None:
-    x = table()
+    x = table() / 255
     whole, cut = VAE(**SMALL, **FAST), VAE(**SMALL, **FAST)
 
     def report(now: dict[str, Any]) -> None:
@@ -269,5 +268,5 @@ def test_the_stop_can_be_switched_off(real: Call) -> None:
 
 
 def test_samples_seen_count_rows_that_are_trained_on(real: Call) -> None:
-    assert train_real(real, "--out", "run", "--samples-seen", "5200").code == 0
-    assert Run(Path("run")).read_metrics()[-1]["samples_seen"] == 5200
+    assert train_real(real, "--out", "run", "--samples-seen", "1040").code == 0
+    assert Run(Path("run")).read_metrics()[-1]["samples_seen"] == 1040
