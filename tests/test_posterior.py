@@ -117,11 +117,14 @@ def test_the_random_walk_may_cost_what_hmc_costs(run: str, tmp_path: Path, capsy
     """It had as many steps, at an eleventh of the cost: worth 400 draws, whose R-hat is above 1.01 by chance alone, so
     that six of eight sound rows were warned of. And of 20 latents the advice was to take more draws."""
     words = f"posterior {run} --draws 8 --warm-up 4 --steps 3 --samples 20 --out {tmp_path / 'x.csv'}".split()
-    found = said(capsys, *words)["posterior"]
-    assert found["metropolis"]["cost"] == found["hmc"]["cost"]
+    methods = said(capsys, *words)["posterior"]
+    assert methods["metropolis"]["cost"] == methods["hmc"]["cost"]
     assert len(np.loadtxt(tmp_path / "x.csv", delimiter=",")) == 4 * 8
     few, wide = (posterior.Summary(one, one, 1.3 * one, 9 * one) for one in (np.ones((1, 2)), np.ones((1, 20))))
     assert "take more draws" in posterior.doubts("metropolis", few)
+    for r_hat, ess, trusted in ((1.03, 199, True), (1.06, 4000, False), (1.001, 90, False), (np.nan, 4000, False)):
+        found = few._replace(r_hat=np.full((1, 2), r_hat), ess=np.full((1, 2), ess))
+        assert (posterior.doubts("hmc", found) == "") is trusted
     assert "a random walk is slow in 20 latents: trust hmc" in posterior.doubts("metropolis", wide)
 
 
