@@ -3,7 +3,7 @@
 The encoder q(z | x), the decoder p(x | z) and every layer of a deeper model are such a `Net`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,11 @@ class Standardised(Normal):
         made = super().__new__(cls, mu, log_var)
         made.log_scale = log_scale
         return made
+
+    def _replace(self, **changed: Any) -> "Standardised":
+        """As of any named tuple; the unit of the columns stays."""
+        parts = {**self._asdict(), **changed}
+        return Standardised(parts["mu"], parts["log_var"], self.log_scale)
 
     def log_prob(self, z: Array, k: Kernels = NUMPY) -> Array:
         """log p of the raw columns at their standardised values."""

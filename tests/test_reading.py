@@ -235,8 +235,9 @@ def test_a_variance_is_in_the_units_of_the_raw_columns() -> None:
     found = vae.decode(z, *p)[0].log_prob(fixed.state.rows(x, slice(None)), fixed.state.k)
     np.testing.assert_allclose(found, each, rtol=1e-4)
     state = State.begun(Config(**GAUSSIAN), reading, x)
-    log_var = vae.decode(np.zeros((1, 2), np.float32), state.theta, state.k)[0].log_var
-    assert np.abs(log_var).max() < 0.1
+    first = vae.decode(np.zeros((1, 2), np.float32), state.theta, state.k)[0]
+    assert isinstance(first, Standardised)
+    assert np.abs(first.log_var).max() < 0.1
 
 
 def test_constants_come_back_and_have_no_density(fitted: VAE) -> None:
@@ -287,13 +288,13 @@ def test_other_likelihoods_keep_their_units(likelihood: str) -> None:
 
 def test_the_compiled_step_is_the_composed_one_on_standardised_columns() -> None:
     """Floors by column, the Jacobian, and a copy of the data in units of the model."""
-    x, config = table(), Config(**{**GAUSSIAN, "kernels": "numba"}, dtype="float64", variance=2.0)
+    x, config = table(), Config(**{**GAUSSIAN, "kernels": "numba"}, variance=2.0)
     reading = learn(x, config)
     fast, slow = (State.begun(config, reading, x) for _ in range(2))
     steps = compiled.steps(fast, x, 2)
     assert type(steps) is compiled.Compiled
-    np.testing.assert_allclose(steps.advance(5), Steps(slow, x).advance(5), rtol=1e-9)
-    np.testing.assert_allclose(fast.arena.flat, slow.arena.flat, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(steps.advance(5), Steps(slow, x).advance(5), rtol=1e-5)
+    np.testing.assert_allclose(fast.arena.flat, slow.arena.flat, rtol=1e-3, atol=1e-5)
 
 
 def test_a_reading_survives_its_file(fitted: VAE, tmp_path: Path) -> None:
@@ -307,7 +308,7 @@ def test_a_reading_survives_its_file(fitted: VAE, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "forged",
-    [{"columns": "5"}, {"columns": -1}, {"names": ["a"]}, {"kind": "words"}, {"image": [1.5]}, {"where": None}, {"x": 1}],
+    [{"columns": "5"}, {"columns": -1}, {"names": ["a"]}, {"kind": "no"}, {"image": [1.5]}, {"where": None}, {"x": 1}],
 )
 def test_a_forged_reading_is_one_line(forged: dict[str, Any], fitted: VAE) -> None:
     assert fitted.state is not None

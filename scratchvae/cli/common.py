@@ -84,7 +84,7 @@ def open_run(args: argparse.Namespace) -> State:
 def keep_what_is_read(args: argparse.Namespace, state: State) -> None:
     """Refuse an --out that is one of the files that the command reads: the run's data, its checkpoint, a mask."""
     out = getattr(args, "out", None)
-    read = [from_run(state, path) for path in (state.config.data, state.config.test)]
+    read: list[Any] = [from_run(state, path) for path in (state.config.data, state.config.test)]
     read += [value for name, value in vars(args).items() if name != "out" and isinstance(value, str)]
     for path in read if out and os.path.exists(out) else []:
         if path and os.path.exists(path) and os.path.samefile(path, out):

@@ -91,7 +91,8 @@ def advance(
         gain = coder.log_weight(state.x, z, q, p) - coder.log_weight(state.x, state.z, q, state.p)
         accepted = u < np.exp(np.minimum(gain, 0))  # a NaN is not accepted
         z = np.where(accepted[..., None], z, state.z)
-        p = type(p)(*(np.where(accepted[..., None], new, old) for new, old in zip(p, state.p, strict=True)))
+        both = {name: (getattr(p, name), getattr(state.p, name)) for name in p._fields}
+        p = p._replace(**{name: np.where(accepted[..., None], *pair) for name, pair in both.items()})
     x = np.where(observed, state.x, p.sample(noise, coder.k))
     return State(x, z, p), accepted
 
