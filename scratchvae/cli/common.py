@@ -87,7 +87,7 @@ def keep_what_is_read(args: argparse.Namespace, state: State) -> None:
     read: list[Any] = [from_run(state, path) for path in (state.config.data, state.config.test)]
     read += [value for name, value in vars(args).items() if name != "out" and isinstance(value, str)]
     for path in read if out and os.path.exists(out) else []:
-        if path and os.path.exists(path) and os.path.samefile(path, out):
+        if path and os.path.exists(path) and os.path.samefile(path, str(out)):
             raise UsageError(f"--out {out} is a file that this command reads: name another one")
 
 
