@@ -52,8 +52,10 @@ def test_mapped_test_rows_are_checked_before_anything_is_made(call: Call) -> Non
 
 
 def test_a_run_s_data_are_looked_for_where_one_is(trained: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A path as the run was given it, called from another folder: it did not say which folder it looked in."""
+    """From another folder by the way from the run's; where they are gone, it did not say which folder it looked in."""
     monkeypatch.chdir("run")
+    assert trained("evaluate", ".").code == 0
+    Path("../rows.npy").rename("../moved.npy")
     done = trained("evaluate", ".")
     assert (done.code, f"rows.npy does not exist or is not a file (seen from {Path.cwd()})" in done.line) == (3, True)
 

@@ -161,7 +161,7 @@ def moments_p(x: Array) -> Array:
 
 
 def test_uniforms_fill_the_unit_interval() -> None:
-    u = NUMPY.uniforms(SEED, Purpose.BINARISE, 3, 0, 1024, 1024, "f4")
+    u = NUMPY.uniforms(SEED, Purpose.BINARISE, 3, np.arange(1024, dtype=np.uint32), 1024, "f4")
     assert u.dtype == np.float32
     assert 0 <= u.min() < 1e-5
     assert 1 - 1e-5 < u.max() < 1

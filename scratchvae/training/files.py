@@ -8,6 +8,7 @@ import io
 import math
 import os
 import re
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +52,9 @@ def read(path: Path) -> Found:
         seen_from = "" if path.is_absolute() else f" (seen from {Path.cwd()})"
         raise DataError(f"{path} does not exist or is not a file{seen_from}; give a data file: {KNOWN}")
     try:
-        return reader(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a parser's doubts, such as NumPy's of an odd header
+            return reader(path)
     except DataError:
         raise
     except Exception as error:  # parsers of foreign formats fail in every way there is; to us it is all bad data

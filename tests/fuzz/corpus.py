@@ -220,19 +220,20 @@ def double(x: Array) -> Array:
 
 
 def cache_parser() -> Parser:
-    """The index of compiled code: what it leads to gives the right numbers, or it is passed over."""
+    """Compiled code: it gives the right numbers, or it is passed over."""
     os.environ["SCRATCHVAE_CACHE"] = os.path.abspath("cache")
     x, made = np.arange(9.0), double.realise()  # type: ignore[attr-defined]
     made(x), made(x.astype("f4"))
-    index = next(Path("cache").rglob("*.nbi"))
+    cache = made._cache
+    kept = Path(cache._cache_file.path(cache._index_key(made.signatures[0], made.targetctx.codegen())))
 
     def read(path: Path) -> Array:
-        found = made._cache.load_overload(made.signatures[0], made.targetctx)
+        found = cache.load_overload(made.signatures[0], made.targetctx)
         if found is None:
             raise DataError("compiled again")
         return found.entry_point(x)
 
-    return Parser(str(index.absolute()), [Seed(index.read_bytes())], read, lambda raw, value: same(value, 2 * x))
+    return Parser(str(kept), [Seed(kept.read_bytes())], read, lambda raw, value: same(value, 2 * x))
 
 
 MAKERS: dict[str, Callable[[], Parser]] = {
@@ -243,5 +244,5 @@ MAKERS: dict[str, Callable[[], Parser]] = {
         "m.npy", [Seed(raw) for raw in npy_seeds()], read_data, judge_by(lambda raw: {"train": formats.npy(raw)})
     ),
     "npz": npz_parser, "csv": table_parser, "mat": mat_parser, "safetensors": tensor_parser, "checkpoint": state_parser,
-    "config": config_parser, "metrics": metrics_parser, "cache-index": cache_parser,
+    "config": config_parser, "metrics": metrics_parser, "cache": cache_parser,
 }  # fmt: skip
