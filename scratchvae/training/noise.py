@@ -106,11 +106,13 @@ def place(first_row: Rows, i: int) -> str:
 def named(x: Array) -> Array:
     """A number for each row of x (B, D), uint32 (B,), by what it holds as float32: one row, one name, wherever it
     stands. −0 is 0, and NaN, which marks a gap, is one value whatever its bits."""
-    bits = np.where(np.isnan(x), np.float32(np.nan), x.astype(np.float32) + np.float32(0)).view(np.uint32)
+    with np.errstate(over="ignore"):  # beyond float32 all are alike
+        bits = x.astype(np.float32) + np.float32(0)
+    bits[np.isnan(bits)] = np.nan
     d = np.arange(1, x.shape[1] + 1, dtype=np.uint64)
     mixed = (d ^ (d << np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
     odd = ((mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)) | np.uint64(1)
-    return np.asarray(((bits.astype(np.uint64) * odd).sum(axis=1, dtype=np.uint64) >> np.uint64(32)).astype(np.uint32))
+    return ((bits.view(np.uint32) @ odd) >> np.uint64(32)).astype(np.uint32)
 
 
 def within(name: str, value: int, most: int) -> None:
