@@ -13,7 +13,10 @@ from made_files import PIXELS, as_idx, npy, refused
 
 from scratchvae.errors import DataError, UsageError
 from scratchvae.training import data
+from scratchvae.training.config import Config
 from scratchvae.training.data import binarise, check, columns, load, matrix, rows
+from scratchvae.training.reading import learn
+from scratchvae.training.state import State
 from scratchvae.types import Array
 
 
@@ -322,3 +325,16 @@ def test_training_checks_a_map_batch_by_batch(write: Write) -> None:
         Steps(state, found.train).one()
     with pytest.raises(DataError, match=r"holds 1\.5 at row 1, column 2"):
         elbo_over(state, found.test)
+
+
+def test_a_map_beyond_the_run_s_type_is_refused_before_its_first_step(tmp_path: Path) -> None:
+    """Catches inf that comes with some batch, long after the run began, and is blamed on the learning rate."""
+    x = np.random.default_rng(0).random((50, 3))
+    x[31, 1] = 1e39
+    np.save(tmp_path / "x.npy", x)
+    mapped = load(tmp_path / "x.npy", test=np.ones((2, 3))).train
+    for config in (Config(likelihood="gaussian", dtype="float32"), Config(likelihood="gaussian", standardise=False)):
+        with pytest.raises(DataError, match=r"1e\+39 at row 31, column 1 .*too large for float32"):
+            State.begun(config, learn(mapped, config), mapped)
+    wide = Config(likelihood="gaussian", standardise=False, dtype="float64", kernels="numpy")
+    State.begun(wide, learn(mapped, wide), mapped)

@@ -115,7 +115,7 @@ def test_chains_too_short_are_doubted() -> None:
 
 def test_the_random_walk_may_cost_what_hmc_costs(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It had as many steps, at an eleventh of the cost: worth 400 draws, whose R-hat is above 1.01 by chance alone, so
-    that six of eight sound rows were warned of. And of 20 latents the advice was to take more draws."""
+    that four of eight sound rows were warned of. And of 20 latents the advice was to take more draws."""
     words = f"posterior {run} --draws 8 --warm-up 4 --steps 3 --samples 20 --out {tmp_path / 'x.csv'}".split()
     methods = said(capsys, *words)["posterior"]
     assert methods["metropolis"]["cost"] == methods["hmc"]["cost"]

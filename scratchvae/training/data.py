@@ -125,12 +125,17 @@ def matrix(x: Any, name: str | Origin = "x", missing: bool = False) -> tuple[Arr
 
 
 def rows(
-    data: Array, index: Array | slice, dtype: DTypeLike = np.float32, likelihood: str = "", missing: bool = False
+    data: Array,
+    index: Array | slice,
+    dtype: DTypeLike = np.float32,
+    likelihood: str = "",
+    missing: bool = False,
+    limit: DTypeLike | None = None,
 ) -> Array:
     """The rows data[index] as (B, D) numbers: uint8 pixels divided by 255, the rest as it is.
 
     Of a memory map only these rows are read, in the file's order, and checked for NaN, inf, `likelihood`'s range and
-    the dtype's: DataError. Arrays in memory were checked when they came.
+    the range of `limit` (by default the dtype): DataError. Arrays in memory were checked when they came.
     """
     if not isinstance(data, np.memmap):
         block = data[index]
@@ -139,7 +144,7 @@ def rows(
         order = np.argsort(where, kind="stable")
         block = np.empty((len(where), data.shape[1]), data.dtype)
         block[order] = data[where[order]]
-        check(block, likelihood, _mapped(data), where, missing, dtype)
+        check(block, likelihood, _mapped(data), where, missing, limit or dtype)
     if block.dtype == np.uint8:
         return np.divide(block, 255, dtype=np.dtype(dtype))
     return (block.view(np.uint8) if block.dtype == np.bool_ else block).astype(dtype)

@@ -236,7 +236,7 @@ def seen(x: Array, config: Config, block: int = 4096) -> Iterator[Array]:
         raise DataError("the training data have zero rows")
     for i in range(0, len(x), block):
         index = np.arange(i, min(i + block, len(x)))
-        part = rows(x, index, "float64", config.likelihood, config.missing == "nan")
+        part = rows(x, index, "float64", config.likelihood, config.missing == "nan", config.dtype)
         yield hide(part, index, config.missing, Noise(config.seed))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..arena import Arena
 from ..errors import DataError, UsageError
@@ -64,13 +65,13 @@ class State:
         with `gaps`, by default where the config says so."""
         config, whole = self.config, self.reading.scale is None
         missing = config.missing == "nan" if gaps is None else gaps
-        raw = rows(x, index, config.dtype if whole else "float64", config.likelihood, missing)
+        raw = rows(x, index, config.dtype if whole else "float64", config.likelihood, missing, config.dtype)
         return self.reading.take(raw, config.dtype)
 
     def mean_row(self, x: Array, missing: str) -> Array:
         """The mean of what the run sees of its training rows, (D,) float64, as the model sees it; `missing` as in the
         config, for which values are not to be seen."""
-        mean = mean_row(x, self.config.likelihood, missing, self.noise)
+        mean = mean_row(x, self.config.likelihood, missing, self.noise, limit=self.config.dtype)
         return self.reading.take(mean[None], "float64")[0]
 
     def numbers(self, x: Array, first_row: int) -> Array:
@@ -198,18 +199,26 @@ def fixed_uniforms(noise: Noise, index: Array, columns: int, dtype: str) -> Arra
     return np.concatenate(u) if u else np.zeros((0, columns), dtype)
 
 
-def mean_row(x: Array, likelihood: str = "", missing: str = "", noise: Noise | None = None, block: int = 4096) -> Array:
+def mean_row(
+    x: Array,
+    likelihood: str = "",
+    missing: str = "",
+    noise: Noise | None = None,
+    block: int = 4096,
+    limit: DTypeLike = "float64",
+) -> Array:
     """The mean of the data, (D,) float64 in units of `rows`: read block by block, so a memory map stays on disk.
     What a run's `missing` hides, by its noise, does not count.
 
-    Of a memory map each value is checked on the way, so a run on bad data is refused before its first step.
+    Of a memory map each value is checked on the way, also for the range of `limit`, the run's type: a run on bad data
+    is refused before its first step.
     """
     if len(x) == 0:
         raise DataError("the training data have zero rows")
     total, count = np.zeros((2, x.shape[1]))
     for i in range(0, len(x), block):
         index = np.arange(i, min(i + block, len(x)))
-        part = rows(x, index, "float64", likelihood, missing == "nan")
+        part = rows(x, index, "float64", likelihood, missing == "nan", limit)
         if missing:
             part = hide(part, index, missing, noise or Noise(0))
         seen = ~np.isnan(part)
