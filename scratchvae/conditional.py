@@ -26,6 +26,10 @@ class Standardised(Normal):
         made.log_scale = log_scale
         return made
 
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        """For copy and pickle: what `__new__` takes."""
+        return (*self, self.log_scale)
+
     def _replace(self, **changed: Any) -> "Standardised":
         """As of any named tuple; the unit of the columns stays."""
         parts = {**self._asdict(), **changed}

@@ -131,8 +131,9 @@ class VAE:
         return state.reading.undo(objective.drawn(state, p, noise, Purpose.SAMPLE))
 
     def elbo(self, x: Any, eps: Array | None = None, samples: int | None = None) -> Array:
-        """The bound of every row (eq. 10), (B,) nats: a mean over `samples` draws from q (16; 1 for a model saved by
-        version 0.1), which are named by what the row holds: one row, one score. Or give eps (B, K) or (S, B, K)."""
+        """The bound of every row (eq. 10), (B,) nats: a mean over `samples` draws from q (16), which are named by what
+        the row holds: one row, one score (1 draw, by the row's place, for a model saved before rows were named so).
+        Or give eps (B, K) or (S, B, K)."""
         state, batch = self._fitted(), self._batch(x)
         if eps is None:
             samples = samples or (1 if state.reading.by_place else SCORED)
@@ -197,7 +198,7 @@ class VAE:
         return found
 
     def _batch(self, x: Any) -> Array:
-        """x as evaluation sees it: binarised as the config says, each row by noise of its own number."""
+        """x as evaluation sees it: binarised as the config says, each row by noise that its content names."""
         state = self._fitted()
         found = self._rows(x, state)
         return evaluation_rows(state, found, 0, len(found))

@@ -1,6 +1,9 @@
 """§7.2.5 Heads and families: which distribution a network's outputs describe, and the way back to them."""
 
+import copy
 import math
+import pickle
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -9,9 +12,21 @@ import pytest
 from oracles import close, slopes
 from scipy import special
 
-from scratchvae.conditional import HEADS, Family, Net, floored, floored_vjp, from_heads, from_heads_vjp, net, net_vjp
+from scratchvae.conditional import (
+    HEADS,
+    Family,
+    Net,
+    Standardised,
+    floored,
+    floored_vjp,
+    from_heads,
+    from_heads_vjp,
+    net,
+    net_vjp,
+)
 from scratchvae.distributions import Bernoulli, Normal
 from scratchvae.errors import UsageError
+from scratchvae.gradcheck.tree import transform
 from scratchvae.networks import Dense
 from scratchvae.types import Array
 
@@ -132,3 +147,20 @@ def test_unknown_family_is_refused() -> None:
     """Catches a typing error that gets any further than the first use."""
     with pytest.raises(UsageError, match="family 'poisson' is unknown: give one of normal, bernoulli"):
         _ = Family("poisson").heads
+
+
+COPIES: dict[str, Callable[[Any], Any]] = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda p: pickle.loads(pickle.dumps(p)),
+    "transform": lambda p: transform(lambda _, leaf: leaf.copy(), p),
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_copy_keeps_the_unit_of_its_columns(name: str) -> None:
+    """Catches a TypeError for whoever copies, sends or checks the gradient of a decoder's p(x | z)."""
+    p = Standardised(A, B, np.array([1.0, -2.0, 0.5]))
+    same = COPIES[name](p)
+    assert isinstance(same, Standardised)
+    np.testing.assert_array_equal(same.log_prob(A - B), p.log_prob(A - B))

@@ -44,8 +44,9 @@ def test_rows_by_their_number(call: Call) -> None:
     assert (done.code, "test row 3 has all its 4 entries missing" in done.line) == (3, True)
     done = call("posterior", "run", "--data", "gaps.npy", "--row", 5)
     assert (done.code, "and test row 5 has missing entries" in done.line) == (2, True)
-    done = call("evidence", "run", "--data", "gaps.npy")
-    assert (done.code, "and test row 3 has missing entries" in done.line) == (2, True)
+    for rows in ("0:100", "2:6", "5,3"):
+        done = call("evidence", "run", "--data", "gaps.npy", "--rows", rows)
+        assert (done.code, f"and test row {5 if rows == '5,3' else 3} has missing entries" in done.line) == (2, True)
 
 
 def test_rows_of_the_tasks_by_their_number() -> None:
@@ -64,7 +65,10 @@ def test_rows_of_the_tasks_by_their_number() -> None:
         return -0.5 * ((z - x) ** 2).sum(-1)
 
     with pytest.raises(DataError, match="the posterior of row 17 reaches the edge"):
-        quadrature.posterior(far, x, 2, resolution=201, first_row=10)
+        quadrature.posterior(far, x, 2, resolution=201, index=np.arange(10, 19))
+    x[7] = np.nan
+    with pytest.raises(DataError, match="log_joint is NaN in row 17:"):
+        quadrature.posterior(far, x, 2, resolution=201, index=np.arange(10, 19))
 
 
 def test_bad_test_rows_are_called_so() -> None:

@@ -179,6 +179,7 @@ def test_a_row_is_named_by_what_it_holds(row: list[float]) -> None:
     assert named(x)[0] == stacked[1] == stacked[2] != stacked[0]
     quiet = np.where(np.isnan(x), np.array([0xFFC00001], np.uint32).view(np.float32), np.where(x == 0, -0.0, x))
     assert named(quiet.astype(np.float32))[0] == named(x)[0]
+    assert named(np.array([[1e39, 1]]))[0] == named(np.array([[np.inf, 1]]))[0]  # a float64 model's; once a warning
 
 
 def test_names_of_rows_do_not_meet() -> None:
@@ -315,6 +316,8 @@ def test_a_forged_reading_is_one_line(forged: dict[str, Any], fitted: VAE) -> No
     reading = fitted.state.reading
     with pytest.raises(DataError, match=r"how rows are read|contradicts itself"):
         Reading.restored({**json.loads(json.dumps(reading.as_dict())), **forged}, reading.tensors())
+    with pytest.raises(DataError, match="contradicts itself"):  # columns that no index can name
+        Reading.restored(reading.as_dict(), {**reading.tensors(), "data.kept": np.array([0.0, 1, 2, 4])})
 
 
 # ---- a run and its data

@@ -227,11 +227,11 @@ def open_task(args: argparse.Namespace, *endings: str) -> State:
     return state
 
 
-def check_whole(x: Array, command: str, first: int = 0) -> None:
-    """Refuse missing entries: log p(x) and p(z|x) as these commands have them are of whole rows. x begins with test
-    row number `first`."""
+def check_whole(x: Array, command: str, index: Array) -> None:
+    """Refuse missing entries: log p(x) and p(z|x) as these commands have them are of whole rows. x (B, D) are the test
+    rows number `index` (B,)."""
     if (gaps := np.isnan(x).any(axis=1)).any():
-        row = first + int(np.argmax(gaps))
+        row = index[np.argmax(gaps)]
         raise UsageError(f"{command} takes whole rows, and test row {row} has missing entries: "
                          "evaluate bounds what was observed, fill draws the rest")  # fmt: skip
 
@@ -244,8 +244,8 @@ def choose_rows(args: argparse.Namespace, state: State, found: data.Dataset) -> 
     first, last = int(index[0]), int(index[-1])
     if np.array_equal(index, np.arange(first, last + 1)):
         return found._replace(test=found.test[first : last + 1])
-    test = np.asarray(found.test[index])
-    data.check(test, state.config.likelihood, found.name, index, state.config.missing == "nan")
+    test, missing = np.asarray(found.test[index]), state.config.missing == "nan"
+    data.check(test, state.config.likelihood, found.test_origin, index, missing, state.config.dtype)
     return found._replace(test=test)
 
 

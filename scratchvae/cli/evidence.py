@@ -75,12 +75,12 @@ def run(args: argparse.Namespace) -> int:
     start, done = time.monotonic(), 0
     found: list[Evidence] = []
     upper: list[Evidence] = []
-    x, z, origin = rows(args, state)
-    check_whole(x, args.command)
+    x, z, index, origin = rows(args, state)
+    check_whole(x, args.command, index)
 
     def block(first: int, count: int) -> tuple[Evidence, Evidence | None]:
         some = slice(first, first + count)
-        return one(args, state, x[some], None if z is None else z[some], first)
+        return one(args, state, x[some], None if z is None else z[some], first, index[some])
 
     for low, high in over(state, len(x), BLOCK, block):
         found.append(low)
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     report |= {"step": state.step, "unit": "nats per datapoint", "seconds": round(time.monotonic() - start, 2)}
     with report_to(args.out):
         emit(report, args.json)
-    if words := whole_found.doubts():
+    if words := whole_found.doubts(index=index):
         say(words)
     if args.out:
         columns = (whole_found.value, whole_found.standard_error, whole_found.ess)
@@ -102,14 +102,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def rows(args: argparse.Namespace, state: State) -> tuple[Array, Array | None, dict[str, Any]]:
-    """x (N, D), the z that they came from where they are simulated, and words on their origin."""
+def rows(args: argparse.Namespace, state: State) -> tuple[Array, Array | None, Array, dict[str, Any]]:
+    """x (N, D), the z that they came from where they are simulated, their numbers, and words on their origin."""
     if not args.simulate:
-        found = choose_rows(args, state, open_data(args, state))
-        n = len(found.test)
+        found = open_data(args, state)
+        index = rows_of(args.rows, len(found.test), alone=False)
+        found = choose_rows(args, state, found)
+        n = len(index)
         meaning = dataclasses.asdict(meaning_of(state, found, "log p(x)", args.estimator, 1, n))
         kept = {key: meaning[key] for key in ("measure", "binarisation", "data", "split", "rows")}
-        return evaluation_rows(state, found.test, 0, n), None, kept
+        return evaluation_rows(state, found.test, 0, n), None, index, kept
     index = rows_of(args.rows, SIMULATED, alone=False)
     noise = state.noise._replace(seed=args.seed)
     z = noise.normals(Purpose.DATA, 0, int(index.max()) + 1, state.config.codes, state.config.dtype)
@@ -117,20 +119,21 @@ def rows(args: argparse.Namespace, state: State) -> tuple[Array, Array | None, d
     x = drawn(state, p, noise, Purpose.DATA)
     kind = "density" if isinstance(p, Normal) else "probability of bits"
     origin = {"measure": kind, "data": "drawn from the model", "split": "simulated", "rows": len(index)}
-    return x[index], z[index], origin
+    return x[index], z[index], index, origin
 
 
 def one(
-    args: argparse.Namespace, state: State, x: Array, z: Array | None, first: int
+    args: argparse.Namespace, state: State, x: Array, z: Array | None, first: int, index: Array
 ) -> tuple[Evidence, Evidence | None]:
-    """log p(x) of a block of rows, and AIS's upper bound."""
+    """log p(x) of a block of the rows asked for, from the one at `first` on, number `index` (B,) of the data; and
+    AIS's upper bound."""
     model, noise = Joint(state.theta, state.k), state.noise._replace(seed=args.seed)
     samples, first_row = args.samples or SAMPLES[args.estimator], state.numbers(x, first)
     q = encode(state, x)
     if args.refine:
         q = posterior.refine(model, x, q, noise, args.refine, k=state.k, first_row=first_row)
     if args.estimator == "quadrature":
-        return evidence.quadrature(model, x, q, first_row=first), None
+        return evidence.quadrature(model, x, q, index=index), None
     if args.estimator == "importance":
         if (args.proposal or ("defensive" if q.mu.shape[1] <= FEW else "q")) == "q":
             return evidence.importance(model, x, q, noise, samples, first_row), None

@@ -69,12 +69,13 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= args.row < len(found.test):
         raise UsageError(f"--row {args.row}: the test rows are 0 to {len(found.test) - 1}")
     x = evaluation_rows(state, found.test, args.row, 1)
-    check_whole(x, args.command, args.row)
+    index = np.array([args.row])
+    check_whole(x, args.command, index)
     model, noise = Joint(state.theta, state.k), state.noise._replace(seed=args.seed)
-    place: dict[str, Any] = {"first_row": state.numbers(x, args.row)}
+    number = state.numbers(x, args.row)  # which names the draws
     q = encode(state, x)
-    refined = posterior.refine(model, x, q, noise, args.steps, k=state.k, **place)
-    plan = Plan(args.draws, args.warm_up, step_size=0.3, **place)
+    refined = posterior.refine(model, x, q, noise, args.steps, k=state.k, first_row=number)
+    plan = Plan(args.draws, args.warm_up, step_size=0.3, first_row=number)
     hmc = posterior.sample(model, x, refined, noise, args.chains, plan)
     metropolis = posterior.sample(model, x, refined, noise, args.chains, plan._replace(target=0.3), "metropolis")
     methods = {
@@ -84,12 +85,12 @@ def run(args: argparse.Namespace) -> int:
         "metropolis": posterior.of_chains(metropolis),
     }
     if q.mu.shape[1] <= 2:
-        methods["exact"] = posterior.exact(model, x, q.mu.shape[1])
+        methods["exact"] = posterior.exact(model, x, q.mu.shape[1], index)
     for name in ("hmc", "metropolis"):
         if words := posterior.doubts(name, methods[name]):
             say(words)
-    gap = posterior.gap(model, x, q, refined, noise, args.samples, **place)
-    if words := gap.evidence.doubts(index=[args.row]):
+    gap = posterior.gap(model, x, q, refined, noise, args.samples, number)
+    if words := gap.evidence.doubts(index=index):
         say(words)
     about = {"row": args.row, "binarisation": state.config.binarisation, "data": found.name, "step": state.step}
     acceptance = {"hmc": float(hmc.acceptance.mean()), "metropolis": float(metropolis.acceptance.mean())}

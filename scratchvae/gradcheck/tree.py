@@ -40,7 +40,9 @@ def rebuilt(tree: Any, branches: list[Any]) -> Any:
     """A node of tree's kind with other branches."""
     if isinstance(tree, dict):
         return dict(zip(tree, branches, strict=True))
-    return type(tree)(*branches) if hasattr(tree, "_fields") else type(tree)(branches)
+    if hasattr(tree, "_fields"):  # by name, for it may carry more than its fields (`conditional.Standardised`)
+        return tree._replace(**dict(zip(tree._fields, branches, strict=True)))
+    return type(tree)(branches)
 
 
 def transform(fn: Callable[[Path, Any], Any], tree: Any, path: Path = ()) -> Any:

@@ -83,7 +83,7 @@ def words_nb(seed: int, purpose: int, step: int, rows: Array, columns: int) -> A
 
 
 def uniforms_np(seed: int, purpose: int, step: int, rows: Array, columns: int, dtype: DTypeLike) -> Array:
-    """u ~ U[0, 1), (rows, columns): the top 24 bits of each word, which float32 holds exactly and never rounds to 1."""
+    """u ~ U[0, 1), (len(rows), columns): each word's top 24 bits, which float32 holds exactly and never rounds to 1."""
     words = words_np(seed, purpose, step, rows, columns)
     return (words >> np.uint32(8)).astype(dtype) * 2.0**-24
 
@@ -140,7 +140,7 @@ def box_muller_nb(v: Any, w: Any, real: Any) -> tuple[Any, Any]:
 
 
 def normals_np(seed: int, purpose: int, step: int, rows: Array, columns: int, dtype: DTypeLike) -> Array:
-    """eps ~ N(0, 1), (rows, columns): made in float64 and rounded once to `dtype`. |eps| <= 6.66."""
+    """eps ~ N(0, 1), (len(rows), columns): made in float64 and rounded once to `dtype`. |eps| <= 6.66."""
     words = words_np(seed, purpose, step, rows, columns + columns % 2)
     out = np.empty(words.shape, dtype)
     out[:, 0::2], out[:, 1::2] = box_muller_np(words[:, 0::2].copy(), words[:, 1::2].copy(), out.dtype)

@@ -142,11 +142,11 @@ def importance(
 
 
 def quadrature(
-    model: Model, x: Array, q: Proposal, noise: Noise | None = None, resolution: int = 129, first_row: int = 0
+    model: Model, x: Array, q: Proposal, noise: Noise | None = None, resolution: int = 129, index: Array | None = None
 ) -> Evidence:
     """log p(x) on a grid, for one or two latents: no noise enters; the error is what doubling the grid changed. Errors
-    count rows from first_row."""
-    found = grids.posterior(model.log_joint, x, q.mu.shape[1], resolution=resolution, first_row=first_row)
+    number rows as in `index` (B,)."""
+    found = grids.posterior(model.log_joint, x, q.mu.shape[1], resolution=resolution, index=index)
     ess = np.full(len(x), np.inf)
     return Evidence(found.log_marginal, found.error, ess, found.cost, "quadrature")
 

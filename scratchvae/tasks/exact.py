@@ -57,9 +57,9 @@ def listed(states: Array, rows: int) -> Points:
     return Points(states, np.zeros((rows, K)), np.ones((rows, K)), np.zeros((len(states), 1)))
 
 
-def table(log_joint: LogJoint, x: Array, points: Points) -> Array:
-    """log p(x, z) at every point, (M, B) float64, by chunks. DataError where the model gives NaN or a wrong shape,
-    UsageError where it writes into x or z."""
+def table(log_joint: LogJoint, x: Array, points: Points, index: Array | None = None) -> Array:
+    """log p(x, z) at every point, (M, B) float64, by chunks. DataError where the model gives NaN, in a row numbered as
+    in `index` (B,), or a wrong shape, UsageError where it writes into x or z."""
     M, K = points.unit.shape
     B, D = x.shape
     found = np.empty((M, B))
@@ -71,8 +71,9 @@ def table(log_joint: LogJoint, x: Array, points: Points) -> Array:
         if log_p.shape != z.shape[:2]:
             raise DataError(f"log_joint gave shape {log_p.shape} for z {z.shape}: expected {z.shape[:2]}")
         found[start : start + chunk] = log_p
-    if np.isnan(found).any():
-        raise DataError(f"log_joint is NaN in row {np.argwhere(np.isnan(found))[0, 1]}: no sum over z can be taken")
+    if (bad := np.isnan(found).any(axis=0)).any():
+        row = (np.arange(B) if index is None else index)[np.argmax(bad)]
+        raise DataError(f"log_joint is NaN in row {row}: no sum over z can be taken")
     return found
 
 

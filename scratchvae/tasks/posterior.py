@@ -159,9 +159,9 @@ def of_normal(q: Normal) -> Summary:
     return Summary(q.mu, np.exp(q.log_var / 2), none, none)
 
 
-def exact(model: Model, x: Array, latents: int) -> Summary:
-    """Moments by quadrature, one or two latents."""
-    found = quadrature.posterior(model.log_joint, x, latents)
+def exact(model: Model, x: Array, latents: int, index: Array | None = None) -> Summary:
+    """Moments by quadrature, one or two latents. Errors number rows as in `index` (B,)."""
+    found = quadrature.posterior(model.log_joint, x, latents, index=index)
     none = np.full(found.mean.shape, np.nan)
     return Summary(found.mean, np.sqrt(np.einsum("bkk->bk", found.cov)), none, none, found.cost)
 

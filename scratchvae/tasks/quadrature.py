@@ -62,35 +62,36 @@ def posterior(
     box: float = 10.0,
     resolution: int = 129,
     tolerance: float = 1e-8,
-    first_row: int = 0,
+    index: Array | None = None,
 ) -> Grid:
     """p(z|x) and log p(x) for x (B, D), any log_joint with one or two latents whose mass lies within ± `box`.
 
     First a grid over the whole box, then one on the part of it that holds each row's mass, doubled until `error` is
     below `tolerance` or the grid has 1025 (two latents) or 16385 (one) nodes a line; the error left is returned, never
     hidden. A mode much narrower than the first grid's cell (0.16) can be missed beside another: raise `resolution`.
-    Raises DataError, counting rows from first_row, if the mass reaches the edge of the box, UsageError beyond two
-    latents.
+    Raises DataError, with rows numbered as in `index` (B,), if the mass reaches the edge of the box or a value is NaN,
+    UsageError beyond two latents.
     """
     check_latents(latents)
     resolution += 1 - resolution % 2
     block = max(1, ROWS // resolution**latents)
-    blocks = [(x[i : i + block], first_row + i) for i in range(0, max(1, len(x)), block)]
-    parts = [_posterior(log_joint, rows, latents, box, resolution, tolerance, first) for rows, first in blocks]
+    number = np.arange(len(x)) if index is None else index
+    blocks = [slice(i, i + block) for i in range(0, max(1, len(x)), block)]
+    parts = [_posterior(log_joint, x[some], latents, box, resolution, tolerance, number[some]) for some in blocks]
     log_marginal, mean, cov, error = (np.concatenate([part[i] for part in parts]) for i in range(4))
     return Grid(log_marginal, mean, cov, error, sum(part.cost for part in parts))
 
 
 def _posterior(
-    log_joint: LogJoint, x: Array, latents: int, box: float, resolution: int, tolerance: float, first_row: int
+    log_joint: LogJoint, x: Array, latents: int, box: float, resolution: int, tolerance: float, index: Array
 ) -> Grid:
     whole = grid(np.zeros((len(x), latents)), np.full((len(x), latents), box), resolution)
-    log_p = table(log_joint, x, whole)
-    centre, half_width = zoom(log_p, whole, 2 * box / (resolution - 1), first_row)
+    log_p = table(log_joint, x, whole, index)
+    centre, half_width = zoom(log_p, whole, 2 * box / (resolution - 1), index)
     cost = log_p.size
     while True:
         points = grid(centre, half_width, resolution)
-        log_p = table(log_joint, x, points)
+        log_p = table(log_joint, x, points, index)
         found = summarise(log_p, points)
         error = abs(found.log_marginal - every_other(log_p, points, resolution))
         cost += log_p.size
@@ -99,7 +100,7 @@ def _posterior(
         resolution = 2 * resolution - 1
 
 
-def zoom(log_p: Array, points: Points, cell: float, first_row: int = 0) -> tuple[Array, Array]:
+def zoom(log_p: Array, points: Points, cell: float, index: Array) -> tuple[Array, Array]:
     """Centre and half width (B, K) of the least box around each row's nodes near its peak, a cell to spare."""
     alive = log_p > log_p.max(0) - NEGLIGIBLE
     low, high = (np.empty_like(points.centre) for _ in range(2))
@@ -107,7 +108,7 @@ def zoom(log_p: Array, points: Points, cell: float, first_row: int = 0) -> tuple
         low[row], high[row] = points.unit[mask].min(0), points.unit[mask].max(0)
     edge = (low <= -1) | (high >= 1)
     if edge.any():
-        row = first_row + int(np.argwhere(edge)[0, 0])
+        row = index[np.argwhere(edge)[0, 0]]
         raise DataError(f"the posterior of row {row} reaches the edge of the box ±{points.half_width[0, 0]}: raise box")
     low, high = low * points.half_width - cell, high * points.half_width + cell
     return (low + high) / 2, (high - low) / 2

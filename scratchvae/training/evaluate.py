@@ -83,7 +83,7 @@ def at_a_time(state: State, threads: int | None = None) -> int:
 
 
 def elbo_over(state: State, x: Array, block: int = 500, threads: int | None = None) -> Bound:
-    """The bound with one ε a row, named by the row."""
+    """The bound with one ε a row, named by what the row holds (`State.numbers`)."""
 
     def sums(first: int, count: int) -> Array:
         batch = evaluation_rows(state, x, first, count)

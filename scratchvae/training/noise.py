@@ -1,7 +1,8 @@
 """§7.2.4 Noise and order for a run: every draw is named by (seed, purpose, step, row), and nothing is remembered.
 
 Mathematics never draws: whoever runs it asks here for ε or u and passes them in. The same name gives the same numbers,
-after a resume, in any split into micro-batches, and for any number of threads.
+after a resume, in any split into micro-batches, and for any number of threads. A row is a number: in training its
+place in the minibatch or in the data, in evaluation a hash of what it holds (`named`), so that one row has one score.
 """
 
 from enum import IntEnum
@@ -101,12 +102,12 @@ def place(first_row: Rows, i: int) -> str:
     return f"{i} (from 0) of the rows given" if isinstance(first_row, np.ndarray) else str(first_row + i)
 
 
-# h(x) = Σ_d a_d w_d mod 2^64, its upper half, with w_d the bits of x_d and odd random a_d: two rows that differ share a
-# number with a chance of about 2^-32                    multiply-shift, Dietzfelbinger et al. 1997
+# h(x) = Σ_d a_d w_d mod 2^64, its upper half, with w_d the bits of x_d and odd a_d that look random, the hash of d: two
+# rows that differ share a number with a chance of about 2^-32       multiply-shift, Dietzfelbinger et al. 1997
 def named(x: Array) -> Array:
     """A number for each row of x (B, D), uint32 (B,), by what it holds as float32: one row, one name, wherever it
-    stands. −0 is 0, and NaN, which marks a gap, is one value whatever its bits."""
-    with np.errstate(over="ignore"):  # beyond float32 all are alike
+    stands. −0 is 0, and NaN, which marks a gap, is one value whatever its bits; so is what float32 cannot hold, inf."""
+    with np.errstate(over="ignore"):
         bits = x.astype(np.float32) + np.float32(0)
     bits[np.isnan(bits)] = np.nan
     d = np.arange(1, x.shape[1] + 1, dtype=np.uint64)

@@ -9,11 +9,13 @@ constant has no density: it is dropped, and comes back with its value. Bytes are
 rows held nothing above 1. Columns with names are put in order.
 """
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..errors import DataError
 from ..types import Array
@@ -22,6 +24,7 @@ from .config import Config
 from .data import Dataset, bits, columns, holds_bits, rows
 from .missing import hide
 from .noise import Noise
+from .text import listed
 
 STANDARDISED = ("gaussian", "gaussian-fixed")  # likelihoods whose real columns are
 GREY_LEVEL = (1 / 255) ** 2  # the default floor of σ², or σ² itself, of columns as they are
@@ -44,7 +47,7 @@ class Reading(NamedTuple):
     image: tuple[int, ...] | None = None  # the shape of one row, where it had more axes than one
     digest: str = ""  # of the training rows
     where: str = ""  # the folder from which relative paths of the data count, seen from the run's
-    by_place: bool = False  # evaluation's noise is named by a row's place in its file, as it was in version 0.1
+    by_place: bool = False  # evaluation's noise is named by a row's place, as it was before readings were kept
     kept: Array | None = None  # int64 (D,): the columns that the model sees; None for all
     constants: Array | None = None  # float64 (columns,): the values of the others
     shift: Array | None = None  # float64 (D,)
@@ -157,7 +160,8 @@ class Reading(NamedTuple):
         of_width = (self.kept, self.shift, self.scale, self.grain)
         fits = [array is None or array.shape == (width,) for array in of_width]
         inside = self.kept is None or (
-            self.constants is not None
+            self.kept.dtype == np.int64
+            and self.constants is not None
             and self.constants.shape == (self.columns,)
             and bool(((self.kept >= 0) & (self.kept < self.columns)).all())
         )
@@ -168,23 +172,17 @@ class Reading(NamedTuple):
 
     def words(self, rows: int) -> str:
         """What was done to the columns, in one line; "" for nothing."""
-        dropped = [] if self.kept is None else [i for i in range(self.columns) if i not in set(self.kept.tolist())]
+        dropped = np.setdiff1d(np.arange(self.columns), np.arange(self.columns) if self.kept is None else self.kept)
         lines = []
         if self.scale is not None:
             lines.append(
                 f"standardised: {self.width} columns, by mean and standard deviation (or grain, if larger) of {rows} "
                 "rows; figures are nats of the raw columns (--no-standardise leaves them)"
             )
-        if dropped:
-            lines.append(f"constant, so dropped and given no density: {listed(self.names, dropped)}")
+        if len(dropped):
+            called = listed([self.names[i] if self.names else f"column {i}" for i in dropped])
+            lines.append(f"constant, so dropped and given no density: {called}")
         return "; ".join(lines)
-
-
-def listed(names: tuple[str, ...] | None, at: list[int], most: int = 8) -> str:
-    """Columns by name, or by number from 0; of many the first."""
-    words = ", ".join(names[i] if names else str(i) for i in at[:most])
-    what = words if names else f"column{'s' if len(at) > 1 else ''} {words}"
-    return what if len(at) <= most else f"{what} and {len(at) - most} more"
 
 
 def learn(
@@ -192,17 +190,18 @@ def learn(
 ) -> Reading:
     """How a run with this config reads rows, from its training rows x (N, columns); a map is read through, in blocks.
 
-    Raises DataError where a column has no value at all, or none varies.
+    Raises DataError where no column varies, or none that is seen.
     """
     kind = "bits" if x.dtype == np.bool_ or holds_bits(x) else "bytes" if x.dtype == np.uint8 else "reals"
     found = Reading(x.shape[1], kind, names, image, digest(x))
     if kind != "reals" or not config.standardise or config.likelihood not in STANDARDISED:
         return found
-    mean, sd, low, high = moments(lambda: seen(x, config), x.shape[1])
+    blocks = functools.partial(seen, x, config.likelihood, config.missing, Noise(config.seed), config.dtype)
+    mean, sd, low, high = moments(blocks, x.shape[1])
     varies = (low < high) & (sd > NEGLIGIBLE * np.abs(mean))
     if not varies.any():
         raise DataError("every column of the training data is constant: there is nothing to learn")
-    grain = grains(next(seen(x, config, GRAINY))[:, varies])
+    grain = grains(next(blocks(GRAINY))[:, varies])
     found = found._replace(shift=mean[varies], scale=np.maximum(sd[varies], grain), grain=grain)
     return found if varies.all() else found._replace(kept=np.flatnonzero(varies).astype(np.int64), constants=mean)
 
@@ -226,18 +225,21 @@ def moments(blocks: Callable[[], Iterator[Array]], columns: int) -> tuple[Array,
     mean = np.clip(total / np.maximum(count, 1), low, high)  # of equal values their mean is that value
     squares = np.zeros(columns)
     for part in blocks():
-        squares += np.where(np.isnan(part), 0, part - mean).__pow__(2).sum(axis=0)
+        squares += (np.where(np.isnan(part), 0, part - mean) ** 2).sum(axis=0)
     return mean, np.sqrt(squares / np.maximum(count, 1)), low, high
 
 
-def seen(x: Array, config: Config, block: int = 4096) -> Iterator[Array]:
-    """The training rows in blocks, float64 in units of `data.rows`, NaN where the run does not see a value."""
+def seen(
+    x: Array, likelihood: str, missing: str, noise: Noise, limit: DTypeLike, block: int = 4096
+) -> Iterator[Array]:
+    """The training rows in blocks, float64 in units of `data.rows`, NaN where the run's `missing` and noise hide a
+    value. A memory map stays on disk, and its values are checked on the way, also for the range of `limit`, the run's
+    type."""
     if len(x) == 0:
         raise DataError("the training data have zero rows")
     for i in range(0, len(x), block):
         index = np.arange(i, min(i + block, len(x)))
-        part = rows(x, index, "float64", config.likelihood, config.missing == "nan", config.dtype)
-        yield hide(part, index, config.missing, Noise(config.seed))
+        yield hide(rows(x, index, "float64", likelihood, missing == "nan", limit), index, missing, noise)
 
 
 def digest(x: Array) -> str:

@@ -28,7 +28,7 @@ from .missing import hide
 from .noise import LIMIT, Noise, Purpose, Rows, named, numbers
 from .objective import check_pair, gradient
 from .optim import log_prior_vjp
-from .reading import Reading
+from .reading import Reading, seen
 
 
 class State:
@@ -63,9 +63,10 @@ class State:
     def rows(self, x: Array, index: Array | slice, gaps: bool | None = None) -> Array:
         """Rows x[index] of the data as the model sees them, (B, D), before they are binarised; NaN may be among them
         with `gaps`, by default where the config says so."""
-        config, whole = self.config, self.reading.scale is None
+        config = self.config
         missing = config.missing == "nan" if gaps is None else gaps
-        raw = rows(x, index, config.dtype if whole else "float64", config.likelihood, missing, config.dtype)
+        dtype = config.dtype if self.reading.scale is None else "float64"  # x − m is taken before x is rounded
+        raw = rows(x, index, dtype, config.likelihood, missing, config.dtype)
         return self.reading.take(raw, config.dtype)
 
     def mean_row(self, x: Array, missing: str) -> Array:
@@ -127,7 +128,7 @@ class State:
 
 
 class Steps:
-    """Minibatch steps of a state over data x (N, D), uint8 grey levels or reals, possibly a memory map."""
+    """Minibatch steps of a state over data x (N, columns) that its reading has adopted, possibly a memory map."""
 
     def __init__(self, state: State, x: Array, threads: int | None = None) -> None:
         self.state, self.x, self.threads = state, x, threads or default_threads()
@@ -184,7 +185,7 @@ class Steps:
 
 
 def latent_noise(state: State, purpose: int, step: int, B: int, S: int, first_row: Rows = 0) -> Array:
-    """ε (S, B, columns), named by the row: fewer samples are a prefix of more. Normals, for q is Gaussian.
+    """ε (S, B, columns), named by the rows' numbers: fewer samples are a prefix of more. Normals, for q is Gaussian.
 
     columns is K, or Σ K_l of a ladder, and in training times what the estimator asks for.
     """
@@ -207,23 +208,13 @@ def mean_row(
     block: int = 4096,
     limit: DTypeLike = "float64",
 ) -> Array:
-    """The mean of the data, (D,) float64 in units of `rows`: read block by block, so a memory map stays on disk.
-    What a run's `missing` hides, by its noise, does not count.
-
-    Of a memory map each value is checked on the way, also for the range of `limit`, the run's type: a run on bad data
-    is refused before its first step.
-    """
-    if len(x) == 0:
-        raise DataError("the training data have zero rows")
+    """The mean of what a run sees of its training rows, (D,) float64, by blocks as `reading.seen` gives them: what
+    cannot be used, or is beyond the range of `limit`, the run's type, is refused before the first step."""
     total, count = np.zeros((2, x.shape[1]))
-    for i in range(0, len(x), block):
-        index = np.arange(i, min(i + block, len(x)))
-        part = rows(x, index, "float64", likelihood, missing == "nan", limit)
-        if missing:
-            part = hide(part, index, missing, noise or Noise(0))
-        seen = ~np.isnan(part)
-        total += np.where(seen, part, 0).sum(axis=0) if missing else part.sum(axis=0)
-        count += seen.sum(axis=0)
+    for part in seen(x, likelihood, missing, noise or Noise(0), limit, block):
+        there = ~np.isnan(part)
+        total += np.where(there, part, 0).sum(axis=0) if missing else part.sum(axis=0)
+        count += there.sum(axis=0)
     if not count.all():
         raise DataError(
             f"column {int(np.argmin(count))} (from 0) is missing in every row of the training data: drop it"

@@ -1,9 +1,10 @@
-"""§7.3 How long a table is trained: 2,000 steps at least, and a stop by rows that training never sees.
+"""§7.3 How long a table is trained: 2,000 steps at least, and a stop by rows that no step sees.
 
 A table of a few hundred rows is learned by heart long before 2,000 steps: the bound of its own rows rises on, that of
 new rows falls. So a share of the training rows, `Config.validation`, is held out; their bound is looked at every epoch,
 or every LOOK steps where an epoch is shorter. PATIENCE looks in a row without a better one end the run, and the run
-ends, by this or by its length, with the parameters of the best look. Test rows take no part.
+ends, by this or by its length, with the parameters of the best look. Test rows take no part. (Of the held-out rows
+training knows what the reading learned of all training rows: mean and scale of each column.)
 
 Outside of training a state holds the best parameters, and beside them those that training would go on with: both are
 in each checkpoint, so a resumed run takes the steps and the looks that an unstopped one would have taken.
@@ -39,7 +40,7 @@ def at_length(config: Config, x: Array, given: Collection[str]) -> Config:
     if config.likelihood not in STANDARDISED or x.dtype in (np.uint8, np.bool_):
         return config
     if "validation" not in given:
-        config = replace(config, validation=min(max(SHARE * rows, LEAST), rows / 2, MOST) / rows)
+        config = replace(config, validation=min(max(SHARE * rows, LEAST), rows // 2, MOST) / rows)
     if "epochs" not in given:
         steps = math.ceil((rows - held_out(rows, config.validation)) / config.batch)  # of an epoch
         config = replace(config, epochs=float(max(config.epochs, math.ceil(STEPS / steps))))

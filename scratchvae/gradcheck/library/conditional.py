@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from ...conditional import (
     HEADS,
     Distribution,
     Family,
     Net,
+    Standardised,
     floored,
     floored_vjp,
     from_heads,
@@ -21,6 +24,7 @@ from . import Case, at
 from .networks import layers
 
 VARIANCE = 0.3  # a floor high enough to bend the slope
+FLOORS = np.array([0.1, 0.3, 0.6, 1.0])  # one for each column
 
 
 def net_case(name: str, need_dx: bool) -> Case:
@@ -39,10 +43,22 @@ def net_case(name: str, need_dx: bool) -> Case:
     return Case(label, f, accumulating(f_vjp, into=(1,)), (at(51, 3, 4), p), constants=constants)
 
 
+def standardised() -> Iterator[Case]:
+    """Standardised columns, whole and in part: log s is no argument, and moves no slope."""
+    z, p, m = at(55, 3, 4), Standardised(at(56, 3, 4), at(57, 3, 4), at(58, 4)), (at(59, 3, 4) > 0) * 1.0
+    yield Case("conditional.Standardised", lambda z, p: p.log_prob(z), lambda w, z, p: p.log_prob_vjp(w, z), (z, p))
+    part_vjp = lambda w, z, p, m: (*p.log_prob_observed_vjp(w, z, m), None)  # noqa: E731
+    part = "conditional.Standardised, observed", lambda z, p, m: p.log_prob_observed(z, m), part_vjp
+    yield Case(*part, (z, p, m), constants=("m",))
+
+
 def cases() -> Iterator[Case]:
     """Each family of heads."""
     vjp = lambda dy, a, variance: (floored_vjp(dy, floored(a, variance), variance), None)  # noqa: E731
-    yield Case("conditional.floored", floored, vjp, (2 * at(52, 3, 4), VARIANCE), constants=("variance",))
+    for name, floor in (("", VARIANCE), ("[by column]", FLOORS)):
+        args = 2 * at(52, 3, 4), floor
+        yield Case(f"conditional.floored{name}", floored, vjp, args, constants=("variance",))
+    yield from standardised()
     for name, heads in HEADS.items():
         outs = [at(53 + i, 3, 4) for i in range(len(heads))]
         yield Case(
