@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from . import models
-from .conditional import Distribution
-from .distributions import Bernoulli, Normal
+from .conditional import mean_of
+from .distributions import Normal
 from .errors import UsageError
 from .tasks.missing import Coder, Imputations, chain, check_gaps
 from .tasks.missing import Plan as Imputing
@@ -224,8 +224,3 @@ class Words:
         self.shown = time.monotonic()
         with contextlib.suppress(OSError, ValueError, AttributeError):
             print(text, file=sys.stderr, flush=True)
-
-
-def mean_of(p: Distribution) -> Array:
-    """E[x] of a decoder's distribution."""
-    return p.mean if isinstance(p, Bernoulli) else p.mu
