@@ -21,7 +21,8 @@ __all__ = ["BINARISATIONS", "Config", "from_dict", "known"]
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A training run. Two runs with equal configs give equal bits, whatever the number of threads."""
+    """A training run. Two runs with equal configs on equal data give equal bits, whatever the number of threads; with
+    the compiled kernels on processors whose vectors have one width."""
 
     data: str = "mnist"
     test: str | None = None  # the test rows, where they are a file of their own
