@@ -46,6 +46,12 @@ class Standardised(Normal):
 
 Distribution = Normal | Bernoulli
 
+
+def mean_of(p: Distribution) -> Array:
+    """E[y]."""
+    return p.mean if isinstance(p, Bernoulli) else p.mu
+
+
 HEADS = {
     "normal": ("mu", "log_var"),  # unconstrained: for q(z | x) and inner layers
     "bernoulli": ("logits",),

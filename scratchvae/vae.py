@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from . import models
-from .conditional import Distribution
-from .distributions import Bernoulli, Normal
+from .conditional import mean_of
+from .distributions import Normal
 from .errors import UsageError
 from .tasks.missing import Coder, Imputations, chain, check_gaps
 from .tasks.missing import Plan as Imputing
@@ -136,7 +136,9 @@ class VAE:
         Or give eps (B, K) or (S, B, K)."""
         state, batch = self._fitted(), self._batch(x)
         if eps is None:
-            samples = samples or (1 if state.reading.by_place else SCORED)
+            samples = (1 if state.reading.by_place else SCORED) if samples is None else samples
+            if samples < 1:
+                raise UsageError(f"samples={samples}: a bound needs at least one draw a row")
             eps = latent_noise(state, Purpose.EVALUATE, 0, len(batch), samples, state.numbers(batch, 0))
         eps = np.asarray(eps, self.config.dtype)
         return objective.bound(state, batch, eps if eps.ndim == 3 else eps[None])[0]
@@ -224,8 +226,3 @@ class Words:
         self.shown = time.monotonic()
         with contextlib.suppress(OSError, ValueError, AttributeError):
             print(text, file=sys.stderr, flush=True)
-
-
-def mean_of(p: Distribution) -> Array:
-    """E[x] of a decoder's distribution."""
-    return p.mean if isinstance(p, Bernoulli) else p.mu

@@ -100,7 +100,7 @@ def test_what_is_measured_is_said() -> None:
 
 def test_evidence_is_above_the_bound() -> None:
     state, found = make()
-    log_p, held = ledger.evidence(state, found, None, 200), ledger.measure(state, found, samples=50)
+    log_p, held = ledger.evidence(state, found, 200), ledger.measure(state, found, samples=50)
     assert log_p.value > Figure(held.meaning, held.elbo).value
     assert log_p.meaning.unlike(held.meaning)
 

@@ -5,6 +5,7 @@ import argparse
 import numpy as np
 
 from .. import plots
+from ..conditional import mean_of
 from ..errors import DataError, UsageError
 from ..training.data import Dataset
 from ..training.evaluate import blocks, evaluation_rows
@@ -27,7 +28,6 @@ from .common import (
     write,
     write_rows,
 )
-from .pictures import mean_of
 
 ABOUT = """Latent arithmetic by label: E[x | z] at z = E[z | x] + t (mean code of label B - mean code of label A), for t
 from 0 to 1. The means are over training rows, each line begins with the test row itself."""

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         for path, one, gain in zip(args.runs, held, gains, strict=True)
     ]
     if args.samples:
-        evidence = [ledger.evidence(state, found, None, args.samples) for state, found in opened]
+        evidence = [ledger.evidence(state, found, args.samples) for state, found in opened]
         for one, of in zip(reports, evidence, strict=True):
             gain = ledger.difference(evidence[0], of)
             one |= {"log_likelihood": of.value, "log_likelihood_error": of.error}

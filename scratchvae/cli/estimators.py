@@ -119,6 +119,7 @@ def measured(args: argparse.Namespace, train: Array, test: Array) -> dict[str, A
 def codes(args: argparse.Namespace, rows: int) -> int:
     """How many codes z will be decoded, as `laboratory` counts them."""
     S, minibatch = args.samples, Config().batch * args.samples
+    # two exact gradients of 4 draws for one; each estimator, the measure-valued one with an eighth of the draws
     lines = 4 * 2 + len(laboratory.SCORES) + len(laboratory.OTHERS) - 1 + laboratory.weight("measure", args.latent) / 8
     place = lines * args.draws * rows * S + 2 * laboratory.WARM_UP * minibatch  # two of them learn a baseline first
     return round(3 * place + rows * args.draws / 2 * sum(COUNTS) + len(RACERS) * args.steps * minibatch)

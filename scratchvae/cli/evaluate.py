@@ -27,8 +27,6 @@ from .common import (
 )
 
 ABOUT = "Measure a run on its test rows. All figures are nats per datapoint, means over rows, constants kept."
-
-
 SHOWN, DRAWS = 2000, 16  # rows in the picture; draws of z for the bound of each
 
 

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import plots
-from ..conditional import Distribution
-from ..distributions import Bernoulli
+from ..conditional import mean_of
 from ..errors import UsageError
 from ..tasks import imputation
 from ..training import data
@@ -45,8 +44,6 @@ COMMANDS = {
     "manifold": "Show E[x | z] over the plane of a 2-d latent, at the inverse Gaussian CDF of a square grid.",
     "interpolate": "Show E[x | z] between two test rows, along the line or along the sphere.",
 }
-
-
 PAIRS, SAMPLES = "test rows above reconstructions", "E[x | z], z from the prior"  # titles
 PLANE = "E[x | z], z at the inverse Gaussian CDF of a grid on the unit square"
 NUMBERS = {  # what .npy, .csv and - hold, a row each
@@ -199,11 +196,6 @@ def test_rows(args: argparse.Namespace, state: State) -> tuple[Array, data.Datas
     found = open_data(args, state)
     index = rows_of(args.rows, len(found.test))
     return np.concatenate([evaluation_rows(state, found.test, int(i), 1) for i in index]), found
-
-
-def mean_of(p: Distribution) -> Array:
-    """E[x] of a decoder's distribution."""
-    return p.mean if isinstance(p, Bernoulli) else p.mu
 
 
 def reconstructions(state: State, x: Array) -> Array:

@@ -38,8 +38,6 @@ from .common import (
 ABOUT = """Infer z for one test row: q(z | x) as the encoder gives it and refined for this row, chains on the posterior
 (HMC and Metropolis-Hastings), and for one or two latents the grid. Then the gap log p(x) - L in its two parts. After
 the sign +- stands the standard deviation of z under p(z | x) as the method has it, not the error of its mean."""
-
-
 PICTURE = ".png: all of it in one plane, of more than two latents those two that q says most about"
 
 

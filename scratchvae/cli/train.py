@@ -62,7 +62,8 @@ def add_model(p: Any) -> None:
     option(p, "--hidden", type=hidden, help="widths from x inwards, mirrored; 200,200, or 200,200/100,100 for a ladder")
     option(p, "--activation", choices=ACTIVATIONS, help="of every hidden layer")
     option(p, "--variance", type=amount, help="floor of a learned σ², or σ² itself for gaussian-fixed, in units of the "
-           "raw columns (default: a column's own variance, or a grey level's square, over 255²)")  # fmt: skip
+           "raw columns (default: 1/255²; of standardised ones a thousandth of the unit's square or what rounding to "
+           "their grain costs, for gaussian-fixed the unit's square)")  # fmt: skip
     p.add_argument("--no-standardise", dest="standardise", action="store_false", default=argparse.SUPPRESS,
                    help="leave real columns of gaussian and gaussian-fixed in their units")  # fmt: skip
     option(p, "--initial", choices=INITIALISERS, help="first weights; paper is N(0, 0.01)")
@@ -162,20 +163,20 @@ def read_config(path: str | None) -> dict[str, Any]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, evaluate at the end, leave pictures; `open_folder` keeps others out of the folder until the end."""
-    with contextlib.ExitStack() as args.held:
-        return run_alone(args)
+    """Train, evaluate at the end, leave pictures; others are kept out of the folder until then."""
+    with contextlib.ExitStack() as held:
+        return run_alone(args, held)
 
 
-def run_alone(args: argparse.Namespace) -> int:
-    """As `run`, which holds what is held."""
+def run_alone(args: argparse.Namespace, held: contextlib.ExitStack) -> int:
+    """As `run`; the folder's lock is handed to `held`."""
     if not args.out or (args.resume and args.config):
         raise UsageError("--resume takes the run's own config: leave --config out" if args.out else "--out is empty")
     base = resumed(args.out).as_dict() if args.resume else read_config(args.config)
     config = config_from(args, base)
     found = data.load(config.data, config.test, args.data_folder, config.missing == "nan", judge=False)
     config = with_length(args, config, base, found.train)
-    folder, state, found, pending = open_folder(args, config, found)
+    folder, state, found, pending = open_folder(args, config, found, held)
     args.threads = threads_for(args.threads)
     steps = compiled.steps(state, found.train, args.threads)
     plan = Plan.of(steps, args.evaluate_every, args.save_every)
@@ -233,11 +234,12 @@ def resumed(out: str) -> Config:
 
 
 def open_folder(
-    args: argparse.Namespace, config: Config, found: data.Dataset
+    args: argparse.Namespace, config: Config, found: data.Dataset, held: contextlib.ExitStack
 ) -> tuple[Run, State, data.Dataset, list[float]]:
     """A new run with fresh parameters, or the one in --out as its checkpoint left it; and the data as it reads them."""
     folder = Run(Path(args.out))
     if args.resume and folder.checkpoint.exists():
+        held.enter_context(folder.lock())
         return reopened(args, folder, config, found)
     if args.resume and folder.read_metrics():
         raise DataError(f"{args.out} has lost its checkpoint: restore it from a copy, or train into another folder")
@@ -245,7 +247,7 @@ def open_folder(
     found = checked(learned.adopt(found), config)
     state = State.begun(config, learned, found.train)
     data.check_test(found, config.likelihood, config.missing == "nan", config.dtype)
-    args.held.enter_context(folder.lock())  # after all that may be refused
+    held.enter_context(folder.lock())  # after all that may be refused
     folder = folder if args.resume else Run.create(args.out, config)
     folder.save(state, [0.0, 0])  # a run killed before its first epoch can be resumed too
     if words := learned.words(len(found.train)):
@@ -256,20 +258,19 @@ def open_folder(
 def reopened(
     args: argparse.Namespace, folder: Run, config: Config, found: data.Dataset
 ) -> tuple[Run, State, data.Dataset, list[float]]:
-    """The run in a folder, on the data that it had, or with --force on others."""
-    args.held.enter_context(folder.lock())
+    """The run in a folder, locked by now, on the data that it had, or with --force on others."""
     state, meta = folder.load()
     pending = folder.pending(meta)
     folder.read_metrics(MEASURED)  # refused before anything is said or done
     now = flat(config.as_dict())
     for name, value in flat(state.config.as_dict()).items():
         if name != "epochs" and value != now[name]:
-            was = f"{name} was {value!r}, now {now[name]!r}"
-            raise UsageError(f"--resume continues a run as it was: {was}; only epochs may change")
-    was, there = state.reading.digest, digest(found.train)
+            changed = f"{name} was {value!r}, now {now[name]!r}"
+            raise UsageError(f"--resume continues a run as it was: {changed}; only epochs may change")
+    same = state.reading.digest in ("", digest(found.train))  # a run made before digests were kept has none
     found = checked(state.reading.adopt(found), config)
     data.check_test(found, config.likelihood, config.missing == "nan", config.dtype)
-    if was and was != there and not args.force:
+    if not (same or args.force):
         raise UsageError(
             f"--resume: {found.name} no longer holds the rows that the run was trained on: restore them, or go on with "
             "these by --force"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..conditional import Distribution, Net, net
+from ..conditional import Distribution, Net, mean_of, net
 from ..distributions import Bernoulli, Normal
 from ..errors import DataError, UsageError
 from ..kernels import NUMPY, Kernels
@@ -208,11 +208,6 @@ def resampled(
         _, _, pixels = draw(noise, state, used + 1 + t, plan)
         drawn[t] = np.where(observed, state.x, coder.decode(code).sample(pixels, coder.k))
     return drawn, codes
-
-
-def mean_of(p: Distribution) -> Array:
-    """E[x|z]."""
-    return p.mean if isinstance(p, Bernoulli) else p.mu
 
 
 def check_mask(x: Array, observed: Array, index: Array | None = None, row: str = "row") -> None:

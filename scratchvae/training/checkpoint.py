@@ -6,7 +6,7 @@
 
 Any safetensors reader opens such a file (https://huggingface.co/docs/safetensors). `__metadata__` holds format,
 version, library, kind, sha256, and one JSON text for each other key of `meta` (config, state, ...). Equal states give
-equal bytes: keys are sorted, and no time, host or path is recorded.
+equal bytes: keys are sorted, and nothing of the time, the host or the file's own place is added.
 
 JSON costs thirty times its size in memory, so the header is parsed last, when the digest in it holds, and its size is
 limited: HEADER_LIMIT bytes, with VALUES_LIMIT commas and brackets, which are about 100 bytes each once parsed.

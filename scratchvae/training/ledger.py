@@ -100,11 +100,11 @@ class Ledger(NamedTuple):
         }
 
 
-def measure(state: State, found: Dataset, rows: int | None = None, samples: int = 1, block: int = 500) -> Ledger:
-    """The ledger of a run on its first test rows, with `samples` draws from q a row, named by the row."""
+def measure(state: State, found: Dataset, samples: int = 1, block: int = 500) -> Ledger:
+    """The ledger of a run on its test rows, with `samples` draws from q a row, named as `State.numbers` says."""
     if samples < 1:
         raise UsageError(f"samples={samples}: a bound needs at least 1")
-    x = found.test[:rows]
+    x = found.test
     parts = [*over(state, len(x), block, lambda first, count: part(state, x, first, count, samples))]
     columns = [np.concatenate([one[i] for one in parts]).astype(np.float64) for i in range(5)]
     L, reconstruction, kl, by_latent, means = columns
@@ -159,8 +159,7 @@ def difference(a: Figure, b: Figure) -> Figure:
     return Figure(a.meaning, b.rows - a.rows)
 
 
-def evidence(state: State, found: Dataset, rows: int | None, samples: int) -> Figure:
-    """log p(x) of the first test rows by importance sampling with `samples` draws from q a row."""
-    x = found.test[:rows]
-    meaning = meaning_of(state, found, "log p(x)", "importance sampling from q", samples, len(x))
-    return Figure(meaning, log_likelihood_over(state, x, samples))
+def evidence(state: State, found: Dataset, samples: int) -> Figure:
+    """log p(x) of the test rows by importance sampling with `samples` draws from q a row."""
+    meaning = meaning_of(state, found, "log p(x)", "importance sampling from q", samples, len(found.test))
+    return Figure(meaning, log_likelihood_over(state, found.test, samples))

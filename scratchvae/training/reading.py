@@ -69,8 +69,8 @@ class Reading(NamedTuple):
         if self.scale is None or self.grain is None:
             return GREY_LEVEL if given is None else given
         if given is None:
-            return np.maximum(SHARE[likelihood], self.grain**2 / (12 * self.scale**2))
-        return given / self.scale**2
+            return np.maximum(SHARE[likelihood], (self.grain / self.scale) ** 2 / 12)
+        return given / self.scale / self.scale
 
     def see(self, x: Array, names: tuple[str, ...] | None = None, what: str = "x") -> Array:
         """Rows (N, columns) as stored, in the run's order of columns and with its meaning of bytes.
@@ -200,7 +200,8 @@ def learn(
     mean, sd, low, high = moments(blocks, x.shape[1])
     varies = (low < high) & (sd > NEGLIGIBLE * np.abs(mean))
     if not varies.any():
-        raise DataError("every column of the training data is constant: there is nothing to learn")
+        many = f"{len(x)} row{'s' * (len(x) > 1)}"
+        raise DataError(f"every column of the training data is constant, in {many}: give rows that differ")
     grain = grains(next(blocks(GRAINY))[:, varies])
     found = found._replace(shift=mean[varies], scale=np.maximum(sd[varies], grain), grain=grain)
     return found if varies.all() else found._replace(kept=np.flatnonzero(varies).astype(np.int64), constants=mean)
@@ -223,10 +224,12 @@ def moments(blocks: Callable[[], Iterator[Array]], columns: int) -> tuple[Array,
         low = np.minimum(low, np.where(there, part, np.inf).min(axis=0))
         high = np.maximum(high, np.where(there, part, -np.inf).max(axis=0))
     mean = np.clip(total / np.maximum(count, 1), low, high)  # of equal values their mean is that value
+    largest = np.maximum(np.abs(low), np.abs(high))
+    unit = np.exp2(np.frexp(largest)[1] - 1.0)  # a power of two rounds nothing, and no square is beyond a float's range
     squares = np.zeros(columns)
     for part in blocks():
-        squares += (np.where(np.isnan(part), 0, part - mean) ** 2).sum(axis=0)
-    return mean, np.sqrt(squares / np.maximum(count, 1)), low, high
+        squares += (np.where(np.isnan(part), 0, (part - mean) / unit) ** 2).sum(axis=0)
+    return mean, unit * np.sqrt(squares / np.maximum(count, 1)), low, high
 
 
 def seen(
