@@ -135,6 +135,14 @@ def test_rows_held_out_take_no_part_in_training() -> None:
     np.testing.assert_array_equal(np.sort([*seen, *steps.held]), np.arange(60))
 
 
+def test_other_seeds_hold_out_other_rows_and_an_epoch_has_one_look_at_most() -> None:
+    """Catches rows held out that are the same in each of several runs, and looks that cost more than the training."""
+    x = table(400)
+    held = [fresh(x, seed=seed).held.tolist() for seed in (0, 1, 1)]
+    assert held[0] != held[1] == held[2]
+    assert [stopping.period(fresh(x, batch=batch)) for batch in (1, 10, 100)] == [300, 30, 10]
+
+
 def test_compiled_steps_hold_out_the_same_rows() -> None:
     options: dict[str, Any] = {"prior": True, "dtype": "float64"}
     fast, slow = fresh(table(), kernels="numba", **options), fresh(table(), **options)
