@@ -106,6 +106,18 @@ def test_what_is_given_is_obeyed_and_other_data_keep_their_length() -> None:
     assert stopping.at_length(Config(**GAUSSIAN), x.astype(np.uint8), ()) == Config(**GAUSSIAN)  # images
 
 
+def test_a_model_that_was_kept_is_fitted_again_as_it_was(tmp_path: Path) -> None:
+    """Catches a length and a stop that were given, and are made anew for a model that comes from a file."""
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    model = VAE(**{**SMALL, "data": "array"}, epochs=3, validation=0).fit(x)
+    model.save(tmp_path / "m.safetensors")
+    again = VAE.load(tmp_path / "m.safetensors").fit(x)
+    assert model.state is not None
+    assert again.state is not None
+    assert model.state.step == again.state.step == 18
+    np.testing.assert_array_equal(model.state.arena.flat, again.state.arena.flat)
+
+
 def test_a_config_from_before_holds_nothing_out() -> None:
     """Catches an old run that goes on with other rows, or whose checkpoint is refused for what it lacks."""
     values = Config(**SMALL).as_dict()
