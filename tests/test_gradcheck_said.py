@@ -129,6 +129,18 @@ def test_none_for_what_moves_f_is_a_problem_unless_it_is_a_constant_by_name() ->
         check(product, half, (X, W), constants=("V",))
 
 
+def test_a_constant_excuses_itself_alone_and_one_output_that_moves_is_enough() -> None:
+    """Catches constants=("W",) that excuses W2 as well, and a None for what moves one of two outputs."""
+    found = check(lambda W, W2: W * W2, lambda dy, W, W2: (dy * W2, None), (B, B + 1), constants=("W",))
+    assert found.problems[0].startswith("f_vjp returned None for W2, but f depends on it")
+
+    def by_x(dy: Any, x: Array, b: Array) -> tuple[Array, None]:
+        return dy[0] + np.pad(dy[1][None] * b, ((0, 2), (0, 0))), None
+
+    found = check(lambda x, b: (x * 1, x[0] * b), by_x, (X, B))
+    assert found.problems[0].startswith("f_vjp returned None for b, but f depends on it")
+
+
 class Holder:
     """Numbers as an attribute."""
 

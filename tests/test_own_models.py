@@ -164,6 +164,23 @@ def test_a_model_that_writes_into_its_arguments_is_named(into: str, estimator: s
     assert theta["shift"] == 0
 
 
+def test_a_model_that_writes_into_an_object_is_named() -> None:
+    """Catches copies that share what an object holds: rows that are centred in place, in whatever carries them."""
+
+    class Rows:
+        def __init__(self) -> None:
+            self.rows = np.arange(4.0)
+
+    def centred(x: Rows, z: Array, theta: None) -> Array:
+        x.rows -= x.rows.mean()
+        return np.asarray(-((z - x.rows[0]) ** 2).sum(axis=-1))
+
+    x = Rows()
+    with pytest.raises(UsageError, match=r"^log_joint changed its argument x\.rows: "):
+        fit(Functions(centred), x, Normal(np.zeros((1, 2)), np.zeros((1, 2))), steps=3)
+    assert x.rows.tolist() == [0, 1, 2, 3]
+
+
 def test_a_family_that_writes_into_its_arguments_is_named() -> None:
     """Catches a user's own q whose density centres z in place: the model then sees another z."""
 

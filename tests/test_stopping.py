@@ -107,6 +107,18 @@ def test_what_is_given_is_obeyed_and_other_data_keep_their_length() -> None:
     assert stopping.at_length(Config(**GAUSSIAN), x.astype(np.uint8), ()) == Config(**GAUSSIAN)  # images
 
 
+def test_a_model_that_was_kept_is_fitted_again_as_it_was(tmp_path: Path) -> None:
+    """Catches a length and a stop that were given, and are made anew for a model that comes from a file."""
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    model = VAE(**{**SMALL, "data": "array"}, epochs=3, validation=0).fit(x)
+    model.save(tmp_path / "m.safetensors")
+    again = VAE.load(tmp_path / "m.safetensors").fit(x)
+    assert model.state is not None
+    assert again.state is not None
+    assert model.state.step == again.state.step == 18
+    np.testing.assert_array_equal(model.state.arena.flat, again.state.arena.flat)
+
+
 def test_a_config_from_before_holds_nothing_out() -> None:
     """Catches an old run that goes on with other rows, or whose checkpoint is refused for what it lacks."""
     values = Config(**SMALL).as_dict()
@@ -134,6 +146,14 @@ def test_rows_held_out_take_no_part_in_training() -> None:
     assert not np.array_equal(together[0], together[2])
     seen = np.concatenate([steps.index(i) for i in range(steps.per_epoch)])
     np.testing.assert_array_equal(np.sort([*seen, *steps.held]), np.arange(60))
+
+
+def test_other_seeds_hold_out_other_rows_and_an_epoch_has_one_look_at_most() -> None:
+    """Catches rows held out that are the same in each of several runs, and looks that cost more than the training."""
+    x = table(400)
+    held = [fresh(x, seed=seed).held.tolist() for seed in (0, 1, 1)]
+    assert held[0] != held[1] == held[2]
+    assert [stopping.period(fresh(x, batch=batch)) for batch in (1, 10, 100)] == [300, 30, 10]
 
 
 def test_compiled_steps_hold_out_the_same_rows() -> None:

@@ -50,6 +50,20 @@ def test_fill_writes_numbers_and_pictures(run: str, tmp_path: Path, capsys: pyte
     capsys.readouterr()
 
 
+def test_fill_knows_nothing_of_what_is_hidden(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches draws that the hidden truth has a say in: in the chain, in its first guess, or in the noise's names."""
+    rows, left, draws = np.random.default_rng(1).integers(0, 2, (4, SIDE, SIDE), dtype=np.uint8), [], []
+    for truth in (rows, np.where(np.arange(SIDE) < SIDE // 2, 1 - rows, rows)):
+        np.save(tmp_path / "rows.npy", truth)
+        words = ("fill", run, "--data", str(tmp_path / "rows.npy"), "--mask", "left-half", "--rows", "0:4", *QUICK)
+        assert main([*words, "--out", str(tmp_path / "x.npy")]) == 0
+        left.append(truth[:, :, : SIDE // 2])
+        draws.append(np.load(tmp_path / "x.npy"))
+    np.testing.assert_array_equal(*draws)
+    assert (left[0] != left[1]).all()
+    capsys.readouterr()
+
+
 def masked(capsys: pytest.CaptureFixture[str], run: str, path: Path, mask: Array) -> str:
     np.save(path, mask)
     return refused(capsys, 3, "fill", run, "--mask", str(path), "--rows", "0:3")
