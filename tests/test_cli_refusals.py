@@ -67,6 +67,7 @@ def test_usage(call: Call, options: str, words: str) -> None:
         ('{"optimizer": {"milestones": [["a", 1]]}}', "milestones="),
         ('{"activation": "foo"}', "activation 'foo' is unknown"),
         ('{"seed": 1.5}', "seed=1.5 in c.json: expected a value such as 0"),
+        ('{"variance": -1}', "variance=-1 in c.json: expected a value such as 0.01"),
         ('{"batch": true}', "batch=True"),
         ('{"variance": Infinity}', "variance=inf"),
         ('{"prior": "yes"}', "prior='yes'"),

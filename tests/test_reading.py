@@ -349,8 +349,8 @@ def test_grain_by_hand() -> None:
     """The least difference of two values; a column that is lit in one row of many is not blown up by its tiny sd. Units
     whose squares are no floats."""
     one, *others = (learn(table() * u, Config(**GAUSSIAN)).tensors() for u in (1.0, 2.0**700, 2.0**-700))
-    for found, u in zip(others, (2.0**700, 2.0**-700), strict=True):
-        np.testing.assert_array_equal(found["data.scale"], one["data.scale"] * u)
+    for other, u in zip(others, (2.0**700, 2.0**-700), strict=True):
+        np.testing.assert_array_equal(other["data.scale"], one["data.scale"] * u)
     np.testing.assert_array_equal(grains(np.array([[1.0, 2, 5, np.nan], [1, 2.5, 7, 3], [1, 4, 7, 3]])), [0, 0.5, 2, 0])
     x = np.zeros((400, 2))
     x[7, 0], x[:, 1] = 5.0, np.random.default_rng(0).normal(size=400)
