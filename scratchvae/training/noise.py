@@ -2,7 +2,8 @@
 
 Mathematics never draws: whoever runs it asks here for ε or u and passes them in. The same name gives the same numbers,
 after a resume, in any split into micro-batches, and for any number of threads. A row is a number: in training its
-place in the minibatch or in the data, in evaluation a hash of what it holds (`named`), so that one row has one score.
+place in the minibatch or in the data, in evaluation a hash of what it holds (`named`). A step wants fresh draws, or it
+would learn those; a score must not hang on a row's neighbours.
 """
 
 from enum import IntEnum

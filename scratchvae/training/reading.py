@@ -1,12 +1,17 @@
 """§7.3 How a run reads rows: what was learned from its training data once, kept in the checkpoint, obeyed ever after.
 
+    as stored --see--> in the run's order and meaning --data.rows--> numbers --take--> x' of the model --undo--> x again
+
     x' = (x − m) / s by column,  m the mean of the training rows      so      log p(x) = log p(x') − Σ_d log s_d
     s = max(sd, g),  σ² ≥ max(s² / 1000, g² / 12),  g the column's grain: the least difference of two of its values
 
-A density cannot know more than the grain: g² / 12 is the variance of rounding to it, and a pixel that is lit in one row
-of N, whose sd is v / √N, would stand √N of them away. The model sees x'; every figure is of x. A column that is
-constant has no density: it is dropped, and comes back with its value. Bytes are grey levels, or bits where the training
-rows held nothing above 1. Columns with names are put in order.
+The model sees x'; every figure is of x. A density cannot know more than the grain: what was rounded to steps of g is off
+by U(−g/2, g/2), whose variance is ∫ e² de / g = g² / 12. So s is never below g either: a pixel that is lit in one row of
+N has sd = v / √N and would stand √N of them away. And a row one s beside its mean costs ½ · 1000 nats at most, where a
+floor that vanishes would let one column outweigh all others.
+
+A column that is constant has no density: it is dropped, and comes back with its value. Bytes are grey levels, or bits
+where the training rows held nothing above 1. Columns with names are put in order.
 """
 
 import functools
