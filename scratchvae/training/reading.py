@@ -5,10 +5,10 @@
     x' = (x − m) / s by column,  m the mean of the training rows      so      log p(x) = log p(x') − Σ_d log s_d
     s = max(sd, g),  σ² ≥ max(s² / 1000, g² / 12),  g the column's grain: the least difference of two of its values
 
-The model sees x'; every figure is of x. A density cannot know more than the grain: what was rounded to steps of g is off
-by U(−g/2, g/2), whose variance is ∫ e² de / g = g² / 12. So s is never below g either: a pixel that is lit in one row of
-N has sd = v / √N and would stand √N of them away. And a row one s beside its mean costs ½ · 1000 nats at most, where a
-floor that vanishes would let one column outweigh all others.
+The model sees x'; every figure is of x. A density cannot know more than the grain: what was rounded to steps of g is
+off by U(−g/2, g/2), whose variance is ∫ e² de / g = g² / 12. So s is never below g either: a pixel that is lit in one
+row of N has sd = v / √N and would stand √N of them away. And a row one s beside its mean costs ½ · 1000 nats at most,
+where a floor that vanishes would let one column outweigh all others.
 
 A column that is constant has no density: it is dropped, and comes back with its value. Bytes are grey levels, or bits
 where the training rows held nothing above 1. Columns with names are put in order.
