@@ -352,6 +352,8 @@ def test_what_is_learned_is_learned_of_all_rows() -> None:
     config = Config(**{**GAUSSIAN, "kernels": "numba"})
     found, varies = learn(x, config), [0, 1, 2, 4]
     assert found.kept is not None
+    assert found.shift is not None
+    assert found.scale is not None
     assert found.kept.tolist() == varies
     np.testing.assert_allclose(found.shift, x.mean(axis=0)[varies], rtol=1e-12)
     np.testing.assert_allclose(found.scale, np.maximum(x.std(axis=0)[varies], [0, 1, 0, 0]), rtol=1e-6)
@@ -384,6 +386,7 @@ def test_what_is_hidden_is_not_learned_from() -> None:
     assert not np.allclose(hidden.shift[0], whole.shift[0])
     seen = hide(table(), np.arange(60), "random:0.5", Noise(7))  # as the run's own seed hides it
     of_seven = learn(table(), Config(**GAUSSIAN, missing="random:0.5", seed=7)).shift
+    assert of_seven is not None
     np.testing.assert_allclose(of_seven, np.nanmean(seen, axis=0)[[0, 1, 2, 4]])
 
 
