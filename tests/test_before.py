@@ -5,6 +5,7 @@ tests/before holds three runs of `scratchvae train` by version 0.1 (commit 5339c
 then said of them: `evaluate --samples 20`, the figures of single rows, and weights after two more epochs.
 """
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -46,6 +47,8 @@ def test_an_old_model_scores_rows_as_it_did(here: Path, name: str) -> None:
     model, expected = VAE.load(here / name / "checkpoint.safetensors"), RUNS[name]
     x = np.load(here / ("grey.npy" if name == "bytes" else "table.npy")).reshape(60, -1)[54:]
     np.testing.assert_allclose(model.elbo(x), expected["rows"], rtol=1e-5)
+    np.testing.assert_array_equal(copy.deepcopy(model).elbo(x), model.elbo(x))  # nor does a copy learn new ways
+    assert not model.config.standardise
     np.testing.assert_allclose(model.log_likelihood(x, 20), expected["log_p"], rtol=1e-5)
     np.testing.assert_allclose(model.encode(x).mu, expected["codes"], rtol=1e-4, atol=1e-5)
 

@@ -139,6 +139,16 @@ def test_a_constant_excuses_itself_alone_and_one_output_that_moves_is_enough() -
 
     found = check(lambda x, b: (x * 1, x[0] * b), by_x, (X, B))
     assert found.problems[0].startswith("f_vjp returned None for b, but f depends on it")
+    found = check(lambda x, b: x + 1e-6 * b, lambda dy, x, b: (dy, None), (X, B))
+    assert found.problems[0].startswith("f_vjp returned None for b, but f depends on it")  # however little
+
+
+def test_many_kinks_near_by_condemn_nobody() -> None:
+    """Catches a second look at the worst element alone; and a wrong slope is found among as many."""
+    x = np.append(np.arange(1, 9) * 1e-4, [1.0, -2.0])
+    for slip in (1.0, 1.01):
+        found = check(lambda x: np.maximum(x, 0), lambda dy, x, s=slip: dy * (x > 0) * s, (x,), methods=("central",))
+        assert found.ok == (slip == 1), found
 
 
 class Holder:

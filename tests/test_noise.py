@@ -164,6 +164,8 @@ def test_bad_input_is_a_usage_error() -> None:
         "columns": lambda: good.normals(1, 0, 0, 2**34 + 1),
         "purpose": lambda: good.normals(-1, 0, 1, 1),
         "n is -1": lambda: good.order(0, -1),
+        r"are uint32 \(2,\), expected": lambda: good.normals(1, 0, 3, 1, first_row=np.zeros(2, np.uint32)),
+        r"are int64 \(3,\)": lambda: good.uniforms(1, 0, 3, 1, first_row=np.zeros(3, np.int64)),
         "dtype is complex128": lambda: good.normals(1, 0, 1, 1, np.complex128),
         "dtype is int64": lambda: good.uniforms(1, 0, 1, 1, np.int64),
     }

@@ -146,6 +146,20 @@ def test_models_that_were_copied_sent_or_kept_score_alike(fitted: VAE, tmp_path:
     assert not np.allclose(copies[0].elbo(x), fitted.elbo(x))
 
 
+def test_a_copy_goes_on_as_the_original_would() -> None:
+    """Catches a copy that begins again at step 0, with the noise, the rows and the Adam of a first step."""
+    x, config = table(), Config(**GAUSSIAN, validation=0.2)
+    state = State.begun(config, learn(x, config), x)
+    Steps(state, x).advance(5)
+    copies = [copy.deepcopy(state), pickle.loads(pickle.dumps(state))]
+    bounds = [Steps(one, x).advance(3) for one in (state, *copies)]
+    for one, bound in zip(copies, bounds[1:], strict=True):
+        np.testing.assert_array_equal(bound, bounds[0])
+        assert one.step == 8
+        for name, array in state.tensors().items():
+            np.testing.assert_array_equal(one.tensors()[name], array, err_msg=name)
+
+
 @pytest.mark.parametrize("name", ["x.npy", "x.csv", "r.csv"])
 def test_files_score_as_arrays_do(
     fitted: VAE, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
@@ -211,6 +225,7 @@ def test_names_of_rows_do_not_meet() -> None:
     x = np.zeros((1 << 16, 9), np.float32)
     x[:, 4] = np.arange(len(x)) / 8
     assert np.unique(named(x)).size >= len(x) - 5
+    assert np.unique(named(np.array([[1, 2, 3], [2, 1, 3], [3, 2, 1], [6, 0, 0]]))).size == 4
 
 
 # ---- the transform
@@ -338,6 +353,8 @@ def test_what_is_learned_is_learned_of_all_rows() -> None:
     config = Config(**{**GAUSSIAN, "kernels": "numba"})
     found, varies = learn(x, config), [0, 1, 2, 4]
     assert found.kept is not None
+    assert found.shift is not None
+    assert found.scale is not None
     assert found.kept.tolist() == varies
     np.testing.assert_allclose(found.shift, x.mean(axis=0)[varies], rtol=1e-12)
     np.testing.assert_allclose(found.scale, np.maximum(x.std(axis=0)[varies], [0, 1, 0, 0]), rtol=1e-6)
@@ -374,6 +391,7 @@ def test_what_is_hidden_is_not_learned_from() -> None:
     assert not np.allclose(hidden.shift[0], whole.shift[0])
     seen = hide(table(), np.arange(60), "random:0.5", Noise(7))  # as the run's own seed hides it
     of_seven = learn(table(), Config(**GAUSSIAN, missing="random:0.5", seed=7)).shift
+    assert of_seven is not None
     np.testing.assert_allclose(of_seven, np.nanmean(seen, axis=0)[[0, 1, 2, 4]])
 
 

@@ -146,6 +146,13 @@ def test_rows_held_out_take_no_part_in_training() -> None:
     assert not np.array_equal(together[0], together[2])
     seen = np.concatenate([steps.index(i) for i in range(steps.per_epoch)])
     np.testing.assert_array_equal(np.sort([*seen, *steps.held]), np.arange(60))
+    plain = {"optimizer": Optimizer("sgd", learning_rate=0.1), "dtype": "float64"}
+    with_prior, without = fresh(x, prior=True, **plain), fresh(x, **plain)
+    pull, (begin, end) = -0.1 * with_prior.state.arena.flat / 45, with_prior.generative()  # ∂ log N(θ; 0, I) / rows
+    pull[:begin] = pull[end:] = 0
+    with_prior.advance(1)
+    without.advance(1)
+    np.testing.assert_allclose(with_prior.state.arena.flat - without.state.arena.flat, pull, atol=1e-15)
 
 
 def test_other_seeds_hold_out_other_rows_and_an_epoch_has_one_look_at_most() -> None:
