@@ -131,7 +131,7 @@ OBJECTS = np.array([[print]])
     ("name", "raw", "words"),
     [
         ("x.npy", b"", "cannot be read"),
-        ("x.npy", npy(OBJECTS, allow_pickle=True), "cannot be read: .*Python objects"),
+        ("x.npy", npy(OBJECTS, allow_pickle=True), "holds Python objects"),
         ("x.npy", b"\x80\x04K\x01." * 9, "magic string"),
         ("x.npy", npy(np.ones((9, 9)))[:-1], "cannot be read"),
         ("x.npy", npy(np.asfortranarray(np.ones((9, 9)))), "stored column by column"),
@@ -140,7 +140,7 @@ OBJECTS = np.array([[print]])
         ("x.npy", npz(x=PIXELS), "magic string"),
         ("x.npz", npz(x=OBJECTS), "holds Python objects .a pickle."),
         ("x.npz", npy(PIXELS), "not a zip file"),
-        ("x.npz", evil_npz(2**60), "truncated: 9223372036854775808 bytes"),
+        ("x.npz", evil_npz(2**60), "over .* bytes, its limit"),
         ("x.npz", npz(), "holds no arrays"),
         ("x.csv", b"", "shape"),
         ("x.csv", b"a,b\n", "shape"),

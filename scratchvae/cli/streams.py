@@ -74,13 +74,21 @@ def stops() -> Iterator[threading.Event]:
     """Within: SIGTERM and SIGHUP, where they would have killed, are as Ctrl-C, so that what is half done is put away.
 
     Each sets the event: what it breaks off may well say something else than KeyboardInterrupt (of an import NumPy says
-    that it is badly installed).
+    that it is badly installed). What Python passes over, because it was raised while an object was taken down, comes
+    again a moment later.
     """
-    asked = threading.Event()
+    asked, again, said = threading.Event(), list[threading.Timer](), sys.unraisablehook
 
     def stop(*_: Any) -> None:
         asked.set()
         raise KeyboardInterrupt
+
+    def passed_over(found: Any) -> None:
+        if not (asked.is_set() and issubclass(found.exc_type, KeyboardInterrupt)):
+            said(found)
+            return
+        again.append(threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)))
+        again[-1].start()
 
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
@@ -89,8 +97,13 @@ def stops() -> Iterator[threading.Event]:
     usual = {n: old for n, old in before.items() if old in (signal.SIG_DFL, signal.default_int_handler)}
     for number in usual:
         signal.signal(number, stop)
+    sys.unraisablehook = passed_over
     try:
         yield asked
     finally:
+        sys.unraisablehook = said
+        for timer in again:
+            timer.cancel()
+            timer.join()
         for number, old in usual.items():
             signal.signal(number, old)

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import dataclasses
-import json
 import math
 import os
 import sys
@@ -16,7 +15,7 @@ from ..errors import DataError, UsageError
 from ..initial import INITIALISERS
 from ..networks import ACTIVATIONS
 from ..training import compiled, data
-from ..training.config import BINARISATIONS, Config, known
+from ..training.config import BINARISATIONS, Config, known, read_json
 from ..training.evaluate import elbo_over
 from ..training.loop import Interrupted, Plan, train
 from ..training.optim import SCHEDULES, SLOTS, Optimizer
@@ -154,7 +153,7 @@ def read_config(path: str | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        values = json.loads(Path(path).read_text("utf-8"))
+        values = read_json(Path(path))
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"--config {path} cannot be read as JSON: {error}") from None
     if not isinstance(values, dict):

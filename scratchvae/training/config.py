@@ -1,9 +1,11 @@
 """§7.3 Everything that decides a run's result, in one frozen record: it goes into config.json and the checkpoint."""
 
 import dataclasses
+import json
 import math
 import reprlib
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError, did_you_mean, unknown
@@ -16,7 +18,9 @@ from .missing import fraction
 from .noise import LIMIT
 from .optim import Optimizer
 
-__all__ = ["BINARISATIONS", "Config", "from_dict", "known"]
+__all__ = ["BINARISATIONS", "Config", "from_dict", "known", "read_json"]
+
+LARGEST = 1_000_000  # bytes of a config's file: JSON takes thirty times as many once it is read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +148,15 @@ def known(kind: type[Any], values: dict[str, Any], where: str) -> Any:
             example = EXAMPLES.get(name, usual[name])
             raise UsageError(f"{name}={shown} in {where}: expected a value such as {example!r}")
     return kind(**values)
+
+
+def read_json(path: Path) -> Any:
+    """What a config's file holds. Raises OSError, ValueError, or RecursionError for what is nested too deeply."""
+    with open(path, "rb") as file:
+        raw = file.read(LARGEST + 1)
+    if len(raw) > LARGEST:
+        raise ValueError(f"it has more than {LARGEST} bytes, which no config needs")
+    return json.loads(raw.decode("utf-8"))
 
 
 def from_dict(values: dict[str, Any]) -> Config:

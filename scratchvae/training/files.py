@@ -12,17 +12,18 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
 from ..errors import DataError
 from ..types import Array
-from .idx import BLOCK, allowed, expect, limit, opened, read_idx, take
+from .idx import BLOCK, Unpacked, allowed, expect, limit, opened, read_idx, take
 from .mat import read_faces
 from .text import read_table
 
 KNOWN = "IDX (...-idx3-ubyte, also .gz, .xz), .npy, .npz, .csv, .tsv, .txt (also .gz, .xz), .mat"
+WIDER = 4  # a number of 8 bytes may come from two of text
 PARTS = {  # the arrays of a data set, and the keys that an .npz may hold them under
     "train": ("train", "x_train", "x", "images", "data"),
     "test": ("test", "x_test", "test_images"),
@@ -54,6 +55,7 @@ def read(path: Path) -> Found:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a parser's doubts, such as NumPy's of an odd header
+            warnings.simplefilter("ignore", ResourceWarning)  # of what an interruption left open
             return reader(path)
     except DataError:
         raise
@@ -72,8 +74,20 @@ def _reader(path: Path) -> Callable[[Path], Found]:
     return READERS[suffix]
 
 
-def _npy(path: Path) -> Found:  # not np.load, which goes by content: zip, pickle
-    return Found({"train": np.lib.format.open_memmap(path, mode="r")})
+def _npy(path: Path) -> Found:  # not np.load, which goes by content: zip, pickle; nor open_memmap, which opens twice
+    with open(path, "rb") as file:
+        shape, fortran, dtype = _header(file, path)
+        return Found({"train": np.memmap(file, dtype, "r", file.tell(), shape, "F" if fortran else "C")})
+
+
+def _header(stream: IO[bytes], name: object) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether in Fortran's order, and dtype of the .npy that begins here."""
+    version = np.lib.format.read_magic(stream)
+    header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    shape, fortran, dtype = header[version](stream)
+    if dtype.hasobject:
+        raise DataError(f"{name} holds Python objects (a pickle), which are refused; save plain numbers")
+    return shape, fortran, dtype
 
 
 class _Sparing(io.FileIO):
@@ -96,27 +110,30 @@ def _npz(path: Path) -> Found:
             found["train"] = keys[0]
         if found["train"] is None:
             raise DataError(f"{path} holds {', '.join(keys) or 'no arrays'}; call the rows 'train' or 'x'")
-        return Found({part: _member(archive, f"{key}.npy", path) for part, key in found.items() if key is not None})
+        parts, most = dict[str, Array](), limit(file)
+        for part, key in found.items():
+            if key is not None:
+                parts[part] = _member(archive, f"{key}.npy", path, most - sum(x.nbytes for x in parts.values()))
+        return Found(parts)
 
 
-def _member(archive: zipfile.ZipFile, name: str, path: Path) -> Array:
+def _member(archive: zipfile.ZipFile, name: str, path: Path, most: int) -> Array:
     """One .npy inside a zip. np.load would allocate what the header declares before it knows what is there."""
     with archive.open(name) as stream:
-        version = np.lib.format.read_magic(stream)
-        header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        shape, fortran, dtype = header[version](stream)
-        if dtype.hasobject:
-            raise DataError(f"{path}: {name} holds Python objects (a pickle), which are refused; save plain numbers")
+        shape, fortran, dtype = _header(stream, f"{path}: {name}")
         size = math.prod(shape) * dtype.itemsize
-        raw = take(stream, min(size, (most := limit(path)) + 1))
-        allowed(path, len(raw), most)
+        allowed(path, size, most)
+        raw = take(stream, size)
         expect(f"{path}: {name}", len(raw) + len(stream.read(1)), size)
     x = np.frombuffer(raw, dtype)
     return x.reshape(shape[::-1]).T if fortran else x.reshape(shape)
 
 
 def _text(path: Path) -> Found:
-    with opened(path) as stream:
+    with opened(path, WIDER) as stream:
+        while isinstance(stream.raw, Unpacked) and stream.read(BLOCK):  # what is too much is not parsed first
+            pass
+    with opened(path, WIDER) as stream:
         table = read_table(stream, path)
     return Found({"train": table.x}, table.names, table.notes, table.lines)
 

@@ -2,17 +2,19 @@
 
 Nothing is allocated because a header says so: a plain file's length is compared with its header before it is
 mapped, and a packed file (gz, xz) is unpacked in blocks until it ends or has given what its header declares. No
-packed file, of IDX or of text, is unpacked to more than `limit` bytes: blank images shrink a thousandfold, and so does
-what is meant to fill a memory, but no data file needs to be packed.
+packed file is unpacked to more than `limit` bytes, text to a share of them: blank images shrink a thousandfold, and so
+does what is meant to fill a memory, but no data file needs to be packed. A file is opened once, and all that is asked
+is asked of what was opened: another may take its name meanwhile.
 """
 
 import gzip
 import io
 import lzma
 import math
+import os
 import zlib
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import numpy as np
 
@@ -34,22 +36,20 @@ def read_idx(path: Path) -> Array:
         with opened(path) as stream:
             dtype, shape, start = _header(stream, path)
             size = math.prod(shape) * dtype.itemsize
-            if isinstance(stream, io.BufferedReader) and isinstance(stream.raw, Unpacked):
-                allowed(path, size, limit(path))
+            if isinstance(stream.raw, Unpacked):
+                allowed(path, size, stream.raw.most)
                 return _in_memory(stream, path, dtype, shape, size)
-        expect(path, path.stat().st_size - start, size)
-        if size == 0:
-            return np.empty(shape, dtype)
-        return np.memmap(path, dtype, "r", start, shape)
+            expect(path, os.fstat(stream.fileno()).st_size - start, size)
+            return np.memmap(stream, dtype, "r", start, shape) if size else np.empty(shape, dtype)
     except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError, MemoryError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path} is corrupt or cannot be read: {error or type(error).__name__}") from None
 
 
-def limit(path: Path) -> int:
+def limit(file: IO[bytes]) -> int:
     """The bytes that a packed file may hold unpacked: RATIO times its size, and FLOOR at least."""
-    return max(FLOOR, RATIO * path.stat().st_size)
+    return max(FLOOR, RATIO * os.fstat(file.fileno()).st_size)
 
 
 def allowed(path: Path, size: int, most: int) -> None:
@@ -59,10 +59,11 @@ def allowed(path: Path, size: int, most: int) -> None:
 
 
 class Unpacked(io.RawIOBase):
-    """What a gz or an xz holds, up to the limit of its size: DataError after that."""
+    """What a gz or an xz holds, up to `most` bytes: DataError after that."""
 
-    def __init__(self, path: Path, stream: IO[bytes]) -> None:
-        self.path, self.stream, self.most, self.taken = path, stream, limit(path), 0
+    def __init__(self, path: Path, file: io.BufferedReader, most: int) -> None:
+        self.path, self.file, self.most, self.taken = path, file, most, 0
+        self.stream = (gzip if file.peek(2).startswith(GZ) else lzma).open(file)
 
     def readable(self) -> bool:
         return True
@@ -77,17 +78,17 @@ class Unpacked(io.RawIOBase):
 
     def close(self) -> None:
         """Close the file behind as well."""
-        self.stream.close()
+        self.file.close()
         super().close()
 
 
-def opened(path: Path) -> IO[bytes]:
-    """The file's bytes, unpacked when they begin as gz or xz do, whatever the name says."""
-    with open(path, "rb") as file:
-        magic = file.read(6)
-    if magic.startswith(GZ):
-        return io.BufferedReader(Unpacked(path, cast(IO[bytes], gzip.open(path))), BLOCK)
-    return io.BufferedReader(Unpacked(path, lzma.open(path)), BLOCK) if magic == XZ else open(path, "rb")
+def opened(path: Path, share: int = 1) -> io.BufferedReader:
+    """The file's bytes, unpacked when they begin as gz or xz do, whatever the name says; then their number is limited,
+    to a part of `limit` where they are to become `share` times as many."""
+    file = open(path, "rb")  # noqa: SIM115 (the caller closes it)
+    if file.peek(6).startswith((GZ, XZ)):
+        return io.BufferedReader(Unpacked(path, file, limit(file) // share), BLOCK)
+    return file
 
 
 def take(stream: IO[bytes], count: int) -> bytearray:

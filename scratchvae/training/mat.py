@@ -2,7 +2,7 @@
 
 Read by hand, because scipy.io.loadmat (1.17) crashes the process on some damaged files. Such a file is 128 bytes of
 header and then elements, each (type, size, bytes); a matrix is an element of elements: flags, sizes, name, values, and
-imaginary parts if it is complex. A packed matrix is unpacked if its name is ff, to LIMIT bytes at most.
+imaginary parts if it is complex. Packed matrices that may have the name ff are unpacked, to LIMIT bytes in all.
 """
 
 import itertools
@@ -19,13 +19,15 @@ from .idx import expect
 
 TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8"}
 MATRIX, PACKED = 14, 15
-LIMIT = 1 << 26  # bytes of the unpacked variable; the faces as float64 take 9 million
+NUMBERS = range(6, 16)  # the classes of full matrices of numbers; others are text, sparse, or hold variables
+COMPLEX = 0x0800  # a bit of the flags, whose lowest byte is the class
+LIMIT = 1 << 26  # bytes of the unpacked variables; the faces as float64 take 9 million
 NAME = 1 << 10  # unpacked bytes that hold a variable's name
 
 
 def read_faces(path: Path) -> Array:
     """The faces (N, 28, 20), as stored. Raises DataError for a file without them, truncated or damaged."""
-    raw = memoryview(path.read_bytes())
+    raw, room = memoryview(path.read_bytes()), LIMIT
     order = {b"IM": "<", b"MI": ">"}.get(bytes(raw[126:128]))
     if order is None:
         raise DataError(f"{path} is not a MATLAB 5 file")
@@ -34,11 +36,11 @@ def read_faces(path: Path) -> Array:
             if kind == PACKED:
                 if b"ff" not in zlib.decompressobj().decompress(body, NAME):
                     continue
-                kind, body = next(_elements(memoryview(_unpack(body)), order))
+                kind, body = next(_elements(unpacked := memoryview(_unpack(body, room)), order))
+                room -= len(unpacked)
             parts = list(itertools.islice(_elements(body, order), 6)) if kind == MATRIX else []
             if len(parts) >= 4 and bytes(parts[2][1]) == b"ff":
-                if len(parts) > 4:
-                    raise DataError(f"{path}: ff is complex; save its real part, or real and imaginary part apart")
+                _check_class(parts[0][1], len(parts) > 4, order, path)
                 return _faces(parts[1][1], *parts[3], order, path)
     except (struct.error, zlib.error, KeyError, ValueError, StopIteration) as error:
         if isinstance(error, DataError):
@@ -47,12 +49,22 @@ def read_faces(path: Path) -> Array:
     raise DataError(f"{path} has no variable ff; only frey_rawface.mat is read, save other data as .npy")
 
 
-def _unpack(body: memoryview) -> bytes:
+def _unpack(body: memoryview, room: int) -> bytes:
     stream = zlib.decompressobj()
-    out = stream.decompress(body, LIMIT)
+    out = stream.decompress(body, max(room, 1))
     if not stream.eof:  # only at its end has zlib compared the checksum
-        raise ValueError(f"a packed variable is truncated, or larger than {LIMIT} bytes")
+        raise ValueError(f"a packed variable is truncated, or more than {LIMIT} bytes are packed")
     return out
+
+
+def _check_class(flags: memoryview, imaginary: bool, order: str, path: Path) -> None:
+    """Raises DataError unless the values are those of a full matrix of real numbers."""
+    (bits,) = struct.unpack(order + "I", flags[:4])
+    if imaginary or bits & COMPLEX:
+        raise DataError(f"{path}: ff is complex; save its real part, or real and imaginary part apart")
+    if bits & 0xFF not in NUMBERS:
+        kind = f"MATLAB class {bits & 0xFF}"
+        raise DataError(f"{path}: ff is no full matrix of numbers ({kind}); save it as full(double(ff))")
 
 
 def _elements(raw: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:

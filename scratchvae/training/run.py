@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..errors import DataError, UsageError
 from . import checkpoint
-from .config import Config, from_dict, number
+from .config import Config, from_dict, number, read_json
 from .state import State, load_state, save_state
 
 try:
@@ -93,7 +93,7 @@ class Run(NamedTuple):
     def read_config(self) -> Config:
         """The Config in config.json. Raises DataError if it is missing, no JSON, or not of the known options."""
         try:
-            values = json.loads(self.config.read_text("utf-8"))
+            values = read_json(self.config)
         except OSError as error:
             raise DataError(f"{self.folder} holds no run: {self.config.name}: {error.strerror}") from None
         except (ValueError, RecursionError) as error:
@@ -106,11 +106,13 @@ class Run(NamedTuple):
             raise DataError(f"{self.config}: {error}") from None
 
     def append(self, record: dict[str, Any]) -> None:
-        """Add one line to the metrics; it must have a "step"."""
+        """Add one line to the metrics; it must have a "step". It is on the disk before a checkpoint after that step."""
         line = json.dumps(record) + "\n"
         try:
             with open(self.metrics, "a", encoding="utf-8") as file:
                 file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
             raise UsageError(f"{self.metrics} cannot be written: {error.strerror}") from None
 

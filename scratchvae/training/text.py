@@ -21,7 +21,8 @@ from ..types import Array
 MISSING = frozenset(("", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none", "?"))  # in any case: NaN
 UNNAMED = ("", "Unnamed: 0")  # the first column of a table that pandas or R has written with its index
 CELLS = 1 << 20  # of one line
-HEAD = 50  # lines that tell how a table is laid out
+HEAD, FEW = 50, 5  # lines that tell how a table is laid out
+ABOVE = 10_000  # lines with the comments above them
 BLOCK = 1 << 20  # characters read together
 WAYS = (  # out of a cell that is no number
     (r"[+-]?\d[\d,_' ]*(\.\d*)?", "write decimal points, and no separators of thousands"),
@@ -71,15 +72,26 @@ def read_table(stream: IO[bytes], path: object) -> Table:
     """The table in a stream of UTF-8. Raises DataError, one line with the place, for what is not a table of numbers."""
     try:
         with io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
-            head = list(itertools.islice(text, HEAD))
+            head = list(_head(text))
             reading = _Reading(_layout(head, path), path)
-            block = head[reading.layout.start :]
+            _check_quotes(head[: reading.layout.start], 1, path)
+            block = head[reading.layout.start :] or text.readlines(BLOCK)
             while block:
                 reading.take(block)
                 block = text.readlines(BLOCK)
     except UnicodeError as error:
         raise DataError(f"{path} is no text in UTF-8 ({error}); save it as CSV in UTF-8") from None
     return reading.table()
+
+
+def _head(text: Iterator[str]) -> Iterator[str]:
+    """The first HEAD lines, or the first FEW where lines are long, with the comments and empty lines among them."""
+    number = size = 0
+    for line in itertools.islice(text, ABOVE):
+        yield line
+        number, size = number + (not line.startswith("#") and not line.isspace()), size + len(line)
+        if number >= HEAD or (number >= FEW and size > BLOCK):
+            return
 
 
 class _Reading:
@@ -95,16 +107,16 @@ class _Reading:
         if self.layout.trailing:
             block = [line.rstrip("\r\n ").removesuffix(self.layout.delimiter) + "\n" for line in block]
         x = self.fast(block)
-        if x is None:
+        if not any(line.strip("\r\n ") for line in block):  # csv would take a microsecond for each
+            self.empty += len(block)
+        elif x is None:
             for number, cells in _rows(block, self.layout.delimiter):
                 self.row(self.line + number, cells)
         else:
             self.mark(self.line + 1)
             self.values.frombytes(x.data.cast("B"))
             self.next_line += len(block)
-        if sum(line.count('"') for line in block) % 2:  # which is taken for closed where the lines end
-            lines = f"lines {self.line + 1} to {self.line + len(block)}"
-            raise DataError(f"{self.path} has a quote that is not closed in {lines}; close it")
+        _check_quotes(block, self.line + 1, self.path)
         self.line += len(block)
 
     def fast(self, block: list[str]) -> Array | None:
@@ -178,6 +190,13 @@ class _Reading:
         return Table(x, names, tuple(notes), np.frombuffer(self.lines, np.int64).reshape(-1, 2))
 
 
+def _check_quotes(lines: list[str], first: int, path: object) -> None:
+    """Raises DataError for a quote that is open where these lines end, which csv takes for closed."""
+    if sum(line.count('"') for line in lines) % 2:
+        where = f"lines {first} to {first + len(lines) - 1}"
+        raise DataError(f"{path} has a quote that is not closed in {where}; close it")
+
+
 def _filled(line: str, delimiter: str) -> str:
     """A line with "nan" for its missing cells."""
     return delimiter.join(["nan" if _missing(cell.strip()) else cell for cell in line.split(delimiter)])
@@ -201,15 +220,17 @@ def _limited(lines: Iterable[str], delimiter: str) -> Iterator[str]:
 def _layout(head: list[str], path: object) -> Layout:
     comments = len([*itertools.takewhile(lambda line: line.startswith("#"), head)])
     head = [*(line.lstrip("# ") for line in head[:comments]), *head[comments:]]  # names may stand after a #
-    delimiter = _delimiter(head)
+    delimiter = _delimiter([line for line in head[comments:] if not line.isspace()] or head)
     rows = [(line, cells) for line, cells in _rows(head, delimiter) if any(cells)]
-    width = _width([cells for _, cells in rows])
+    width = _width([cells for line, cells in rows if line > comments] or [cells for _, cells in rows])
     notes: list[str] = []
     at = 0
     while at < len(rows) and _title(rows, at, width, comments):
         line, cells = rows[at]
         notes.append(f"line {line} passed over: {short(delimiter.join(cells))}")
         at += 1
+    if at > FEW:
+        notes[1:] = [f"and so {at - 1} more, to line {rows[at - 1][0]}"]
     body = [cells for _, cells in rows[at:]]
     names = _names(body, width)
     if not names and body and at and rows[at - 1][0] > comments and len(rows[at - 1][1]) > 1:
@@ -237,14 +258,15 @@ def _layout(head: list[str], path: object) -> Layout:
 def _delimiter(head: list[str]) -> str:
     """What most lines have, and equally often; a tab or a semicolon before a comma, which may stand in a number."""
     best, most = " ", 0
-    for delimiter in "\t;,":
+    for delimiter in (each for each in "\t;," if any(each in line for line in head)):
         rows = [cells for _, cells in _rows((line.rstrip() for line in head), delimiter) if any(cells)]
         width = _width(rows)
         fitting = sum(len(cells) == width for cells in rows)
         if width > 1 and fitting > most:
             best, most = delimiter, fitting
-    blanks = [cells for _, cells in _rows(head, " ") if any(cells)]
-    return best if most or _width(blanks) > 1 else ","
+    if not most and _width([cells for _, cells in _rows(head, " ") if any(cells)]) <= 1:
+        return ","
+    return best
 
 
 def _width(rows: list[list[str]]) -> int:
@@ -326,5 +348,5 @@ def short(text: str) -> str:
 
 
 def listed(words: Sequence[str]) -> str:
-    """The first words, with commas."""
-    return ", ".join([*(word[:30] or "''" for word in words[:6]), *(["…"] if len(words) > 6 else [])])
+    """The first words, with commas, on one line whatever they hold."""
+    return ", ".join([*(repr(word[:30])[1:-1] or "''" for word in words[:6]), *(["…"] if len(words) > 6 else [])])

@@ -12,24 +12,29 @@ from scratchvae import cli
 from .disk import Disk
 
 PACKAGE = str(Path(cli.__file__).parents[1])
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PATIENCE = 60  # seconds after which a child hangs
 
 
 def start(work: Callable[[], int], words: str) -> int:
     """A forked child that does `work`, its stdout and stderr in the file `words`; returns its id."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # else one breaks the child off where it is still the parent's
     if child := os.fork():
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return child
     code = 98
     try:
         sys.stdout = sys.stderr = open(words, "w", buffering=1, encoding="utf-8")  # noqa: SIM115 (till the end)
         signal.alarm(PATIENCE)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         code = work()
     except SystemExit as stop:  # argparse's way
         code = stop.code if isinstance(stop.code, int) else 99
-    except KeyboardInterrupt as stop:  # before or after the command it is ours
-        code = 130
-        if any(frame.filename.startswith(PACKAGE) for frame in traceback.extract_tb(stop.__traceback__)):
+    except KeyboardInterrupt as stop:  # before the command has asked for signals, and after it, it is ours
+        code, frames = 130, traceback.extract_tb(stop.__traceback__)
+        if any(frame.filename.startswith(PACKAGE) and frame.name == "outcome" for frame in frames):
             traceback.print_exc()
+        print("scratchvae was about to begin, or at its end")
     except BaseException:
         traceback.print_exc()
     finally:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from scratchvae.errors import DataError, UsageError
+from scratchvae.training import idx
 
 from . import __doc__ as about
 from .corpus import MAKERS, Parser
@@ -46,6 +47,7 @@ class Tried(NamedTuple):
     read: bool
     seconds: float
     megabytes: float
+    beyond: bool  # over MEGABYTES beyond its size, as a reader of packed files may
 
 
 def attempt(parser: Parser, raw: bytes, judged: bool = True) -> Tried:
@@ -65,13 +67,15 @@ def attempt(parser: Parser, raw: bytes, judged: bool = True) -> Tried:
         finding = f"{type(error).__name__} at {place.filename.rpartition('/scratchvae/')[2]}:{place.lineno}"
     seconds, grown = time.process_time() - began, peak() - memory
     signal.alarm(0)
-    if seconds > SECONDS or grown > MEGABYTES + len(raw) / 1e6:
+    usual = MEGABYTES + len(raw) / 1e6
+    stated = max(idx.FLOOR, idx.RATIO * len(raw)) / 1e6 if parser.packed else 0.0
+    if seconds > SECONDS or grown > usual + stated:
         finding = finding or f"over {SECONDS:g} s or {MEGABYTES} MB"
     if spoken and not finding:
         finding = f"a warning: {spoken[0].splitlines()[0][:80]}"
     if value is not None and judged and not finding:
         finding = wrong(parser, raw, value)
-    return Tried(finding, value is not None, seconds, grown)
+    return Tried(finding, value is not None, seconds, grown, grown > usual)
 
 
 def wrong(parser: Parser, raw: bytes, value: Any) -> str:
@@ -107,21 +111,23 @@ def work(parser: Parser, name: str, seed: int, numbers: range, at: Any, out: str
     """Try the mutants, `at` saying which; each finding is a line of the file `out`, and so is the sum in the end."""
     warnings.simplefilter("always")
     resource.setrlimit(resource.RLIMIT_AS, (ROOM, resource.RLIM_INFINITY))
-    seen, read, slowest, largest = set[str](), 0, 0.0, 0.0
+    seen, read, beyond, slowest, largest = set[str](), 0, 0, 0.0, 0.0
     with open(out, "a", encoding="utf-8", buffering=1) as lines:
         for i in numbers:
             at[:8] = struct.pack("<q", i)
             raw = mutant(parser, name, seed, i)
             tried = attempt(parser, raw, judged=i > 0 or parser.bomb is None)
             read, slowest, largest = read + tried.read, max(slowest, tried.seconds), max(largest, tried.megabytes)
+            beyond += tried.beyond
             if tried.finding:
                 quick = tried.finding not in seen and tried.seconds < 0.1
                 small = smaller(parser, raw, tried.finding) if quick else raw
                 seen.add(tried.finding)
                 lines.write(json.dumps({"finding": tried.finding, "number": i, "hex": small.hex()[:20_000]}) + "\n")
             if i % 1000 == 0 or i == numbers[-1]:
-                lines.write(json.dumps({"read": read, "slowest": slowest, "largest": largest}) + "\n")
-                read = 0
+                costs = {"slowest": round(slowest, 3), "largest": round(largest, 1)}
+                lines.write(json.dumps({"read": read, "beyond": beyond, **costs}) + "\n")
+                read = beyond = 0
 
 
 def fuzz(name: str, parser: Parser, mutants: int, seed: int) -> dict[str, Any]:
@@ -153,12 +159,13 @@ def fuzz(name: str, parser: Parser, mutants: int, seed: int) -> dict[str, Any]:
             what = f"hang, over {HANG} s" if code == -signal.SIGALRM else f"death by {signal.Signals(-code).name}"
             found(what, number, mutant(parser, name, seed, number).hex()[:20_000])
         first = number + 1
-    sums = {"read": 0, "slowest": 0.0, "largest": 0.0}
+    sums = {"read": 0, "beyond": 0, "slowest": 0.0, "largest": 0.0}
     for line in map(json.loads, Path("found").read_text("utf-8").splitlines()):
         if "finding" in line:
             found(line["finding"], line["number"], line["hex"])
         else:
-            sums = {"read": sums["read"] + line["read"], **{k: max(sums[k], line[k]) for k in ("slowest", "largest")}}
+            costs = {key: max(sums[key], line[key]) for key in ("slowest", "largest")}
+            sums = {**{key: sums[key] + line[key] for key in ("read", "beyond")}, **costs}
     seconds = round(time.monotonic() - began, 1)
     return {"parser": name, "mutants": mutants, **sums, "seconds": seconds, "findings": list(findings.values())}
 

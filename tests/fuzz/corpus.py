@@ -41,6 +41,7 @@ class Parser(NamedTuple):
     read: Callable[[Path], Any]
     judge: Callable[[bytes, Any], bool]  # MustRefuse; any other exception: no answer
     bomb: Callable[[], bytes] | None = None  # mutant number 0, of which only the cost is looked at
+    packed: bool = False  # then it may cost as much memory as the reader allows what it unpacks
 
 
 def read_state(path: Path) -> tuple[dict[str, Array], str, int]:
@@ -88,7 +89,7 @@ def idx_seeds() -> list[bytes]:
 def packed(name: str, pack: Callable[[bytes], bytes], unpack: Callable[[bytes], bytes]) -> Parser:
     seeds = [Seed(pack(raw), raw, pack) for raw in idx_seeds()]
     bomb = lambda: pack(large(struct.pack(">HBBII", 0, 8, 2, 300_000, 1000)))  # noqa: E731
-    return Parser(name, seeds, read_data, judge_by(lambda raw: formats.idx(unpack(raw))), bomb)
+    return Parser(name, seeds, read_data, judge_by(lambda raw: formats.idx(unpack(raw))), bomb, True)
 
 
 def large(head: bytes) -> bytes:
@@ -114,13 +115,19 @@ def npz_parser() -> Parser:
     whole = [saved(np.savez, PIXELS), saved(np.savez, x_train=PIXELS / 3, y_train=np.arange(6), x_test=PIXELS[:2])]
     seeds = [Seed(wrap(raw), raw, wrap) for raw in npy_seeds()] + [Seed(raw, raw) for raw in whole]
     bomb = lambda: wrap(saved(np.save, np.zeros((300_000, 1000), "u1")))  # noqa: E731
-    return Parser("m.npz", seeds, read_data, judge_by(formats.npz), bomb)
+    return Parser("m.npz", seeds, read_data, judge_by(formats.npz), bomb, True)
 
 
 def table_parser() -> Parser:
     numbers = ["1,2,3\n4,5.5,6e-3\n-7,8,9\n", "1;2\n3;4\n5;\n", "1\t2\n3\tnan\n5\t6\n", "1 2 3\n4 5 6\n7 8 9\n"]
     named = ["a,b\n1,2\n3,4\n5,6\n", ",a,b\n0,1,2\n1,3,4\n", "0,1\n0.5,1\n2,3\n", "\ufeff1,2\r\n3,4\r\n", "# t\n1,2\n"]
-    return Parser("m.csv", [Seed(text.encode()) for text in numbers + named], read_data, formats.judge_table)
+    raw = [text.encode() for text in numbers + named]
+
+    def pack(text: bytes) -> bytes:
+        return gzip.compress(text, 1, mtime=0)
+
+    seeds = [Seed(text) for text in raw] + [Seed(pack(text), text, pack) for text in raw[:4]]
+    return Parser("m.csv", seeds, read_data, formats.judge_table, lambda: pack(b"1,,1\n" * 60_000_000), True)
 
 
 def mat_parser() -> Parser:
@@ -137,7 +144,7 @@ def mat_parser() -> Parser:
 
     bomb = lambda: pack(large(struct.pack("<II", 14, 1 << 29)))  # noqa: E731
     seeds = [Seed(one) for one in raw] + [Seed(pack(one[128:]), one[128:], pack) for one in raw[:3]]
-    return Parser("m.mat", seeds, read_data, judge_by(formats.mat), bomb)
+    return Parser("m.mat", seeds, read_data, judge_by(formats.mat), bomb, True)
 
 
 def split_header(raw: bytes, finish: Callable[[bytes], bytes] = bytes) -> Seed:
@@ -203,7 +210,9 @@ def config_parser() -> Parser:
     made = [Config(), Config(latent=(4, 2), hidden=((5,), (3, 2)), test="t.npy", missing="random:0.5", prior=True)]
     texts = [json.dumps(config.as_dict(), indent=2).encode() for config in made]
     texts += [b'{"latent": 3, "optimizer": {"name": "sgd", "milestones": [[1, 0.5]]}, "samples": 4}', b"{}"]
-    return Parser("config.json", [Seed(t) for t in texts], read_config, lambda raw, v: expected(json.loads(raw)) == v)
+    bomb = lambda: b'{"hidden": [' + b"[]," * 9_000_000 + b"[]]}"  # noqa: E731
+    judge = lambda raw, value: expected(json.loads(raw)) == value  # noqa: E731
+    return Parser("config.json", [Seed(text) for text in texts], read_config, judge, bomb)
 
 
 def metrics_parser() -> Parser:

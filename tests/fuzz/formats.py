@@ -20,6 +20,8 @@ from scratchvae.training import checkpoint, files
 from scratchvae.training.config import Config
 from scratchvae.types import Array
 
+UNNAMED = ("", "Unnamed: 0")  # what pandas and R call the column of an index
+GAPS = ("", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none", "?")  # words for no value
 CODES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 MAT_CODES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 
@@ -107,28 +109,32 @@ def mat(raw: bytes) -> dict[str, Array]:
 
 def judge_table(raw: bytes, value: dict[str, Array]) -> bool:
     """Whether all lines are there, cell for cell, after at most two that hold more than numbers, or number the columns;
-    a first column that counts the rows and a last without a value may be left out."""
+    a first column without a name, of whole numbers that differ, and a last without a value may be left out."""
     x = value["train"]
+    raw = gunzip(raw) if raw.startswith(b"\x1f\x8b") else raw
     text = raw.decode("utf-8-sig", "strict" if x.size else "replace")
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if x.size == 0:  # nothing but words; a data set of no rows is refused later
         return not any(numbers(re.split(r"[,;\s]+", line.strip())) for line in lines)
     for delimiter, skip in itertools.product((",", ";", "\t", None), range(3)):
         with contextlib.suppress(ValueError, csv.Error):
-            there = [line for line in lines if line.strip()]
+            there = [line for line in lines if line.strip(" ")]
             cells = [*csv.reader(there, delimiter=delimiter)] if delimiter else [line.split() for line in there]
+            width = max(map(len, cells), default=0)
+            cells = [row for row in cells if "".join(row).strip() or len(row) == width > 1]  # of gaps, or an empty line
             if any(numbers(row) not in (None, [*range(len(row))]) for row in cells[:skip]):
                 continue  # a line of numbers was passed over
             kept = [row for row in cells[skip:] if not row[0].lstrip().startswith("#")]
-            table = np.array([[float(cell.strip() or "nan") for cell in row] for row in kept])
+            words = [["nan" if cell.strip().lower() in GAPS else cell for cell in row] for row in kept]
+            table = np.array([[float(cell) for cell in row] for row in words])
             if table.ndim < 2:
                 continue  # nothing is left
-            first, last = 0, table.shape[1]
-            if table.shape[1] > x.shape[1]:
-                last -= bool(np.isnan(table[:, -1]).all())
-                first += bool(np.ptp(table[:, 0] - np.arange(len(table))) == 0) if last > x.shape[1] else 0
-            if same(np.ascontiguousarray(table[:, first:last]), x):
-                return True
+            end = table.shape[1] - int(np.isnan(table[:, -1]).all())
+            nameless = skip > 0 and (len(cells[skip - 1]) < table.shape[1] or cells[skip - 1][0].strip() in UNNAMED)
+            whole = len({*table[:, 0]}) == len(table) and not np.modf(table[:, 0])[0].any()
+            for first, last in itertools.product((0, int(nameless and whole)), (table.shape[1], end)):
+                if same(np.ascontiguousarray(table[:, first:last]), x):
+                    return True
     return False
 
 
