@@ -14,6 +14,7 @@ from scratchvae.errors import DataError, UsageError
 from scratchvae.plots import grey_levels
 from scratchvae.tasks import imputation
 from scratchvae.training.data import load
+from scratchvae.training.reading import Reading
 from scratchvae.types import Array
 
 # ---------------------------------------------------------------- data
@@ -157,6 +158,13 @@ def test_drawn_samples_are_compared_with_drawn_test_rows(call: Call, monkeypatch
         assert "from test rows" in done.words
         assert bool(np.isin(asked[-1][5:], (0, 1)).all()) == values
     assert "from test rows" not in call("sample", "run", "--nearest", "--data", "grey.npy", "--out", "x.npy").words
+
+
+def test_a_wild_draw_of_bytes_does_not_wash_out_the_sheet() -> None:
+    """Catches a sheet of bytes stretched over the range of one draw that left it, all others mid-grey."""
+    x = np.array([[0.2, 0.9], [-40.0, np.nan], [60.0, 0.5]])
+    np.testing.assert_array_equal(Reading(2, "bytes").shown(x), [[0.2, 0.9], [0, np.nan], [1, 0.5]])
+    np.testing.assert_array_equal(Reading(2, "reals").shown(x), x)
 
 
 def test_pictures_of_data_that_are_no_grey_levels() -> None:

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     lines = np.concatenate([x[:, None], made.reshape(len(x), args.steps, -1)], axis=1).reshape(-1, x.shape[1])
     title = f"test rows, then E[x | z] on the way from {args.minus} to {args.plus}"
     shape = shape_of_run(state, found, args.image)
-    drawn = plots.plot_images(state.reading.undo(lines), shape, args.steps + 1, title)
+    drawn = plots.plot_images(state.reading.shown(lines), shape, args.steps + 1, title)
     write(args.out, lambda path: plots.save(drawn, path))
     return 0
 

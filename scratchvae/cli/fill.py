@@ -185,5 +185,5 @@ def show(
     spread = np.linspace(0, len(first.draws) - 1, 3).astype(int)  # far apart: other chains, other times
     lines = [seen, truth, first.mean, *first.draws[spread], nearest]
     title = "seen; truth; E[x | seen]; three draws; nearest training row"  # lines of the sheet, from the top
-    drawn = plots.plot_images(reading.undo(np.concatenate([line[:n] for line in lines])), shape, n, title)
+    drawn = plots.plot_images(reading.shown(np.concatenate([line[:n] for line in lines])), shape, n, title)
     write(out, lambda path: plots.save(drawn, path))

@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     state = open_run(args)
     made = MAKE[args.command](args, state)
     if args.command != "encode":
-        made = made._replace(numbers=state.reading.undo(made.numbers), sheet=state.reading.undo(made.sheet))
+        made = made._replace(numbers=state.reading.undo(made.numbers), sheet=state.reading.shown(made.sheet))
     if not args.out.endswith(".png"):
         write_rows(made.numbers, args.out)
         return 0
@@ -217,16 +217,16 @@ def picture_run(folder: Path, state: State, found: data.Dataset, metrics: list[d
         say(f"no pictures: {error}")
         return
     plots.save(bound, folder / "bound.png")
-    shape, undo = shape_of_run(state, found), state.reading.undo
+    shape, shown = shape_of_run(state, found), state.reading.shown
     x = evaluation_rows(state, found.test, 0, min(60, len(found.test)))
-    pairs = undo(beside(x, reconstructions(state, x), 20))
+    pairs = shown(beside(x, reconstructions(state, x), 20))
     sheet = plots.plot_images(pairs, shape, min(20, len(x)), PAIRS)
     plots.save(sheet, folder / "reconstructions.png")
     z = state.noise.normals(Purpose.SAMPLE, 0, 100, state.config.codes, state.config.dtype)
-    drawn = undo(mean_of(decode(state, prior(state, z))))
+    drawn = shown(mean_of(decode(state, prior(state, z))))
     plots.save(plots.plot_images(drawn, shape, 10, SAMPLES), folder / "samples.png")
     if state.config.latent == 2:
-        grid = undo(mean_of(decode(state, plots.manifold_grid(20).astype(state.config.dtype))))
+        grid = shown(mean_of(decode(state, plots.manifold_grid(20).astype(state.config.dtype))))
         plots.save(plots.plot_images(grid, shape, 20, PLANE, gap=0), folder / "manifold.png")
         shown = min(10_000, len(found.test))
         codes = encode(state, evaluation_rows(state, found.test, 0, shown)).mu

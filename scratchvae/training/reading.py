@@ -132,6 +132,11 @@ class Reading(NamedTuple):
         whole[..., self.kept] = x
         return whole
 
+    def shown(self, x: Array) -> Array:
+        """The same for a picture: of bytes and bits cut off to [0, 1], so that one wild row does not wash out all."""
+        whole = self.undo(x)
+        return np.clip(whole, 0, 1) if self.kind in ("bytes", "bits") else whole
+
     def tensors(self) -> dict[str, Array]:
         """The arrays, for a checkpoint."""
         return {f"data.{name}": array for name in ARRAYS if (array := getattr(self, name)) is not None}
