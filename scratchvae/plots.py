@@ -144,7 +144,7 @@ def plot_latent(mu: Array, labels: Array | None = None, ax: Any = None) -> Any:
         handles = spots.legend_elements(num=None, markersize=6, alpha=1)[0]
         names = [named(kind) for kind in kinds]
         ax.legend(handles, names, title="label", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    ax.set(xlabel="E[z₁ | x]", ylabel="E[z₂ | x]", aspect="equal")
+    ax.set(xlabel="E[z | x], latent 0", ylabel="E[z | x], latent 1", aspect="equal")
     return ax
 
 
@@ -159,7 +159,7 @@ def plot_plane(
     density: tuple[Array, Array, Array] | None,
     draws: dict[str, Array],
     gaussians: dict[str, tuple[Array, Array]],
-    names: Sequence[str] = ("z₁", "z₂"),
+    names: Sequence[str] = ("z, latent 0", "z, latent 1"),
     ax: Any = None,
 ) -> Any:
     """p(z | x) in the plane of two latents: the exact density at (a (n,), b (m,)), (n, m), the draws (N, 2) of chains,

@@ -309,4 +309,4 @@ def test_axes_of_the_codes_have_their_names(labels: Array | None) -> None:
     codes = np.random.default_rng(0).normal(size=(9, 2))
     ax = plots.plot_latent(codes, labels)
     np.testing.assert_array_equal(ax.collections[0].get_offsets(), codes)
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("E[z₁ | x]", "E[z₂ | x]")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("E[z | x], latent 0", "E[z | x], latent 1")

@@ -228,7 +228,7 @@ def picture_run(folder: Path, state: State, found: data.Dataset, metrics: list[d
     if state.config.latent == 2:
         grid = shown(mean_of(decode(state, plots.manifold_grid(20).astype(state.config.dtype))))
         plots.save(plots.plot_images(grid, shape, 20, PLANE, gap=0), folder / "manifold.png")
-        shown = min(10_000, len(found.test))
-        codes = encode(state, evaluation_rows(state, found.test, 0, shown)).mu
-        labels = None if found.test_labels is None else found.test_labels[:shown]
+        some = min(10_000, len(found.test))
+        codes = encode(state, evaluation_rows(state, found.test, 0, some)).mu
+        labels = None if found.test_labels is None else found.test_labels[:some]
         plots.save(plots.plot_latent(codes, labels), folder / "latent.png")

@@ -71,7 +71,8 @@ def add_model(p: Any) -> None:
 
 def add_training(p: Any) -> None:
     """Options of the optimisation; absent ones keep the config's value."""
-    option(p, "--epochs", type=amount, help="passes over the data, at most; of real-valued tables 2000 steps at least")
+    length = "at most so many passes over the data; where this is not given, real-valued tables get 2000 steps or more"
+    option(p, "--epochs", type=amount, help=length)
     held = "share of the training rows held out, to end the run when their bound rises no more; real-valued tables 0.1"
     option(p, "--validation", type=fraction, help=held)
     option(p, "--batch", type=whole(1), help="M, rows a minibatch")

@@ -186,9 +186,10 @@ class Reading(NamedTuple):
         dropped = np.setdiff1d(np.arange(self.columns), np.arange(self.columns) if self.kept is None else self.kept)
         lines = []
         if self.scale is not None:
+            columns = f"{self.width} column{'s' * (self.width > 1)}"
             lines.append(
-                f"standardised: {self.width} columns, by mean and standard deviation (or grain, if larger) of {rows} "
-                "rows; figures are nats of the raw columns (--no-standardise leaves them)"
+                f"standardised: {columns}, by mean and standard deviation (or grain, if larger) of {rows} rows; "
+                "figures are nats of the raw columns (--no-standardise leaves them)"
             )
         if len(dropped):
             called = listed([self.names[i] if self.names else f"column {i}" for i in dropped])
