@@ -83,10 +83,11 @@ class VAE:
 
         Real-valued tables: a tenth of the rows is held out, and ends the training (`training.stopping`; `validation=0`
         holds out none). `history` then holds one dict an epoch, or a look: train_elbo, validation_elbo where rows were
-        held out, and test_elbo where `test` rows were given, in nats per datapoint, of the parameters at that step: where
-        rows are held out, the model ends with those of the best validation_elbo. Raises DataError for values that the
-        likelihood cannot take, Diverged for a bound that is no number: the model is then as it was. Ctrl-C keeps what
-        was learned so far.
+        held out, and test_elbo where `test` rows were given, in nats per datapoint, of the parameters at that step:
+        where rows are held out, the model ends with those of the best validation_elbo.
+
+        Raises DataError for values that the likelihood cannot take, Diverged for a bound that is no number: the model
+        is then as it was. Ctrl-C keeps what was learned so far.
         """
         missing = self.config.missing == "nan"
         found, image = matrix(x, missing=missing)
