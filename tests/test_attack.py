@@ -25,7 +25,7 @@ def test_runs_survive(tmp_path: Path) -> None:
 
     Catches a checkpoint that is read while it is replaced, a call of the disk whose failure is a traceback, two
     processes that write one run, compiled code that is run though a bit of it has changed."""
-    options = "--kills", "8", "--faults", "12", "--pairs", "2", "--loads", "200", "--cache-flips", "3"
+    options = "--kills", "4", "--faults", "5", "--pairs", "1", "--loads", "100", "--cache-flips", "2"
     assert attacked("crash", tmp_path / "report.json", *options) == []
 
 

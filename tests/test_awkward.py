@@ -42,6 +42,10 @@ TABLES: dict[str, tuple[str, Any, Any, tuple[str, ...]]] = {  # text, values, na
     "a title with its commas": ("My data,\na,b\n1,2.5\n3,4.5\n", X, ("a", "b"), ("line 1 passed over", "line 2")),
     "numpy.savetxt's names": ("# a b\n1 2.5\n3 4.5\n", X, ("a", "b"), ("line 1 taken for names: a, b",)),
     "comments above": ("# by me\n# on a Monday, early\n1 2.5\n3 4.5\n", X, None, ("line 1 passed", "line 2 passed")),
+    "a page of comments above": (
+        "# by me, on a Monday\n" * 60 + "1 2.5\n3 4.5\n", X, None, ("line 1 passed over", "and so 59 more, to line 60$")
+    ),
+    "a page of empty lines above": ("\n" * 60 + "1 2.5\n3 4.5\n", X, None, ("60 empty lines passed over",)),
     "#N/A begins no comment": ("a,b\n#N/A,2.5\n3,4.5\n", [[NAN, 2.5], [3, 4.5]], ("a", "b"), ("names",)),
     "words for missing": (
         "a,b\nNA,N/A\n?,null\n,NaN\nNone,-nan\n1,2.5\n", [[NAN] * 2] * 4 + [[1, 2.5]], ("a", "b"), ("names",)
@@ -107,6 +111,8 @@ REFUSED: dict[str, tuple[str, str]] = {
     "a footer": ("a,b\n1,2\nTotal: 3\n", "1 cell in line 3"),
     "an open quote": ('a,b\n1,2\n"3,4\n5,6\n', "1 cell in line 4.*close its quote"),
     "an open quote at the end": ('a,b\n1,2\n3,"', "a quote that is not closed in lines 2 to 3"),
+    "an open quote in a name": ('"a,b\n' + "1,2\n" * 60, "a quote that is not closed in lines 1 to 50"),
+    "a name with a line's end in it": ("a\x0bb,c,d\n1,2\n3,4\n", r"3 cells in line 1 .a\\x0bb, c, d"),
     "names of other columns": ("a,b,c,d\n1,2\n3,4\n", "4 cells in line 1 .a, b, c, d.*and 2 in the lines below"),
     "a gap": ("a,b\n1,\n3,4\n", r"holds nan at row 0, column 1 'b' \(from 0; line 2 of the file\).*missing='nan'"),
     "an infinity": ("a,b\n1,2\n3,inf\n", "holds inf at row 1, column 1 'b' .from 0; line 3"),
@@ -122,6 +128,14 @@ def test_tables_that_are_none(tmp_path: Path, what: str) -> None:
     written, words = REFUSED[what]
     (tmp_path / "x.csv").write_bytes(written.encode("utf-16" if what == "UTF-16" else "utf-8"))
     refused(words, tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize("delimiter", [",", " "])
+def test_a_line_longer_than_a_cell_may_be(tmp_path: Path, delimiter: str) -> None:
+    """Catches a table of 20 000 columns that is refused, because the whole line is one cell to a wrong delimiter."""
+    line = delimiter.join(["0.12500"] * 20_000)
+    (tmp_path / "x.csv").write_text(f"{line}\n{line}\n")
+    np.testing.assert_array_equal(files.read(tmp_path / "x.csv").parts["train"], np.full((2, 20_000), 0.125))
 
 
 def test_a_bad_value_of_a_text_is_named_by_its_line(tmp_path: Path) -> None:
@@ -290,7 +304,9 @@ def test_bombs(tmp_path: Path, name: str, pack: str, monkeypatch: pytest.MonkeyP
     raw = as_idx(np.zeros((3 << 18, 1), np.uint8)) if name == "x-ubyte" else b"0,0\n" * (1 << 17)
     path = tmp_path / (name + pack)
     path.write_bytes((gzip.compress if pack == ".gz" else lzma.compress)(raw))
-    refused(r"over \d+ bytes, its limit while packed; unpack it first", path)
+    with monkeypatch.context() as first:  # a table costs seconds to parse
+        first.setattr(files, "read_table", lambda *_: pytest.fail("parsed before it is known to be too long"))
+        refused(r"over \d+ bytes, its limit while packed; unpack it first", path)
     monkeypatch.setattr(idx, "FLOOR", 1 << 23)
     assert load(path).train.any() == 0
 
@@ -301,6 +317,8 @@ def test_a_bomb_in_a_zip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(idx, "FLOOR", 1 << 20)
     np.savez_compressed(tmp_path / "x.npz", x=np.zeros((1 << 18, 2)))
+    refused("its limit while packed", tmp_path / "x.npz")
+    np.savez_compressed(tmp_path / "x.npz", x=np.zeros((1 << 16, 1)), test=np.zeros((1 << 16, 1)), y=np.zeros(1 << 10))
     refused("its limit while packed", tmp_path / "x.npz")
     np.savez(tmp_path / "y.npz", x=np.zeros((1 << 18, 2)))
     assert load(tmp_path / "y.npz").train.shape[1] == 2
@@ -331,3 +349,43 @@ def test_bombs_and_imaginary_parts_in_a_mat(tmp_path: Path, monkeypatch: pytest.
     assert len(sizes) == 1
     monkeypatch.setattr(mat, "LIMIT", 1 << 20)
     refused("a packed variable is truncated, or more than", tmp_path / "f.mat")
+    zeros = {name: np.zeros(1 << 16) for name in ("ffa", "ffb")}
+    savemat(tmp_path / "g.mat", {**zeros, "ff": np.zeros((560, 30))}, do_compression=True)
+    refused("more than 1048576 bytes are packed", tmp_path / "g.mat")
+
+
+@pytest.mark.parametrize(("at", "value", "words"), [(144, 4, "MATLAB class 4"), (144, 5, "class 5"), (145, 8, "complex")])
+def test_a_mat_of_another_class(tmp_path: Path, at: int, value: int, words: str) -> None:
+    """Catches text, or the real half of complex numbers, that is read as numbers."""
+    from scipy.io import savemat
+
+    savemat(tmp_path / "f.mat", {"ff": np.zeros((560, 3))})
+    raw = bytearray((tmp_path / "f.mat").read_bytes())
+    raw[at] = value
+    (tmp_path / "f.mat").write_bytes(raw)
+    refused(words, tmp_path / "f.mat")
+
+
+@pytest.mark.parametrize("name", ["x-ubyte", "x-ubyte.gz", "x.npy", "x.npz"])
+def test_another_file_takes_the_name_while_one_is_read(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches the shape of one file with the values of the next: each time it is opened, another one is there."""
+    from made_files import PACK, as_idx, npy, npz
+
+    makers = {"x-ubyte": as_idx, "x-ubyte.gz": lambda x: PACK[".gz"](as_idx(x)), "x.npy": npy, "x.npz": lambda x: npz(x=x)}
+    tables = [np.full((4 + i, 2), i, np.uint8) for i in range(9)]
+    path, later, real = tmp_path / name, tables[1:], open
+    path.write_bytes(makers[name](tables[0]))
+
+    def opened(file: Any, *args: Any, **options: Any) -> Any:
+        found = real(file, *args, **options)
+        if str(file) == str(path):
+            monkeypatch.setattr("builtins.open", real)
+            (tmp_path / "next").write_bytes(makers[name](later.pop(0)))
+            (tmp_path / "next").replace(path)
+            monkeypatch.setattr("builtins.open", opened)
+        return found
+
+    monkeypatch.setattr("builtins.open", opened)
+    np.testing.assert_array_equal(files.read(path).parts["train"], tables[0])

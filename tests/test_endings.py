@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,30 @@ def test_ctrl_c_while_the_commands_are_imported(
     finally:
         signal.signal(signal.SIGINT, heard)
     assert (done.code, done.line) == (130, "scratchvae train: interrupted")
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_an_object_is_taken_down(
+    number: signal.Signals, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Catches a stop that is lost, with "Exception ignored in" and a traceback: Python lets nothing out of __del__."""
+
+    class Last:
+        def __del__(self) -> None:
+            signal.raise_signal(number)
+
+    def work() -> int:
+        Last()
+        time.sleep(5)
+        return 0
+
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
+    try:
+        assert cli.answered("scratchvae train", work) == 130
+    finally:
+        signal.signal(signal.SIGINT, heard)
+    assert capfd.readouterr().err == "scratchvae train: interrupted\n"
 
 
 @posix

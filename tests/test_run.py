@@ -68,6 +68,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
         ('{"latent": 3', "config.json is not JSON"),
         ("[1]", "not a JSON object"),
         ("\xff", "not JSON"),
+        ("[" + "[]," * 333_333 + "[]]", "more than 1000000 bytes"),  # 28 MB cost 0.8 GB and 13 s
     ],
 )
 def test_a_bad_config(run: Run, text: str, words: str) -> None:
@@ -117,6 +118,30 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody pulls the plug here, and a disk takes its time."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+def test_a_line_of_metrics_is_on_the_disk_before_the_checkpoint_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a plug that is pulled: the checkpoint is there, the line measured before it is not, nor ever will be."""
+    synced, seen, replace = dict[int, int](), list[int](), os.replace
+
+    def fsync(descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        synced[found.st_ino] = found.st_size
+
+    def replaced(source: Any, target: Any) -> None:
+        metrics = tmp_path / "run" / "metrics.jsonl"
+        if str(target).endswith(".safetensors") and metrics.exists():
+            found = metrics.stat()
+            seen.append(synced.get(found.st_ino, 0) - found.st_size)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replaced)
+    np.save(tmp_path / "rows.npy", bits())
+    assert main(["train", str(tmp_path / "rows.npy"), "--out", str(tmp_path / "run"), *QUIET, "--epochs", "2"]) == 0
+    assert seen and not any(seen)
 
 
 def one_line(capsys: pytest.CaptureFixture[str], *words: str) -> None:
