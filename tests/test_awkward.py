@@ -5,6 +5,7 @@ import datetime
 import gzip
 import lzma
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -354,7 +355,9 @@ def test_bombs_and_imaginary_parts_in_a_mat(tmp_path: Path, monkeypatch: pytest.
     refused("more than 1048576 bytes are packed", tmp_path / "g.mat")
 
 
-@pytest.mark.parametrize(("at", "value", "words"), [(144, 4, "MATLAB class 4"), (144, 5, "class 5"), (145, 8, "complex")])
+@pytest.mark.parametrize(
+    ("at", "value", "words"), [(144, 4, "MATLAB class 4"), (144, 5, "class 5"), (145, 8, "complex")]
+)
 def test_a_mat_of_another_class(tmp_path: Path, at: int, value: int, words: str) -> None:
     """Catches text, or the real half of complex numbers, that is read as numbers."""
     from scipy.io import savemat
@@ -373,7 +376,12 @@ def test_another_file_takes_the_name_while_one_is_read(
     """Catches the shape of one file with the values of the next: each time it is opened, another one is there."""
     from made_files import PACK, as_idx, npy, npz
 
-    makers = {"x-ubyte": as_idx, "x-ubyte.gz": lambda x: PACK[".gz"](as_idx(x)), "x.npy": npy, "x.npz": lambda x: npz(x=x)}
+    makers: dict[str, Callable[[Any], bytes]] = {
+        "x-ubyte": as_idx,
+        "x-ubyte.gz": lambda x: PACK[".gz"](as_idx(x)),
+        "x.npy": npy,
+        "x.npz": lambda x: npz(x=x),
+    }
     tables = [np.full((4 + i, 2), i, np.uint8) for i in range(9)]
     path, later, real = tmp_path / name, tables[1:], open
     path.write_bytes(makers[name](tables[0]))

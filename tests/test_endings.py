@@ -201,9 +201,7 @@ def test_ctrl_c_while_the_commands_are_imported(
 
 @posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_an_object_is_taken_down(
-    number: signal.Signals, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_signal_while_an_object_is_taken_down(number: signal.Signals, capfd: pytest.CaptureFixture[str]) -> None:
     """Catches a stop that is lost, with "Exception ignored in" and a traceback: Python lets nothing out of __del__."""
 
     class Last:

@@ -68,6 +68,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
         ('{"latent": 3', "config.json is not JSON"),
         ("[1]", "not a JSON object"),
         ("\xff", "not JSON"),
+        ('{"latent": [[], 1]}', r"latent=\[\[\], 1\] in the config: expected a value such as 20"),  # was a TypeError
         ("[" + "[]," * 333_333 + "[]]", "more than 1000000 bytes"),  # 28 MB cost 0.8 GB and 13 s
     ],
 )
@@ -141,7 +142,8 @@ def test_a_line_of_metrics_is_on_the_disk_before_the_checkpoint_after_it(
     monkeypatch.setattr(os, "replace", replaced)
     np.save(tmp_path / "rows.npy", bits())
     assert main(["train", str(tmp_path / "rows.npy"), "--out", str(tmp_path / "run"), *QUIET, "--epochs", "2"]) == 0
-    assert seen and not any(seen)
+    assert seen
+    assert not any(seen)
 
 
 def one_line(capsys: pytest.CaptureFixture[str], *words: str) -> None:

@@ -105,8 +105,10 @@ EXAMPLES = {"variance": 0.01, "test": "test.npy"}  # of what is None by default
 
 def fits(name: str, value: Any, usual: Any) -> bool:
     """Whether a value, as a config file may hold it, is of its default's kind."""
-    if name in ("latent", "hidden"):
-        return naturals(value) and (name == "latent" or not isinstance(value, Integral))
+    if name == "latent":
+        return naturals(value, 1)
+    if name == "hidden":
+        return naturals(value) and not isinstance(value, Integral)
     if name == "milestones":
         pairs = isinstance(value, list | tuple) and all(isinstance(v, list | tuple) and len(v) == 2 for v in value)
         return pairs and all(number(part) for pair in value for part in pair)

@@ -108,29 +108,30 @@ def mat(raw: bytes) -> dict[str, Array]:
 
 
 def judge_table(raw: bytes, value: dict[str, Array]) -> bool:
-    """Whether all lines are there, cell for cell, after at most two that hold more than numbers, or number the columns;
+    """Whether all lines are there, cell for cell, after at most three that hold more than numbers, or number the columns;
     a first column without a name, of whole numbers that differ, and a last without a value may be left out."""
     x = value["train"]
     raw = gunzip(raw) if raw.startswith(b"\x1f\x8b") else raw
     text = raw.decode("utf-8-sig", "strict" if x.size else "replace")
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    if x.size == 0:  # nothing but words; a data set of no rows is refused later
-        return not any(numbers(re.split(r"[,;\s]+", line.strip())) for line in lines)
-    for delimiter, skip in itertools.product((",", ";", "\t", None), range(3)):
+    if x.size == 0:  # names and nothing else, which may be 0, 1, 2, …; a data set of no rows is refused later
+        return sum(numbers(re.split(r"[,;\s]+", line.strip())) is not None for line in lines if line.strip()) < 2
+    for delimiter, skip in itertools.product((",", ";", "\t", " "), range(4)):
         with contextlib.suppress(ValueError, csv.Error):
             there = [line for line in lines if line.strip(" ")]
-            cells = [*csv.reader(there, delimiter=delimiter)] if delimiter else [line.split() for line in there]
-            width = max(map(len, cells), default=0)
+            cells = [re.split("[ \t]+", line.strip(" \t")) for line in there]
+            cells = [*csv.reader(there, delimiter=delimiter)] if delimiter != " " else cells
+            width = max((len(row) for row in cells if "".join(row).strip()), default=0)
             cells = [row for row in cells if "".join(row).strip() or len(row) == width > 1]  # of gaps, or an empty line
             if any(numbers(row) not in (None, [*range(len(row))]) for row in cells[:skip]):
                 continue  # a line of numbers was passed over
             kept = [row for row in cells[skip:] if not row[0].lstrip().startswith("#")]
-            words = [["nan" if cell.strip().lower() in GAPS else cell for cell in row] for row in kept]
-            table = np.array([[float(cell) for cell in row] for row in words])
+            words = [[cell.strip() for cell in row] for row in kept]
+            table = np.array([[float("nan" if cell.lower() in GAPS else cell) for cell in row] for row in words])
             if table.ndim < 2:
                 continue  # nothing is left
             end = table.shape[1] - int(np.isnan(table[:, -1]).all())
-            nameless = skip > 0 and (len(cells[skip - 1]) < table.shape[1] or cells[skip - 1][0].strip() in UNNAMED)
+            nameless = skip > 0 and (len(cells[skip - 1]) < table.shape[1] or cells[skip - 1][0].strip().strip("# ") in UNNAMED)
             whole = len({*table[:, 0]}) == len(table) and not np.modf(table[:, 0])[0].any()
             for first, last in itertools.product((0, int(nameless and whole)), (table.shape[1], end)):
                 if same(np.ascontiguousarray(table[:, first:last]), x):
