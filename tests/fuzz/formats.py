@@ -115,7 +115,8 @@ def judge_table(raw: bytes, value: dict[str, Array]) -> bool:
     text = raw.decode("utf-8-sig", "strict" if x.size else "replace")
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if x.size == 0:  # names and nothing else, which may be 0, 1, 2, …; a data set of no rows is refused later
-        return sum(numbers(re.split(r"[,;\s]+", line.strip())) is not None for line in lines if line.strip()) < 2
+        full = [line.strip() for line in lines if line.strip()]
+        return sum(numbers(re.split(r"[,;\s]+", line)) is not None for line in full) < 2
     for delimiter, skip in itertools.product((",", ";", "\t", " "), range(4)):
         with contextlib.suppress(ValueError, csv.Error):
             there = [line for line in lines if line.strip(" ")]
@@ -131,7 +132,8 @@ def judge_table(raw: bytes, value: dict[str, Array]) -> bool:
             if table.ndim < 2:
                 continue  # nothing is left
             end = table.shape[1] - int(np.isnan(table[:, -1]).all())
-            nameless = skip > 0 and (len(cells[skip - 1]) < table.shape[1] or cells[skip - 1][0].strip().strip("# ") in UNNAMED)
+            names = cells[skip - 1] if skip else []
+            nameless = skip > 0 and (len(names) < table.shape[1] or names[0].strip().strip("# ") in UNNAMED)
             whole = len({*table[:, 0]}) == len(table) and not np.modf(table[:, 0])[0].any()
             for first, last in itertools.product((0, int(nameless and whole)), (table.shape[1], end)):
                 if same(np.ascontiguousarray(table[:, first:last]), x):
