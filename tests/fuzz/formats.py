@@ -108,7 +108,7 @@ def mat(raw: bytes) -> dict[str, Array]:
 
 
 def judge_table(raw: bytes, value: dict[str, Array]) -> bool:
-    """Whether all lines are there, cell for cell, after at most three that hold more than numbers, or number the columns;
+    """Whether all lines are there, cell for cell, after three at most that hold more than numbers or count columns;
     a first column without a name, of whole numbers that differ, and a last without a value may be left out."""
     x = value["train"]
     raw = gunzip(raw) if raw.startswith(b"\x1f\x8b") else raw
