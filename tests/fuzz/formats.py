@@ -108,14 +108,20 @@ def mat(raw: bytes) -> dict[str, Array]:
 
 
 def judge_table(raw: bytes, value: dict[str, Array]) -> bool:
+<<<<<<< HEAD
     """Whether all lines are there, cell for cell, after at most three that hold more than numbers, or number the
     columns; a first column without a name, of whole numbers that differ, and a last without a value may be left out."""
+=======
+    """Whether all lines are there, cell for cell, after three at most that hold more than numbers or count columns;
+    a first column without a name, of whole numbers that differ, and a last without a value may be left out."""
+>>>>>>> h/attack2
     x = value["train"]
     raw = gunzip(raw) if raw.startswith(b"\x1f\x8b") else raw
     text = raw.decode("utf-8-sig", "strict" if x.size else "replace")
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if x.size == 0:  # names and nothing else, which may be 0, 1, 2, …; a data set of no rows is refused later
-        return sum(numbers(re.split(r"[,;\s]+", line.strip())) is not None for line in lines if line.strip()) < 2
+        full = [line.strip() for line in lines if line.strip()]
+        return sum(numbers(re.split(r"[,;\s]+", line)) is not None for line in full) < 2
     for delimiter, skip in itertools.product((",", ";", "\t", " "), range(4)):
         with contextlib.suppress(ValueError, csv.Error):
             there = [line for line in lines if line.strip(" ")]
@@ -131,7 +137,11 @@ def judge_table(raw: bytes, value: dict[str, Array]) -> bool:
             if table.ndim < 2:
                 continue  # nothing is left
             end = table.shape[1] - int(np.isnan(table[:, -1]).all())
+<<<<<<< HEAD
             names = cells[skip - 1]
+=======
+            names = cells[skip - 1] if skip else []
+>>>>>>> h/attack2
             nameless = skip > 0 and (len(names) < table.shape[1] or names[0].strip().strip("# ") in UNNAMED)
             whole = len({*table[:, 0]}) == len(table) and not np.modf(table[:, 0])[0].any()
             for first, last in itertools.product((0, int(nameless and whole)), (table.shape[1], end)):
