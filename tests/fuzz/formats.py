@@ -108,13 +108,8 @@ def mat(raw: bytes) -> dict[str, Array]:
 
 
 def judge_table(raw: bytes, value: dict[str, Array]) -> bool:
-<<<<<<< HEAD
-    """Whether all lines are there, cell for cell, after at most three that hold more than numbers, or number the
-    columns; a first column without a name, of whole numbers that differ, and a last without a value may be left out."""
-=======
     """Whether all lines are there, cell for cell, after three at most that hold more than numbers or count columns;
     a first column without a name, of whole numbers that differ, and a last without a value may be left out."""
->>>>>>> h/attack2
     x = value["train"]
     raw = gunzip(raw) if raw.startswith(b"\x1f\x8b") else raw
     text = raw.decode("utf-8-sig", "strict" if x.size else "replace")
@@ -137,11 +132,7 @@ def judge_table(raw: bytes, value: dict[str, Array]) -> bool:
             if table.ndim < 2:
                 continue  # nothing is left
             end = table.shape[1] - int(np.isnan(table[:, -1]).all())
-<<<<<<< HEAD
-            names = cells[skip - 1]
-=======
             names = cells[skip - 1] if skip else []
->>>>>>> h/attack2
             nameless = skip > 0 and (len(names) < table.shape[1] or names[0].strip().strip("# ") in UNNAMED)
             whole = len({*table[:, 0]}) == len(table) and not np.modf(table[:, 0])[0].any()
             for first, last in itertools.product((0, int(nameless and whole)), (table.shape[1], end)):
