@@ -202,3 +202,13 @@ def test_fuzz(tmp_path: Path, name: str, draw: st.DataObject) -> None:
     except DataError:
         return
     assert np.isfinite(got).all()
+
+
+def test_packed_bits_as_text_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a limit for packed text that refuses binarised images, which shrink to a twenty-seventh."""
+    monkeypatch.setattr("scratchvae.training.idx.FLOOR", 1 << 12)
+    x = (np.random.default_rng(0).random((300, 784)) < 0.08).astype(int)
+    text = "\n".join(",".join(map(str, row)) for row in x.tolist()) + "\n"
+    (tmp_path / "x.csv.gz").write_bytes(raw := gzip.compress(text.encode()))
+    assert 20 < len(text) / len(raw) < 50
+    np.testing.assert_array_equal(load(tmp_path / "x.csv.gz", test=x).train, x)
