@@ -244,13 +244,13 @@ def test_rows_mean_one_thing(trained: Call) -> None:
 
 
 def test_chosen_rows_of_a_map_are_checked(call: Call) -> None:
-    """A map is checked as it is read, but rows taken out of it are no map."""
+    """A map is checked as it is read, but rows taken out of it are no map; they are named as they stand in the file."""
     bad = bits(60).astype(np.float32)
     np.save("rows.npy", bad)
     assert call("train", "rows.npy", "--out", "run", *QUIET).code == 0
     bad[57, 3] = 7
     np.save("rows.npy", bad)
-    assert "holds 7.0 at row 3, column 3" in call("evaluate", "run", "--rows", "1,3", "--samples", 0).line
+    assert "holds 7.0 at row 57, column 3" in call("evaluate", "run", "--rows", "1,3", "--samples", 0).line
 
 
 QUICK = "--rows 0:2 --imputations 3 --chains 1 --thin 1 --warm-up 0"
