@@ -223,6 +223,15 @@ def test_a_run_knows_its_data(run: Path, capsys: pytest.CaptureFixture[str]) -> 
     capsys.readouterr()
 
 
+def test_a_resumed_run_scores_as_an_unstopped_one(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a reading that is learned anew, or lost, on the way."""
+    words = "--likelihood gaussian --latent 2 --hidden 4 --kernels numpy --no-pictures --out half"
+    assert main(["train", "rows.csv", *words.split(), "--epochs", "1"]) == 0
+    assert main(["train", "--resume", "--out", "half", "--epochs", "2", "--no-pictures"]) == 0
+    capsys.readouterr()
+    assert VAE.load("half").elbo(table()).tolist() == VAE.load("run").elbo(table()).tolist()
+
+
 def test_data_are_found_from_another_folder(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -105,10 +105,9 @@ class Reading(NamedTuple):
         """A data set as the run sees it."""
         train = self.see(found.train, found.names, found.name)
         test = self.see(found.test, found.names, f"{found.name} (test)")
-        origins = (origin._replace(names=self.names or origin.names) for origin in (found.origin, found.test_origin))
-        origin, test_origin = origins
-        found = found._replace(origin=origin, test_origin=test_origin, shape=self.image or found.shape)
-        return found._replace(train=train, test=test)
+        origin, other = (o._replace(names=self.names or o.names) for o in (found.origin, found.test_origin))
+        shape = self.image or found.shape
+        return found._replace(train=train, test=test, shape=shape, origin=origin, test_origin=other)
 
     def take(self, x: Array, dtype: Any) -> Array:
         """x (B, columns), numbers, as the model sees them: (B, D) of `dtype`."""
