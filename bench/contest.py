@@ -25,9 +25,7 @@ class Worker:
         self.module = module
         command = [sys.executable, "-m", "bench.worker", module, str(threads)]
         pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
-        self.process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=nowhere, text=True, env=limit(threads)
-        )
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, text=True, env=limit(threads))
 
     def ask(self, do: str, **rest: Any) -> Any:
         assert self.process.stdin
@@ -109,8 +107,10 @@ def compare(job: Job, workers: dict[str, Worker], plan: Plan, notes: list[str]) 
     for worker in workers.values():
         worker.ask("drop")
     rows = [row(kind, job, what, t, times.get("ours")) for what, t in times.items()]
-    plan.say(f"{job.network}, batch {job.batch}, {job.threads} threads, {job.dtype}: "
-             + ", ".join(f"{r['what']} {r['microseconds']:.0f}" for r in rows))
+    plan.say(
+        f"{job.network}, batch {job.batch}, {job.threads} threads, {job.dtype}: "
+        + ", ".join(f"{r['what']} {r['microseconds']:.0f}" for r in rows)
+    )
     return rows
 
 

@@ -106,6 +106,7 @@ def _best(call: Callable[..., Any], work: float, threads: int, given: list[tuple
     while _seconds(lambda n=n: call(n, *given[0])) < TRY:  # type: ignore[misc]
         n *= 2
     with ThreadPoolExecutor(threads) as pool:
+
         def together() -> None:
             for future in [pool.submit(call, n, *g) for g in given]:
                 future.result()

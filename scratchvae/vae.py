@@ -17,6 +17,7 @@ from . import models
 from .conditional import mean_of
 from .distributions import Normal
 from .errors import UsageError
+from .noise import Purpose
 from .tasks.missing import Coder, Imputations, chain, check_gaps
 from .tasks.missing import Plan as Imputing
 from .training import compiled, objective
@@ -25,7 +26,6 @@ from .training.config import from_dict
 from .training.data import check, matrix
 from .training.evaluate import evaluation_rows, log_likelihood
 from .training.loop import Interrupted, Plan, train
-from .training.noise import Purpose
 from .training.optim import Optimizer
 from .training.reading import learn
 from .training.run import Run

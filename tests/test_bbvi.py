@@ -11,7 +11,6 @@ from scratchvae.distributions import Bernoulli, Normal
 from scratchvae.errors import CheckFailed, UsageError
 from scratchvae.estimators import estimate, get
 from scratchvae.estimators.frame import scores
-from scratchvae.gradcheck.tree import flat
 from scratchvae.models import mixture, sigmoid_belief
 from scratchvae.models.families import Categorical, FullNormal
 from scratchvae.models.linear_gaussian import LinearGaussian, elbo_diag, elbo_tril, maximum_likelihood
@@ -21,9 +20,10 @@ from scratchvae.models.pca import Oracle
 from scratchvae.models.protocol import Functions
 from scratchvae.models.sigmoid_belief import SigmoidBelief
 from scratchvae.networks import Dense
+from scratchvae.noise import Noise
 from scratchvae.tasks import exact
 from scratchvae.tasks.bbvi import fit, minibatch
-from scratchvae.training.noise import Noise
+from scratchvae.tree import flat
 from scratchvae.types import Array
 
 

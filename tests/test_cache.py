@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from scratchvae.kernels import jit
-from scratchvae.kernels.cache import Sealed, usable
+from scratchvae.engine import jit
+from scratchvae.engine.cache import Sealed, usable
 
 HARM: list[str] = []
 

@@ -235,5 +235,3 @@ def test_no_run(trained: Call) -> None:
         assert done.code == 3
         assert name in done.line
     assert trained("info", "nope").code == 3
-
-

@@ -19,11 +19,12 @@ from numba import TypingError, njit, types
 from numba.core.types.functions import BaseFunction
 from numba.extending import overload
 
-from scratchvae.kernels import step
-from scratchvae.kernels.jit import bare, hurry, inline, part, processors
-from scratchvae.kernels.separate import NAMES, in_place_of, separate
-from scratchvae.training import cold_start, compiled
-from scratchvae.training.cold_start import assistant
+from scratchvae.engine import cold_start
+from scratchvae.engine.cold_start import assistant
+from scratchvae.engine.jit import inline, internal, memoised_typing, processors, without_refcounts
+from scratchvae.engine.linkable import NAMES, in_place_of, separate
+from scratchvae.fast import step
+from scratchvae.training import compiled
 from scratchvae.training.config import Config
 from scratchvae.training.loop import Plan, train
 from scratchvae.training.state import State, Steps
@@ -56,13 +57,13 @@ def backward(s: Toy, i: int) -> None:
         raise ValueError("no")
 
 
-@bare
+@without_refcounts
 def call_refusing(s: Toy, i: int) -> None:
     backward(s, i)
     s.out[0] = 1
 
 
-@bare
+@without_refcounts
 def call_all(s: Toy, index: Array, two: Any, half: Any) -> None:
     """Constants, variables and numbers of other types, as a caller writes them."""
     for i in range(2):
@@ -105,7 +106,7 @@ def other(s: Toy, i: int) -> None:
     s.out[i] = 2
 
 
-@bare
+@without_refcounts
 def call_decode(s: Toy, i: int) -> None:
     decode(s, i)
 
@@ -125,7 +126,7 @@ def test_each_has_its_entry() -> None:
     assert tuple(one.fn.__name__ for one in step.SEPARATE) == NAMES
 
 
-@part
+@internal
 def plus(a: int, b: int) -> int:
     return a + b
 
@@ -135,13 +136,13 @@ def both(a: int) -> int:
     return plus(a, 0) + plus(a, 1)
 
 
-@bare
+@without_refcounts
 def sums(a: int) -> int:
     return both(a)
 
 
 def test_one_copy_of_a_part_serves_all_constants(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scratchvae.kernels.jit.cache_folder", lambda: None)  # else a second run finds `sums` there
+    monkeypatch.setattr("scratchvae.engine.jit.cache_folder", lambda: None)  # else a second run finds `sums` there
     known: Any = plus
     assert sums(3) == 7
     assert len(known.realise().overloads) == 1
@@ -163,7 +164,7 @@ def test_in_a_hurry_a_call_is_typed_once_and_as_otherwise(monkeypatch: pytest.Mo
         return ask(function, context, args, kws)
 
     monkeypatch.setattr(BaseFunction, "get_call_type", get_call_type)
-    with hurry():
+    with memoised_typing():
         assert not gc.isenabled()
         twice, once = njit(lambda a, b: a + b + b), njit(lambda a, b: a * b + b)
         found = [f(*args) for args in ((2, 3), (2, 0.5)) for f in (twice, once)]
@@ -214,7 +215,7 @@ A_RUN = f"""
 import json, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_cold_start import compiled, first_steps, half
-from scratchvae.kernels import step
+from scratchvae.fast import step
 if "alone" in sys.argv:
     compiled.assistant = None
 means, made = first_steps(2), [*(one.own.made for one in step.SEPARATE), step.run.made]
@@ -314,7 +315,7 @@ def test_a_program_that_is_no_interpreter_is_not_started(
 
 def test_an_assistant_follows_its_starter() -> None:
     """It ends when its stdin is closed, as it is when the one that started it is killed."""
-    call = "import time, scratchvae.training.cold_start as c; c.follow(); print(1, flush=True); time.sleep(60)"
+    call = "import time, scratchvae.engine.cold_start as c; c.follow(); print(1, flush=True); time.sleep(60)"
     begin = time.monotonic()
     with subprocess.Popen([sys.executable, "-c", call], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin
@@ -343,8 +344,8 @@ def pretend(script: str | None, folder: Path, monkeypatch: pytest.MonkeyPatch) -
         python.write_text(f"#!/bin/sh\n{script}\n")
         python.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(python))
-    monkeypatch.setattr("scratchvae.training.cold_start.processors", lambda: 2)
-    monkeypatch.setattr("scratchvae.training.cold_start.cache_folder", lambda: str(folder))
+    monkeypatch.setattr("scratchvae.engine.cold_start.processors", lambda: 2)
+    monkeypatch.setattr("scratchvae.engine.cold_start.cache_folder", lambda: str(folder))
 
 
 @pytest.mark.parametrize(
@@ -366,6 +367,6 @@ def test_a_container_s_quota_limits_the_threads(
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr("scratchvae.kernels.jit.CGROUP", tmp_path)
+    monkeypatch.setattr("scratchvae.engine.jit.CGROUP", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
     assert processors() == expected

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scratchvae.kernels import NUMPY, products
-from scratchvae.kernels.program import FEW_ROWS
-from scratchvae.kernels.separate import NAMES
-from scratchvae.kernels.sparse import FEWEST
+from scratchvae.engine import products
+from scratchvae.engine.linkable import NAMES
+from scratchvae.fast.sparse import FEWEST
+from scratchvae.fast.workspace import FEW_ROWS
+from scratchvae.kernels import NUMPY
 from scratchvae.training.compiled import Compiled, covers, steps, warmup
 from scratchvae.training.config import Config
 from scratchvae.training.objective import Diverged
@@ -247,7 +248,7 @@ def test_the_smallest_epsilon_is_not_flushed() -> None:
 @pytest.mark.parametrize(("tall", "short"), [(12, 4), (6, 2)])
 def test_tiles_cover_the_rows_once(tall: int, short: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """In order, without gaps, none above the padded rows."""
-    for name, value in (("TALL", tall), ("SHORT", short), ("MIDDLE", 2 * short), ("over", divmod)):
+    for name, value in (("MR", tall), ("MR_SHORT", short), ("MR_MIDDLE", 2 * short), ("unsigned_divmod", divmod)):
         monkeypatch.setattr(products, name, value)
     parts: tuple[Any, ...] = (products.tile_at, products.tile_count)  # the Python of each, compiled already or not
     tile_at, tile_count = (getattr(part, "fn", None) or part.py_func for part in parts)
@@ -349,7 +350,7 @@ def test_what_numba_does_not_compile_for_is_not_emitted(tmp_path: Path) -> None:
 
 
 def test_warmup_compiles_for_every_size_and_all_data() -> None:
-    from scratchvae.kernels import importance, step
+    from scratchvae.fast import importance, step
 
     def versions() -> list[int]:
         lazy: tuple[Any, ...] = step.run, importance.log_likelihood

@@ -26,8 +26,8 @@ from scratchvae.conditional import (
 )
 from scratchvae.distributions import Bernoulli, Normal
 from scratchvae.errors import UsageError
-from scratchvae.gradcheck.tree import transform
 from scratchvae.networks import Dense
+from scratchvae.tree import transform
 from scratchvae.types import Array
 
 RNG = np.random.default_rng(3)

@@ -14,10 +14,10 @@ from scratchvae.gradcheck.contract import zeros_like
 from scratchvae.gradcheck.library import at
 from scratchvae.gradcheck.library.estimators import renyi, softmax
 from scratchvae.gradcheck.library.ladder import arrow
-from scratchvae.gradcheck.tree import flat, leaves, replaced
 from scratchvae.kernels import NUMPY
 from scratchvae.models import ladder
 from scratchvae.models.decoded import standard
+from scratchvae.tree import flat, leaves, replaced
 from scratchvae.types import Array
 
 S, B = 3, 2

@@ -13,7 +13,8 @@ from scratchvae.estimators.baselines import expected
 from scratchvae.estimators.control_variate import best, of_others
 from scratchvae.estimators.frame import Draw, scores
 from scratchvae.estimators.measure import couplings
-from scratchvae.estimators.verify import (
+from scratchvae.gradcheck.contract import zeros_like
+from scratchvae.gradcheck.in_expectation import (
     MULTISAMPLE,
     UNBIASED,
     compare,
@@ -22,14 +23,13 @@ from scratchvae.estimators.verify import (
     linear_gaussian,
     small_vae,
 )
-from scratchvae.gradcheck.contract import zeros_like
 from scratchvae.gradcheck.library import cases
-from scratchvae.gradcheck.tree import flat
 from scratchvae.kernels import NUMPY
 from scratchvae.models.decoded import Decoded
 from scratchvae.models.linear_gaussian import LinearGaussian, elbo_diag
 from scratchvae.models.pca import Oracle
 from scratchvae.models.vae import Architecture, elbo, elbo_vjp
+from scratchvae.tree import flat
 from scratchvae.types import Array
 
 

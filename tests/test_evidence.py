@@ -14,12 +14,12 @@ from scratchvae.models.decoded import Decoded
 from scratchvae.models.joint import Joint
 from scratchvae.models.linear_gaussian import LinearGaussian
 from scratchvae.networks import Dense
+from scratchvae.noise import Noise
 from scratchvae.tasks import ais, appendix_d, evidence, quadrature
 from scratchvae.tasks.ais import Annealing, schedule
 from scratchvae.tasks.evidence import Evidence, LogMean
 from scratchvae.tasks.hmc import Plan
 from scratchvae.tasks.proposals import resampled
-from scratchvae.training.noise import Noise
 from scratchvae.types import Array
 
 B, K, D = 20, 2, 6

@@ -5,9 +5,9 @@ import pytest
 
 from scratchvae.errors import DataError, UsageError
 from scratchvae.models.linear_gaussian import LinearGaussian
+from scratchvae.noise import Noise
 from scratchvae.tasks import diagnostics
 from scratchvae.tasks.hmc import Chains, Plan, State, chain_noise, choose, hmc, leapfrog, metropolis
-from scratchvae.training.noise import Noise
 from scratchvae.types import Array
 
 C, B, K, D = 4, 3, 2, 5

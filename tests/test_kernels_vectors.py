@@ -25,19 +25,19 @@ FUNCTIONS: dict[str, tuple[Callable[[Array], Array], float]] = {  # longdouble r
     "log1p": (np.log1p, 4),
 }
 SOURCE = """
-from scratchvae.kernels.jit import jit
-from scratchvae.kernels.shuffles import squeeze
-from scratchvae.kernels.vectors import columns, flags, lane_count, load, ones, store, store_lanes
-from scratchvae.kernels.vector_math import {names}
+from scratchvae.engine.jit import jit
+from scratchvae.engine.shuffles import compress
+from scratchvae.engine.vectors import columns, movemask, lane_count, load, popcount, store, store_lanes
+from scratchvae.engine.vector_math import {names}
 
 @jit
 def run_squeeze(x, y, at):
     n = 0
     for i in range(0, x.size, lane_count(x)):
         kept = load(x, i) != 0.0
-        store_lanes(y, n, squeeze(kept, load(x, i)))
-        store_lanes(at, n, squeeze(kept, columns(x, i)))
-        n += ones(flags(kept))
+        store_lanes(y, n, compress(kept, load(x, i)))
+        store_lanes(at, n, compress(kept, columns(x, i)))
+        n += popcount(movemask(kept))
     return n
 """
 LOOP = """
@@ -143,7 +143,8 @@ def test_products_of_any_shape(dtype: type, shape: tuple[int, int, int]) -> None
 
 PROGRAM = """
 import sys, numpy as np
-from scratchvae.kernels import jit, optimizers
+from scratchvae.engine import jit
+from scratchvae.kernels import optimizers
 theta, g, u = np.ones(1), np.ones(1), np.zeros(1)
 optimizers.momentum_nb(theta, g, u, 2.0, 0.5)
 print(jit.cache_folder(), theta[0])

@@ -12,7 +12,7 @@ import pytest
 from scratchvae.cli import estimators, main
 from scratchvae.cli.estimators import Left, words
 from scratchvae.estimators import ESTIMATORS, get
-from scratchvae.training import laboratory
+from scratchvae.training import variance_study as laboratory
 from scratchvae.training.config import Config
 
 OPTIONS: dict[str, Any] = {"epochs": 1, "rows": "0:2", "draws": 500, "steps": 12, "latent": 2, "hidden": 5}
@@ -83,7 +83,6 @@ def test_chance_is_what_repeated_draws_show() -> None:
     rng, shape, draws = np.random.default_rng(0), (3, 4), 50
     exact = laboratory.Moments(np.ones(shape), np.zeros(shape), 1000, 0.0)
     width = rng.uniform(0.1, 3, shape)
-
 
     def line(mean: Any) -> dict[str, Any]:
         return laboratory.figures("x", laboratory.Moments(mean, width**2, draws, 0.0), exact)

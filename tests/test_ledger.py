@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from scratchvae.errors import UsageError
-from scratchvae.training import ledger
+from scratchvae.training import bound_report as ledger
+from scratchvae.training.bound_report import Figure, Ledger, Meaning
 from scratchvae.training.config import Config
 from scratchvae.training.data import Dataset, load
 from scratchvae.training.evaluate import elbo_over
-from scratchvae.training.ledger import Figure, Ledger, Meaning
 from scratchvae.training.state import State
 
 COLUMNS = 12

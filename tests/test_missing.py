@@ -12,9 +12,9 @@ from scratchvae.distributions import Bernoulli, Normal
 from scratchvae.errors import DataError, UsageError
 from scratchvae.models.linear_gaussian import LinearGaussian
 from scratchvae.networks import Dense
+from scratchvae.noise import Noise
 from scratchvae.tasks import diagnostics, imputation, missing
 from scratchvae.tasks.missing import Coder, Imputations, Plan
-from scratchvae.training.noise import Noise
 from scratchvae.types import Array
 
 K, D = 2, 6

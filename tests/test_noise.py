@@ -9,7 +9,7 @@ import pytest
 
 from scratchvae.errors import UsageError
 from scratchvae.kernels import NUMPY, Kernels, noise, table
-from scratchvae.training.noise import Noise, Purpose
+from scratchvae.noise import Noise, Purpose
 from scratchvae.types import Array
 
 SEED = 0x9D2C_5680_1234_ABCD

@@ -16,7 +16,7 @@ import pytest
 from scipy import special, stats
 
 from scratchvae.kernels import NUMPY, noise, table
-from scratchvae.training.noise import Noise, Purpose
+from scratchvae.noise import Noise, Purpose
 from scratchvae.types import Array
 
 ALPHA = 1e-5

@@ -16,9 +16,10 @@ from scratchvae import plots
 from scratchvae.cli import estimators, main
 from scratchvae.cli.common import open_run
 from scratchvae.cli.masks import mask_of
-from scratchvae.kernels import jit
-from scratchvae.training import compiled, laboratory
-from scratchvae.training.noise import Noise
+from scratchvae.engine import jit
+from scratchvae.noise import Noise
+from scratchvae.training import compiled
+from scratchvae.training import variance_study as laboratory
 from scratchvae.training.run import Run
 from scratchvae.types import Array
 

@@ -8,12 +8,12 @@ import pytest
 
 from scratchvae.distributions import Normal
 from scratchvae.errors import CheckFailed, UsageError
-from scratchvae.estimators import verify
+from scratchvae.gradcheck import in_expectation as verify
 from scratchvae.models.protocol import Functions
+from scratchvae.noise import Noise
 from scratchvae.tasks import ais, appendix_d, evidence, exact, posterior, proposals, quadrature
 from scratchvae.tasks.bbvi import fit
 from scratchvae.tasks.hmc import Plan, hmc, metropolis
-from scratchvae.training.noise import Noise
 from scratchvae.types import Array
 
 # --- kinks ------------------------------------------------------------------------------------------

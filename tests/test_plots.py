@@ -14,7 +14,7 @@ import pytest
 from scratchvae import cli, plots
 from scratchvae.cli.masks import mask_of
 from scratchvae.errors import UsageError
-from scratchvae.training.noise import Noise
+from scratchvae.noise import Noise
 from scratchvae.types import Array
 
 pytest.importorskip("matplotlib")

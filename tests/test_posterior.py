@@ -15,10 +15,10 @@ from scratchvae.models import linear_gaussian as lg
 from scratchvae.models.joint import Joint
 from scratchvae.models.linear_gaussian import LinearGaussian
 from scratchvae.networks import Dense
+from scratchvae.noise import Noise
 from scratchvae.tasks import diagnostics, evidence, posterior, quadrature
 from scratchvae.tasks.hmc import Plan
 from scratchvae.tasks.proposals import Defensive
-from scratchvae.training.noise import Noise
 from scratchvae.types import Array
 
 B, K, D = 4, 2, 6

@@ -5,9 +5,9 @@ import signal
 import numpy as np
 import pytest
 
+from scratchvae.engine.jit import processors, threads
 from scratchvae.gradcheck import check
 from scratchvae.gradcheck.report import METHODS
-from scratchvae.kernels.jit import processors, threads
 from scratchvae.training import loop
 from scratchvae.types import Array
 

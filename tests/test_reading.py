@@ -17,8 +17,8 @@ from made_tables import GAUSSIAN, NAMES, Frame, csv, scores, table, trained
 from scratchvae import VAE
 from scratchvae.cli import main
 from scratchvae.errors import DataError
+from scratchvae.noise import named
 from scratchvae.training.config import Config
-from scratchvae.training.noise import named
 from scratchvae.training.reading import digest, learn
 from scratchvae.training.state import State, Steps
 from scratchvae.types import Array
@@ -124,9 +124,7 @@ def test_a_copy_goes_on_as_the_original_would() -> None:
 
 
 @pytest.mark.parametrize("name", ["x.npy", "x.csv", "r.csv"])
-def test_files_score_as_arrays_do(
-    fitted: VAE, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
-) -> None:
+def test_files_score_as_arrays_do(fitted: VAE, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     """A memory map, a table with names, and the same with its columns reversed (−133 for −14, before)."""
     x = table(12, seed=1)
     found = by_command(tmp_path, fitted, capsys, x, name)
@@ -278,7 +276,7 @@ def test_a_digest_is_of_rows_from_the_whole_of_a_large_table() -> None:
 
 def test_a_latent_that_costs_and_says_nothing_is_no_collapse() -> None:
     """KL = 19 beside "the decoder ignores z" were the words on wine."""
-    from scratchvae.training.ledger import Ledger, diagnosis
+    from scratchvae.training.bound_report import Ledger, diagnosis
 
     rows = np.ones(5)
     found = Ledger(None, rows, rows, 19 * rows, np.full(2, 9.5), np.zeros(2))  # type: ignore[arg-type]

@@ -16,10 +16,10 @@ from scratchvae import VAE, plots
 from scratchvae.conditional import Standardised
 from scratchvae.distributions import Normal
 from scratchvae.errors import DataError
+from scratchvae.noise import Noise
 from scratchvae.training import compiled
 from scratchvae.training.config import Config
 from scratchvae.training.missing import hide
-from scratchvae.training.noise import Noise
 from scratchvae.training.reading import Reading, grains, learn
 from scratchvae.training.state import State, Steps, load_state, save_state
 from scratchvae.types import Array

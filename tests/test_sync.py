@@ -3,40 +3,40 @@
 import numpy as np
 import pytest
 
-from scratchvae.kernels.jit import bare, jit
-from scratchvae.kernels.sync import atomic_load, barrier, claim, gate_size
-from scratchvae.kernels.tiles import TALL, panel, to_strip
+from scratchvae.engine.jit import jit, without_refcounts
+from scratchvae.engine.threads import atomic_load, barrier, counters_size, steal
+from scratchvae.engine.tiles import MR, pack_rows, panel
 from scratchvae.training.compiled import together
 from scratchvae.types import Array
 
 PHASES, LOOPS = 5, 3
 
 
-@bare
-def claim_all(gate: Array, t: int, threads: int, units: int, least: int, done: Array, late: int) -> None:
+@without_refcounts
+def claim_all(counters: Array, t: int, threads: int, units: int, least: int, done: Array, late: int) -> None:
     """done[t, phase, loop, unit] counts how often thread t did that unit; thread `late` waits for another's arrival
     after its first run in each phase."""
     for phase in range(done.shape[1]):
         arrived, first = phase * threads, True
         for loop in range(done.shape[2]):
             while True:
-                begin, end = claim(gate, loop, units, least, t, threads)
+                begin, end = steal(counters, loop, units, least, t, threads)
                 if begin == end:
                     break
                 for unit in range(begin, end):
                     done[t, phase, loop, unit] += 1
-                while t == late and first and atomic_load(gate, 0) == arrived:
+                while t == late and first and atomic_load(counters, 0) == arrived:
                     pass
                 first = False
-        barrier(gate, t, threads)
+        barrier(counters, t, threads)
 
 
 def claims(threads: int, units: int, least: int, late: int = -1, loops: int = LOOPS) -> Array:
     """`done` of `claim_all` by that many threads."""
-    gate = np.zeros(gate_size(threads, loops), np.int64)
+    counters = np.zeros(counters_size(threads, loops), np.int64)
     done = np.zeros((threads, PHASES, loops, units), np.int64)
-    claim_all(gate, 0, 1, 0, 1, done[:1, :0], -1)  # compiled here, not in a race
-    together(threads, lambda t: claim_all(gate, t, threads, units, least, done, late))
+    claim_all(counters, 0, 1, 0, 1, done[:1, :0], -1)  # compiled here, not in a race
+    together(threads, lambda t: claim_all(counters, t, threads, units, least, done, late))
     return done
 
 
@@ -69,17 +69,17 @@ def test_a_fast_thread_begins_with_its_own_share() -> None:
 
 @jit
 def strip_of(A: Array, a: int, B: Array, b: int) -> None:
-    """`to_strip` for Python."""
-    to_strip(A, a, B, b)
+    """`pack_rows` for Python."""
+    pack_rows(A, a, B, b)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_strip_is_the_tile_column_by_column(dtype: type) -> None:
     """Catches lanes in the wrong place, a store over the strip's end."""
     P = panel(np.dtype(dtype))
-    A: Array = np.arange(5, 5 + TALL * P + 9).astype(dtype)
-    B: Array = np.full(TALL * P + 14, -1, dtype)
+    A: Array = np.arange(5, 5 + MR * P + 9).astype(dtype)
+    B: Array = np.full(MR * P + 14, -1, dtype)
     expected = B.copy()
     strip_of(A, 9, B, 7)
-    expected[7:-7] = A[9:].reshape(TALL, P).T.ravel()
+    expected[7:-7] = A[9:].reshape(MR, P).T.ravel()
     np.testing.assert_array_equal(B, expected)

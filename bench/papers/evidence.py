@@ -31,6 +31,7 @@ from scratchvae.cli.common import say, whole
 from scratchvae.distributions import Bernoulli, Normal
 from scratchvae.errors import UsageError
 from scratchvae.models.joint import Joint
+from scratchvae.noise import Purpose
 from scratchvae.tasks import ais, posterior, proposals, quadrature
 from scratchvae.tasks.appendix_d import appendix_d
 from scratchvae.tasks.diagnostics import mean_with_error, r_hat
@@ -38,7 +39,6 @@ from scratchvae.tasks.evidence import Evidence
 from scratchvae.tasks.hmc import Plan
 from scratchvae.training import data
 from scratchvae.training.evaluate import evaluation_rows
-from scratchvae.training.noise import Purpose
 from scratchvae.training.objective import decode, encode
 from scratchvae.training.run import Run
 from scratchvae.training.state import State

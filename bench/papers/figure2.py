@@ -32,10 +32,10 @@ import numpy as np
 from scratchvae.cli import answered
 from scratchvae.cli.common import amount, say, whole
 from scratchvae.errors import UsageError
+from scratchvae.noise import Noise, Purpose
 from scratchvae.training import compiled, data
 from scratchvae.training.config import Config
 from scratchvae.training.evaluate import blocks, evaluation_rows
-from scratchvae.training.noise import Noise, Purpose
 from scratchvae.training.objective import bound
 from scratchvae.training.optim import Optimizer
 from scratchvae.training.run import Run

@@ -22,9 +22,9 @@ from scratchvae.initial import output_bias
 from scratchvae.kernels import Kernels, table
 from scratchvae.models.sigmoid_belief import SigmoidBelief, Theta
 from scratchvae.networks import Dense
+from scratchvae.noise import Noise, Purpose
 from scratchvae.tasks.bbvi import Fit, fit
 from scratchvae.training import data
-from scratchvae.training.noise import Noise, Purpose
 from scratchvae.types import Array
 
 PUBLISHED = {"NVIL": 113.1, "wake-sleep": 120.8}

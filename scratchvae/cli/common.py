@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from .. import plots
+from ..engine import jit
 from ..errors import DataError, UsageError
-from ..kernels import jit
+from ..noise import LIMIT
 from ..training import data
 from ..training.checkpoint import replacing
-from ..training.noise import LIMIT
 from ..training.run import Run
 from ..training.state import State, load_state
 from ..types import Array

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from ..errors import UsageError
-from ..training import ledger
+from ..training import bound_report as ledger
+from ..training.bound_report import Meaning
 from ..training.data import Dataset
-from ..training.ledger import Meaning
 from ..training.state import State
 from .common import ROWS, Commands, add_data, choose_rows, command, open_data, open_run, whole
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from ..errors import UsageError
 from ..estimators import ESTIMATORS
-from ..training import data, laboratory
+from ..training import data
+from ..training import variance_study as laboratory
 from ..training.checkpoint import write_atomically
 from ..training.config import Config
 from ..types import Array

@@ -6,8 +6,8 @@ import time
 
 from .. import plots
 from ..errors import UsageError
+from ..training.bound_report import measure
 from ..training.evaluate import log_likelihood_over
-from ..training.ledger import measure
 from ..training.state import State
 from ..types import Array
 from .common import (

@@ -9,13 +9,13 @@ import numpy as np
 
 from ..distributions import Normal
 from ..models.joint import Joint
+from ..noise import Purpose
 from ..tasks import ais, appendix_d, evidence, posterior, proposals, quadrature
 from ..tasks.ais import Annealing, schedule
 from ..tasks.evidence import Evidence
 from ..tasks.hmc import Plan
+from ..training.bound_report import meaning_of
 from ..training.evaluate import evaluation_rows, over
-from ..training.ledger import meaning_of
-from ..training.noise import Purpose
 from ..training.objective import decode, drawn, encode
 from ..training.state import State
 from ..types import Array

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..errors import UsageError
-from ..estimators import verify
 from ..gradcheck import Report
+from ..gradcheck import in_expectation as verify
 from ..gradcheck.library import cases
 from ..gradcheck.report import METHODS
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, UsageError
+from ..noise import Noise, Purpose
 from ..training import files
 from ..training.missing import fraction
-from ..training.noise import Noise, Purpose
 from ..types import Array
 
 HALVES = ("left-half", "right-half", "top-half", "bottom-half")

@@ -9,10 +9,10 @@ import numpy as np
 from .. import plots
 from ..conditional import mean_of
 from ..errors import UsageError
+from ..noise import Purpose
 from ..tasks import imputation
 from ..training import data
 from ..training.evaluate import evaluation_rows
-from ..training.noise import Purpose
 from ..training.objective import decode, drawn, encode, prior
 from ..training.state import State
 from ..types import Array

@@ -4,7 +4,7 @@ import argparse
 import os
 import time
 
-from ..kernels import jit
+from ..engine import jit
 from .common import Commands, command, emit, say
 
 ABOUT = """Compile the training step and log p(x) now, so that later runs load them. One version serves all sizes and
@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compile or load, and say where the code is kept."""
-    from ..training.cold_start import patience
+    from ..engine.cold_start import patience
     from ..training.compiled import warmup
 
     start, folder = time.monotonic(), jit.cache_folder()

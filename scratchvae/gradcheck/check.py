@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import CheckFailed, UsageError
+from ..tree import Path, flat, kind, leaves, like, replaced
 from ..types import Array
 from . import numeric
 from .contract import Claims, argument_names, claims, cotangent, one_line, promote, promoted, pull_back
 from .report import METHODS, Measure, Report, Row
-from .tree import Path, flat, kind, leaves, like, replaced
 
 TOLERANCE: Mapping[str, float] = {"complex": 1e-12, "central": 1e-7, "direction": 1e-9}
 DIRECTIONS = 10**6  # seeds of the directions u start here, those of the cotangents dy at 0

@@ -7,9 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import CheckFailed, UsageError
-from ..types import Array
-from . import numeric
-from .tree import (
+from ..tree import (
     Path,
     changes,
     children,
@@ -24,6 +22,8 @@ from .tree import (
     transform,
     unchanged,
 )
+from ..types import Array
+from . import numeric
 
 
 def argument_names(f: Callable[..., Any], count: int) -> list[str]:

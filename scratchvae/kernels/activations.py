@@ -12,12 +12,14 @@ The NumPy statements are analytic where f is: comparisons look at the real part,
 
 import numpy as np
 
+from ..engine.jit import jit, lazy_import
 from ..types import Array
-from .jit import jit, late
 
-lane_count, where = late("vectors", "lane_count", "where")
-read, write = late("edges", "read", "write")
-expm1, expm1_below, sigmoid, softplus, tanh = late("vector_math", "expm1", "expm1_below", "sigmoid", "softplus", "tanh")
+lane_count, where = lazy_import("engine.vectors", "lane_count", "where")
+read, write = lazy_import("engine.edges", "read", "write")
+expm1, expm1_below, sigmoid, softplus, tanh = lazy_import(
+    "engine.vector_math", "expm1", "expm1_below", "sigmoid", "softplus", "tanh"
+)
 
 SLOPE = 0.01  # of leaky_relu, below zero
 

@@ -7,20 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.jit import internal, jit, lazy_import
 from ..types import Array
 from .activations import sigmoid_np, softplus_np
-from .jit import jit, late, part
 
-columns, lane_count, where = late("vectors", "columns", "lane_count", "where")
-(total,) = late("shuffles", "total")
-read, write = late("edges", "read", "write")
-sigmoid, softplus, tanh = late("vector_math", "sigmoid", "softplus", "tanh")
+columns, lane_count, where = lazy_import("engine.vectors", "columns", "lane_count", "where")
+(total,) = lazy_import("engine.shuffles", "total")
+read, write = lazy_import("engine.edges", "read", "write")
+sigmoid, softplus, tanh = lazy_import("engine.vector_math", "sigmoid", "softplus", "tanh")
 
 # log p(x) = Σ_d x log p + (1 − x) log(1 − p) = Σ_d x l − log(1 + e^l)      Kingma & Welling 2014, App. C.1
 #   ∂/∂l = x − sigmoid(l)      x in [0, 1]: grey x make it a cross-entropy, no longer a log-likelihood
 
 
-@part
+@internal
 def log_prob_rows(log_prob: Array, x: Array, m: Any, logits: Array) -> None:
     """log p of every row, of all entries (m None) or of those with m = 1; a row is summed by one owner, in float64."""
     D = x.shape[1]
@@ -36,7 +36,7 @@ def log_prob_rows(log_prob: Array, x: Array, m: Any, logits: Array) -> None:
         log_prob[b] = summed
 
 
-@part
+@internal
 def slope_rows(dlogits: Array, w: Array, x: Array, m: Any, logits: Array) -> None:
     """w (x − sigmoid(l)), times m unless that is None."""
     D = x.shape[1]

@@ -23,7 +23,7 @@ def dense_np(x: Array, W: Array, b: Array) -> Array:
 
 def dense_nb(x: Array, W: Array, b: Array) -> Array:
     """Twin of `dense_np`, in register tiles."""
-    from . import products
+    from ..engine import products
 
     return products.dense(*alike(np.result_type(x, W), x, W, b))
 
@@ -36,7 +36,7 @@ def dense_vjp_params_np(dy: Array, x: Array, dW: Array, db: Array) -> None:
 
 def dense_vjp_params_nb(dy: Array, x: Array, dW: Array, db: Array) -> None:
     """Twin of `dense_vjp_params_np`: each tile of dW is summed over b in a fixed order."""
-    from . import products
+    from ..engine import products
 
     dy, x = alike(dW.dtype, dy, x)
     products.dense_vjp_params(dy, x, dW, db)
@@ -49,6 +49,6 @@ def dense_vjp_x_np(dy: Array, W: Array) -> Array:
 
 def dense_vjp_x_nb(dy: Array, W: Array) -> Array:
     """Twin of `dense_vjp_x_np`: dot products by lanes, which are added in a fixed order."""
-    from . import products
+    from ..engine import products
 
     return products.dense_vjp_x(*alike(np.result_type(dy, W), dy, W))

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from ..engine.jit import jit
 from ..types import Array
-from .jit import jit
 
 ROUNDS = 10
 MULTIPLIER_0, MULTIPLIER_1 = 0xD2511F53, 0xCD9E8D57

@@ -9,27 +9,27 @@ from typing import Any
 
 import numpy as np
 
-from scratchvae.kernels.jit import inline, jit, part
-from scratchvae.kernels.noise import LOW, MULTIPLIER_0, MULTIPLIER_1, ROUNDS, TURN, WEYL_0, WEYL_1
-from scratchvae.kernels.vector_math import log_normal, sin_cos
-from scratchvae.kernels.vector_words import block_numbers, long_product, store_four
-from scratchvae.kernels.vectors import (
+from scratchvae.engine.jit import inline, internal, jit
+from scratchvae.engine.vector_math import log_normal, sin_cos
+from scratchvae.engine.vector_words import block_numbers, long_product, store_four
+from scratchvae.engine.vectors import (
     columns,
-    counts,
     fma,
     lane_count,
-    numbers,
+    signed_to_float,
     sqrt,
+    unsigned_to_float,
     where,
     zeros,
 )
+from scratchvae.kernels.noise import LOW, MULTIPLIER_0, MULTIPLIER_1, ROUNDS, TURN, WEYL_0, WEYL_1
 from scratchvae.types import Array
 
 TURN_HIGH = float(np.float32(TURN))
 TURN_LOW = TURN - TURN_HIGH
 
 
-@part
+@internal
 def philox(c0: Any, c1: Any, c2: Any, c3: Any, seed: Any) -> Any:
     """Ten rounds on four vectors of counter words; the four output words."""
     k0, k1 = np.uint32(np.uint64(seed) & np.uint64(LOW)), np.uint32(np.uint64(seed) >> np.uint64(32))
@@ -45,14 +45,17 @@ def philox(c0: Any, c1: Any, c2: Any, c3: Any, seed: Any) -> Any:
 def angle(f: Any, like: Any) -> Any:
     """2π f 2⁻³² for a signed 30-bit f, rounded about once: f is cut into two halves that float32 holds exactly."""
     low = f & np.uint32(0x7FFF)
-    high = numbers(f - low, like)
-    return fma(high, TURN_HIGH, fma(high, TURN_LOW, numbers(low, like) * TURN))
+    high = signed_to_float(f - low, like)
+    return fma(high, TURN_HIGH, fma(high, TURN_LOW, signed_to_float(low, like) * TURN))
 
 
 @inline
 def box_muller(v: Any, w: Any, like: Any) -> Any:
     """`box_muller_np` for two vectors of words, in the element type of `like`."""
-    below, rest = counts(v + np.uint32(1), like) * 2.0**-32, counts(v ^ np.uint32(LOW), like) * -(2.0**-32)
+    below, rest = (
+        unsigned_to_float(v + np.uint32(1), like) * 2.0**-32,
+        unsigned_to_float(v ^ np.uint32(LOW), like) * -(2.0**-32),
+    )
     u = rest + 1.0
     small = v < np.uint32(1 << 31)
     log_u = log_normal(where(small, below, u)) + where(small, u * 0.0, (rest - (u - 1.0)) / u)

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.jit import internal, jit, lazy_import
 from ..types import Array
-from .jit import jit, late, part
 
-columns, lane_count, where = late("vectors", "columns", "lane_count", "where")
-(total,) = late("shuffles", "total")
-read, write = late("edges", "read", "write")
-exp, expm1 = late("vector_math", "exp", "expm1")
+columns, lane_count, where = lazy_import("engine.vectors", "columns", "lane_count", "where")
+(total,) = lazy_import("engine.shuffles", "total")
+read, write = lazy_import("engine.edges", "read", "write")
+exp, expm1 = lazy_import("engine.vector_math", "exp", "expm1")
 
 LOG_2PI = math.log(2 * math.pi)
 LOG_2PIE = LOG_2PI + 1
@@ -59,7 +59,7 @@ def normal_sample_vjp_nb(dz: Array, log_var: Array, eps: Array) -> tuple[Array, 
 #   with r = (z − μ) / σ²:    ∂/∂z = −r,    ∂/∂μ = r,    ∂/∂log σ² = ½ (r (z − μ) − 1)
 
 
-@part
+@internal
 def log_prob_rows(log_prob: Array, z: Array, m: Any, mu: Array, log_var: Array) -> None:
     """log N of every row, of all entries (m None) or of those with m = 1; a row is summed by one owner, in float64."""
     K = z.shape[1]
@@ -75,7 +75,7 @@ def log_prob_rows(log_prob: Array, z: Array, m: Any, mu: Array, log_var: Array) 
         log_prob[b] = -0.5 * summed
 
 
-@part
+@internal
 def slope_rows(slopes: Any, w: Array, z: Array, m: Any, mu: Array, log_var: Array) -> None:
     """w (−r, r, ½ (r (z − μ) − 1)), times m unless that is None."""
     K = z.shape[1]

@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
+from ..engine.jit import jit
 from ..types import Array
-from .jit import jit
 
 AdamHyper = tuple[float, float, float, float, float]  # (α, β₁, β₂, ε, λ)
 

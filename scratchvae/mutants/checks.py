@@ -1,13 +1,13 @@
 """§7.2 Eight checks of different kinds, each a function that fails loudly: what the gallery's bugs are shown to.
 
-    slopes     every gradient of the bound against complex steps, noise replayed, for each decoder
-    adding     a second call doubles the cotangents
-    moments    what is sampled has the mean and variance that are named; means are probabilities
-    entropy    entropies against −E[log q] by quadrature
-    bound      log p(x) − E[ELBO] = KL(q ‖ posterior) in a linear-Gaussian model, row by row
-    evidence   importance sampling against exact log p(x)
-    extremes   log p at logits ±1e4, the KL where log σ² is −50
-    steps      Adam's first steps against a table worked by hand
+slopes     every gradient of the bound against complex steps, noise replayed, for each decoder
+adding     a second call doubles the cotangents
+moments    what is sampled has the mean and variance that are named; means are probabilities
+entropy    entropies against −E[log q] by quadrature
+bound      log p(x) − E[ELBO] = KL(q ‖ posterior) in a linear-Gaussian model, row by row
+evidence   importance sampling against exact log p(x)
+extremes   log p at logits ±1e4, the KL where log σ² is −50
+steps      Adam's first steps against a table worked by hand
 """
 
 import dataclasses

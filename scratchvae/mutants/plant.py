@@ -35,7 +35,7 @@ class Target(NamedTuple):
 
     @property
     def label(self) -> str:
-        """"kernels.normal.normal_kl_np"."""
+        """ "kernels.normal.normal_kl_np"."""
         return f"{self.module.__name__.removeprefix('scratchvae.')}.{self.name}"
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..distributions import Normal
 from ..errors import UsageError
-from ..training.noise import Noise, Rows
+from ..noise import Noise, Rows
 from ..types import Array
 from .evidence import Evidence, LogMean, Model, Proposal, check_model, check_samples, normals
 from .hmc import Density, State, chain_noise, hmc_step

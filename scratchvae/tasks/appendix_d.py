@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from ..errors import UsageError
-from ..training.noise import Noise, Rows
+from ..noise import Noise, Rows
 from ..types import Array
 from .diagnostics import effective_sample_size
 from .evidence import Evidence, LogMean, Model, Proposal, check_model, check_samples, normals

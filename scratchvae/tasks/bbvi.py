@@ -24,9 +24,9 @@ from ..errors import CheckFailed, UsageError
 from ..estimators import Estimator, State, estimate, get
 from ..gradcheck import Report, accumulating, check
 from ..gradcheck.contract import untouched
-from ..gradcheck.tree import copied, flat, leaves, transform
 from ..kernels import NUMPY, Kernels
-from ..training.noise import Noise, Purpose
+from ..noise import Noise, Purpose
+from ..tree import copied, flat, leaves, transform
 from ..types import Array
 
 ADAM = (0.9, 0.999, 1e-8, 0.0)  # β₁, β₂, ε, decay

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..gradcheck.contract import untouched
-from ..training.noise import Noise, Purpose, Rows
+from ..noise import Noise, Purpose, Rows
 from ..types import Array
 from . import quadrature as grids
 
@@ -125,9 +125,7 @@ class LogMean(NamedTuple):
 
 # p(x) = E_q[p(x, z)/q(z|x)]: unbiased for p(x), so by Jensen low on average for its log, by half its variance or so.
 # This is the importance-weighted bound with K = samples (Burda et al. 2015, eq. 8), which rises to log p(x).
-def importance(
-    model: Model, x: Array, q: Proposal, noise: Noise, samples: int = 5000, first_row: Rows = 0
-) -> Evidence:
+def importance(model: Model, x: Array, q: Proposal, noise: Noise, samples: int = 5000, first_row: Rows = 0) -> Evidence:
     """Importance sampling of log p(x) from q. Rows are independent of one another and named by first_row."""
     check_samples(samples)
     check_model(model, x, q)

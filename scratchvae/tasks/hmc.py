@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import DataError, UsageError
 from ..gradcheck.contract import untouched
-from ..training.noise import Noise, Purpose, Rows, place
+from ..noise import Noise, Purpose, Rows, place
 from ..types import Array
 
 Density = Callable[[Array], Array]

@@ -16,7 +16,7 @@ from ..distributions import Bernoulli, Normal
 from ..errors import DataError, UsageError
 from ..kernels import NUMPY, Kernels
 from ..models.decoded import standard
-from ..training.noise import Noise, Purpose, Rows
+from ..noise import Noise, Purpose, Rows
 from ..types import Array
 from .evidence import Evidence, LogMean
 

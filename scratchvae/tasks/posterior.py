@@ -13,7 +13,7 @@ import numpy as np
 from ..distributions import Normal
 from ..errors import UsageError
 from ..kernels import NUMPY, Kernels
-from ..training.noise import Noise, Purpose, Rows
+from ..noise import Noise, Purpose, Rows
 from ..types import Array
 from . import quadrature
 from .diagnostics import effective_sample_size, r_hat

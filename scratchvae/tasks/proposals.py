@@ -12,7 +12,7 @@ import numpy as np
 
 from ..distributions import Normal
 from ..models.decoded import standard
-from ..training.noise import Noise, Rows
+from ..noise import Noise, Rows
 from ..types import Array
 from . import evidence
 from .evidence import BLOCK, Evidence, Model, check_model, normals
@@ -66,9 +66,7 @@ def importance(model: Model, x: Array, q: Normal, noise: Noise, samples: int, fi
 # sampling importance resampling, 1987); systematic: the c-th where the running share of weight passes (c + ½)/chains.
 # Chains do not cross between far modes, and chains that begin at draws of q may all sit in a minor one: then appendix D
 # was 28 nats low on one of 100 images. Begun here, the modes have their shares.
-def resampled(
-    model: Model, x: Array, q: Normal, noise: Noise, samples: int, chains: int, first_row: Rows = 0
-) -> Array:
+def resampled(model: Model, x: Array, q: Normal, noise: Noise, samples: int, chains: int, first_row: Rows = 0) -> Array:
     """(chains, B, K): where chains on p(z|x) should begin, drawn from `samples` draws of the mixture around q."""
     check_model(model, x, q)
     mixed, steps = Defensive(q), range(-(-samples // BLOCK))

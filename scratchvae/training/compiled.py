@@ -14,12 +14,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..kernels.jit import hurry
+from ..engine.cold_start import assistant
+from ..engine.jit import memoised_typing
 from ..models.vae import Architecture
+from ..noise import Purpose
 from ..types import Array
-from .cold_start import assistant
 from .config import Config
-from .noise import Purpose
 from .objective import Diverged
 from .state import State, Steps
 from .stopping import held_out
@@ -86,11 +86,11 @@ class Compiled(Steps):
 
     def run(self, index: Array, batches: Array, rates: Array, sums: Array) -> None:
         """Take steps, compiled by now, on all threads; sums[i] becomes Σ_b L_b of step i. No number: they stop."""
-        from ..kernels import step
+        from ..fast import step
 
         state, program = self.state, self.program
         flats = (state.arena.flat, state.slots[0], state.slots[1])
-        program.gate[:] = 0
+        program.counters[:] = 0
         args = (flats, state.step, index, batches, rates, sums)
         together(self.threads, lambda t: step.run(program, t, self.threads, *args))
 
@@ -99,21 +99,21 @@ class Compiled(Steps):
 
         Where it is not cached two processes do it, unless it is for one thread: who asks for one wants one at work.
         """
-        from ..kernels import step
+        from ..fast import step
 
         gather, backward, *theirs = step.SEPARATE
         cold = self.threads > 1 and not theirs[-1].load(self.program)  # kept last, so the others are there if it is
         call = f"{compile_the_rest.__name__}({self.state.config.dtype!r})"
-        with assistant(call, __name__) if cold else contextlib.nullcontext(), hurry():
+        with assistant(call, __name__) if cold else contextlib.nullcontext(), memoised_typing():
             self.index(self.state.step)  # the order of the rows is drawn by a kernel as well
             gather.link(self.program)
             (step.ROW if alone(self.program.options) else backward).link(self.program)
-        with hurry():
+        with memoised_typing():
             self.finish()
 
     def finish(self) -> None:
         """What takes about as long as `gather` and `backward`: the rest of the step, and what composes it."""
-        from ..kernels import step
+        from ..fast import step
 
         for one in step.SEPARATE[2:]:
             one.link(self.program)
@@ -144,7 +144,7 @@ def alone(o: Any) -> bool:
 
 def compile_the_rest(dtype: str) -> None:
     """What `cold_start.assistant` does in a process of its own."""
-    with hurry():
+    with memoised_typing():
         state = State(Config(latent=1, hidden=(1,), dtype=dtype), 1)
         Compiled(state, np.zeros((1, 1), np.uint8), 1).finish()
 
@@ -199,17 +199,18 @@ def aligned(sizes: list[int], dtype: str) -> list[Array]:
 
 def program(state: State, x: Array, rows: int, samples: int, threads: int, trains: bool = True) -> Any:
     """Everything that `threads` threads share to work on at most `rows` rows of x, `samples` of z for each."""
-    from ..kernels import layout, tiles
-    from ..kernels.program import HANDS, Program
-    from ..kernels.separate import NAMES
-    from ..kernels.sync import gate_size
+    from ..engine import tiles
+    from ..engine.linkable import NAMES
+    from ..engine.threads import counters_size
+    from ..fast import layout
+    from ..fast.workspace import TILES_IN_FLIGHT, Program
 
     config, a = state.config, cast(Architecture, state.architecture)
     heads = len(state.theta.heads)
     lay = layout.layout(a.columns, a.latent, a.hidden, a.activation, heads, config.prior, rows * samples, config.dtype)
     moments = lay.weights if trains else 0
     gathered = moments if min(config.batch, len(x)) > rows else 0  # dW of several micro-batches
-    hands = [threads * 2 * lay.turned_room, threads * HANDS * tiles.TALL * lay.panel]
+    hands = [threads * 2 * lay.turned_room, threads * TILES_IN_FLIGHT * tiles.MR * lay.panel]
     sizes = [lay.weights, moments, moments, gathered, lay.work, *hands]
     w, m, v, g, work, turned, scratch = aligned(sizes, config.dtype)
     layout.set_ones(lay, work)
@@ -220,9 +221,9 @@ def program(state: State, x: Array, rows: int, samples: int, threads: int, train
     log_floor = np.zeros(-(-a.columns // lay.panel) * lay.panel, config.dtype)
     log_floor[: a.columns] = np.log(a.variance)
     inked = lists(rows, lay.panel, a.columns, config.dtype)
-    gate = np.zeros(gate_size(threads, lay.layers.size), np.int64)
+    counters = np.zeros(counters_size(threads, lay.layers.size), np.int64)
     entries = np.zeros(len(NAMES), np.int64)
-    return Program(lay, options(config, x, rows, samples), *arrays, log_floor, inked, gate, entries)
+    return Program(lay, options(config, x, rows, samples), *arrays, log_floor, inked, counters, entries)
 
 
 def kinds_of(x: Array, dtype: str) -> tuple[Array, Array]:
@@ -239,7 +240,7 @@ def kinds_of(x: Array, dtype: str) -> tuple[Array, Array]:
 
 def lists(rows: int, panel: int, columns: int, dtype: str) -> Any:
     """Room for the entries of a minibatch that are not zero; what is never touched takes no memory."""
-    from ..kernels.program import Lists
+    from ..fast.workspace import Lists
 
     row_room = columns + 1 + panel  # a row is written by whole vectors
     by_row, by_column = rows * row_room, (columns + 1) * rows
@@ -250,7 +251,7 @@ def lists(rows: int, panel: int, columns: int, dtype: str) -> Any:
 
 def options(config: Config, x: Array, rows: int, samples: int) -> Any:
     """The numbers of a run that never change."""
-    from ..kernels.program import Options
+    from ..fast.workspace import Options
 
     fixed = config.binarisation == "fixed"
     return Options(

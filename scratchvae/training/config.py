@@ -12,10 +12,10 @@ from ..errors import UsageError, did_you_mean, unknown
 from ..initial import INITIALISERS
 from ..models.ladder import LadderArchitecture
 from ..models.vae import Architecture
+from ..noise import LIMIT
 from ..types import Array
 from .data import BINARISATIONS
 from .missing import fraction
-from .noise import LIMIT
 from .optim import Optimizer
 
 __all__ = ["BINARISATIONS", "Config", "from_dict", "known", "read_json"]

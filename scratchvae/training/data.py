@@ -245,8 +245,11 @@ def _bad(x: Array, unit: bool) -> Array:
 
 def _remedy(value: Any, likelihood: str, dtype: np.dtype[Any]) -> str:
     if not np.isfinite(value):
-        return "drop that row or fill the gap, or train with missing='nan' (--missing nan)" if np.isnan(value) else (
-            "drop that row, or mend the value")
+        return (
+            "drop that row or fill the gap, or train with missing='nan' (--missing nan)"
+            if np.isnan(value)
+            else ("drop that row, or mend the value")
+        )
     if likelihood not in UNIT and dtype.kind == "f":
         return f"too large for {dtype}; scale the data, or train with dtype='float64' (--dtype float64)"
     needs = UNIT.get(likelihood, "a byte that stands for a bit is 0 or 1")

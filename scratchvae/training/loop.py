@@ -14,10 +14,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from ..engine.cold_start import patience
+from ..noise import LIMIT
 from ..types import Array
-from .cold_start import patience
 from .evaluate import elbo_over
-from .noise import LIMIT
 from .objective import check_parameters
 from .state import State, Steps
 from .stopping import Watch, period

@@ -9,8 +9,8 @@ which is a bound on log p(x_obs): an entry that was not seen is integrated out, 
 import numpy as np
 
 from ..errors import UsageError
+from ..noise import Noise, Purpose
 from ..types import Array
-from .noise import Noise, Purpose
 
 CHOICES = "'nan' (NaN in the data), or 'random:0.5' (that fraction, drawn once for each row)"
 

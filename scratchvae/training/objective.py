@@ -12,9 +12,9 @@ from ..estimators import amortised, deep
 from ..models import ladder, vae
 from ..models.decoded import Decoded
 from ..models.ladder import LadderArchitecture
+from ..noise import Noise, Purpose
 from ..types import Array
 from . import missing
-from .noise import Noise, Purpose
 
 if TYPE_CHECKING:
     from .state import State

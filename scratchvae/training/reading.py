@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..errors import DataError
+from ..noise import Noise
 from ..types import Array
 from .arrays import ordered
 from .config import Config
 from .data import Dataset, bits, columns, holds_bits, rows
 from .missing import hide
-from .noise import Noise
 from .text import listed
 
 STANDARDISED = ("gaussian", "gaussian-fixed")  # likelihoods whose real columns are
@@ -243,9 +243,7 @@ def moments(blocks: Callable[[], Iterator[Array]], columns: int) -> tuple[Array,
     return mean, unit * np.sqrt(squares / np.maximum(count, 1)), low, high
 
 
-def seen(
-    x: Array, likelihood: str, missing: str, noise: Noise, limit: DTypeLike, block: int = 4096
-) -> Iterator[Array]:
+def seen(x: Array, likelihood: str, missing: str, noise: Noise, limit: DTypeLike, block: int = 4096) -> Iterator[Array]:
     """The training rows in blocks, float64 in units of `data.rows`, NaN where the run's `missing` and noise hide a
     value. A memory map stays on disk, and its values are checked on the way, also for the range of `limit`, the run's
     type."""

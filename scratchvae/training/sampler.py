@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.jit import hurry
+from ..engine.cold_start import patience
+from ..engine.jit import memoised_typing
+from ..noise import Purpose
 from ..types import Array
-from .cold_start import patience
 from .compiled import jacobian, program
-from .noise import Purpose
 from .objective import encode
 from .state import State
 
@@ -61,8 +61,8 @@ class Workspaces:
 
     def another(self) -> Any:
         """A new one; the first compiles, or loads what is compiled."""
-        from ..kernels import layout
-        from ..kernels.step import DECODE
+        from ..fast import layout
+        from ..fast.step import DECODE
 
         state = self.state
         columns, dtype = state.architecture.columns, state.config.dtype
@@ -71,7 +71,7 @@ class Workspaces:
         if self.first:
             return made._replace(w=self.first.w, entries=self.first.entries)
         layout.convert(made.layout.layers, made.layout.panel, state.arena.flat, made.w, True, 0, 1)
-        with patience(), hurry():
+        with patience(), memoised_typing():
             DECODE.link(made)
             log_likelihood(state, made, np.zeros((0, columns), dtype), 1, np.zeros(0, np.uint32))
         self.first = made
@@ -80,7 +80,7 @@ class Workspaces:
 
 def log_likelihood(state: State, workspace: Any, x: Array, samples: int, names: Array) -> Array:
     """log p(x) of rows x (B, D)."""
-    from ..kernels import importance
+    from ..fast import importance
 
     q, found, x = encode(state, x), np.empty(len(x)), x.view()
     x.flags.writeable = False  # as in `program`

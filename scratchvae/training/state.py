@@ -14,18 +14,18 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..arena import Arena
+from ..engine.jit import threads as default_threads
+from ..engine.jit import vector_width
 from ..errors import DataError, UsageError
 from ..estimators import get
 from ..initial import initialise, output_bias
 from ..kernels import Kernels, table
-from ..kernels.jit import threads as default_threads
-from ..kernels.jit import vector_width
+from ..noise import LIMIT, Noise, Purpose, Rows, named, numbers
 from ..types import Array
 from . import checkpoint, stopping
 from .config import Config, from_dict
 from .data import binarise, rows
 from .missing import hide
-from .noise import LIMIT, Noise, Purpose, Rows, named, numbers
 from .objective import check_pair, gradient
 from .optim import log_prior_vjp
 from .reading import Reading, seen

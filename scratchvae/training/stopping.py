@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..noise import Noise, Purpose
 from ..types import Array
 from .config import Config
-from .noise import Noise, Purpose
 from .reading import STANDARDISED
 
 if TYPE_CHECKING:

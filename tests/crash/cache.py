@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scratchvae.kernels.jit import jit
+from scratchvae.engine.jit import jit
 from scratchvae.types import Array
 
 

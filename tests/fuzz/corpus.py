@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scratchvae.cli.train import seconds_of
+from scratchvae.engine.jit import jit
 from scratchvae.errors import DataError
-from scratchvae.kernels.jit import jit
 from scratchvae.training import checkpoint, data, files
 from scratchvae.training.config import Config
 from scratchvae.training.run import Run

@@ -1,4 +1,4 @@
-"""§7.2.5 Functions that are compiled each by itself, so that two processes can compile a step between them.
+"""Engine. Functions that are compiled each by itself, so that two processes can compile a step between them.
 
 A `jit.part` is pasted into its callers before they are compiled, so whoever compiles the step compiles all of it. A
 separate function is machine code of its own, in its own file of the cache; its callers jump to where it lies. They
@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from scratchvae.kernels.jit import Lazy, dispatcher
+from scratchvae.engine.jit import LazyDispatcher, dispatcher
 from scratchvae.types import Array
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 NAMES = ("gather", "backward", "decode", "bounds")  # their places in Program.entries
 
 
-class Separate(Lazy):
+class Separate(LazyDispatcher):
     """A function (s: Program, …) → None, whose other arguments are int, float, bool, or an Array of int64.
 
     `link` it before anything that calls it runs: an entry of zero is a jump to nowhere.
@@ -27,7 +27,9 @@ class Separate(Lazy):
     def __init__(self, fn: Callable[..., Any], name: str) -> None:
         super().__init__(fn, self.jump)
         self.place = NAMES.index(name)
-        self.own = Lazy(fn, functools.partial(dispatcher, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True))
+        self.own = LazyDispatcher(
+            fn, functools.partial(dispatcher, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+        )
 
     def kinds(self, program: Any) -> tuple[Any, ...]:
         """Numba's types of the arguments, for programs of that type."""

@@ -1,6 +1,6 @@
-"""§7.2.5 The products of a dense layer for plain (rows, columns) arrays: packed into panels, multiplied in tiles.
+"""Engine. The products of a dense layer for plain (rows, columns) arrays: packed into panels, multiplied in tiles.
 
-y = x W + b,  dW += xᵀ dy,  dx = dy Wᵀ, each as in `kernels.tiles`. The bias is one more row of W against a column of
+y = x W + b,  dW += xᵀ dy,  dx = dy Wᵀ, each as in `engine.tiles`. The bias is one more row of W against a column of
 ones. Packing costs two passes over the operands; the compiled step, which keeps everything packed, has its own loops.
 """
 
@@ -8,43 +8,43 @@ from typing import Any
 
 import numpy as np
 
-from scratchvae.kernels.edges import read
-from scratchvae.kernels.jit import inline, jit, part
-from scratchvae.kernels.tiles import (
+from scratchvae.engine.edges import read
+from scratchvae.engine.jit import inline, internal, jit
+from scratchvae.engine.tiles import (
     DOT_COLS,
     DOT_ROWS,
-    MIDDLE,
-    SHORT,
-    TALL,
+    MR,
+    MR_MIDDLE,
+    MR_SHORT,
     dots,
-    over,
     product,
     product_t,
+    unsigned_divmod,
 )
-from scratchvae.kernels.vectors import lane_count, store
+from scratchvae.engine.vectors import lane_count, store
 from scratchvae.types import Array
 
 
-@part
+@internal
 def tile_count(rows: int) -> Any:
     """Tiles of `rows` rows; the last may be padding in part."""
-    return over(rows + TALL - 1, TALL)[0]
+    return unsigned_divmod(rows + MR - 1, MR)[0]
 
 
-@part
+@internal
 def tile_at(i: int, rows: int) -> Any:
     """First row and height of tile i: tall ones, and one for what is left."""
-    rest = rows - i * TALL
-    return i * TALL, TALL if rest > MIDDLE else MIDDLE if rest > SHORT else SHORT
+    rest = rows - i * MR
+    return i * MR, MR if rest > MR_MIDDLE else MR_MIDDLE if rest > MR_SHORT else MR_SHORT
 
 
-@part
+@internal
 def padded(rows: int) -> int:
     """Rows of a panel: whole short tiles, and an odd number, so that panels do not share sets of the cache."""
-    return ((rows + SHORT - 1) // SHORT * SHORT) | 1
+    return ((rows + MR_SHORT - 1) // MR_SHORT * MR_SHORT) | 1
 
 
-@part
+@internal
 def fill_panels(out: Array, a: Array, row: int, capacity: int, P: int) -> None:
     """a (R, N) into the rows from `row` on of panels [N / P][capacity][P], zeros right of its last column."""
     rows, N, lanes = a.shape[0], a.shape[1], lane_count(a)
@@ -55,14 +55,14 @@ def fill_panels(out: Array, a: Array, row: int, capacity: int, P: int) -> None:
                 store(out, (c // P * capacity + row + r) * P + n, read(a, min(at, stop), stop, a))
 
 
-@part
+@internal
 def aligned(size: int, like: Array) -> Array:
     """Memory that begins with a cache line, so that no vector straddles two: `dots` is bound by its loads."""
     found = np.empty(size + 64 // like.itemsize, like.dtype)
     return found[-found.ctypes.data % 64 // like.itemsize :]
 
 
-@part
+@internal
 def panels_of(a: Array, below: Array, P: int) -> Array:
     """a (R, N) and the rows `below` it as panels [N / P][padded R][P], flat, zeros elsewhere."""
     rows = a.shape[0] + below.shape[0]
@@ -76,27 +76,27 @@ def panels_of(a: Array, below: Array, P: int) -> Array:
     return out
 
 
-@part
+@internal
 def alone(a: Array, P: int) -> Array:
     """The panels of one array."""
     return panels_of(np.ascontiguousarray(a), np.empty((0, a.shape[1]), a.dtype), P)
 
 
-@part
+@internal
 def strips_of(a: Array) -> Array:
-    """a (R, N) and a column of ones as strips [R / TALL][N + 1][TALL], flat; zeros in the rows beyond R."""
+    """a (R, N) and a column of ones as strips [R / MR][N + 1][MR], flat; zeros in the rows beyond R."""
     depth, tiles = a.shape[1] + 1, tile_count(a.shape[0])
-    out = np.empty(tiles * depth * TALL, a.dtype)
-    out[(tiles - 1) * depth * TALL :] = 0
+    out = np.empty(tiles * depth * MR, a.dtype)
+    out[(tiles - 1) * depth * MR :] = 0
     for r in range(a.shape[0]):
-        at = r // TALL * TALL * depth + r % TALL
+        at = r // MR * MR * depth + r % MR
         for i in range(a.shape[1]):
-            out[np.uintp(at + i * TALL)] = a[np.uintp(r), np.uintp(i)]
-        out[np.uintp(at + a.shape[1] * TALL)] = 1
+            out[np.uintp(at + i * MR)] = a[np.uintp(r), np.uintp(i)]
+        out[np.uintp(at + a.shape[1] * MR)] = 1
     return out
 
 
-@part
+@internal
 def weight_panels(W: Array, b: Array, P: int) -> Array:
     """W (I, O) and b (O,) as panels of rows I + 1."""
     return panels_of(np.ascontiguousarray(W), np.ascontiguousarray(b).reshape(1, b.size), P)
@@ -116,7 +116,7 @@ def put(C: Array, y: Array, r: int, c: int, height: int, P: int, add: bool) -> N
 def dense(x: Array, W: Array, b: Array) -> Array:
     """y = x W + b."""
     P, rows, depth = 2 * lane_count(x), x.shape[0], x.shape[1] + 1
-    X, panels, C = strips_of(x), weight_panels(W, b, P), np.empty(TALL * P, x.dtype)
+    X, panels, C = strips_of(x), weight_panels(W, b, P), np.empty(MR * P, x.dtype)
     y = np.empty((rows, W.shape[1]), x.dtype)
     for c in range(0, W.shape[1], P):
         for tile in range(tile_count(rows)):
@@ -131,7 +131,7 @@ def dense(x: Array, W: Array, b: Array) -> Array:
 def dense_vjp_params(dy: Array, x: Array, dW: Array, db: Array) -> None:
     """dW += xᵀ dy, db += 1ᵀ dy."""
     P, rows, hop = 2 * lane_count(x), x.shape[0], padded(x.shape[0])
-    X, D, C = alone(x, P), alone(dy, P), np.empty(TALL * P, x.dtype)
+    X, D, C = alone(x, P), alone(dy, P), np.empty(MR * P, x.dtype)
     for c in range(0, dy.shape[1], P):
         for a in range(0, x.shape[1], P):
             inputs = min(P, x.shape[1] - a)
@@ -148,7 +148,7 @@ def dense_vjp_params(dy: Array, x: Array, dW: Array, db: Array) -> None:
 def dense_vjp_x(dy: Array, W: Array) -> Array:
     """dx = dy Wᵀ."""
     P, rows, inputs = 2 * lane_count(dy), dy.shape[0], W.shape[0]
-    D, panels, C = alone(dy, P), alone(W, P), np.empty(TALL * P, dy.dtype)
+    D, panels, C = alone(dy, P), alone(W, P), np.empty(MR * P, dy.dtype)
     count, hop_dy, hop_W = (dy.shape[1] + P - 1) // P, padded(rows) * P, padded(inputs) * P
     dx = np.empty((rows, inputs), dy.dtype)
     for c in range(0, inputs, P):

@@ -5,7 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from scratchvae.kernels.epilogues import (
+from scratchvae.engine.jit import inline, internal
+from scratchvae.engine.linkable import separate
+from scratchvae.engine.products import tile_at, tile_count
+from scratchvae.engine.threads import barrier, out_of_line, static_share, steal
+from scratchvae.engine.tiles import MR, panel_of, unsigned_divmod
+from scratchvae.engine.vector_words import load_words
+from scratchvae.engine.vectors import lane_count, load, load_as, store, unsigned_to_float, where
+from scratchvae.fast.epilogues import (
     BERNOULLI,
     activate_tile,
     bernoulli_row,
@@ -15,10 +22,7 @@ from scratchvae.kernels.epilogues import (
     total_rows,
     with_ones,
 )
-from scratchvae.kernels.jit import inline, part
-from scratchvae.kernels.noise_vectors import normals, words
-from scratchvae.kernels.products import tile_at, tile_count
-from scratchvae.kernels.program import (
+from scratchvae.fast.workspace import (
     DYNAMIC,
     FEW_ROWS,
     FIXED,
@@ -29,19 +33,15 @@ from scratchvae.kernels.program import (
     strip_row,
     strip_tile,
 )
-from scratchvae.kernels.separate import separate
-from scratchvae.kernels.sync import barrier, claim, out_of_line, share
-from scratchvae.kernels.tiles import TALL, over, panel_of
-from scratchvae.kernels.vector_words import load_words
-from scratchvae.kernels.vectors import counts, lane_count, load, load_as, store, where
+from scratchvae.kernels.noise_vectors import normals, words
 from scratchvae.types import Array
 
 
-@part
+@internal
 def minibatch(s: Program, t: int, threads: int, step: int, index: Array, start: int, first: int, rows: int) -> None:
     """x: rows index[start …] of the data, binarised; ε. Noise is named by the row of the minibatch."""
     out_of_line()
-    begin, end = share(rows, t, threads)
+    begin, end = static_share(rows, t, threads)
     for r in range(begin, end):
         data_row(s, t, step, index[start + r], first + r, r)
     S, latent, P = s.options.samples, s.options.latent, panel_of(s.work)
@@ -69,7 +69,7 @@ def data_row(s: Program, t: int, step: int, source: int, noise_row: int, r: int)
         at = source * o.data_columns + c
         x = load(s.numbers, at) if s.numbers.size else load_as(s.data, at, s.work) / o.divisor
         if o.binarise == DYNAMIC or o.binarise == FIXED:
-            uniform = counts(load_words(s.words, u + c, s.work) >> 8, x) * 2.0**-24
+            uniform = unsigned_to_float(load_words(s.words, u + c, s.work) >> 8, x) * 2.0**-24
             x = where(uniform < x, x * 0.0 + 1.0, x * 0.0)
         elif o.binarise == THRESHOLD:
             x = where(x > 0.5, x * 0.0 + 1.0, x * 0.0)
@@ -91,27 +91,27 @@ def data_value(s: Program, source: int, c: int, u: int) -> Any:
     return x
 
 
-@part
+@internal
 def strip_data(s: Program, t: int, threads: int, rows: int) -> None:
     """x into strips, for dense products."""
     layer, tiles = s.layout.layers[0], tile_count(rows)
-    begin, end = share((layer.inputs // panel_of(s.work) + 1) * tiles, t, threads)
+    begin, end = static_share((layer.inputs // panel_of(s.work) + 1) * tiles, t, threads)
     for unit in range(begin, end):
-        p, i = over(unit, tiles)
+        p, i = unsigned_divmod(unit, tiles)
         strip_tile(s.work, s.layout.capacity, layer.x, layer.x_strips, layer.inputs, p, tile_at(i, rows)[0])
 
 
-@part
+@internal
 def hidden(s: Program, t: int, threads: int, layer: Any, rows: int) -> None:
     """y = f(x W + b)."""
     out_of_line()
     tiles, c = tile_count(rows), scratch_of(s, t)
     while True:
-        begin, end = claim(s.gate, 0, layer.panels * tiles, 1, t, threads)
+        begin, end = steal(s.counters, 0, layer.panels * tiles, 1, t, threads)
         if begin == end:
             return
         for unit in range(begin, end):
-            p, i = over(unit, tiles)
+            p, i = unsigned_divmod(unit, tiles)
             r, height = tile_at(i, rows)
             affine(s, c, layer, p, r, height)
             hidden_tile(s, c, layer, p, r, height)
@@ -129,21 +129,21 @@ def hidden_tile(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> 
     strip_tile(s.work, s.layout.capacity, layer.y, layer.y_strips, layer.outputs, p, r)
 
 
-@part
+@internal
 def latent(s: Program, t: int, threads: int, mu: Any, log_var: Any, rows: int) -> None:
     """q = N(μ, σ²) from the encoder's heads, z = μ + σ ε for each sample, and what the bound says of z."""
     out_of_line()
     P, capacity, tiles, c = panel_of(s.work), s.layout.capacity, tile_count(rows), scratch_of(s, t)
     S, strips = s.options.samples, s.layout.layers[s.layout.decoder].x_strips
-    begin, end = share(mu.panels * tiles, t, threads)
+    begin, end = static_share(mu.panels * tiles, t, threads)
     for unit in range(begin, end):
-        p, i = over(unit, tiles)
+        p, i = unsigned_divmod(unit, tiles)
         r, height = tile_at(i, rows)
         affine(s, c, mu, p, r, height)
-        affine(s, c + TALL * P, log_var, p, r, height)
+        affine(s, c + MR * P, log_var, p, r, height)
         for q in range(min(height, rows - r)):
             at = (p * capacity + r + q) * P
-            kl = latent_row(s.work, s.scratch, c + q * P, TALL * P, (mu.y + at, log_var.y + at), p * P, mu.outputs)
+            kl = latent_row(s.work, s.scratch, c + q * P, MR * P, (mu.y + at, log_var.y + at), p * P, mu.outputs)
             for n in range((r + q) * S, (r + q + 1) * S):
                 on = (p * capacity + n) * P
                 ats = (mu.y + at, log_var.y + at, s.layout.eps + on, s.layout.z + on)
@@ -152,7 +152,7 @@ def latent(s: Program, t: int, threads: int, mu: Any, log_var: Any, rows: int) -
                 s.parts[(s.layout.parts - mu.panels + p) * capacity + n] = ratio if s.options.weighted else -kl
 
 
-@part
+@internal
 def likelihood(s: Program, t: int, threads: int, heads: Any, rows: int, w: float, samples: int) -> None:
     """log p(x | z) by panel and row of z, and the cotangents of the decoder's heads for the cotangent w of each.
 
@@ -163,16 +163,16 @@ def likelihood(s: Program, t: int, threads: int, heads: Any, rows: int, w: float
     P, capacity, tiles, c = panel_of(s.work), s.layout.capacity, tile_count(rows), scratch_of(s, t)
     shape = (s.options.family, s.log_floor)
     while True:
-        begin, end = claim(s.gate, 0, one.panels * tiles, 1, t, threads)
+        begin, end = steal(s.counters, 0, one.panels * tiles, 1, t, threads)
         if begin == end:
             return
         for unit in range(begin, end):
-            p, i = over(unit, tiles)
+            p, i = unsigned_divmod(unit, tiles)
             r, height = tile_at(i, rows)
             affine(s, c, one, p, r, height)
             if two.weights != one.weights:
-                affine(s, c + TALL * P, two, p, r, height)
-            row, sample = over(r, samples)
+                affine(s, c + MR * P, two, p, r, height)
+            row, sample = unsigned_divmod(r, samples)
             for q in range(height):
                 at, C = (p * capacity + r + q) * P, c + q * P
                 x = s.layout.x + (p * capacity + row) * P
@@ -181,7 +181,7 @@ def likelihood(s: Program, t: int, threads: int, heads: Any, rows: int, w: float
                     bernoulli_row(s.work, x, s.scratch, C, one.dy + at, p * P, one.outputs, w)
                 else:
                     dys = (one.dy + at, two.dy + at)
-                    gaussian_row(s.work, x, s.scratch, C, TALL * P, dys, p * P, one.outputs, w, shape)
+                    gaussian_row(s.work, x, s.scratch, C, MR * P, dys, p * P, one.outputs, w, shape)
             total_rows(s.parts, p * capacity + r, s.scratch, c, s.options.family == BERNOULLI)
             if w != 0.0 and samples == 1 and rows >= FEW_ROWS:
                 strip_heads(s, heads, p, r)
@@ -196,21 +196,21 @@ def heads_of(s: Program) -> Any:
 
 @separate
 def decode(s: Program, t: int, threads: int, rows: int, w: float, samples: int) -> None:
-    """`rows` samples z through the decoder, and `likelihood` of them. The counts of s.gate are to be zero before."""
+    """`rows` samples z through the decoder, and `likelihood` of them. The counts in s.counters are zero before."""
     for l in range(s.layout.decoder, s.layout.heads):
         hidden(s, t, threads, s.layout.layers[l], rows)
-        barrier(s.gate, t, threads)
+        barrier(s.counters, t, threads)
     likelihood(s, t, threads, heads_of(s), rows, w, samples)
-    barrier(s.gate, t, threads)
+    barrier(s.counters, t, threads)
 
 
-@part
+@internal
 def bound_rows(s: Program, t: int, threads: int, rows: int) -> None:
     """Thread t's rows: each sample's value, its panels summed in order, and the row's bound and shares.
 
     The ELBO is the mean over samples; the importance-weighted bound log mean e^value, with shares w̃ = softmax.
     """
-    begin, end = share(rows, t, threads)
+    begin, end = static_share(rows, t, threads)
     S = s.options.samples
     for n in range(begin * S, end * S):
         s.value[n], s.share[n] = 0.0, 1.0 / S
@@ -247,16 +247,16 @@ def strip_heads(s: Program, heads: Any, p: int, r: int) -> None:
         strip_tile(s.work, s.layout.capacity, two.dy, two.dy_strips, two.outputs, p, r)
 
 
-@part
+@internal
 def weigh(s: Program, t: int, threads: int, heads: Any, rows: int) -> None:
     """The cotangents of the decoder's heads times each sample's share."""
     out_of_line()
     one, two = heads
     P, samples = panel_of(s.work), rows * s.options.samples
     tiles = tile_count(samples)
-    begin, end = share(one.panels * tiles, t, threads)
+    begin, end = static_share(one.panels * tiles, t, threads)
     for unit in range(begin, end):
-        p, i = over(unit, tiles)
+        p, i = unsigned_divmod(unit, tiles)
         r, height = tile_at(i, samples)
         for n in range(r, min(r + height, samples)):
             for j in range(0, P, lane_count(s.work)):

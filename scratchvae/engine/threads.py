@@ -1,12 +1,12 @@
-"""§7.2.5 What threads need inside one compiled call: a barrier of spinning, and flush-to-zero set and restored.
+"""Engine. What threads need inside one compiled call: a barrier of spinning, and flush-to-zero set and restored.
 
 Fork and join cost 100 to 200 microseconds a region in Python or Numba's work queue; a spin costs a tenth of one. A step
 has about ten places where threads wait for each other, so many steps run in one call and the threads meet by spinning.
 
 The work between two barriers is a range of units, cut into equal shares, one a thread. Cores are seldom equally fast
-(others use the machine, too), so a thread that is through with its own share helps with those of others (`claim`).
+(others use the machine, too), so a thread that is through with its own share helps with those of others (`steal`).
 
-    gate = [arrivals, …][phases, even and odd][threads][loops]    int64, a cache line or more for each of the brackets
+    counters = [arrivals, …][phases, even and odd][threads][loops]    int64, cache lines for each of the brackets
 
 counts how far each share has been claimed, for each loop over units that a phase has. A thread sets its counts for the
 next phase to zero before it arrives at the barrier: the last phase that used them is over for all.
@@ -20,8 +20,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from scratchvae.kernels.jit import part
-from scratchvae.kernels.vectors import element
+from scratchvae.engine.jit import internal
+from scratchvae.engine.vectors import element
 from scratchvae.types import Array
 
 X86 = platform.machine().lower() in ("x86_64", "amd64", "i686")
@@ -92,32 +92,32 @@ def out_of_line(typingctx: Any) -> Any:
     return types.void(), codegen
 
 
-def gate_size(threads: int, loops: int) -> int:
-    """Length of a gate."""
+def counters_size(threads: int, loops: int) -> int:
+    """Length of a counters."""
     return LINE + 2 * threads * (-(-loops // LINE) * LINE)
 
 
-@part
-def counts_of(gate: Array, phase: int, t: int, threads: int) -> Any:
+@internal
+def counts_of(counters: Array, phase: int, t: int, threads: int) -> Any:
     """Where the counts of thread t's share lie in that phase, and how many there is room for."""
-    room = (gate.size - LINE) // (2 * threads)
+    room = (counters.size - LINE) // (2 * threads)
     return LINE + (phase % 2 * threads + t) * room, room
 
 
-@part
-def barrier(gate: Array, t: int, threads: int) -> None:
+@internal
+def barrier(counters: Array, t: int, threads: int) -> None:
     """Thread t waits until all threads have come, and all shares are unclaimed again."""
-    phase = atomic_load(gate, 0) // threads
+    phase = atomic_load(counters, 0) // threads
     if threads == 1:
         phase -= 1  # it is always phase 0
-    first, room = counts_of(gate, phase + 1, t, threads)
+    first, room = counts_of(counters, phase + 1, t, threads)
     for i in range(first, first + room):
-        gate[i] = 0
+        counters[i] = 0
     if threads == 1:
         return
-    atomic_add(gate, 0, 1)
+    atomic_add(counters, 0, 1)
     goal, spins = (phase + 1) * threads, 0
-    while atomic_load(gate, 0) < goal:
+    while atomic_load(counters, 0) < goal:
         spins += 1
         if spins > PATIENCE:
             give_way()
@@ -125,23 +125,23 @@ def barrier(gate: Array, t: int, threads: int) -> None:
             pause()
 
 
-@part
-def share(units: int, t: int, threads: int) -> Any:
+@internal
+def static_share(units: int, t: int, threads: int) -> Any:
     """First and last + 1 of thread t's units."""
     return units * t // threads, units * (t + 1) // threads
 
 
-@part
-def claim(gate: Array, loop: int, units: int, least: int, t: int, threads: int) -> Any:
+@internal
+def steal(counters: Array, loop: int, units: int, least: int, t: int, threads: int) -> Any:
     """First and last + 1 of units that thread t is to do next, the same twice when none is left: an eighth of a share,
     a multiple of `least`, from its own share while that lasts."""
     out_of_line()
-    phase, many = atomic_load(gate, 0) // threads, max(1, units // threads // 8 // least) * least
+    phase, many = atomic_load(counters, 0) // threads, max(1, units // threads // 8 // least) * least
     for other in range(t, t + threads):
         owner = other % threads
-        (begin, end), at = share(units, owner, threads), counts_of(gate, phase, owner, threads)[0] + loop
-        if begin + atomic_load(gate, at) < end:
-            first = begin + atomic_add(gate, at, many)
+        (begin, end), at = static_share(units, owner, threads), counts_of(counters, phase, owner, threads)[0] + loop
+        if begin + atomic_load(counters, at) < end:
+            first = begin + atomic_add(counters, at, many)
             if first < end:
                 return first, min(first + many, end)
     return units, units
@@ -163,7 +163,7 @@ def exchange_control(typingctx: Any, value: Any) -> Any:
     return types.uint32(types.uint32), codegen
 
 
-@part
+@internal
 def flush_to_zero() -> Any:
     """Subnormals become zero on this thread (dW is full of them, and they cost a trap each); returns what was set."""
     old = exchange_control(0x1F80 | FLUSH)
@@ -171,7 +171,7 @@ def flush_to_zero() -> Any:
     return old
 
 
-@part
+@internal
 def restore(old: Any) -> None:
     """Undo `flush_to_zero`."""
     exchange_control(old)

@@ -22,16 +22,16 @@ import numpy as np
 
 from ..distributions import Normal
 from ..estimators import Estimator, estimate, get
-from ..gradcheck.tree import transform
 from ..kernels import table
 from ..models.decoded import Decoded
 from ..models.linear_gaussian import LinearGaussian
 from ..models.pca import Oracle
 from ..models.vae import encode
+from ..noise import Noise, Purpose
+from ..tree import transform
 from ..types import Array
 from .config import Config
 from .data import binarise, rows
-from .noise import Noise, Purpose
 from .state import State as Run
 from .state import Steps, mean_row
 

@@ -1,4 +1,4 @@
-"""§7.2.5 Engine: compiled code on disk. It is a pickle, so it is read only if we wrote it, and whole.
+"""Engine. Engine: compiled code on disk. It is a pickle, so it is read only if we wrote it, and whole.
 
     NAME.KEY.nbc      32 bytes, SHA-256 of the file's name and of all that follows; then a pickle of what Numba knows
                       the code by and of the code, one file for each signature

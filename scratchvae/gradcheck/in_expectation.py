@@ -17,19 +17,19 @@ import numpy as np
 
 from ..distributions import Normal
 from ..errors import UsageError
-from ..gradcheck.contract import zeros_like
-from ..gradcheck.numeric import spread
-from ..gradcheck.report import Measure, Report, Row
-from ..gradcheck.tree import flat, leaves
+from ..estimators import ESTIMATORS, get
+from ..estimators.frame import Estimator, estimate
 from ..kernels import table
 from ..models.decoded import Decoded
 from ..models.linear_gaussian import LinearGaussian, elbo_diag_vjp
 from ..models.pca import Oracle
 from ..models.vae import Architecture
 from ..tasks.bbvi import leave_alone
+from ..tree import flat, leaves
 from ..types import Array
-from . import ESTIMATORS, get
-from .frame import Estimator, estimate
+from .contract import zeros_like
+from .numeric import spread
+from .report import Measure, Report, Row
 
 LIMIT = 4.0  # standard errors
 ROWS = 20_000  # draws in one call at most: their mean is one observation

@@ -7,28 +7,28 @@ from typing import Any
 
 import numpy as np
 
-from scratchvae.kernels.epilogues import activate_vjp, adam, adam_tile, add_tile, sample_row_vjp, shrink_tile
-from scratchvae.kernels.jit import inline, part
-from scratchvae.kernels.products import tile_at, tile_count
-from scratchvae.kernels.program import FEW_ROWS, HANDS, Program, scratch_of, strip, strip_tile, tile_product
-from scratchvae.kernels.shuffles import total
-from scratchvae.kernels.sync import claim, out_of_line, share
-from scratchvae.kernels.tiles import (
+from scratchvae.engine.jit import inline, internal
+from scratchvae.engine.products import tile_at, tile_count
+from scratchvae.engine.shuffles import total
+from scratchvae.engine.threads import out_of_line, static_share, steal
+from scratchvae.engine.tiles import (
     DOT_COLS,
     DOT_ROWS,
-    TALL,
+    MR,
     dots,
-    over,
     panel_of,
     product_t,
     transpose,
+    unsigned_divmod,
 )
-from scratchvae.kernels.vectors import columns, lane_count, load, store, where, zeros
+from scratchvae.engine.vectors import columns, lane_count, load, store, where, zeros
+from scratchvae.fast.epilogues import activate_vjp, adam, adam_tile, add_tile, sample_row_vjp, shrink_tile
+from scratchvae.fast.workspace import FEW_ROWS, TILES_IN_FLIGHT, Program, scratch_of, strip, strip_tile, tile_product
 
 LATENT, NOBODY = -1, -2  # in the place of the layer below: x is z; x is the data, and nobody asks for dx
 
 
-@part
+@internal
 def turn(s: Program, t: int, layer: Any, p: int, head: int) -> int:
     """The P rows of W behind panel p of dx, transposed: panel p of Wᵀ as (outputs, P); returns where it lies."""
     P, lanes = panel_of(s.work), lane_count(s.w)
@@ -54,21 +54,21 @@ def through_turned(s: Program, t: int, threads: int, first: int, count: int, bel
     one, P, capacity = s.layout.layers[first], panel_of(s.work), s.layout.capacity
     tiles, c, panels, turned = tile_count(rows), scratch_of(s, t), (one.inputs + P - 1) // P, -1
     while True:
-        begin, end = claim(s.gate, 0, panels * tiles, tiles, t, threads)
+        begin, end = steal(s.counters, 0, panels * tiles, tiles, t, threads)
         if begin == end:
             return
         for unit in range(begin, end):
-            p, i = over(unit, tiles)
+            p, i = unsigned_divmod(unit, tiles)
             r, height = tile_at(i, rows)
             for head in range(count):
-                layer, tile = s.layout.layers[first + head], c + head * TALL * P
+                layer, tile = s.layout.layers[first + head], c + head * MR * P
                 to = turn(s, t, layer, p, head) if p != turned else (2 * t + head) * s.layout.turned_room
                 turned_tile(s, tile, layer, to, r, height)
             turned = p
             for j in range(0, height * P, lane_count(s.work)):
                 dx = load(s.scratch, c + j)
                 if count == 2:
-                    dx += load(s.scratch, c + TALL * P + j)
+                    dx += load(s.scratch, c + MR * P + j)
                 made_by(s, dx, below, (p * capacity + r) * P + j, p * P + j % P)
             if below > 0:  # the first layer asks for no dx
                 made = s.layout.layers[below]
@@ -93,23 +93,23 @@ def through_dots(s: Program, t: int, threads: int, first: int, count: int, below
     one, P, lanes = s.layout.layers[first], panel_of(s.work), lane_count(s.work)
     tiles, c = tile_count(rows), scratch_of(s, t)
     while True:
-        begin, end = claim(s.gate, 0, (one.inputs + lanes - 1) // lanes * tiles, 1, t, threads)
+        begin, end = steal(s.counters, 0, (one.inputs + lanes - 1) // lanes * tiles, 1, t, threads)
         if begin == end:
             return
         for unit in range(begin, end):
-            v, i = over(unit, tiles)
+            v, i = unsigned_divmod(unit, tiles)
             r, height = tile_at(i, rows)
             for head in range(count):
-                dots_tile(s, c + head * TALL * P, s.layout.layers[first + head], v * lanes, r, height)
+                dots_tile(s, c + head * MR * P, s.layout.layers[first + head], v * lanes, r, height)
             for q in range(height):
                 dx = load(s.scratch, c + q * P)
                 if count == 2:
-                    dx += load(s.scratch, c + (TALL + q) * P)
+                    dx += load(s.scratch, c + (MR + q) * P)
                 at = (v * lanes // P * s.layout.capacity + r + q) * P + v * lanes % P
                 made_by(s, dx, below, at, v * lanes)
 
 
-@part
+@internal
 def through(s: Program, t: int, threads: int, which: Any, rows: int, k: Any) -> None:
     """dx of some layers that read the same x, and through the layer that made x; nothing is updated yet.
 
@@ -134,14 +134,14 @@ def made_by(s: Program, dx: Any, below: int, at: int, column: int) -> None:
         store(s.work, s.layout.dz + at, dx)
 
 
-@part
+@internal
 def through_latent(s: Program, t: int, threads: int, rows: int, w: float) -> None:
     """From dz of the samples to the cotangents of q's heads."""
     lay, P, S, tiles = s.layout, panel_of(s.work), s.options.samples, tile_count(rows)
     mu, log_var = lay.layers[lay.encoder], lay.layers[lay.encoder + 1]
-    begin, end = share(mu.panels * tiles, t, threads)
+    begin, end = static_share(mu.panels * tiles, t, threads)
     for unit in range(begin, end):
-        p, i = over(unit, tiles)
+        p, i = unsigned_divmod(unit, tiles)
         r, height = tile_at(i, rows)
         for b in range(r, min(r + height, rows)):
             for j in range(0, P, lane_count(s.work)):
@@ -155,7 +155,7 @@ def through_latent(s: Program, t: int, threads: int, rows: int, w: float) -> Non
             strip_tile(s.work, s.layout.capacity, log_var.dy, log_var.dy_strips, log_var.outputs, p, r)
 
 
-@part
+@internal
 def update(s: Program, t: int, threads: int, bottom: int, rows: int, phase: Any, k: Any) -> None:
     """dW = xᵀ dy for the layers from `bottom` on, a tile at a time, and Adam on it at once.
 
@@ -169,11 +169,11 @@ def update(s: Program, t: int, threads: int, bottom: int, rows: int, phase: Any,
         layer, many = layers[l], rows if l < s.layout.decoder else rows * s.options.samples
         across = layer.inputs // P + 1  # panels of x, with its column of ones
         while True:
-            begin, end = claim(s.gate, l, layer.panels * across, 1, t, threads)
+            begin, end = steal(s.counters, l, layer.panels * across, 1, t, threads)
             if begin == end:
                 break
             for unit in range(begin, end):
-                p, a = over(unit, across)
+                p, a = unsigned_divmod(unit, across)
                 update_panel(s, scratch_of(s, t), layer, p, a, many, phase, k)
 
 
@@ -208,7 +208,7 @@ def update_tile(s: Program, c: int, layer: Any, at: int, size: int, phase: Any, 
 # ── a batch of one row: dW = x dyᵀ is an outer product, so a weight takes part in three products and no more ──────────
 
 
-@part
+@internal
 def through_row(s: Program, t: int, threads: int, which: Any, rows: int, k: Any) -> None:
     """`through` for a single row (but for NOBODY), and the update of the same layers: their weights are read once.
 
@@ -218,9 +218,9 @@ def through_row(s: Program, t: int, threads: int, which: Any, rows: int, k: Any)
     out_of_line()
     first, count, below = which
     one, P, c, lanes = s.layout.layers[first], panel_of(s.work), scratch_of(s, t), lane_count(s.work)
-    most = HANDS * TALL * P // lanes // lanes * lanes  # rows whose sums by lanes fit the scratch
+    most = TILES_IN_FLIGHT * MR * P // lanes // lanes * lanes  # rows whose sums by lanes fit the scratch
     while True:
-        begin, end = claim(s.gate, 0, one.inputs // lanes + 1, most // lanes, t, threads)
+        begin, end = steal(s.counters, 0, one.inputs // lanes + 1, most // lanes, t, threads)
         if begin == end:
             return
         for i in range(begin * lanes, min(end * lanes, one.inputs + 1), most):

@@ -1,23 +1,23 @@
 """§7.3 What the threads of a compiled step share, and how they share the work.
 
 Every phase of a step is cut into *units*, tiles of one output matrix; thread t of T takes a consecutive share of them
-and what others are late with, and between phases the threads meet at a barrier (`kernels.sync`). A unit is computed by
-one thread in a fixed order, so any T gives the same bits.
+and what others are late with, and between phases the threads meet at a barrier (`engine.threads`). A unit is computed
+by one thread in a fixed order, so any T gives the same bits.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from scratchvae.kernels.jit import inline, part
-from scratchvae.kernels.layout import Layout
-from scratchvae.kernels.sync import out_of_line
-from scratchvae.kernels.tiles import TALL, over, panel_of, product, to_strip
+from scratchvae.engine.jit import inline, internal
+from scratchvae.engine.threads import out_of_line
+from scratchvae.engine.tiles import MR, pack_rows, panel_of, product, unsigned_divmod
+from scratchvae.fast.layout import Layout
 from scratchvae.types import Array
 
 GREY, DYNAMIC, FIXED, THRESHOLD = range(4)  # in the order of `training.compiled.options`
 FEW_ROWS = 48  # fewer rows than this do not repay the turning of W for dx, and dy needs no strips
-HANDS = 4  # tiles that a thread has in hand at once (or, of a row alone, sums by lanes)
+TILES_IN_FLIGHT = 4  # tiles that a thread has in hand at once (or, of a row alone, sums by lanes)
 
 
 class Options(NamedTuple):
@@ -65,7 +65,7 @@ class Program(NamedTuple):
     g: Array  # cotangents, gathered over micro-batches
     work: Array  # panels of activations and their cotangents
     turned: Array  # (threads, heads, outputs, panel): a panel of Wᵀ
-    scratch: Array  # (threads, HANDS, TALL, panel): the tiles in hand
+    scratch: Array  # (threads, TILES_IN_FLIGHT, MR, panel): the tiles in hand
     noise: Array  # (threads, noise_room): normals by row, sample and latent, each row padded to blocks of four
     words: Array  # uint32, (threads, word_room): blocks of four for one row of the data
     parts: Array  # float64, (panels, capacity): log p(x | z) and −KL, or log p(z) − log q(z), by panel and sample
@@ -76,11 +76,11 @@ class Program(NamedTuple):
     numbers: Array  # … but these: so that one version serves data of every kind
     log_floor: Array  # of σ² by column (or of the fixed variance), padded to whole panels
     lists: Lists
-    gate: Array  # int64, see `kernels.sync`
+    counters: Array  # int64, see `engine.threads`
     entries: Array  # int64, see `kernels.separate`
 
 
-@part
+@internal
 def tile_product(C: Array, c: int, A: Array, a: int, B: Array, b: int, depth: int, height: int) -> None:
     """C[c:] = A B for a tile: the one copy of the tiles that the way forward and dx share."""
     out_of_line()
@@ -95,28 +95,28 @@ def affine(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> None:
     tile_product(s.scratch, c, s.work, x, s.w, W, layer.inputs + 1, height)
 
 
-@part
+@internal
 def strip(strips: int, columns: int, r: int, P: int) -> int:
-    """Where the strip of the tile with first row r begins: (columns and room for ones, whole panels) × TALL."""
+    """Where the strip of the tile with first row r begins: (columns and room for ones, whole panels) × MR."""
     return strips + r * (columns // P + 1) * P
 
 
-@part
+@internal
 def strip_tile(work: Array, capacity: int, panels: int, strips: int, columns: int, p: int, r: int) -> None:
     """The tall tile (rows r …, panel p) of a matrix in panels into its strips, where the next product reads it."""
     P = panel_of(work)
-    to_strip(work, panels + (p * capacity + r) * P, work, strip(strips, columns, r, P) + p * P * TALL)
+    pack_rows(work, panels + (p * capacity + r) * P, work, strip(strips, columns, r, P) + p * P * MR)
 
 
-@part
+@internal
 def strip_row(work: Array, capacity: int, panels: int, strips: int, columns: int, p: int, r: int) -> None:
     """The same for row r alone, where the rows of a tile have several owners."""
-    P, (tile, q) = panel_of(work), over(r, TALL)
-    at, to = panels + (p * capacity + r) * P, strip(strips, columns, tile * TALL, P) + p * P * TALL + q
+    P, (tile, q) = panel_of(work), unsigned_divmod(r, MR)
+    at, to = panels + (p * capacity + r) * P, strip(strips, columns, tile * MR, P) + p * P * MR + q
     for j in range(P):
-        work[np.uintp(to + j * TALL)] = work[np.uintp(at + j)]
+        work[np.uintp(to + j * MR)] = work[np.uintp(at + j)]
 
 
 @inline
 def scratch_of(s: Program, t: int) -> Any:
-    return t * HANDS * TALL * panel_of(s.work)
+    return t * TILES_IN_FLIGHT * MR * panel_of(s.work)

@@ -1,7 +1,7 @@
-"""§7.2.5 Lanes on the move: sums over lanes, transposes, and the lanes of a mask squeezed together.
+"""Engine. Lanes on the move: sums over lanes, transposes, and the lanes of a mask squeezed together.
 
 A machine moves lanes cheaply within chunks of 128 bits, and whole chunks; anything else costs several times as much, so
-all but `squeeze` is made of these two moves alone.
+all but `compress` is made of these two moves alone.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from scratchvae.kernels.jit import has
+from scratchvae.engine.jit import has
 
 
 def shuffled(builder: Any, x: Any, y: Any, order: list[int]) -> Any:
@@ -68,29 +68,29 @@ def total(typingctx: Any, a: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def squeeze(typingctx: Any, mask: Any, a: Any) -> Any:
+def compress(typingctx: Any, mask: Any, a: Any) -> Any:
     """The lanes of `a` whose mask is set, moved together from lane 0 on; what lies beyond them is undefined."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         if has("avx512f") and has("avx512vl") and a.lanes * a.dtype.bitwidth >= 128:
-            return compress(builder, a, *args)
+            return compress_avx512(builder, a, *args)
         if has("avx2") and a.lanes * a.dtype.bitwidth == 256 and a.lanes == 8:
-            return permute(builder, a, *args)
+            return compress_avx2(builder, a, *args)
         return lane_by_lane(builder, a, *args)
 
     return a(mask, a), codegen
 
 
-def compress(builder: Any, ty: Any, mask: Any, a: Any) -> Any:
-    """`squeeze` in one instruction of AVX-512."""
+def compress_avx512(builder: Any, ty: Any, mask: Any, a: Any) -> Any:
+    """`compress` in one instruction of AVX-512."""
     kind = f"v{ty.lanes}{'f' if ty.dtype in types.real_domain else 'i'}{ty.dtype.bitwidth}"
     signature = ir.FunctionType(ty.llvm, [ty.llvm, ty.llvm, mask.type])
     fn = cgutils.get_or_insert_function(builder.module, signature, f"llvm.x86.avx512.mask.compress.{kind}")
     return builder.call(fn, [a, ir.Constant(ty.llvm, ir.Undefined), mask])
 
 
-def permute(builder: Any, ty: Any, mask: Any, a: Any) -> Any:
-    """`squeeze` for AVX2: the order of the eight lanes from a table of all 256 masks, one byte for each lane."""
+def compress_avx2(builder: Any, ty: Any, mask: Any, a: Any) -> Any:
+    """`compress` for AVX2: the order of the eight lanes from a table of all 256 masks, one byte for each lane."""
     sets = [[lane for lane in range(8) if m >> lane & 1] for m in range(256)]
     orders = [lanes + [lane for lane in range(8) if lane not in lanes] for lanes in sets]
     packed = [sum(lane << 8 * j for j, lane in enumerate(order)) for order in orders]
@@ -105,7 +105,7 @@ def permute(builder: Any, ty: Any, mask: Any, a: Any) -> Any:
 
 
 def lane_by_lane(builder: Any, ty: Any, mask: Any, a: Any) -> Any:
-    """`squeeze` anywhere: a lane goes to where the set lanes before it end; unset ones are written over."""
+    """`compress` anywhere: a lane goes to where the set lanes before it end; unset ones are written over."""
     i32, to, at = ir.IntType(32), ir.Constant(ty.llvm, ir.Undefined), ir.Constant(ir.IntType(32), 0)
     for j in range(ty.lanes):
         lane = ir.Constant(i32, j)

@@ -1,4 +1,4 @@
-"""§7.2.5 Explicit vectors for Numba: a type `Vector(dtype, lanes)` with operators, loads, stores and bit tricks.
+"""Engine. Explicit vectors for Numba: a type `Vector(dtype, lanes)` with operators, loads, stores and bit tricks.
 
 LLVM's own vectoriser stops at 256 bits and gives up on anything irregular, so hot loops say what they mean:
 `store(h, i, tanh(load(c, i)))` moves one vector register. One text serves every width: a float32 vector has
@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
-from scratchvae.kernels.jit import vector_width
+from scratchvae.engine.jit import vector_width
 
 I32 = ir.IntType(32)
 
@@ -248,7 +248,7 @@ def where(typingctx: Any, mask: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def flags(typingctx: Any, mask: Any) -> Any:
+def movemask(typingctx: Any, mask: Any) -> Any:
     """A mask as the bits of an unsigned number, lane 0 the lowest."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -258,7 +258,7 @@ def flags(typingctx: Any, mask: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def ones(typingctx: Any, bits: Any) -> Any:
+def popcount(typingctx: Any, bits: Any) -> Any:
     """How many bits are set."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -274,28 +274,28 @@ def integer_of(dtype: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def bits(typingctx: Any, a: Any) -> Any:
+def float_to_bits(typingctx: Any, a: Any) -> Any:
     """The bits of each float as an unsigned integer of its size."""
     to = Vector(integer_of(a.dtype), a.lanes)
     return to(a), lambda context, builder, sig, args: builder.bitcast(args[0], to.llvm)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def floats(typingctx: Any, a: Any) -> Any:
-    """The float whose bits these are; inverse of `bits`."""
+def bits_to_float(typingctx: Any, a: Any) -> Any:
+    """The float whose bits these are; inverse of `float_to_bits`."""
     to = Vector({types.uint32: types.float32, types.uint64: types.float64}[a.dtype], a.lanes)
     return to(a), lambda context, builder, sig, args: builder.bitcast(args[0], to.llvm)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def numbers(typingctx: Any, a: Any, like: Any) -> Any:
+def signed_to_float(typingctx: Any, a: Any, like: Any) -> Any:
     """Integers, read as signed, converted to the floats of `like`'s element type (rounded to nearest)."""
     to = Vector(like.dtype, a.lanes)
     return to(a, like), lambda context, builder, sig, args: builder.sitofp(args[0], to.llvm)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def counts(typingctx: Any, a: Any, like: Any) -> Any:
+def unsigned_to_float(typingctx: Any, a: Any, like: Any) -> Any:
     """The same, read as unsigned."""
     to = Vector(like.dtype, a.lanes)
     return to(a, like), lambda context, builder, sig, args: builder.uitofp(args[0], to.llvm)
@@ -315,8 +315,8 @@ def columns(typingctx: Any, array: Any, first: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def constant(typingctx: Any, like: Any, key: Any) -> Any:
-    """A vector of the number that `kernels.series.CONSTANTS` holds for `key` and the element type of `like`."""
-    from scratchvae.kernels.series import CONSTANTS
+    """A vector of the number that `engine.series.CONSTANTS` holds for `key` and the element type of `like`."""
+    from scratchvae.engine.series import CONSTANTS
 
     if not isinstance(key, types.StringLiteral):
         return None
@@ -326,8 +326,8 @@ def constant(typingctx: Any, like: Any, key: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def polynomial(typingctx: Any, x: Any, key: Any) -> Any:
-    """c₀ + c₁ x + c₂ x² + … by Horner's rule, with `kernels.series.SERIES[key]` for x's element type."""
-    from scratchvae.kernels.series import SERIES
+    """c₀ + c₁ x + c₂ x² + … by Horner's rule, with `engine.series.SERIES[key]` for x's element type."""
+    from scratchvae.engine.series import SERIES
 
     if not isinstance(key, types.StringLiteral):
         return None

@@ -1,4 +1,4 @@
-"""§7.2.5 exp, log, tanh and their kin for vectors, float32 and float64: a few multiplications, no branch, no call.
+"""Engine. exp, log, tanh and their kin for vectors, float32 and float64: a few multiplications, no branch, no call.
 
 Each is within 4 ulp over its whole range, and NaN and infinities pass as in libm. The reductions:
 
@@ -10,18 +10,18 @@ Each is within 4 ulp over its whole range, and NaN and infinities pass as in lib
 
 from typing import Any
 
-from scratchvae.kernels.jit import inline, part
-from scratchvae.kernels.vectors import (
+from scratchvae.engine.jit import inline, internal
+from scratchvae.engine.vectors import (
     absolute,
-    bits,
+    bits_to_float,
     constant,
     copysign,
-    floats,
+    float_to_bits,
     fma,
     mantissa,
-    numbers,
     polynomial,
     rint,
+    signed_to_float,
     where,
 )
 
@@ -32,7 +32,7 @@ SQRT_HALF = 0.7071067811865476
 @inline
 def power_of_two(n: Any) -> Any:
     """2ⁿ for whole n within the normal exponents: n is put where the exponent lies."""
-    return floats((bits(n + constant(n, "shifter")) << mantissa(n)) + bits(n * 0.0 + 1.0))
+    return bits_to_float((float_to_bits(n + constant(n, "shifter")) << mantissa(n)) + float_to_bits(n * 0.0 + 1.0))
 
 
 @inline
@@ -50,7 +50,7 @@ def clamped(x: Any) -> Any:
     return where(x < constant(x, "exp_least"), constant(x, "exp_least"), x)
 
 
-@part
+@internal
 def exp(x: Any) -> Any:
     """e^x; 2ⁿ is applied in two halves, so that the ends of the range come out as inf and as subnormals."""
     n, q = reduced(clamped(x))
@@ -59,7 +59,7 @@ def exp(x: Any) -> Any:
     return fma(scale, q, scale) * power_of_two(n - half)
 
 
-@part
+@internal
 def expm1(x: Any) -> Any:
     """e^x − 1 = (2ʰ q + (2ʰ − 2⁻ᵏ)) 2ᵏ with n = h + k."""
     n, q = reduced(clamped(x))
@@ -69,7 +69,7 @@ def expm1(x: Any) -> Any:
     return fma(scale, q, scale - power_of_two(-rest)) * power_of_two(rest)
 
 
-@part
+@internal
 def exp_below(x: Any) -> Any:
     """e^x for x ≤ 0, cheaper: what would be subnormal is the least normal number."""
     n, q = reduced(where(x < constant(x, "exp_normal"), constant(x, "exp_normal"), x))
@@ -77,7 +77,7 @@ def exp_below(x: Any) -> Any:
     return fma(scale, q, scale)
 
 
-@part
+@internal
 def expm1_below(x: Any) -> Any:
     """e^x − 1 for x ≤ 0."""
     n, q = reduced(where(x < constant(x, "exp_normal"), constant(x, "exp_normal"), x))
@@ -85,14 +85,14 @@ def expm1_below(x: Any) -> Any:
     return fma(scale, q, scale - 1.0)
 
 
-@part
+@internal
 def tanh(x: Any) -> Any:
     """tanh x = −t / (t + 2)."""
     t = expm1_below(absolute(x) * -2.0)
     return copysign(t / (t + 2.0), x)
 
 
-@part
+@internal
 def sigmoid(x: Any) -> Any:
     """1 / (1 + e^−x) with e^−|x|, which cannot overflow."""
     e = exp(-absolute(x))
@@ -102,22 +102,22 @@ def sigmoid(x: Any) -> Any:
 @inline
 def split(x: Any) -> Any:
     """(k, s) with x = 2ᵏ m, m in [√½, √2), s = (m − 1)/(m + 1), for positive normal x."""
-    one = bits(x * 0.0 + 1.0)
-    offset = one - bits(x * 0.0 + SQRT_HALF)  # so that the exponent steps at √½ and not at 1
-    shifted = bits(x) + offset
-    k = numbers(shifted >> mantissa(x), x) - numbers(one >> mantissa(x), x)
-    m = floats(bits(x) - (((shifted >> mantissa(x)) - (one >> mantissa(x))) << mantissa(x)))
+    one = float_to_bits(x * 0.0 + 1.0)
+    offset = one - float_to_bits(x * 0.0 + SQRT_HALF)  # so that the exponent steps at √½ and not at 1
+    shifted = float_to_bits(x) + offset
+    k = signed_to_float(shifted >> mantissa(x), x) - signed_to_float(one >> mantissa(x), x)
+    m = bits_to_float(float_to_bits(x) - (((shifted >> mantissa(x)) - (one >> mantissa(x))) << mantissa(x)))
     return k, (m - 1.0) / (m + 1.0)
 
 
-@part
+@internal
 def log_normal(x: Any) -> Any:
     """log x for positive normal x, and nothing else."""
     k, s = split(x)
     return fma(k, constant(x, "log2_high"), fma(k, constant(x, "log2_low"), s * polynomial(s * s, "log")))
 
 
-@part
+@internal
 def log(x: Any) -> Any:
     """log x: −inf at 0, NaN below."""
     small = x < constant(x, "tiny")
@@ -128,7 +128,7 @@ def log(x: Any) -> Any:
     return where(infinite, where(x > 0.0, x, x - x), where(x < 0.0, x * 0.0 / (x * 0.0), y))
 
 
-@part
+@internal
 def log1p(x: Any) -> Any:
     """log(1 + x), for x ≥ 0: what rounding 1 + x lost, over 1 + x, is added."""
     u = x + 1.0
@@ -136,7 +136,7 @@ def log1p(x: Any) -> Any:
     return where(u - u == 0.0, y, u)
 
 
-@part
+@internal
 def softplus(x: Any) -> Any:
     """log(1 + e^x) = max(x, 0) + log1p(e^−|x|)."""
     e = exp(-absolute(x))
@@ -144,7 +144,7 @@ def softplus(x: Any) -> Any:
     return where(x > 0.0, x, e * 0.0) + log_normal(u) + (e - (u - 1.0)) / u
 
 
-@part
+@internal
 def sin_cos(f: Any) -> Any:
     """(sin f, cos f) for |f| ≤ π/4."""
     square = f * f

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..types import Array
+from .types import Array
 
 Path = tuple[str, ...]  # shown with dots: theta.hidden.0.W
 DEEP = 8  # names in a path: a limit for objects that point at one another

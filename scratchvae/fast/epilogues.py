@@ -7,12 +7,10 @@ holds the compiled step against the composition of those.
 
 from typing import Any
 
-from scratchvae.kernels.activations import SLOPE
-from scratchvae.kernels.jit import inline, part
-from scratchvae.kernels.normal import LOG_2PI
-from scratchvae.kernels.shuffles import total
-from scratchvae.kernels.tiles import multiply_rows, sum_rows
-from scratchvae.kernels.vector_math import (
+from scratchvae.engine.jit import inline, internal
+from scratchvae.engine.shuffles import total
+from scratchvae.engine.tiles import multiply_rows, sum_rows
+from scratchvae.engine.vector_math import (
     exp,
     exp_below,
     expm1,
@@ -22,7 +20,9 @@ from scratchvae.kernels.vector_math import (
     softplus,
     tanh,
 )
-from scratchvae.kernels.vectors import absolute, columns, lane_count, load, sqrt, store, store_lanes, where, zeros
+from scratchvae.engine.vectors import absolute, columns, lane_count, load, sqrt, store, store_lanes, where, zeros
+from scratchvae.kernels.activations import SLOPE
+from scratchvae.kernels.normal import LOG_2PI
 from scratchvae.types import Array
 
 # codes: indices of layout.ACTIVATIONS and training.compiled.FAMILIES
@@ -30,7 +30,7 @@ TANH, RELU, LEAKY_RELU, ELU, SOFTPLUS, SIGMOID, IDENTITY = range(7)
 BERNOULLI, GAUSSIAN, GAUSSIAN_SIGMOID, GAUSSIAN_FIXED = range(4)
 
 
-@part
+@internal
 def activate(a: Any, code: int) -> Any:
     """y = f(a), for the codes that have no loop of their own in `activate_tile`."""
     if code == LEAKY_RELU:
@@ -44,7 +44,7 @@ def activate(a: Any, code: int) -> Any:
     return a
 
 
-@part
+@internal
 def activate_vjp(dy: Any, y: Any, code: int) -> Any:
     """da = f'(a) dy, from the output y."""
     if code == TANH:
@@ -62,7 +62,7 @@ def activate_vjp(dy: Any, y: Any, code: int) -> Any:
     return dy
 
 
-@part
+@internal
 def activate_tile(C: Array, c: int, work: Array, y: int, size: int, code: int) -> None:
     """y = f(a) for `size` numbers from C[c] on, to work[y]: tanh in a loop of its own, where its constants stay."""
     if code == TANH:
@@ -77,7 +77,7 @@ def activate_tile(C: Array, c: int, work: Array, y: int, size: int, code: int) -
             store(work, y + j, activate(load(C, c + j), code))
 
 
-@part
+@internal
 def with_ones(y: Any, array: Array, column: int, width: int) -> Any:
     """y in columns below `width`, one in column `width` (it meets the bias), zero beyond."""
     at = columns(array, column)
@@ -87,7 +87,7 @@ def with_ones(y: Any, array: Array, column: int, width: int) -> Any:
 # ── p(x | z): a panel of each row of a tile; stores the heads' cotangents, leaves in the tile what its rows add up ────
 
 
-@part
+@internal
 def bernoulli_row(work: Array, x: int, C: Array, c: int, dy: int, column: int, width: int, w: float) -> None:
     """Σ x l − log(1 + e^l) over a panel; dl = w (x − sigmoid l), or none for w = 0 (evaluation).
 
@@ -110,7 +110,7 @@ def bernoulli_row(work: Array, x: int, C: Array, c: int, dy: int, column: int, w
     store(C, c + lanes, product)
 
 
-@part
+@internal
 def total_rows(parts: Array, at: int, C: Array, c: int, logs: bool) -> None:
     """Into parts[at:], for each row of a tall tile: Σ of its first vector, less log Π of its second if asked."""
     value = sum_rows(C, c)
@@ -119,7 +119,7 @@ def total_rows(parts: Array, at: int, C: Array, c: int, logs: bool) -> None:
     store_lanes(parts, at, value)
 
 
-@part
+@internal
 def gaussian_row(
     work: Array, x: int, C: Array, c: int, other: int, dys: Any, column: int, width: int, w: float, shape: Any
 ) -> None:
@@ -150,7 +150,7 @@ def gaussian_row(
 # ── q(z | x) ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@part
+@internal
 def latent_row(work: Array, C: Array, c: int, other: int, at: Any, column: int, width: int) -> Any:
     """Keeps μ and log σ² from the tiles at c and c + other; returns KL(q ‖ p). at = (μ, log σ²) in the workspace."""
     lanes = lane_count(work)
@@ -164,7 +164,7 @@ def latent_row(work: Array, C: Array, c: int, other: int, at: Any, column: int, 
     return total(kl)
 
 
-@part
+@internal
 def sample_row(work: Array, at: Any, column: int, width: int) -> Any:
     """z = μ + σ ε and its column of ones; returns log p(z) − log q(z) = ½ Σ (ε² − z² + log σ²).
 
@@ -181,7 +181,7 @@ def sample_row(work: Array, at: Any, column: int, width: int) -> Any:
     return total(ratio)
 
 
-@part
+@internal
 def sample_row_vjp(work: Array, share: Array, at: Any, samples: Any, real: Any, w: float, weighted: bool) -> None:
     """One vector of dμ and dlog σ² from the dz of a row's samples; at = (μ, log σ², dμ, dlog σ²).
 
@@ -222,14 +222,14 @@ def adam(w: Array, m: Array, v: Array, at: int, W: Any, g: Any, k: Any) -> None:
     store(w, at, W + M / (sqrt(V) + epsilon) * a)
 
 
-@part
+@internal
 def adam_tile(w: Array, m: Array, v: Array, at: int, C: Array, c: int, size: int, k: Any) -> None:
     """Adam on `size` weights from `at`, their cotangents in C."""
     for j in range(0, size, lane_count(w)):
         adam(w, m, v, at + j, load(w, at + j), load(C, c + j), k)
 
 
-@part
+@internal
 def shrink_tile(w: Array, at: int, C: Array, c: int, size: int, pull: float, shrink: float) -> None:
     """What comes before Adam with a prior on the weights, g ← g − w / N, and with AdamW, w ← w − α λ w."""
     for j in range(0, size, lane_count(w)):
@@ -238,7 +238,7 @@ def shrink_tile(w: Array, at: int, C: Array, c: int, size: int, pull: float, shr
         store(w, at + j, W - W * shrink)
 
 
-@part
+@internal
 def add_tile(g: Array, at: int, C: Array, c: int, size: int, first: bool, last: bool) -> None:
     """Gather the cotangents of several micro-batches: g = C, g += C, and for the last one C += g."""
     for j in range(0, size, lane_count(g)):

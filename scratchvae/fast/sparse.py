@@ -15,25 +15,25 @@ from typing import Any
 
 import numpy as np
 
-from scratchvae.kernels.jit import inline, part
-from scratchvae.kernels.products import tile_at, tile_count
-from scratchvae.kernels.program import Program, scratch_of
-from scratchvae.kernels.shuffles import squeeze
-from scratchvae.kernels.step_backward import update_tile
-from scratchvae.kernels.step_forward import hidden_tile
-from scratchvae.kernels.sync import claim, out_of_line, share
-from scratchvae.kernels.tiles import TALL, listed_1, listed_2, over, panel_of
-from scratchvae.kernels.vectors import columns, flags, lane_count, load, ones, store_lanes
+from scratchvae.engine.jit import inline, internal
+from scratchvae.engine.products import tile_at, tile_count
+from scratchvae.engine.shuffles import compress
+from scratchvae.engine.threads import out_of_line, static_share, steal
+from scratchvae.engine.tiles import MR, listed_1, listed_2, panel_of, unsigned_divmod
+from scratchvae.engine.vectors import columns, lane_count, load, movemask, popcount, store_lanes
+from scratchvae.fast.step_backward import update_tile
+from scratchvae.fast.step_forward import hidden_tile
+from scratchvae.fast.workspace import Program, scratch_of
 from scratchvae.types import Array
 
 MOST = 0.4  # share of pixels that are not zero, beyond which the tiles are faster
 FEWEST = 8  # rows, below which dW takes them, too: a sum of one or two terms is all overhead
 
 
-@part
+@internal
 def list_rows(s: Program, t: int, threads: int, rows: int) -> None:
     """The lists of the rows that thread t has just filled."""
-    begin, end = share(rows, t, threads)
+    begin, end = static_share(rows, t, threads)
     for r in range(begin, end):
         list_row(s, r)
 
@@ -46,13 +46,13 @@ def list_row(s: Program, r: int) -> None:
     for c in range(0, s.options.data_columns + 1, lane_count(s.work)):
         x = load(s.work, s.layout.x + (c // P * s.layout.capacity + r) * P + c % P)
         inked = x != 0.0
-        store_lanes(lists.row_at, n, squeeze(inked, columns(s.work, c) * np.uint32(P)))
-        store_lanes(lists.row_x, n, squeeze(inked, x))
-        n += ones(flags(inked))
+        store_lanes(lists.row_at, n, compress(inked, columns(s.work, c) * np.uint32(P)))
+        store_lanes(lists.row_x, n, compress(inked, x))
+        n += popcount(movemask(inked))
     lists.row_count[r] = n - first
 
 
-@part
+@internal
 def is_sparse(s: Program, rows: int) -> bool:
     """Whether a hidden layer reads the data and the lists are short enough to be worth it; every thread agrees."""
     if s.layout.encoder == 0:
@@ -67,12 +67,12 @@ def is_sparse(s: Program, rows: int) -> bool:
 def list_columns(s: Program, t: int, threads: int, rows: int) -> None:
     """The lists of thread t's columns, from those of the rows: where in a panel of dy the rows begin, and x."""
     P, lists = panel_of(s.work), s.lists
-    begin, end = share(s.options.data_columns + 1, t, threads)
+    begin, end = static_share(s.options.data_columns + 1, t, threads)
     lists.column_count[begin:end] = 0
     for r in range(rows):
         first = r * lists.row_room
         for n in range(first, first + lists.row_count[r]):
-            i = over(lists.row_at[np.uintp(n)], P)[0]
+            i = unsigned_divmod(lists.row_at[np.uintp(n)], P)[0]
             if begin <= i < end:
                 count = lists.column_count[np.uintp(i)]
                 to = np.uintp(i * lists.column_room + count)
@@ -82,9 +82,9 @@ def list_columns(s: Program, t: int, threads: int, rows: int) -> None:
 
 @inline
 def listed_sums(C: Array, c: int, A: Array, a: int, hop: int, the_list: Any, panels: int) -> None:
-    """C[c + g TALL P:][:P] = Σ over the list's entries of x · A[a + g hop + at:][:P] for each of up to two panels g."""
+    """C[c + g MR P:][:P] = Σ over the list's entries of x · A[a + g hop + at:][:P] for each of up to two panels g."""
     at, x, first, count = the_list
-    step = TALL * panel_of(C)
+    step = MR * panel_of(C)
     if panels == 2:
         listed_2(C, c, step, A, a, hop, at, x, first, count)
     else:
@@ -97,24 +97,24 @@ def stretch(begin: int, end: int, tiles: int) -> Any:
 
     Two whole panels or one, or a part of one.
     """
-    i = over(begin, tiles)[1]
+    i = unsigned_divmod(begin, tiles)[1]
     if i > 0 or end - begin < tiles:
         return 1, min(tiles - i, end - begin)
-    return min(2, over(end - begin, tiles)[0]), tiles
+    return min(2, unsigned_divmod(end - begin, tiles)[0]), tiles
 
 
-@part
+@internal
 def sparse_hidden(s: Program, t: int, threads: int, layer: Any, rows: int) -> None:
     """`step_forward.hidden` for the first layer, by rows' lists; makes the columns' lists if dW is to have them."""
     out_of_line()
     P, tiles, c, lists = panel_of(s.work), tile_count(rows), scratch_of(s, t), s.lists
     while True:
-        begin, end = claim(s.gate, 0, layer.panels * tiles, 2 * tiles, t, threads)
+        begin, end = steal(s.counters, 0, layer.panels * tiles, 2 * tiles, t, threads)
         if begin == end:
             break
         while begin < end:
             panels, run = stretch(begin, end, tiles)
-            p, first = over(begin, tiles)
+            p, first = unsigned_divmod(begin, tiles)
             for i in range(first, first + run):
                 r, height = tile_at(i, rows)
                 for q in range(min(height, rows - r)):
@@ -122,25 +122,25 @@ def sparse_hidden(s: Program, t: int, threads: int, layer: Any, rows: int) -> No
                     W = layer.weights + p * layer.rows * P
                     listed_sums(s.scratch, c + q * P, s.w, W, layer.rows * P, the_list, panels)
                 for g in range(panels):
-                    hidden_tile(s, c + g * TALL * P, layer, p + g, r, height)
+                    hidden_tile(s, c + g * MR * P, layer, p + g, r, height)
             begin += panels * run
     if rows >= FEWEST:
         list_columns(s, t, threads, rows)
 
 
-@part
+@internal
 def sparse_update(s: Program, t: int, threads: int, layer: Any, phase: Any, k: Any) -> None:
     """`step_backward.update` for the first layer, by columns' lists."""
     out_of_line()
     P, tiles, c, lists = panel_of(s.work), tile_count(layer.inputs + 1), scratch_of(s, t), s.lists
     hop = s.layout.capacity * P
     while True:
-        begin, end = claim(s.gate, 0, layer.panels * tiles, 2 * tiles, t, threads)
+        begin, end = steal(s.counters, 0, layer.panels * tiles, 2 * tiles, t, threads)
         if begin == end:
             break
         while begin < end:
             panels, run = stretch(begin, end, tiles)
-            p, first = over(begin, tiles)
+            p, first = unsigned_divmod(begin, tiles)
             for tile in range(first, first + run):
                 i, height = tile_at(tile, layer.inputs + 1)
                 for q in range(height):
@@ -149,5 +149,5 @@ def sparse_update(s: Program, t: int, threads: int, layer: Any, phase: Any, k: A
                     listed_sums(s.scratch, c + q * P, s.work, layer.dy + p * hop, hop, the_list, panels)
                 for g in range(panels):
                     at = layer.weights + ((p + g) * layer.rows + i) * P
-                    update_tile(s, c + g * TALL * P, layer, at, height * P, phase, k)
+                    update_tile(s, c + g * MR * P, layer, at, height * P, phase, k)
             begin += panels * run

@@ -1,8 +1,8 @@
-"""§7.2.5 The matrix product's innermost loops: a tile of C in vector registers, emitted as LLVM by hand.
+"""Engine. The matrix product's innermost loops: a tile of C in vector registers, emitted as LLVM by hand.
 
 Every operand lies in *panels*: a matrix (R, N) is stored as [N / P][R][P], P = two vectors wide, so that one row of a
 panel is two registers, and the rows of a tile lie at constant distances. What y = x W reads of x, a number of each row
-of a tile at a time, lies in *strips* as well: TALL rows column by column, [R / TALL][N][TALL], since numbers one below
+of a tile at a time, lies in *strips* as well: MR rows column by column, [R / MR][N][MR], since numbers one below
 the other in a panel lie in one bank of the first-level cache, which gives one of them at a time. Three tiles do all of
 y = x W:
 
@@ -21,15 +21,15 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from scratchvae.kernels.jit import inline, vector_width
-from scratchvae.kernels.shuffles import chunk_of, dealt, fold, shuffled, zipped
-from scratchvae.kernels.vectors import Vector, broadcast, element, lanes, llvm_math, vector_pointer
+from scratchvae.engine.jit import inline, vector_width
+from scratchvae.engine.shuffles import chunk_of, dealt, fold, shuffled, zipped
+from scratchvae.engine.vectors import Vector, broadcast, element, lanes, llvm_math, vector_pointer
 from scratchvae.types import Array
 
-TALL = 12 if vector_width() == 16 else 6  # rows of the big tile: 2 TALL accumulators, of 32 (or 16) registers
-SHORT = TALL // 3  # rows of the small one: every row count is padded to a multiple of SHORT
-MIDDLE = 2 * SHORT  # and of one between: what is left below the tall tiles is a single tile
-DOT_ROWS = SHORT  # tile of `dots` …
+MR = 12 if vector_width() == 16 else 6  # rows of the big tile: 2 MR accumulators, of 32 (or 16) registers
+MR_SHORT = MR // 3  # rows of the small one: every row count is padded to a multiple of MR_SHORT
+MR_MIDDLE = 2 * MR_SHORT  # and of one between: what is left below the tall tiles is a single tile
+DOT_ROWS = MR_SHORT  # tile of `dots` …
 DOT_COLS = 4 if vector_width() > 1 else 2  # … whose columns stay within a panel
 
 
@@ -46,7 +46,7 @@ def panel_of(typingctx: Any, array: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def over(typingctx: Any, a: Any, b: Any) -> Any:
+def unsigned_divmod(typingctx: Any, a: Any, b: Any) -> Any:
     """(a // b, a % b) for a ≥ 0, b > 0, without the branches that Python's rules for signs and zero need."""
     n = types.intp
 
@@ -132,7 +132,7 @@ def make_product(rows: int, strips: bool) -> Any:
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             ptrs = [element(context, builder, sig.args[i], args[i], args[i + 1]) for i in (0, 2, 4)]
-            emit_product(builder, ty, rows, TALL if strips else 2 * ty.lanes, ptrs, args[6])
+            emit_product(builder, ty, rows, MR if strips else 2 * ty.lanes, ptrs, args[6])
             return context.get_dummy_value()
 
         n = types.intp
@@ -142,16 +142,16 @@ def make_product(rows: int, strips: bool) -> Any:
     return intrinsic(typing)
 
 
-product_tall, product_middle, product_short = (make_product(rows, True) for rows in (TALL, MIDDLE, SHORT))
-product_t_tall, product_t_middle, product_t_short = (make_product(rows, False) for rows in (TALL, MIDDLE, SHORT))
+product_tall, product_middle, product_short = (make_product(rows, True) for rows in (MR, MR_MIDDLE, MR_SHORT))
+product_t_tall, product_t_middle, product_t_short = (make_product(rows, False) for rows in (MR, MR_MIDDLE, MR_SHORT))
 
 
 @inline
 def product(C: Array, c: int, A: Array, a: int, B: Array, b: int, depth: int, height: int) -> None:
     """The tile of that height: C[c:] = A B, A in strips."""
-    if height == TALL:
+    if height == MR:
         product_tall(C, c, A, a, B, b, depth)
-    elif height == MIDDLE:
+    elif height == MR_MIDDLE:
         product_middle(C, c, A, a, B, b, depth)
     else:
         product_short(C, c, A, a, B, b, depth)
@@ -160,9 +160,9 @@ def product(C: Array, c: int, A: Array, a: int, B: Array, b: int, depth: int, he
 @inline
 def product_t(C: Array, c: int, A: Array, a: int, B: Array, b: int, depth: int, height: int) -> None:
     """The tile of that height: C[c:] = Aᵀ B, A in panels."""
-    if height == TALL:
+    if height == MR:
         product_t_tall(C, c, A, a, B, b, depth)
-    elif height == MIDDLE:
+    elif height == MR_MIDDLE:
         product_t_middle(C, c, A, a, B, b, depth)
     else:
         product_t_short(C, c, A, a, B, b, depth)
@@ -260,19 +260,19 @@ def transpose(typingctx: Any, A: Any, a: Any, B: Any, b: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def to_strip(typingctx: Any, A: Any, a: Any, B: Any, b: Any) -> Any:
-    """B[b + j TALL + i] = A[a + i P + j] for i < TALL, j < P: the rows of a panel behind a tall tile, as a strip."""
+def pack_rows(typingctx: Any, A: Any, a: Any, B: Any, b: Any) -> Any:
+    """B[b + j MR + i] = A[a + i P + j] for i < MR, j < P: the rows of a panel behind a tall tile, as a strip."""
     ty = Vector(A.dtype, lanes(A.dtype))
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         source, to = (element(context, builder, sig.args[i], args[i], args[i + 1]) for i in (0, 2))
-        for first in range(0, TALL, ty.lanes):
-            count = min(ty.lanes, TALL - first)
+        for first in range(0, MR, ty.lanes):
+            count = min(ty.lanes, MR - first)
             for n in (0, ty.lanes):
                 rows = [vector_at(builder, source, 2 * ty.lanes * (first + i) + n, ty) for i in range(count)]
                 rows += [ir.Constant(ty.llvm, ir.Undefined)] * (ty.lanes - count)
                 for j, column in enumerate(columns_of(builder, rows)):
-                    store_first(builder, column, count, to, (n + j) * TALL + first, ty)
+                    store_first(builder, column, count, to, (n + j) * MR + first, ty)
         return context.get_dummy_value()
 
     return types.void(A, types.intp, B, types.intp), codegen
@@ -326,12 +326,12 @@ def make_fold_rows(op: str) -> Any:
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             pointer = element(context, builder, C, args[0], args[1])
-            rows = [vector_at(builder, pointer, 2 * ty.lanes * r, ty) for r in range(TALL)]
-            rows += [ir.Constant(ty.llvm, ir.Undefined)] * (-TALL % (TALL + SHORT))  # to a power of two
+            rows = [vector_at(builder, pointer, 2 * ty.lanes * r, ty) for r in range(MR)]
+            rows += [ir.Constant(ty.llvm, ir.Undefined)] * (-MR % (MR + MR_SHORT))  # to a power of two
             found = concatenate(builder, fold(builder, rows, op))
-            return shuffled(builder, found, found, list(range(TALL)))
+            return shuffled(builder, found, found, list(range(MR)))
 
-        return Vector(C.dtype, TALL)(C, types.intp), codegen
+        return Vector(C.dtype, MR)(C, types.intp), codegen
 
     typing.__name__ = f"fold_rows_{op}"
     return intrinsic(typing)

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from scratchvae.kernels.jit import bare, inline
+from scratchvae.engine.jit import inline, without_refcounts
+from scratchvae.engine.tiles import MR, panel_of, unsigned_divmod
+from scratchvae.fast.step_forward import decode
+from scratchvae.fast.workspace import Program, strip
 from scratchvae.kernels.noise_vectors import normals
-from scratchvae.kernels.program import Program, strip
-from scratchvae.kernels.step_forward import decode
-from scratchvae.kernels.tiles import TALL, over, panel_of
 from scratchvae.types import Array
 
 
@@ -34,12 +34,12 @@ def draw(s: Program, mu: Array, sigma: Array, log_sigmas: float, b: int, address
     P, K, strips = panel_of(s.work), mu.shape[1], s.layout.layers[s.layout.decoder].x_strips
     normals(s.noise, 0, address, 1, (count * K + 3) // 4)
     for i in range(count):
-        tile, q = over(r + i, TALL)
-        to, ratio = strip(strips, K, tile * TALL, P) + q, -2.0 * log_sigmas
+        tile, q = unsigned_divmod(r + i, MR)
+        to, ratio = strip(strips, K, tile * MR, P) + q, -2.0 * log_sigmas
         for k in range(K):
             eps = s.noise[i * K + k]
             z = mu[b, k] + sigma[b, k] * eps
-            s.work[to + k * TALL] = z
+            s.work[to + k * MR] = z
             ratio += z * z - eps * eps
         s.bound[r + i] = -0.5 * ratio
 
@@ -53,7 +53,7 @@ def value(s: Program, rows: int) -> None:
             s.bound[r] += s.parts[p * s.layout.capacity + r]
 
 
-@bare
+@without_refcounts
 def log_likelihood(s: Program, x: Array, q: Any, address: Any, samples: int, size: int, found: Array) -> None:
     """found[b] = log p(x_b) for each row of x (B, D).
 

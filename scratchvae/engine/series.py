@@ -1,4 +1,4 @@
-"""§7.2.5 Numbers behind the vector functions: how far each power series goes, and why that is enough.
+"""Engine. Numbers behind the vector functions: how far each power series goes, and why that is enough.
 
 Both element types use the same Taylor series about zero, cut where the next term falls below half an ulp; a minimax
 polynomial would save one term of them and could not be checked by eye.

@@ -7,15 +7,15 @@ minibatch is walked in micro-batches that fit the cache; only the last one's upd
 import math
 from typing import Any
 
-from scratchvae.kernels.jit import bare, inline, part
-from scratchvae.kernels.layout import convert
-from scratchvae.kernels.program import Options, Program
-from scratchvae.kernels.separate import in_place_of, separate
-from scratchvae.kernels.sparse import FEWEST, is_sparse, list_rows, sparse_hidden, sparse_update
-from scratchvae.kernels.step_backward import LATENT, NOBODY, through, through_latent, through_row, update
-from scratchvae.kernels.step_forward import bound_rows, decode, heads_of, hidden, latent, minibatch, strip_data, weigh
-from scratchvae.kernels.sync import barrier, flush_to_zero, restore
-from scratchvae.kernels.tiles import panel_of
+from scratchvae.engine.jit import inline, internal, without_refcounts
+from scratchvae.engine.linkable import in_place_of, separate
+from scratchvae.engine.threads import barrier, flush_to_zero, restore
+from scratchvae.engine.tiles import panel_of
+from scratchvae.fast.layout import convert
+from scratchvae.fast.sparse import FEWEST, is_sparse, list_rows, sparse_hidden, sparse_update
+from scratchvae.fast.step_backward import LATENT, NOBODY, through, through_latent, through_row, update
+from scratchvae.fast.step_forward import bound_rows, decode, heads_of, hidden, latent, minibatch, strip_data, weigh
+from scratchvae.fast.workspace import Options, Program
 from scratchvae.types import Array
 
 
@@ -24,7 +24,7 @@ def gather(s: Program, t: int, threads: int, step: int, index: Array, start: int
     """`rows` rows of a minibatch, from its row `first` on: index[start …] of the data into x, with ε and the lists."""
     minibatch(s, t, threads, step, index, start, first, rows)
     list_rows(s, t, threads, rows)
-    barrier(s.gate, t, threads)
+    barrier(s.counters, t, threads)
 
 
 @separate
@@ -33,21 +33,21 @@ def bounds(s: Program, t: int, threads: int, rows: int, w: float) -> None:
     lay, sparse = s.layout, is_sparse(s, rows)
     if not sparse:
         strip_data(s, t, threads, rows)
-        barrier(s.gate, t, threads)
+        barrier(s.counters, t, threads)
     for l in range(lay.encoder):
         if l == 0 and sparse:
             sparse_hidden(s, t, threads, lay.layers[l], rows)
         else:
             hidden(s, t, threads, lay.layers[l], rows)
-        barrier(s.gate, t, threads)
+        barrier(s.counters, t, threads)
     latent(s, t, threads, lay.layers[lay.encoder], lay.layers[lay.encoder + 1], rows)
-    barrier(s.gate, t, threads)
+    barrier(s.counters, t, threads)
     decode(s, t, threads, rows * s.options.samples, w, s.options.samples)
     bound_rows(s, t, threads, rows)
-    barrier(s.gate, t, threads)
+    barrier(s.counters, t, threads)
     if s.options.samples > 1:
         weigh(s, t, threads, heads_of(s), rows)
-        barrier(s.gate, t, threads)
+        barrier(s.counters, t, threads)
 
 
 @inline
@@ -58,13 +58,13 @@ def bounds_vjp(s: Program, t: int, threads: int, rows: int, w: float, k: Any, ba
     while first > lay.encoder:  # p's heads, p's hidden layers, z
         below = first - 1 if first > lay.decoder else LATENT
         back(s, t, threads, (first, count, below), rows * s.options.samples, k)
-        barrier(s.gate, t, threads)
+        barrier(s.counters, t, threads)
         first, count = (first - 1, 1) if first > lay.decoder else (lay.encoder, 2)
     through_latent(s, t, threads, rows, w)
-    barrier(s.gate, t, threads)
+    barrier(s.counters, t, threads)
     while first > 0:  # q's heads, then q's hidden layers; the first asks for no dx
         back(s, t, threads, (first, count, first - 1), rows, k)
-        barrier(s.gate, t, threads)
+        barrier(s.counters, t, threads)
         first, count = first - 1, 1
 
 
@@ -88,7 +88,7 @@ def backward(s: Program, t: int, threads: int, step: int, batch: int, first: int
     update(s, t, threads, int(listed), rows, phase, k)
     if listed:
         sparse_update(s, t, threads, s.layout.layers[0], phase, k)
-    barrier(s.gate, t, threads)
+    barrier(s.counters, t, threads)
 
 
 @in_place_of(backward)
@@ -98,7 +98,7 @@ def backward_row(s: Program, t: int, threads: int, step: int, batch: int, first:
     bounds_vjp(s, t, threads, 1, 1.0, k, through_row)
     count = 2 if s.layout.encoder == 0 else 1  # without hidden layers q's heads read the data
     through_row(s, t, threads, (0, count, NOBODY), 1, k)
-    barrier(s.gate, t, threads)
+    barrier(s.counters, t, threads)
 
 
 @inline
@@ -117,7 +117,7 @@ def train_step(s: Program, t: int, threads: int, step: int, index: Array, start:
     return sum_of_bounds
 
 
-@bare
+@without_refcounts
 def run(
     s: Program, t: int, threads: int, flats: Any, step: int, index: Array, batches: Array, rates: Array, sums: Array
 ) -> int:
@@ -129,7 +129,7 @@ def run(
         return 0
     before = flush_to_zero()
     convert_all(s, t, threads, flats, True)
-    barrier(s.gate, t, threads)
+    barrier(s.counters, t, threads)
     start, done = 0, 0
     for i in range(batches.size):
         total = train_step(s, t, threads, step + i, index, start, batches[i], rates[i])
@@ -143,7 +143,7 @@ def run(
     return done
 
 
-@part
+@internal
 def convert_all(s: Program, t: int, threads: int, flats: Any, pack: bool) -> None:
     """Parameters and moments into panels, or back."""
     layers, P = s.layout.layers, panel_of(s.w)

@@ -1,4 +1,4 @@
-"""§7.2.5 Vectors of 32-bit words for the counter-based noise: long products, loads by lane, blocks of four."""
+"""Engine. Vectors of 32-bit words for the counter-based noise: long products, loads by lane, blocks of four."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from scratchvae.kernels.vectors import Vector, element, lanes, spread, vector_pointer
+from scratchvae.engine.vectors import Vector, element, lanes, spread, vector_pointer
 
 
 @intrinsic  # type: ignore[untyped-decorator]

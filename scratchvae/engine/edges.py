@@ -1,4 +1,4 @@
-"""§7.2.5 Vectors at the edge: loads and stores that stop where an array or a row of it ends.
+"""Engine. Vectors at the edge: loads and stores that stop where an array or a row of it ends.
 
 A loop over vectors, `for i in range(0, n, lane_count(y)): write(y, i, n, tanh(read(x, i, n, y)))`, is then one text for
 whole vectors and for what is left over: the last vector's missing lanes are read as zeros and never written. Both need
@@ -14,7 +14,7 @@ from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-from scratchvae.kernels.vectors import Vector, broadcast, element, lanes, spread, vector_pointer
+from scratchvae.engine.vectors import Vector, broadcast, element, lanes, spread, vector_pointer
 
 I64 = ir.IntType(64)
 

@@ -1,4 +1,4 @@
-"""§7.2.5 The one jit wrapper: Numba is imported at the first call, compiled code is cached, a bad cache heals itself.
+"""Engine. The one jit wrapper: Numba is imported at the first call, compiled code is cached, a bad cache heals itself.
 
 `@jit` turns a function into a lazy one. Its first call imports Numba, makes the dispatcher, and does the same for each
 lazy function that it refers to, so kernels call one another freely, also across modules (`from … import other_nb`,
@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from scratchvae.engine.cache import forget_old, seal, usable
 from scratchvae.errors import UsageError
-from scratchvae.kernels.cache import forget_old, seal, usable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,9 +32,10 @@ OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"
 
 CGROUP = Path("/sys/fs/cgroup")
 LOCK = threading.RLock()
+ROOMS = ("engine", "kernels", "fast")  # whose sources compiled code is made of
 
 
-class Lazy:
+class LazyDispatcher:
     """A function that becomes a Numba object (a dispatcher or an intrinsic) at its first use."""
 
     def __init__(self, fn: Callable[..., Any], make: Callable[[Callable[..., Any]], Any]) -> None:
@@ -49,7 +50,7 @@ class Lazy:
                 self.made = self.make(self.fn)
                 seen = self.fn.__globals__
                 for name in names(self.fn.__code__):
-                    if isinstance(seen.get(name), Lazy):
+                    if isinstance(seen.get(name), LazyDispatcher):
                         seen[name] = seen[name].realise()
                 self.ready = self.made
             return self.made
@@ -58,7 +59,7 @@ class Lazy:
         return (self.ready or self.realise())(*args)
 
 
-class Late(Lazy):
+class LazyImport(LazyDispatcher):
     """A function of a kernel module that imports Numba at once, named in a module that must not."""
 
     def __init__(self, module: str, name: str) -> None:
@@ -66,16 +67,16 @@ class Late(Lazy):
 
     def realise(self) -> Any:
         """The Numba object, from its module."""
-        found = getattr(importlib.import_module(f"scratchvae.kernels.{self.module}"), self.name)
-        return found.realise() if isinstance(found, Lazy) else found
+        found = getattr(importlib.import_module(f"scratchvae.{self.module}"), self.name)
+        return found.realise() if isinstance(found, LazyDispatcher) else found
 
 
-def late(module: str, *names: str) -> tuple[Any, ...]:
-    """`names` of `scratchvae.kernels.module`, for compiled functions: imported when the first of those is compiled."""
-    return tuple(Late(module, name) for name in names)
+def lazy_import(module: str, *names: str) -> tuple[Any, ...]:
+    """`names` of `scratchvae.module`, for compiled functions: imported when the first of those is compiled."""
+    return tuple(LazyImport(module, name) for name in names)
 
 
-def spare_scipy() -> None:
+def skip_scipy_import() -> None:
     """Import what Numba compiles with, but not scipy.linalg, which is a quarter second of the start.
 
     Numba imports it merely to ask whether there is a BLAS. There is (SciPy is a dependency of ours), so only the
@@ -95,7 +96,7 @@ def spare_scipy() -> None:
 
 
 @contextlib.contextmanager
-def hurry() -> Iterator[None]:
+def memoised_typing() -> Iterator[None]:
     """Meanwhile Numba compiles faster: Python collects no garbage, a twentieth of the time, and a call is typed once.
 
     Numba asks each time what an operator or an intrinsic makes of its arguments, and tries candidates until one fits;
@@ -133,7 +134,7 @@ def hurry() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def spare_registries(context: Any) -> Iterator[None]:
+def load_without_registries(context: Any) -> Iterator[None]:
     """Load compiled code without all that Numba could compile, whose import is a fifth of a warm start.
 
     Machine code asks for Numba's runtime and for nothing else; to compile, Numba refreshes the context again.
@@ -157,26 +158,26 @@ def names(code: Any) -> Iterator[str]:
 
 def jit(fn: F) -> F:
     """Compile `fn` with Numba at its first call; the same function, the same arguments."""
-    return cast(F, Lazy(fn, dispatcher))
+    return cast(F, LazyDispatcher(fn, dispatcher))
 
 
-def bare(fn: F) -> F:
+def without_refcounts(fn: F) -> F:
     """As `jit`, for work that allocates nothing: it and its parts count no references to their arrays.
 
     A count is an atomic operation on a line that all threads share: without this they spend more time on handing that
     line to and fro than on a short loop.
     """
-    return cast(F, Lazy(fn, functools.partial(dispatcher, _nrt=False)))
+    return cast(F, LazyDispatcher(fn, functools.partial(dispatcher, _nrt=False)))
 
 
-def part(fn: F) -> F:
+def internal(fn: F) -> F:
     """A function for compiled callers only: no door for Python and no cache of its own, which compiles faster."""
-    return cast(F, Lazy(fn, functools.partial(inner, no_cpython_wrapper=True, no_cfunc_wrapper=True)))
+    return cast(F, LazyDispatcher(fn, functools.partial(inner, no_cpython_wrapper=True, no_cfunc_wrapper=True)))
 
 
 def inline(fn: F) -> F:
     """A small function that exists only inside compiled callers: Numba pastes it in, which costs no compilation."""
-    return cast(F, Lazy(fn, functools.partial(inner, inline="always")))
+    return cast(F, LazyDispatcher(fn, functools.partial(inner, inline="always")))
 
 
 def inner(fn: Callable[..., Any], **options: Any) -> Any:
@@ -184,12 +185,12 @@ def inner(fn: Callable[..., Any], **options: Any) -> Any:
     from numba import njit
 
     made = njit(**OPTIONS, **options)(fn)
-    spare_code(made)
-    spare_constants(made)
+    skip_object_code(made)
+    unliteral_arguments(made)
     return made
 
 
-def spare_constants(made: Any) -> None:
+def unliteral_arguments(made: Any) -> None:
     """Let one copy of a part serve f(x, 0) and f(x, 1): to Numba each constant has a type of its own."""
     from numba import types
 
@@ -199,7 +200,7 @@ def spare_constants(made: Any) -> None:
     typed, made.get_call_template = made.get_call_template, plain
 
 
-def spare_code(made: Any) -> None:
+def skip_object_code(made: Any) -> None:
     """Let LLVM optimise and translate the parts once, inside their caller, and not each by itself as well.
 
     Numba makes machine code of every function that it compiles, to be called from Python; nobody calls a part.
@@ -238,7 +239,7 @@ def intrinsic(fn: F) -> F:
 
         return numba_intrinsic(fn)
 
-    return cast(F, Lazy(fn, make))
+    return cast(F, LazyDispatcher(fn, make))
 
 
 def dispatcher(fn: Callable[..., Any], **options: Any) -> Any:
@@ -248,7 +249,7 @@ def dispatcher(fn: Callable[..., Any], **options: Any) -> Any:
     made = njit(**OPTIONS, **options)(fn)
     folder = cache_folder()
     if folder is None:
-        spare_scipy()
+        skip_scipy_import()
     else:
         before, config.CACHE_DIR = config.CACHE_DIR, folder
         try:
@@ -267,10 +268,10 @@ def heal(cache: Any, folder: str) -> None:
         found = None
         with contextlib.suppress(Exception):  # another version's data: it means "compile again"
             if sealed:
-                with spare_registries(context):
+                with load_without_registries(context):
                     found = load(sig, context)
         if found is None:
-            spare_scipy()
+            skip_scipy_import()
         return found
 
     cache.load_overload = load_overload
@@ -317,8 +318,9 @@ def cache_key() -> str:
     import numba
 
     digest = hashlib.sha256(f"{vector_width()} {numba.__version__} {llvmlite.__version__} {sys.version}".encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
+    for room in ROOMS:
+        for source in sorted((Path(__file__).parent.parent / room).glob("*.py")):
+            digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
 
 

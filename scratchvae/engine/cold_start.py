@@ -1,4 +1,4 @@
-"""§7.2.5 The first run on a machine: two processes compile what otherwise one would, and somebody says so."""
+"""Engine. The first run on a machine: two processes compile what otherwise one would, and somebody says so."""
 
 import contextlib
 import functools
@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..kernels.jit import cache_folder, processors
+from .jit import cache_folder, processors
 
 PATIENCE = 5.0  # seconds
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from ..distributions import Normal
 from ..errors import UsageError
+from ..noise import Purpose
 from ..types import Array
 from .data import Dataset
 from .evaluate import evaluation_rows, log_likelihood_over, over
-from .noise import Purpose
 from .objective import bound, encode
 from .state import State, latent_noise
 

@@ -7,7 +7,7 @@ made odd in number, since panels at a power of two apart would meet in a few set
 activations hold whatever a tile left there: no sum over rows goes beyond the rows that are real.
 
 What a product reads number by number (x, z, hidden outputs, and cotangents on their way to dx) has *strips* as well,
-[R / TALL][N + 1, to whole panels][TALL]: `kernels.tiles` says why.
+[R / MR][N + 1, to whole panels][MR]: `engine.tiles` says why.
 
 The network is a list of groups in order: a hidden layer is a group of one; the heads of a net are a group that shares
 its input. Records are in the order of the arena: q.hidden.*, q's heads, p.hidden.*, p's heads.
@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scratchvae.kernels import tiles
-from scratchvae.kernels.jit import jit, part
+from scratchvae.engine import tiles
+from scratchvae.engine.jit import internal, jit
 from scratchvae.types import Array
 
 FIELDS = (
@@ -69,7 +69,7 @@ class Builder:
     """Hands out workspace and appends records."""
 
     def __init__(self, rows: int, panel: int) -> None:
-        self.panel, self.capacity = panel, ceil_to(rows, tiles.TALL) | 1
+        self.panel, self.capacity = panel, ceil_to(rows, tiles.MR) | 1
         self.records: list[tuple[int, ...]] = []
         self.flat = self.weights = self.work = 0
 
@@ -88,7 +88,7 @@ class Builder:
     def layer(self, x: Place, y: Place, inputs: int, outputs: int, activation: int, prior: int) -> None:
         """Append a record."""
         dy, dy_strips = self.take(outputs), self.take_strips(outputs)
-        panels, rows = -(-outputs // self.panel), ceil_to(inputs + 1, tiles.SHORT) | 1
+        panels, rows = -(-outputs // self.panel), ceil_to(inputs + 1, tiles.MR_SHORT) | 1
         where = (x[0], y[0], dy, x[1], y[1], dy_strips)
         self.records.append((inputs, outputs, self.flat, panels, rows, self.weights, *where, activation, prior))
         self.flat += (inputs + 1) * outputs
@@ -130,10 +130,10 @@ def set_ones(lay: Layout, work: Array) -> None:
         panel = int(layer["x"]) + column // lay.panel * lay.capacity * lay.panel
         work[panel + column % lay.panel : panel + lay.capacity * lay.panel : lay.panel] = 1
         strips = work[int(layer["x_strips"]) :][: depth * (lay.capacity - 1)]
-        strips.reshape(-1, depth, tiles.TALL)[:, column] = 1
+        strips.reshape(-1, depth, tiles.MR)[:, column] = 1
 
 
-@part
+@internal
 def copy(a: Array, at: int, b: Array, to: int, size: int) -> None:
     """b[to : to + size] = a[at : at + size]; unsigned indices are not wrapped, so the loop becomes vectors."""
     for j in range(size):

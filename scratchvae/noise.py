@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ..errors import UsageError
-from ..kernels import NUMPY, Kernels
-from ..types import Array
+from .errors import UsageError
+from .kernels import NUMPY, Kernels
+from .types import Array
 
 LIMIT = 2**32  # steps and rows are one 32-bit counter word each
 COLUMNS = 4 * LIMIT  # so is the block of four columns

@@ -1,0 +1,1 @@
+"""Engine: what makes loops fast, and knows no VAE and no formula of the chapter."""
