@@ -1,4 +1,4 @@
-"""The compiled step against the composition of the pairs: every likelihood, depth, size, width and thread count."""
+"""The compiled step against the composition of the pairs: likelihood, depth, size, width, threads, and how it ends."""
 
 import _thread
 import os
@@ -12,74 +12,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_steps import blank, grey, mixed, same_steps, start
 
 from scratchvae.engine import products
-from scratchvae.engine.linkable import NAMES
+from scratchvae.errors import UsageError
 from scratchvae.fast.sparse import FEWEST
 from scratchvae.fast.workspace import FEW_ROWS
-from scratchvae.kernels import NUMPY
-from scratchvae.training.compiled import Compiled, covers, steps, warmup
-from scratchvae.training.config import Config
+from scratchvae.training.compiled import Compiled, steps, warmup
 from scratchvae.training.objective import Diverged
-from scratchvae.training.optim import SMALLEST, Optimizer
-from scratchvae.training.sampler import sampler
-from scratchvae.training.state import State, Steps
+from scratchvae.training.optim import SMALLEST
+from scratchvae.training.sampler import Evaluator
+from scratchvae.training.state import Steps
 from scratchvae.types import Array
 
-TOLERANCE = {"float32": 1e-5, "float64": 1e-11}
 WIDTH = os.environ.get("SCRATCHVAE_VECTOR_WIDTH", "")
-
-
-def grey(rows: int, columns: int) -> Array:
-    return np.random.default_rng(rows * columns).integers(0, 256, (rows, columns)).astype(np.uint8)
-
-
-def blank(rows: int, columns: int) -> Array:
-    """A tenth of the pixels are not zero; some rows and every seventh column have none."""
-    rng = np.random.default_rng(rows + columns)
-    x = np.where(rng.random((rows, columns)) < 0.1, grey(rows, columns), 0).astype(np.uint8)
-    x[:, ::7], x[::9] = 0, 0
-    return x
-
-
-def mixed(rows: int, columns: int) -> Array:
-    """Blank, but a third of the rows is too full for lists."""
-    x = blank(rows, columns)
-    x[::3] = grey(rows, columns)[::3]
-    return x
-
-
-def start(x: Array, **options: Any) -> State:
-    state = State(Config(**options), x.shape[1])
-    state.initialise(np.full(x.shape[1], 0.3))
-    return state
-
-
-def composed(x: Array, **options: Any) -> State:
-    """The same state with the NumPy statements, noise included."""
-    state = start(x, **options)
-    state.k, state.noise = NUMPY, state.noise._replace(k=NUMPY)
-    return state
-
-
-def relative(a: Array, b: Array) -> float:
-    return float(np.abs(a - b).max() / np.abs(b).max())
-
-
-def same_steps(x: Array, count: int = 3, threads: int = 2, **options: Any) -> None:
-    """`count` steps by both: bounds, parameters and Adam's moments agree to the dtype's tolerance.
-
-    With Adam's usual ε its first step is α sign(g), which makes a whole step of the rounding of a cotangent near zero.
-    """
-    options.setdefault("optimizer", {"epsilon": 1e-2})
-    fast, slow = start(x, **options), composed(x, **options)
-    means, expected = Compiled(fast, x, threads).advance(count), Steps(slow, x).advance(count)
-    limit = TOLERANCE[options.get("dtype", "float32")]
-    assert fast.step == slow.step == count
-    assert relative(means, expected) < limit
-    assert relative(fast.arena.flat, slow.arena.flat) < limit
-    assert relative(fast.slots[0], slow.slots[0]) < limit
-    assert relative(fast.slots[1], slow.slots[1]) < 2 * limit  # of squares
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -150,7 +96,7 @@ def test_lists_are_used_for_blank_data_alone(batch: int, listed: bool) -> None:
     for x, expected in ((blank(40, 30), listed), (grey(40, 30), False)):
         take = Compiled(start(x, latent=2, hidden=(6,), batch=batch), x, 2)
         take.advance(1)
-        assert bool(take.program.lists.column_count.sum()) is expected
+        assert bool(take.workspace.lists.column_nnz.sum()) is expected
 
 
 def test_last_batch_of_an_epoch_is_smaller_and_epochs_follow() -> None:
@@ -292,15 +238,18 @@ def test_a_step_that_the_composition_does_not_see_broken_is_an_error(monkeypatch
         take.advance(3)
 
 
-def test_what_is_not_covered_is_composed() -> None:
+def test_every_run_with_compiled_kernels_has_a_schedule() -> None:
     x = grey(20, 6)
-    assert covers(Config(), x)
-    assert not covers(Config(optimizer=Optimizer(beta2=0.01)), x)
-    others: dict[str, Any] = {"estimator": "dreg", "kernels": "numpy", "optimizer": {"name": "sgd"}, "latent": (4, 2)}
-    for name, value in others.items():
-        assert not covers(Config(**{name: value}), x)
-    state = start(x, latent=2, hidden=(4,), batch=5, estimator="dreg")
-    assert type(steps(state, x)) is Steps
+    others: tuple[dict[str, Any], ...] = ({"estimator": "dreg"}, {"optimizer": {"name": "sgd"}}, {"latent": (4, 2)})
+    for options in others:
+        hidden: Any = ((4,), (3,)) if "latent" in options else (4,)
+        assert type(steps(start(x, **{"latent": 2, "hidden": hidden, "batch": 5, **options}), x)) is Compiled
+    assert type(steps(start(x, latent=2, hidden=(4,), kernels="numpy"), x)) is Steps
+
+
+def test_score_rb_is_refused_at_once() -> None:
+    with pytest.raises(UsageError, match="factor by factor"):
+        steps(start(grey(9, 6), latent=2, hidden=(4,), estimator="score_rb"), grey(9, 6))
 
 
 def test_flush_to_zero_does_not_leak() -> None:
@@ -316,25 +265,12 @@ def test_forced_widths(width: str) -> None:
     likelihoods = "hidden1-bernoulli-float32 or hidden2-gaussian-sigmoid-float32"
     chosen = f"{likelihoods} or odd_sizes or any_number_of_threads or lists or several"
     chosen += " or products or squeeze or vector_noise or row_alone or strip"
-    files = [__file__, *(str(Path(__file__).with_name(f"test_{name}.py")) for name in ("kernels_vectors", "sync"))]
+    names = ("kernels_vectors", "sync", "schedules")
+    files = [__file__, *(str(Path(__file__).with_name(f"test_{name}.py")) for name in names)]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files, "-k", chosen]
     environment = {**os.environ, "SCRATCHVAE_VECTOR_WIDTH": width}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
-
-
-def test_a_row_alone_has_its_own_way_back_where_nothing_else_wants_the_weights() -> None:
-    def code(rows: int = 9, **options: Any) -> int:
-        take = Compiled(start(grey(9, 12)[:rows], latent=2, hidden=(6,), **options), grey(9, 12)[:rows], 1)
-        take.advance(1)
-        return int(take.program.entries[NAMES.index("backward")])
-
-    usual, row = code(batch=2), code(batch=1)
-    assert row != usual
-    assert code(rows=1, batch=100) == row
-    wanted_elsewhere: list[dict[str, Any]] = [{"prior": True}, {"samples": 2}]
-    for options in (*wanted_elsewhere, {"optimizer": {"name": "adamw", "decay": 0.1}}):
-        assert code(batch=1, **options) == usual
 
 
 @pytest.mark.skipif(bool(WIDTH), reason="is itself the run at a forced width")
@@ -349,11 +285,11 @@ def test_what_numba_does_not_compile_for_is_not_emitted(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout[-3000:]
 
 
-def test_warmup_compiles_for_every_size_and_all_data() -> None:
-    from scratchvae.fast import importance, step
+def test_warmup_compiles_for_every_model_estimator_and_all_data() -> None:
+    from scratchvae.fast import step
 
     def versions() -> list[int]:
-        lazy: tuple[Any, ...] = step.run, importance.log_likelihood
+        lazy: tuple[Any, ...] = step.run, step.evaluate, step.log_likelihood
         return [len(one.realise().signatures) for one in lazy]
 
     warmup("float64")
@@ -364,9 +300,14 @@ def test_warmup_compiles_for_every_size_and_all_data() -> None:
     Compiled(start(x, dtype="float64", latent=1, hidden=(5,), batch=4, optimizer=whole), x, 1).advance(1)
     for other in (x.astype("f4"), grey(12, 9), x > 0.5):  # a table once waited again after a warmup for images
         Compiled(start(x, dtype="float64", latent=3, hidden=(5, 4), batch=4), other, 1).advance(1)
-    estimate = sampler(start(x, dtype="float64", latent=3, hidden=(5,), batch=4))
-    assert estimate is not None
-    estimate(x, 7, np.arange(len(x), dtype=np.uint32))
+    others: list[dict[str, Any]] = [{"estimator": "nvil", "optimizer": {"name": "sgd"}}, {"missing": "random:0.5"}]
+    others += [{"latent": (3, 2), "hidden": ((4,), ()), "estimator": "dreg", "samples": 3}, {"likelihood": "gaussian"}]
+    for options in others:
+        state = start(x, **{"dtype": "float64", "latent": 3, "hidden": (5,), "batch": 4, **options})
+        Compiled(state, x, 1).advance(1)
+        evaluator, names = Evaluator(state), np.arange(len(x), dtype=np.uint32)
+        evaluator.log_likelihood(x, 7, names)
+        evaluator.bound(x, 1, 0, names)
     assert versions() == known
 
 
@@ -376,4 +317,4 @@ def test_too_full_for_lists_is_a_share_of_the_pixels(batch: int) -> None:
     for x, listed in ((blank(100, 784), True), (grey(100, 784), False)):
         take = Compiled(start(x, latent=2, hidden=(6,), batch=batch), x, 2)
         take.advance(1)
-        assert bool(take.program.lists.column_count.sum()) is listed
+        assert bool(take.workspace.lists.column_nnz.sum()) is listed

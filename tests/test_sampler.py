@@ -7,17 +7,19 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
 import numpy as np
 import pytest
 
-from scratchvae.training import evaluate
-from scratchvae.training.compiled import program
+from scratchvae.noise import Purpose
+from scratchvae.training import evaluate, objective
 from scratchvae.training.config import Config
-from scratchvae.training.sampler import sampler
-from scratchvae.training.state import State, Steps
+from scratchvae.training.sampler import Evaluator
+from scratchvae.training.state import State, Steps, latent_noise
+from scratchvae.training.workspaces import workspace
 from scratchvae.types import Array
 
 
@@ -28,53 +30,51 @@ def model(columns: int, **options: Any) -> State:
     return state
 
 
-def both(monkeypatch: pytest.MonkeyPatch, state: State, x: Array, samples: int) -> tuple[Array, Array]:
-    found = []
-    for worth in (0, 10**9):
-        monkeypatch.setattr(evaluate, "WORTH_COMPILING", worth)
-        found.append(evaluate.log_likelihood(state, x, samples, first_row=5))
+def both(state: State, x: Array, samples: int) -> tuple[Array, Array]:
+    plain = State(replace(state.config, kernels="numpy"), x.shape[1])
+    plain.arena.flat[...] = state.arena.flat
+    found = [evaluate.log_likelihood(one, x, samples, first_row=5) for one in (state, plain)]
     return found[0], found[1]
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "gaussian-sigmoid", "gaussian-fixed"])
-def test_equals_the_composition(monkeypatch: pytest.MonkeyPatch, likelihood: str) -> None:
+def test_equals_the_composition(likelihood: str) -> None:
     how = "dynamic" if likelihood == "bernoulli" else "none"
     for hidden, rows in (((), 1), ((9,), 13), ((11, 20), 7)):
         options: dict[str, Any] = {"likelihood": likelihood, "hidden": hidden, "variance": 0.1, "binarisation": how}
         state = model(37, latent=3, dtype="float64", **options)
         x = (np.random.default_rng(0).random((rows, 37)) < 0.4).astype(np.float64)
-        compiled, composed = both(monkeypatch, state, x, 1003)
+        compiled, composed = both(state, x, 1003)
         np.testing.assert_allclose(compiled, composed, rtol=1e-11)
 
 
-def test_samples_of_no_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_of_no_weight() -> None:
     """A pixel that the decoder calls impossible and that is inked: every weight is 0 and log p(x) −∞, not NaN."""
     state = model(12, latent=2, hidden=(5,), dtype="float64")
     state.arena.views["p.logits.b"][3] = -np.inf
     x = np.zeros((2, 12))
     x[:, 3] = 1
-    compiled, composed = both(monkeypatch, state, x, 103)
+    compiled, composed = both(state, x, 103)
     assert (compiled == -np.inf).all()
     assert (composed == -np.inf).all()
 
 
-def test_a_deviation_too_small_for_a_float(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deviation_too_small_for_a_float() -> None:
     """log σ² = −250: σ is 0 in float32, and its logarithm −125 all the same."""
     state = model(12, latent=2, hidden=(5,))
     state.arena.views["q.log_var.b"][1] = -250
-    compiled, composed = both(monkeypatch, state, np.zeros((2, 12), np.float32), 103)
+    compiled, composed = both(state, np.zeros((2, 12), np.float32), 103)
     assert (composed < -100).all()
     np.testing.assert_allclose(compiled, composed, rtol=1e-6)
 
 
-@pytest.mark.parametrize("worth", [0, 10**9])
+@pytest.mark.parametrize("options", [{"latent": 4, "hidden": (30,)}, {"latent": (4, 2), "hidden": ((30,), (7,))}])
 def test_any_threads_and_any_rows_beside_it_give_a_row_the_same_bits(
-    monkeypatch: pytest.MonkeyPatch, worth: int
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
-    state = model(50, latent=4, hidden=(30,))
+    state = model(50, **options)
     x = (np.random.default_rng(1).random((11, 50)) < 0.4).astype(np.float32)
-    monkeypatch.setattr(evaluate, "WORTH_COMPILING", worth)
-    monkeypatch.setattr(evaluate, "BLOCK", 8)  # 3 rows where compiled; 8, 4 or 2 where not
+    monkeypatch.setattr(evaluate, "BLOCK", 8)  # 3 rows at a time
     results = []
     for threads in (1, 2, 3):
         monkeypatch.setattr(evaluate, "default_threads", lambda threads=threads: threads)
@@ -147,12 +147,9 @@ def test_an_error_waits_for_no_block_and_the_caller_s_context_counts() -> None:
     go.set()
 
 
-def test_many_small_blocks_are_worth_compiling_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether compiling pays is a matter of the whole data set: block by block it never seemed to."""
+def test_blocks_are_told_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     state, x, done = model(20, latent=2, hidden=(5,)), np.zeros((30, 20), np.uint8), list[int]()
-    monkeypatch.setattr(evaluate, "WORTH_COMPILING", 30 * 60)
     monkeypatch.setattr(evaluate, "BLOCK", 10)
-    monkeypatch.setattr(evaluate, "composed", None)
     assert np.isfinite(evaluate.log_likelihood_over(state, x, 60, done.append)).all()
     assert done == [8, 16, 24, 30]
 
@@ -162,23 +159,34 @@ def test_a_workspace_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def counted(*args: Any, **options: Any) -> Any:
         made.append(args)
-        return program(*args, **options)
+        return workspace(*args, **options)
 
-    monkeypatch.setattr("scratchvae.training.sampler.program", counted)
-    sample = sampler(model(12, latent=2, hidden=(5,)))
-    assert sample is not None
+    monkeypatch.setattr("scratchvae.training.sampler.workspace", counted)
+    evaluator = Evaluator(model(12, latent=2, hidden=(5,)))
     for first in range(3):
-        sample(np.zeros((2, 12), np.float32), 9, np.arange(first, first + 2, dtype=np.uint32))
+        evaluator.log_likelihood(np.zeros((2, 12), np.float32), 9, np.arange(first, first + 2, dtype=np.uint32))
     assert len(made) == 1
 
 
-def test_a_ladder_is_not_covered() -> None:
-    assert sampler(model(10, latent=(4, 2), hidden=((5,), (3,)))) is None
+LADDER: dict[str, Any] = {"latent": (4, 2), "hidden": ((5,), ())}
 
 
-@pytest.mark.parametrize("options", [{"missing": "nan"}, {"missing": "random:0.5"}, {"kernels": "numpy"}])
-def test_rows_with_gaps_are_not_covered(options: dict[str, Any]) -> None:
-    assert sampler(model(10, latent=2, hidden=(5,), **options)) is None
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("options", [{}, LADDER, {"missing": "nan"}, {"likelihood": "gaussian"}])
+def test_the_bound_and_log_p_of_every_model(options: dict[str, Any], dtype: str) -> None:
+    """Ladders, and rows with gaps, one of them all gap: equal the composition."""
+    how: dict[str, Any] = {"latent": 3, "hidden": (9,), "dtype": dtype, "binarisation": "none", **options}
+    state, plain = model(21, **how), model(21, **how, kernels="numpy")
+    state.arena.flat[...] = plain.arena.flat[...] = plain.arena.flat / 3
+    x = np.random.default_rng(2).random((9, 21)).astype(dtype)
+    if "missing" in options:
+        x[::2, ::3], x[4] = np.nan, np.nan
+    names, close = state.numbers(x, 0), 1e-5 if dtype == "float32" else 1e-11
+    evaluator = Evaluator(state)
+    L, reconstruction, _ = objective.bound(plain, x, latent_noise(plain, Purpose.EVALUATE, 0, 9, 3, names))
+    np.testing.assert_allclose(evaluator.bound(x, 3, 0, names), [L, reconstruction], rtol=close, atol=close)
+    wanted = evaluate.composed(plain, x, 130, names)
+    np.testing.assert_allclose(evaluator.log_likelihood(x, 130, names), wanted, rtol=close, atol=close)
 
 
 def test_the_caller_s_threads_reach_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

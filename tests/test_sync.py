@@ -1,4 +1,4 @@
-"""§7.3 What threads of a compiled step share: units that are claimed once, by whoever is free, and strips."""
+"""§7.3 What threads of a compiled step share: units that are claimed once, by whoever is free, and packed tiles."""
 
 import numpy as np
 import pytest
@@ -68,18 +68,18 @@ def test_a_fast_thread_begins_with_its_own_share() -> None:
 
 
 @jit
-def strip_of(A: Array, a: int, B: Array, b: int) -> None:
+def packed_of(A: Array, a: int, B: Array, b: int) -> None:
     """`pack_rows` for Python."""
     pack_rows(A, a, B, b)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_strip_is_the_tile_column_by_column(dtype: type) -> None:
-    """Catches lanes in the wrong place, a store over the strip's end."""
+def test_a_packed_tile_is_the_tile_column_by_column(dtype: type) -> None:
+    """Catches lanes in the wrong place, a store over the packed tile's end."""
     P = panel(np.dtype(dtype))
     A: Array = np.arange(5, 5 + MR * P + 9).astype(dtype)
     B: Array = np.full(MR * P + 14, -1, dtype)
     expected = B.copy()
-    strip_of(A, 9, B, 7)
+    packed_of(A, 9, B, 7)
     expected[7:-7] = A[9:].reshape(MR, P).T.ravel()
     np.testing.assert_array_equal(B, expected)

@@ -15,7 +15,7 @@ from scratchvae.types import Array
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NAMES = ("gather", "backward", "decode", "bounds")  # their places in Program.entries
+NAMES = ("gather", "backward", "bounds")  # their places in Program.entries
 
 
 class Separate(LazyDispatcher):

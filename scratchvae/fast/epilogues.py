@@ -1,42 +1,49 @@
-"""§7.2.5 What happens to a tile while it is still in the first-level cache: activations, likelihoods, latents, Adam.
+"""§7.2.5 What happens to a tile while it is still in the first-level cache: activations, densities, latents.
 
-Each formula is that of the pair in `kernels.activations`, `normal`, `bernoulli` or `optimizers`, for one vector; the
-derivations stand there, of the floor of σ² in `conditional`, of the samples' shares in `estimators.importance`. A test
-holds the compiled step against the composition of those.
+The formulas are those of `kernels`, called for one vector; the derivations stand there, of the floor of σ² in
+`conditional`. A test holds every schedule against the composition of the pairs.
 """
 
 from typing import Any
 
-from scratchvae.engine.jit import inline, internal
+from scratchvae.engine.jit import internal
 from scratchvae.engine.shuffles import total
 from scratchvae.engine.tiles import multiply_rows, sum_rows
-from scratchvae.engine.vector_math import (
-    exp,
-    exp_below,
-    expm1,
-    expm1_below,
-    log_normal,
-    sigmoid,
-    softplus,
-    tanh,
+from scratchvae.engine.vector_math import log_normal, sigmoid, softplus, tanh
+from scratchvae.engine.vectors import columns, copysign, lane_count, load, sqrt, store, store_lanes, where, zeros
+from scratchvae.kernels.activations import (
+    elu,
+    elu_vjp,
+    leaky_relu,
+    leaky_relu_vjp,
+    relu,
+    relu_vjp,
+    sigmoid_vjp,
+    softplus_vjp,
+    tanh_vjp,
 )
-from scratchvae.engine.vectors import absolute, columns, lane_count, load, sqrt, store, store_lanes, where, zeros
-from scratchvae.kernels.activations import SLOPE
-from scratchvae.kernels.normal import LOG_2PI
+from scratchvae.kernels.bernoulli import bernoulli_parts
+from scratchvae.kernels.normal import LOG_2PI, kl_term, normal_terms, sample
+from scratchvae.models.vae import LIKELIHOODS
+from scratchvae.networks import ACTIVATIONS
 from scratchvae.types import Array
 
-# codes: indices of layout.ACTIVATIONS and training.compiled.FAMILIES
-TANH, RELU, LEAKY_RELU, ELU, SOFTPLUS, SIGMOID, IDENTITY = range(7)
-BERNOULLI, GAUSSIAN, GAUSSIAN_SIGMOID, GAUSSIAN_FIXED = range(4)
+TANH, RELU, LEAKY_RELU, ELU, SOFTPLUS, SIGMOID = (
+    ACTIVATIONS.index(name) for name in ("tanh", "relu", "leaky_relu", "elu", "softplus", "sigmoid")
+)
+BERNOULLI, GAUSSIAN_SIGMOID, GAUSSIAN_FIXED = (
+    LIKELIHOODS.index(name) for name in ("bernoulli", "gaussian-sigmoid", "gaussian-fixed")
+)
+NORMAL = len(LIKELIHOODS)  # between latent layers: log σ² as it comes, without a floor
 
 
 @internal
 def activate(a: Any, code: int) -> Any:
     """y = f(a), for the codes that have no loop of their own in `activate_tile`."""
     if code == LEAKY_RELU:
-        return where(a > 0.0, a, a * SLOPE)
+        return leaky_relu(a)
     if code == ELU:
-        return where(a > 0.0, a, expm1_below(where(a > 0.0, a * 0.0, a)))
+        return elu(a)
     if code == SOFTPLUS:
         return softplus(a)
     if code == SIGMOID:
@@ -48,17 +55,17 @@ def activate(a: Any, code: int) -> Any:
 def activate_vjp(dy: Any, y: Any, code: int) -> Any:
     """da = f'(a) dy, from the output y."""
     if code == TANH:
-        return dy * (1.0 - y * y)
+        return tanh_vjp(dy, y)
     if code == RELU:
-        return where(y > 0.0, dy, dy * 0.0)
+        return relu_vjp(dy, y)
     if code == LEAKY_RELU:
-        return where(y > 0.0, dy, dy * SLOPE)
+        return leaky_relu_vjp(dy, y)
     if code == ELU:
-        return where(y > 0.0, dy, dy * (y + 1.0))
+        return elu_vjp(dy, y)
     if code == SOFTPLUS:
-        return -dy * expm1_below(-y)
+        return softplus_vjp(dy, y)
     if code == SIGMOID:
-        return dy * (y * (1.0 - y))
+        return sigmoid_vjp(dy, y)
     return dy
 
 
@@ -70,8 +77,7 @@ def activate_tile(C: Array, c: int, work: Array, y: int, size: int, code: int) -
             store(work, y + j, tanh(load(C, c + j)))
     elif code == RELU:
         for j in range(0, size, lane_count(C)):
-            a = load(C, c + j)
-            store(work, y + j, where(a <= 0.0, a * 0.0, a))
+            store(work, y + j, relu(load(C, c + j)))
     else:
         for j in range(0, size, lane_count(C)):
             store(work, y + j, activate(load(C, c + j), code))
@@ -88,23 +94,25 @@ def with_ones(y: Any, array: Array, column: int, width: int) -> Any:
 
 
 @internal
-def bernoulli_row(work: Array, x: int, C: Array, c: int, dy: int, column: int, width: int, w: float) -> None:
+def bernoulli_row(
+    work: Array, x: int, C: Array, c: int, dy: int, column: int, width: int, w: float, missing: bool
+) -> None:
     """Σ x l − log(1 + e^l) over a panel; dl = w (x − sigmoid l), or none for w = 0 (evaluation).
 
-    log(1 + e^l) = max(l, 0) + log u with u = 1 + e^−|l|. The tile's row l is followed by Σ x l − max(l, 0) and Π u,
-    both by lanes: one log of the product of all u is enough, since 32 numbers of at most 2 do not overflow.
+    The tile's row l is followed by Σ x l − max(l, 0) and Π u, u = 1 + e^−|l|, both by lanes: one log of the product of
+    all u is enough, since 32 numbers of at most 2 do not overflow.
     """
     lanes = lane_count(work)
     value = zeros(C)
     product = value + 1.0
     for n in range(0, 2 * lanes, lanes):
         l, xs, real = load(C, c + n), load(work, x + n), columns(work, column + n) < width
-        e = exp_below(-absolute(l))
-        u = e + 1.0
-        value += where(real, xs * l - where(l > 0.0, l, e * 0.0), 0.0)
+        if missing:
+            real = real & (xs == xs)
+        linear, _, u, p = bernoulli_parts(xs, l)
+        value += where(real, linear, 0.0)
         product *= where(real, u, 1.0)
         if w != 0.0:
-            p = where(l < 0.0, e, e * 0.0 + 1.0) / u
             store(work, dy + n, where(real, (xs - p) * w, 0.0))
     store(C, c, value)
     store(C, c + lanes, product)
@@ -121,29 +129,36 @@ def total_rows(parts: Array, at: int, C: Array, c: int, logs: bool) -> None:
 
 @internal
 def gaussian_row(
-    work: Array, x: int, C: Array, c: int, other: int, dys: Any, column: int, width: int, w: float, shape: Any
+    work: Array, x: int, C: Array, c: int, other: int, dys: Any, column: int, width: int, w: float, how: Any
 ) -> None:
-    """Σ log N(x; μ, σ²) over a panel, by lanes; shape = (family, log floors by column); heads at c and c + other."""
+    """Σ log N(x; μ, σ²) over a panel, by lanes, in units of the raw columns; heads at c and c + other.
+
+    how = (family, whether NaN marks what is missing, log floors and log units by column).
+    """
     lanes = lane_count(work)
     value = zeros(C)
-    family, floors = shape
+    family, missing, floors, units = how
     for n in range(0, 2 * lanes, lanes):
         mu, xs, real = load(C, c + n), load(work, x + n), columns(work, column + n) < width
-        slope, dlog = mu * 0.0 + 1.0, mu * 0.0
-        log_floor = load(floors, column + n)
-        log_var = log_floor
+        if missing:
+            real = real & (xs == xs)
+        slope, dlog, unit = mu * 0.0 + 1.0, mu * 0.0 + 1.0, mu * 0.0
         if family == GAUSSIAN_SIGMOID:
             mu = sigmoid(mu)
-            slope = mu * (1.0 - mu)
-        if family != GAUSSIAN_FIXED:
-            a = load(C, c + other + n) - log_floor
-            log_var, dlog = softplus(a) + log_floor, sigmoid(a)
-        d = xs - mu
-        r = d * exp(-log_var)
-        value += where(real, (log_var + d * r + LOG_2PI) * -0.5, 0.0)
-        store(work, dys[0] + n, where(real, r * slope * w, 0.0))
-        if family != GAUSSIAN_FIXED:
-            store(work, dys[1] + n, where(real, (r * d - 1.0) * dlog * (0.5 * w), 0.0))
+            slope = sigmoid_vjp(slope, mu)
+        if family == NORMAL:
+            log_var = load(C, c + other + n)
+        else:
+            log_var, unit = load(floors, column + n), load(units, column + n)
+            if family != GAUSSIAN_FIXED:
+                a = load(C, c + other + n) - log_var
+                log_var, dlog = softplus(a) + log_var, sigmoid(a)
+        term, r, half = normal_terms(xs - mu, log_var)
+        value += where(real, term - unit, 0.0)
+        if w != 0.0:
+            store(work, dys[0] + n, where(real, r * slope * w, 0.0))
+            if family != GAUSSIAN_FIXED:
+                store(work, dys[1] + n, where(real, half * dlog * w, 0.0))
     store(C, c, value)
 
 
@@ -151,100 +166,55 @@ def gaussian_row(
 
 
 @internal
-def latent_row(work: Array, C: Array, c: int, other: int, at: Any, column: int, width: int) -> Any:
-    """Keeps μ and log σ² from the tiles at c and c + other; returns KL(q ‖ p). at = (μ, log σ²) in the workspace."""
+def latent_row(work: Array, C: Array, c: int, other: int, heads: Any, column: int, width: int) -> Any:
+    """Keeps μ and log σ² from the tiles at c and c + other; returns KL(q ‖ N(0, I)) of the panel."""
     lanes = lane_count(work)
-    mu_at, log_var_at = at
     kl = zeros(C)
     for n in range(0, 2 * lanes, lanes):
         mu, log_var, real = load(C, c + n), load(C, c + other + n), columns(work, column + n) < width
-        kl += where(real, (mu * mu + expm1(log_var) - log_var) * 0.5, 0.0)
-        store(work, mu_at + n, mu)
-        store(work, log_var_at + n, log_var)
+        kl += where(real, kl_term(mu, log_var), 0.0)
+        store(work, heads[0] + n, mu)
+        store(work, heads[1] + n, log_var)
     return total(kl)
 
 
 @internal
-def sample_row(work: Array, at: Any, column: int, width: int) -> Any:
-    """z = μ + σ ε and its column of ones; returns log p(z) − log q(z) = ½ Σ (ε² − z² + log σ²).
-
-    at = (μ, log σ², ε, z) in the workspace.
-    """
+def sample_row(work: Array, heads: Any, places: Any, column: int, width: int, top: bool) -> Any:
+    """z = μ + σ ε and its column of ones; returns −log q(z) = ½ Σ (ε² + log σ² + log 2π), and with log p(z) of the top
+    layer ½ Σ (ε² − z² + log σ²). places = (ε, z)."""
     lanes = lane_count(work)
-    mu_at, log_var_at, eps_at, z_at = at
     ratio = zeros(work)
     for n in range(0, 2 * lanes, lanes):
-        mu, log_var, eps = load(work, mu_at + n), load(work, log_var_at + n), load(work, eps_at + n)
-        z = mu + exp(log_var * 0.5) * eps
-        ratio += where(columns(work, column + n) < width, (eps * eps - z * z + log_var) * 0.5, 0.0)
-        store(work, z_at + n, with_ones(z, work, column + n, width))
+        mu, log_var, eps = load(work, heads[0] + n), load(work, heads[1] + n), load(work, places[0] + n)
+        z = sample(mu, log_var, eps)
+        term = eps * eps + log_var
+        term = term - z * z if top else term + LOG_2PI
+        ratio += where(columns(work, column + n) < width, term * 0.5, 0.0)
+        store(work, places[1] + n, with_ones(z, work, column + n, width))
     return total(ratio)
 
 
 @internal
-def sample_row_vjp(work: Array, share: Array, at: Any, samples: Any, real: Any, w: float, weighted: bool) -> None:
-    """One vector of dμ and dlog σ² from the dz of a row's samples; at = (μ, log σ², dμ, dlog σ²).
+def moved_row(work: Array, heads: Any, places: Any, column: int, how: Any) -> Any:
+    """z with one latent moved (`estimators.measure`): to μ ± σ R, R = |(n₁, n₂)|, or to μ + σ M, M = ±|(ε, n₁, n₂)|.
 
-    ELBO:      dμ = Σ dz − w μ                   dlog σ² = ½ (σ Σ dz ε − w (σ² − 1))
-    weighted:  dμ = Σ (dz − w w̃ z)               dlog σ² = ½ (σ Σ (dz − w w̃ z) ε + w),  since log p(z) − log q(z)
-    is ½ Σ (ε² − z² + log σ²). samples = (first, last + 1, step, where ε, z and dz of sample 0 lie).
+    Returns log p(z) − log q(z). places = (ε, n₁, n₂, z, moved z); how = (columns, the latent, which of the three).
     """
-    mu_at, log_var_at, dmu_at, dlog_var_at = at
-    first, last, step, eps_at, z_at, dz_at = samples
-    mu, log_var = load(work, mu_at), load(work, log_var_at)
-    dmu, deps = zeros(work), zeros(work)
-    for n in range(first, last):
-        dz = load(work, dz_at + n * step)
-        if weighted:
-            dz -= load(work, z_at + n * step) * (w * share[n])
-        dmu, deps = dmu + dz, deps + dz * load(work, eps_at + n * step)
-    dlog_var = exp(log_var * 0.5) * deps
-    dmu, dlog_var = (dmu, dlog_var + w) if weighted else (dmu - mu * w, dlog_var - expm1(log_var) * w)
-    store(work, dmu_at, where(real, dmu, 0.0))
-    store(work, dlog_var_at, where(real, dlog_var * 0.5, 0.0))
-
-
-# ── the optimizer ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@inline
-def adam(w: Array, m: Array, v: Array, at: int, W: Any, g: Any, k: Any) -> None:
-    """Adam on one vector of weights W, g their cotangents; k = (1 − β₁, 1 − β₂, α, ε), corrected (`adam_constants`).
-
-    m ← m + (1 − β₁)(g − m), likewise v, are the fewest operations; where memory is near, this loop is bound by them.
-    """
-    c1, c2, a, epsilon = k
-    M, V = load(m, at), load(v, at)
-    M += (g - M) * c1
-    V += (g * g - V) * c2
-    store(m, at, M)
-    store(v, at, V)
-    store(w, at, W + M / (sqrt(V) + epsilon) * a)
-
-
-@internal
-def adam_tile(w: Array, m: Array, v: Array, at: int, C: Array, c: int, size: int, k: Any) -> None:
-    """Adam on `size` weights from `at`, their cotangents in C."""
-    for j in range(0, size, lane_count(w)):
-        adam(w, m, v, at + j, load(w, at + j), load(C, c + j), k)
-
-
-@internal
-def shrink_tile(w: Array, at: int, C: Array, c: int, size: int, pull: float, shrink: float) -> None:
-    """What comes before Adam with a prior on the weights, g ← g − w / N, and with AdamW, w ← w − α λ w."""
-    for j in range(0, size, lane_count(w)):
-        W = load(w, at + j)
-        store(C, c + j, load(C, c + j) - W * pull)
-        store(w, at + j, W - W * shrink)
-
-
-@internal
-def add_tile(g: Array, at: int, C: Array, c: int, size: int, first: bool, last: bool) -> None:
-    """Gather the cotangents of several micro-batches: g = C, g += C, and for the last one C += g."""
-    for j in range(0, size, lane_count(g)):
-        if first:
-            store(g, at + j, load(C, c + j))
-        elif last:
-            store(C, c + j, load(C, c + j) + load(g, at + j))
-        else:
-            store(g, at + j, load(C, c + j) + load(g, at + j))
+    lanes = lane_count(work)
+    width, chosen, which = how
+    ratio = zeros(work)
+    for n in range(0, 2 * lanes, lanes):
+        mu, log_var, z = load(work, heads[0] + n), load(work, heads[1] + n), load(work, places[3] + n)
+        eps, n1, n2 = load(work, places[0] + n), load(work, places[1] + n), load(work, places[2] + n)
+        square = n1 * n1 + n2 * n2
+        step = sqrt(square)
+        if which == 1:
+            step = -step
+        if which == 2:
+            step = copysign(sqrt(eps * eps + square), eps)
+        here = columns(work, column + n)
+        step = where(here == chosen, step, eps)
+        z = where(here == chosen, sample(mu, log_var, step), z)
+        ratio += where(here < width, (step * step - z * z + log_var) * 0.5, 0.0)
+        store(work, places[4] + n, with_ones(z, work, column + n, width))
+    return total(ratio)

@@ -21,74 +21,64 @@ from scratchvae.engine.shuffles import compress
 from scratchvae.engine.threads import out_of_line, static_share, steal
 from scratchvae.engine.tiles import MR, listed_1, listed_2, panel_of, unsigned_divmod
 from scratchvae.engine.vectors import columns, lane_count, load, movemask, popcount, store_lanes
-from scratchvae.fast.step_backward import update_tile
-from scratchvae.fast.step_forward import hidden_tile
-from scratchvae.fast.workspace import Program, scratch_of
+from scratchvae.fast.forward import hidden_tile
+from scratchvae.fast.optimizer import Constants, update_tile
+from scratchvae.fast.workspace import Workspace, at, scratch_of
 from scratchvae.types import Array
 
 MOST = 0.4  # share of pixels that are not zero, beyond which the tiles are faster
 FEWEST = 8  # rows, below which dW takes them, too: a sum of one or two terms is all overhead
 
 
-@internal
-def list_rows(s: Program, t: int, threads: int, rows: int) -> None:
-    """The lists of the rows that thread t has just filled."""
-    begin, end = static_share(rows, t, threads)
-    for r in range(begin, end):
-        list_row(s, r)
-
-
 @inline
-def list_row(s: Program, r: int) -> None:
+def list_row(s: Workspace, r: int) -> None:
     """The list of row r: where in a panel of W its rows begin, and x; last the column of ones, for the bias."""
     P, lists, first = panel_of(s.work), s.lists, r * s.lists.row_room
     n = first
-    for c in range(0, s.options.data_columns + 1, lane_count(s.work)):
-        x = load(s.work, s.layout.x + (c // P * s.layout.capacity + r) * P + c % P)
+    for c in range(0, s.options.columns + 1, lane_count(s.work)):
+        x = load(s.work, at(s, s.options.x, c // P, r) + c % P)
         inked = x != 0.0
-        store_lanes(lists.row_at, n, compress(inked, columns(s.work, c) * np.uint32(P)))
-        store_lanes(lists.row_x, n, compress(inked, x))
+        store_lanes(lists.row_indices, n, compress(inked, columns(s.work, c) * np.uint32(P)))
+        store_lanes(lists.row_data, n, compress(inked, x))
         n += popcount(movemask(inked))
-    lists.row_count[r] = n - first
+    lists.row_nnz[r] = n - first
 
 
 @internal
-def is_sparse(s: Program, rows: int) -> bool:
-    """Whether a hidden layer reads the data and the lists are short enough to be worth it; every thread agrees."""
-    if s.layout.encoder == 0:
-        return False
+def is_sparse(s: Workspace, rows: int) -> bool:
+    """Whether the lists are short enough to be worth it; every thread agrees."""
     listed = 0
     for r in range(rows):
-        listed += s.lists.row_count[r]
-    return listed <= MOST * rows * s.options.data_columns
+        listed += s.lists.row_nnz[r]
+    return listed <= MOST * rows * s.options.columns
 
 
 @inline
-def list_columns(s: Program, t: int, threads: int, rows: int) -> None:
+def list_columns(s: Workspace, t: int, threads: int, rows: int) -> None:
     """The lists of thread t's columns, from those of the rows: where in a panel of dy the rows begin, and x."""
     P, lists = panel_of(s.work), s.lists
-    begin, end = static_share(s.options.data_columns + 1, t, threads)
-    lists.column_count[begin:end] = 0
+    begin, end = static_share(s.options.columns + 1, t, threads)
+    lists.column_nnz[begin:end] = 0
     for r in range(rows):
         first = r * lists.row_room
-        for n in range(first, first + lists.row_count[r]):
-            i = unsigned_divmod(lists.row_at[np.uintp(n)], P)[0]
+        for n in range(first, first + lists.row_nnz[r]):
+            i = unsigned_divmod(lists.row_indices[np.uintp(n)], P)[0]
             if begin <= i < end:
-                count = lists.column_count[np.uintp(i)]
+                count = lists.column_nnz[np.uintp(i)]
                 to = np.uintp(i * lists.column_room + count)
-                lists.column_at[to], lists.column_x[to] = r * P, lists.row_x[np.uintp(n)]
-                lists.column_count[np.uintp(i)] = count + 1
+                lists.column_indices[to], lists.column_data[to] = r * P, lists.row_data[np.uintp(n)]
+                lists.column_nnz[np.uintp(i)] = count + 1
 
 
 @inline
-def listed_sums(C: Array, c: int, A: Array, a: int, hop: int, the_list: Any, panels: int) -> None:
-    """C[c + g MR P:][:P] = Σ over the list's entries of x · A[a + g hop + at:][:P] for each of up to two panels g."""
-    at, x, first, count = the_list
+def listed_sums(C: Array, c: int, A: Array, a: int, stride: int, the_list: Any, panels: int) -> None:
+    """C[c + g MR P:][:P] = Σ over the list's entries of x · A[a + g stride + at:][:P] for one or two panels g."""
+    indices, x, first, count = the_list
     step = MR * panel_of(C)
     if panels == 2:
-        listed_2(C, c, step, A, a, hop, at, x, first, count)
+        listed_2(C, c, step, A, a, stride, indices, x, first, count)
     else:
-        listed_1(C, c, step, A, a, hop, at, x, first, count)
+        listed_1(C, c, step, A, a, stride, indices, x, first, count)
 
 
 @inline
@@ -104,12 +94,12 @@ def stretch(begin: int, end: int, tiles: int) -> Any:
 
 
 @internal
-def sparse_hidden(s: Program, t: int, threads: int, layer: Any, rows: int) -> None:
-    """`step_forward.hidden` for the first layer, by rows' lists; makes the columns' lists if dW is to have them."""
+def sparse_hidden(s: Workspace, t: int, threads: int, layer: Any, loop: int, rows: int) -> None:
+    """`forward.hidden` for the first layer, by rows' lists; makes the columns' lists if dW is to have them."""
     out_of_line()
     P, tiles, c, lists = panel_of(s.work), tile_count(rows), scratch_of(s, t), s.lists
     while True:
-        begin, end = steal(s.counters, 0, layer.panels * tiles, 2 * tiles, t, threads)
+        begin, end = steal(s.counters, loop, layer.panels * tiles, 2 * tiles, t, threads)
         if begin == end:
             break
         while begin < end:
@@ -118,7 +108,7 @@ def sparse_hidden(s: Program, t: int, threads: int, layer: Any, rows: int) -> No
             for i in range(first, first + run):
                 r, height = tile_at(i, rows)
                 for q in range(min(height, rows - r)):
-                    the_list = (lists.row_at, lists.row_x, (r + q) * lists.row_room, lists.row_count[r + q])
+                    the_list = (lists.row_indices, lists.row_data, (r + q) * lists.row_room, lists.row_nnz[r + q])
                     W = layer.weights + p * layer.rows * P
                     listed_sums(s.scratch, c + q * P, s.w, W, layer.rows * P, the_list, panels)
                 for g in range(panels):
@@ -129,13 +119,13 @@ def sparse_hidden(s: Program, t: int, threads: int, layer: Any, rows: int) -> No
 
 
 @internal
-def sparse_update(s: Program, t: int, threads: int, layer: Any, phase: Any, k: Any) -> None:
-    """`step_backward.update` for the first layer, by columns' lists."""
+def sparse_update(s: Workspace, t: int, threads: int, layer: Any, loop: int, phase: Any, k: Constants) -> None:
+    """`backward.update` for the first layer, by columns' lists."""
     out_of_line()
     P, tiles, c, lists = panel_of(s.work), tile_count(layer.inputs + 1), scratch_of(s, t), s.lists
-    hop = s.layout.capacity * P
+    stride = s.options.capacity * P
     while True:
-        begin, end = steal(s.counters, 0, layer.panels * tiles, 2 * tiles, t, threads)
+        begin, end = steal(s.counters, loop, layer.panels * tiles, 2 * tiles, t, threads)
         if begin == end:
             break
         while begin < end:
@@ -144,10 +134,10 @@ def sparse_update(s: Program, t: int, threads: int, layer: Any, phase: Any, k: A
             for tile in range(first, first + run):
                 i, height = tile_at(tile, layer.inputs + 1)
                 for q in range(height):
-                    count = lists.column_count[i + q] if i + q <= layer.inputs else 0  # beyond lies padding
-                    the_list = (lists.column_at, lists.column_x, (i + q) * lists.column_room, count)
-                    listed_sums(s.scratch, c + q * P, s.work, layer.dy + p * hop, hop, the_list, panels)
+                    count = lists.column_nnz[i + q] if i + q <= layer.inputs else 0  # beyond lies padding
+                    the_list = (lists.column_indices, lists.column_data, (i + q) * lists.column_room, count)
+                    listed_sums(s.scratch, c + q * P, s.work, layer.dy + p * stride, stride, the_list, panels)
                 for g in range(panels):
-                    at = layer.weights + ((p + g) * layer.rows + i) * P
-                    update_tile(s, c + g * MR * P, layer, at, height * P, phase, k)
+                    W = layer.weights + ((p + g) * layer.rows + i) * P
+                    update_tile(s, c + g * MR * P, layer, W, height * P, phase, k)
             begin += panels * run

@@ -1,129 +1,140 @@
-"""§7.3 The training step of AEVB as one compiled composition, many steps a call (Kingma & Welling 2014, Algorithm 1).
+"""§7.3 The one loop that executes every schedule, many training steps a call (Kingma & Welling 2014, Algorithm 1).
 
-`train_step` reads like `training.state.Steps.one`: minibatch, encode, decode, bound, the same in reverse, update. A
-minibatch is walked in micro-batches that fit the cache; only the last one's update touches the weights.
+A step is three calls: the minibatch, the jobs of the way forward, and those of the way back, the update among them.
+What the jobs are `fast.schedule` says; here is only which function does which. A minibatch is walked in micro-batches
+that fit the cache; only the last one's update touches the weights.
 """
 
 import math
 from typing import Any
 
+import numpy as np
+
 from scratchvae.engine.jit import inline, internal, without_refcounts
-from scratchvae.engine.linkable import in_place_of, separate
+from scratchvae.engine.linkable import separate
 from scratchvae.engine.threads import barrier, flush_to_zero, restore
 from scratchvae.engine.tiles import panel_of
+from scratchvae.fast.backward import through, update, weigh
+from scratchvae.fast.forward import density, hidden, latent, move, pack_data
 from scratchvae.fast.layout import convert
-from scratchvae.fast.sparse import FEWEST, is_sparse, list_rows, sparse_hidden, sparse_update
-from scratchvae.fast.step_backward import LATENT, NOBODY, through, through_latent, through_row, update
-from scratchvae.fast.step_forward import bound_rows, decode, heads_of, hidden, latent, minibatch, strip_data, weigh
-from scratchvae.fast.workspace import Options, Program
+from scratchvae.fast.minibatch import given_row, minibatch, spread
+from scratchvae.fast.optimizer import constants
+from scratchvae.fast.rules import learned, rule
+from scratchvae.fast.schedule import (
+    BASELINE,
+    COLLECT,
+    DENSITY,
+    HIDDEN,
+    LATENT,
+    MOVE,
+    PACK_DATA,
+    RULE,
+    THROUGH,
+    THROUGH_LATENT,
+    UPDATE,
+    WEIGH,
+)
+from scratchvae.fast.sparse import FEWEST, is_sparse, sparse_hidden, sparse_update
+from scratchvae.fast.through_latent import collect, through_latent
+from scratchvae.fast.workspace import Now, Workspace, rows_of
+from scratchvae.kernels.noise_vectors import normals
 from scratchvae.types import Array
 
 
 @separate
-def gather(s: Program, t: int, threads: int, step: int, index: Array, start: int, first: int, rows: int) -> None:
-    """`rows` rows of a minibatch, from its row `first` on: index[start …] of the data into x, with ε and the lists."""
-    minibatch(s, t, threads, step, index, start, first, rows)
-    list_rows(s, t, threads, rows)
+def gather(
+    s: Workspace, t: int, threads: int, step: int, first: int, rows: int, samples: int, places: Array, names: Array,
+    start: int,
+) -> None:  # fmt: skip
+    """`rows` rows of a minibatch, from its row `first` on: places[start …] of the data, with ε and the lists."""
+    minibatch(s, t, threads, Now(step, first, rows, samples, 0), places, names, start)
     barrier(s.counters, t, threads)
 
 
 @separate
-def bounds(s: Program, t: int, threads: int, rows: int, w: float) -> None:
-    """Encode, sample, decode; leaves log p(x | z), KL and the cotangents of the decoder's heads."""
-    lay, sparse = s.layout, is_sparse(s, rows)
-    if not sparse:
-        strip_data(s, t, threads, rows)
-        barrier(s.counters, t, threads)
-    for l in range(lay.encoder):
-        if l == 0 and sparse:
-            sparse_hidden(s, t, threads, lay.layers[l], rows)
-        else:
-            hidden(s, t, threads, lay.layers[l], rows)
-        barrier(s.counters, t, threads)
-    latent(s, t, threads, lay.layers[lay.encoder], lay.layers[lay.encoder + 1], rows)
-    barrier(s.counters, t, threads)
-    decode(s, t, threads, rows * s.options.samples, w, s.options.samples)
-    bound_rows(s, t, threads, rows)
-    barrier(s.counters, t, threads)
-    if s.options.samples > 1:
-        weigh(s, t, threads, heads_of(s), rows)
-        barrier(s.counters, t, threads)
-
-
-@inline
-def bounds_vjp(s: Program, t: int, threads: int, rows: int, w: float, k: Any, back: Any) -> None:
-    """The same, walked in reverse: leaves the cotangent of every layer's output; back = `through` or `through_row`."""
-    lay = s.layout
-    first, count = lay.heads, lay.layers.size - lay.heads
-    while first > lay.encoder:  # p's heads, p's hidden layers, z
-        below = first - 1 if first > lay.decoder else LATENT
-        back(s, t, threads, (first, count, below), rows * s.options.samples, k)
-        barrier(s.counters, t, threads)
-        first, count = (first - 1, 1) if first > lay.decoder else (lay.encoder, 2)
-    through_latent(s, t, threads, rows, w)
-    barrier(s.counters, t, threads)
-    while first > 0:  # q's heads, then q's hidden layers; the first asks for no dx
-        back(s, t, threads, (first, count, first - 1), rows, k)
-        barrier(s.counters, t, threads)
-        first, count = first - 1, 1
-
-
-@inline
-def adam_constants(o: Options, number: int, rate: float) -> Any:
-    """What `adam` needs at step number 1, 2, …, and AdamW's α λ.
-
-    The corrections of bias are in α and ε: with fix₁ = 1 / (1 − β₁ᵗ) and root₂ = √(1 − β₂ᵗ),
-    α (m fix₁) / (√v / root₂ + ε) = (α fix₁ root₂) m / (√v + ε root₂).
-    """
-    fix1, root2 = 1.0 / (1.0 - math.pow(o.beta1, number)), math.sqrt(1.0 - math.pow(o.beta2, number))
-    return (1.0 - o.beta1, 1.0 - o.beta2, rate * fix1 * root2, o.epsilon * root2), rate * o.decay
+def bounds(s: Workspace, t: int, threads: int, rows: int, samples: int, batch: int) -> None:
+    """The jobs of the way forward: L of each row, and for a minibatch of `batch` rows what the way back needs."""
+    now = Now(0, 0, rows, samples, batch)
+    # where L is a mean a sample weighs 1 / (B S); else its weight hangs on what is found here, and comes later
+    w = 0.0 if batch == 0 else 1.0 if s.options.weighed else 1.0 / (batch * samples)
+    sparse = is_sparse(s, rows)
+    for j in range(s.forward.size):
+        job = s.forward[j]
+        if job.what == PACK_DATA:
+            if job.always or not sparse:
+                pack_data(s, t, threads, s.layers[job.layer], rows)
+        elif job.what == HIDDEN:
+            if job.listed and sparse:
+                sparse_hidden(s, t, threads, s.layers[job.layer], job.loop, rows)
+            else:
+                hidden(s, t, threads, s.layers[job.layer], job.loop, rows_of(job.rows, now))
+        elif job.what == LATENT:
+            latent(s, t, threads, job, now)
+        elif job.what == DENSITY:
+            density(s, t, threads, job, now, 0.0 if job.silent else w)
+        elif job.what == RULE:
+            rule(s, t, threads, now)
+        elif job.what == BASELINE:
+            if t == 0:
+                learned(s, now)
+        elif job.what == MOVE:
+            move(s, t, threads, job, now)
+        elif job.what == COLLECT:
+            collect(s, t, threads, job, now)
+        elif job.what == WEIGH:
+            weigh(s, t, threads, job, now)
+        if job.last:
+            barrier(s.counters, t, threads)
 
 
 @separate
-def backward(s: Program, t: int, threads: int, step: int, batch: int, first: int, rows: int, rate: float) -> None:
-    """The micro-batch's bounds in reverse, and what it gives to the update; with the last one the weights move."""
-    k = adam_constants(s.options, step + 1, rate)
-    bounds_vjp(s, t, threads, rows, 1.0 / batch, k, through)
-    phase, listed = (first == 0, first + rows == batch), is_sparse(s, rows) and rows >= FEWEST
-    update(s, t, threads, int(listed), rows, phase, k)
-    if listed:
-        sparse_update(s, t, threads, s.layout.layers[0], phase, k)
-    barrier(s.counters, t, threads)
-
-
-@in_place_of(backward)
-def backward_row(s: Program, t: int, threads: int, step: int, batch: int, first: int, rows: int, rate: float) -> None:
-    """The same where every minibatch is one row with one sample, and neither prior nor decay wants the weights too."""
-    k = adam_constants(s.options, step + 1, rate)
-    bounds_vjp(s, t, threads, 1, 1.0, k, through_row)
-    count = 2 if s.layout.encoder == 0 else 1  # without hidden layers q's heads read the data
-    through_row(s, t, threads, (0, count, NOBODY), 1, k)
-    barrier(s.counters, t, threads)
+def backward(
+    s: Workspace, t: int, threads: int, step: int, first: int, rows: int, samples: int, batch: int, rate: float
+) -> None:
+    """The jobs of the way back; with the last micro-batch the weights move."""
+    now, phase = Now(step, first, rows, samples, batch), (first == 0, first + rows == batch)
+    listed = is_sparse(s, rows) and rows >= FEWEST
+    for j in range(s.backward.size):
+        job = s.backward[j]
+        if job.what == THROUGH:
+            through(s, t, threads, job, rows_of(job.rows, now))
+        elif job.what == THROUGH_LATENT:
+            through_latent(s, t, threads, job, now)
+        elif job.what == UPDATE:
+            k = constants(s, s.layers[job.layer].baseline, step, rate)
+            if job.listed and listed:
+                sparse_update(s, t, threads, s.layers[job.layer], job.loop, phase, k)
+            else:
+                update(s, t, threads, job, rows_of(job.rows, now), phase, k)
+        if job.last:
+            barrier(s.counters, t, threads)
 
 
 @inline
-def train_step(s: Program, t: int, threads: int, step: int, index: Array, start: int, batch: int, rate: float) -> float:
-    """One minibatch, index[start : start + batch]; returns Σ_b L_b. Not finite: the weights are as before."""
+def train_step(
+    s: Workspace, t: int, threads: int, step: int, places: Array, names: Array, start: int, batch: int, rate: float
+) -> float:
+    """One minibatch, from `start` on; returns Σ_b L_b. Not finite: the weights are as before."""
     sum_of_bounds = 0.0
     for first in range(0, batch, s.options.micro):
         rows = min(s.options.micro, batch - first)
-        gather(s, t, threads, step, index, start + first, first, rows)
-        bounds(s, t, threads, rows, 1.0 / batch)
+        gather(s, t, threads, step, first, rows, s.options.samples, places, names, start + first)
+        bounds(s, t, threads, rows, s.options.samples, batch)
         for r in range(rows):
             sum_of_bounds += s.bound[r]
         if not math.isfinite(sum_of_bounds):
             return sum_of_bounds
-        backward(s, t, threads, step, batch, first, rows, rate)
+        backward(s, t, threads, step, first, rows, s.options.samples, batch, rate)
     return sum_of_bounds
 
 
 @without_refcounts
 def run(
-    s: Program, t: int, threads: int, flats: Any, step: int, index: Array, batches: Array, rates: Array, sums: Array
+    s: Workspace, t: int, threads: int, flats: Any, step: int, index: Any, batches: Array, rates: Array, sums: Array
 ) -> int:
     """Thread t's part of len(batches) steps from `step` on; sums[i] = Σ_b L_b of the i-th. Returns the steps taken.
 
-    flats = (θ, m, v), the state's flat arrays: packed into panels first, unpacked in the end.
+    flats = (θ, m, v), flat arrays: packed into panels first, unpacked in the end; index = (places, names) of the rows.
     """
     if batches.size == 0:
         return 0
@@ -132,7 +143,7 @@ def run(
     barrier(s.counters, t, threads)
     start, done = 0, 0
     for i in range(batches.size):
-        total = train_step(s, t, threads, step + i, index, start, batches[i], rates[i])
+        total = train_step(s, t, threads, step + i, index[0], index[1], start, batches[i], rates[i])
         if t == 0:
             sums[i] = total
         if not math.isfinite(total):
@@ -144,16 +155,64 @@ def run(
 
 
 @internal
-def convert_all(s: Program, t: int, threads: int, flats: Any, pack: bool) -> None:
-    """Parameters and moments into panels, or back."""
-    layers, P = s.layout.layers, panel_of(s.w)
-    convert(layers, P, flats[0], s.w, pack, t, threads)
-    convert(layers, P, flats[1], s.m, pack, t, threads)
-    convert(layers, P, flats[2], s.v, pack, t, threads)
+def convert_all(s: Workspace, t: int, threads: int, flats: Any, pack: bool) -> None:
+    """Parameters and what the optimizer remembers into panels, or back."""
+    P = panel_of(s.w)
+    convert(s.owners, P, flats[0], s.w, pack, t, threads)
+    convert(s.owners, P, flats[1], s.m, pack, t, threads)
+    convert(s.owners, P, flats[2], s.v, pack, t, threads)
 
 
-# To link them: compiling `run` puts jumps under the names above, and these keep the functions. The first two take about
-# as long to compile as the others and `run`.
-DECODE: Any = decode
-SEPARATE: tuple[Any, ...] = (gather, backward, DECODE, bounds)
-ROW: Any = backward_row
+# ── evaluation, one thread's work: a workspace of its own, so threads never wait ──────────────────────────────────────
+
+
+@inline
+def draw(s: Workspace, address: Any, n: int, samples: int) -> None:
+    """The normals of one row's samples; address = (seed, purpose, step, the row's name)."""
+    normals(s.noise, 0, address, 1, (samples * s.options.noise_columns + 3) // 4)
+    spread(s, 0, n, samples)
+
+
+@without_refcounts
+def evaluate(s: Workspace, x: Array, names: Array, step: int, samples: int, found: Array) -> None:
+    """found[0][b] = L of each row of x (B, D), with samples named by (step, names[b]); found[1] log p(x | z)."""
+    for first in range(0, x.shape[0], s.options.micro):
+        rows = min(s.options.micro, x.shape[0] - first)
+        for r in range(rows):
+            given_row(s, x, first + r, r)
+            draw(s, (s.options.seed, s.options.latent_purpose, step, names[first + r]), r * samples, samples)
+        bounds(s, 0, 1, rows, samples, 0)
+        for r in range(rows):
+            found[0, first + r], found[1, first + r] = s.bound[r], s.reconstruction[r]
+
+
+@without_refcounts
+def log_likelihood(s: Workspace, x: Array, names: Array, samples: int, size: int, found: Array) -> None:
+    """found[b] = log p(x_b) ≈ log (1/S) Σ_s e^{r_s} (Burda et al. 2015, eq. 7–8) for each row of x (B, D).
+
+    The noise of a row is drawn in blocks of `size` samples, the block from sample s on under step number 1 + s, as
+    `training.evaluate` does.
+    """
+    chunk = s.options.micro // size * size
+    for b in range(x.shape[0]):
+        given_row(s, x, b, 0)
+        most, total = -math.inf, 0.0
+        for first in range(0, samples, chunk):
+            many = min(chunk, samples - first)
+            for i in range(0, many, size):
+                address = (s.options.seed, s.options.latent_purpose, 1 + first + i, names[b])
+                draw(s, address, i, min(size, samples - first - i))
+            bounds(s, 0, 1, 1, many, 0)
+            for n in range(many):  # log-sum-exp, one at a time: total counts in units of e^most
+                r = s.value[n]
+                if r > most:
+                    total, most = total * math.exp(most - r) + 1.0, r
+                elif r != -math.inf:
+                    total += math.exp(r - most)
+        found[b] = np.nan if math.isnan(total) else most + math.log(total / samples)
+
+
+# To link them: compiling what calls them puts jumps under the names above, and these keep the functions. The first two
+# take about as long to compile as the others.
+BOUNDS: Any = bounds
+SEPARATE: tuple[Any, ...] = (gather, backward, BOUNDS)

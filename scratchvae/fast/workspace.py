@@ -1,8 +1,8 @@
-"""§7.3 What the threads of a compiled step share, and how they share the work.
+"""§7.3 What the threads of a step share, and the few things that every job does with it.
 
-Every phase of a step is cut into *units*, tiles of one output matrix; thread t of T takes a consecutive share of them
-and what others are late with, and between phases the threads meet at a barrier (`engine.threads`). A unit is computed
-by one thread in a fixed order, so any T gives the same bits.
+Every job of a step is cut into *units*, tiles of one output matrix; thread t of T takes a consecutive share of them and
+what others are late with, and between phases the threads meet at a barrier (`engine.threads`). A unit is computed by
+one thread in a fixed order, so any T gives the same bits.
 """
 
 from typing import Any, NamedTuple
@@ -12,72 +12,132 @@ import numpy as np
 from scratchvae.engine.jit import inline, internal
 from scratchvae.engine.threads import out_of_line
 from scratchvae.engine.tiles import MR, pack_rows, panel_of, product, unsigned_divmod
-from scratchvae.fast.layout import Layout
 from scratchvae.types import Array
 
-GREY, DYNAMIC, FIXED, THRESHOLD = range(4)  # in the order of `training.compiled.options`
-FEW_ROWS = 48  # fewer rows than this do not repay the turning of W for dx, and dy needs no strips
-TILES_IN_FLIGHT = 4  # tiles that a thread has in hand at once (or, of a row alone, sums by lanes)
+FEW_ROWS = 48  # fewer rows than this do not repay the transposing of W for dx, and dy need not be packed
+IN_FLIGHT = 4  # tiles that a thread has in hand at once
+ROWS, SAMPLES, MOVED = range(3)  # whose rows a matrix has: x's; one for each sample; three for each sample (`measure`)
 
 
 class Options(NamedTuple):
     """What stays the same for a whole run."""
 
-    family: int
-    binarise: int
-    divisor: float  # 255 for uint8 grey levels
     seed: Any  # np.uint64
     latent_purpose: int
-    binarise_purpose: int
+    binarise_purpose: int  # 0: bits are not drawn
+    by_source: bool  # the uniforms of binarisation are named by the row of the data set, the same in every epoch
+    threshold: bool  # bits are x > ½
+    divisor: float  # 255 for uint8 grey levels
+    missing: bool  # NaN marks what is not there
+    hidden_share: float  # of the values, which "random:P" hides, by uniforms of …
+    mask_purpose: int
     micro: int  # rows of a micro-batch
-    samples: int  # of z for each row: row b's lie in rows b · samples … of everything that hangs on z
-    weighted: bool  # the importance-weighted bound, else the ELBO with its analytic KL
-    beta1: float
-    beta2: float
-    epsilon: float
-    decay: float
-    pull: float  # 1 / N with a prior on θ, else 0
-    data_columns: int
-    latent: int
+    samples: int  # of z for each row, in training
+    weighed: bool  # θ's weight hangs on r: the cotangents of the heads are multiplied with it afterwards
+    columns: int  # of the data
+    noise_columns: int  # of one sample
+    capacity: int  # rows of a micropanel of activations
+    x: int  # the micropanels of what q reads …
+    target: int  # … and of what p(x | z) is asked for: the same, but where values are missing
+    transposed_room: int  # floats of a panel of the largest Wᵀ
+    noise_room: int  # normals that one thread draws at once, with room for a vector of blocks beyond
+    word_room: int  # words of one row of the data, with room for two
 
 
 class Lists(NamedTuple):
-    """The entries of the data that are not zero, by row and by column (`kernels.sparse`)."""
+    """The entries of the data that are not zero, by row (CSR) and by column (CSC): see `fast.sparse`."""
 
-    row_at: Array  # int32, (rows, row_room): where a row of a panel of W begins, so at most 2³¹ / P columns
-    row_x: Array
-    row_count: Array  # int64 (rows,)
+    row_indices: Array  # int32, (rows, row_room): where a row of a panel of W begins, so at most 2³¹ / P columns
+    row_data: Array
+    row_nnz: Array  # int64 (rows,)
     row_room: int
-    column_at: Array  # int32, (columns + 1, column_room): where a row of a panel of dy begins
-    column_x: Array
-    column_count: Array
+    column_indices: Array  # int32, (columns + 1, column_room): where a row of a panel of dy begins
+    column_data: Array
+    column_nnz: Array
     column_room: int
 
 
-class Program(NamedTuple):
+class Workspace(NamedTuple):
     """Everything that the threads share. Floats of one dtype except where said."""
 
-    layout: Layout
     options: Options
-    w: Array  # panels of the weights …
-    m: Array  # … and of Adam's two moments
+    rule: Any  # `rules.Rule`
+    optimizer: Any  # `optimizer.Optimizer`
+    layers: Array  # layout.LAYER …
+    owners: Array  # … without shadows
+    latents: Array  # layout.LATENT
+    draws: Array  # schedule.DRAW: where ε goes
+    forward: Array  # schedule.JOB …
+    backward: Array
+    w: Array  # micropanels of the weights …
+    m: Array  # … of what the optimizer remembers …
     v: Array
-    g: Array  # cotangents, gathered over micro-batches
-    work: Array  # panels of activations and their cotangents
-    turned: Array  # (threads, heads, outputs, panel): a panel of Wᵀ
-    scratch: Array  # (threads, TILES_IN_FLIGHT, MR, panel): the tiles in hand
+    g: Array  # … and of cotangents, gathered over micro-batches
+    work: Array  # micropanels of activations and their cotangents
+    transposed: Array  # (threads, heads, outputs, panel): a panel of Wᵀ
+    scratch: Array  # (threads, IN_FLIGHT, MR, panel): the tiles in hand
     noise: Array  # (threads, noise_room): normals by row, sample and latent, each row padded to blocks of four
     words: Array  # uint32, (threads, word_room): blocks of four for one row of the data
-    parts: Array  # float64, (panels, capacity): log p(x | z) and −KL, or log p(z) − log q(z), by panel and sample
-    value: Array  # float64 (capacity,): their sum for each sample
-    share: Array  # (capacity,): the share of each sample in its row's bound, adding to 1
-    bound: Array  # float64 (capacity,): L of each row
+    parts: Array  # float64, (parts, capacity): what each micropanel adds to a sample's r
+    value: Array  # float64, a sample's r …
+    signal: Array  # … and what the score is weighted by: the same without KL where that is in closed form
+    theta: Array  # float64, a sample's weights (`estimators.frame`): of ∂ log p/∂θ, with the 1/B of the mean …
+    path: Array  # … the path's factor …
+    score: Array  # … and of ∂ log q/∂φ
+    bound: Array  # float64, L of each row …
+    reconstruction: Array  # … and its mean log p(x | z)
+    memory: Array  # float64 (3,): a learned baseline's mean, variance, steps
     data: Array  # (N D,) uint8, grey levels or bits, or none …
     numbers: Array  # … but these: so that one version serves data of every kind
-    log_floor: Array  # of σ² by column (or of the fixed variance), padded to whole panels
+    log_floor: Array  # of σ² by column (or of the fixed variance), padded to whole panels …
+    log_scale: Array  # … and of the columns' unit: densities are those of the raw columns
     lists: Lists
     counters: Array  # int64, see `engine.threads`
-    entries: Array  # int64, see `kernels.separate`
+    entries: Array  # int64, see `engine.linkable`
+
+
+class Now(NamedTuple):
+    """The micro-batch at hand."""
+
+    step: int
+    first: int  # its first row's place in the minibatch
+    rows: int
+    samples: int  # of z for each row: row b's lie in rows b · samples … of everything that hangs on z
+    batch: int  # rows of the whole minibatch; 0 in evaluation, which wants no cotangents
+
+
+@internal
+def rows_of(kind: int, now: Now) -> int:
+    """How many rows a matrix has."""
+    return now.rows if kind == ROWS else now.rows * now.samples * (1 if kind == SAMPLES else 3)
+
+
+@inline
+def at(s: Workspace, place: int, p: int, r: int) -> int:
+    """Where row r of micropanel p begins, of the matrix at `place`."""
+    return place + (p * s.options.capacity + r) * panel_of(s.work)
+
+
+@internal
+def packed_at(packed: int, columns: int, r: int, P: int) -> int:
+    """Where the packed tile with first row r begins: (columns and room for ones, whole panels) × MR."""
+    return packed + r * (columns // P + 1) * P
+
+
+@internal
+def pack_tile(s: Workspace, place: int, packed: int, columns: int, p: int, r: int) -> None:
+    """Pack the tall tile (rows r …, panel p) of a matrix, for the next product to read."""
+    P = panel_of(s.work)
+    pack_rows(s.work, at(s, place, p, r), s.work, packed_at(packed, columns, r, P) + p * P * MR)
+
+
+@internal
+def pack_row(s: Workspace, place: int, packed: int, columns: int, p: int, r: int) -> None:
+    """The same for row r alone, where the rows of a tile have several owners."""
+    P, (tile, q) = panel_of(s.work), unsigned_divmod(r, MR)
+    a, to = at(s, place, p, r), packed_at(packed, columns, tile * MR, P) + p * P * MR + q
+    for j in range(P):
+        s.work[np.uintp(to + j * MR)] = s.work[np.uintp(a + j)]
 
 
 @internal
@@ -88,35 +148,14 @@ def tile_product(C: Array, c: int, A: Array, a: int, B: Array, b: int, depth: in
 
 
 @inline
-def affine(s: Program, c: int, layer: Any, p: int, r: int, height: int) -> None:
+def affine(s: Workspace, c: int, layer: Any, p: int, r: int, height: int) -> None:
     """Tile (rows r …, panel p) of x W + b into the scratch at c."""
     P = panel_of(s.work)
-    W, x = layer.weights + p * layer.rows * P, strip(layer.x_strips, layer.inputs, r, P)
+    W, x = layer.weights + p * layer.rows * P, packed_at(layer.packed_x, layer.inputs, r, P)
     tile_product(s.scratch, c, s.work, x, s.w, W, layer.inputs + 1, height)
 
 
-@internal
-def strip(strips: int, columns: int, r: int, P: int) -> int:
-    """Where the strip of the tile with first row r begins: (columns and room for ones, whole panels) × MR."""
-    return strips + r * (columns // P + 1) * P
-
-
-@internal
-def strip_tile(work: Array, capacity: int, panels: int, strips: int, columns: int, p: int, r: int) -> None:
-    """The tall tile (rows r …, panel p) of a matrix in panels into its strips, where the next product reads it."""
-    P = panel_of(work)
-    pack_rows(work, panels + (p * capacity + r) * P, work, strip(strips, columns, r, P) + p * P * MR)
-
-
-@internal
-def strip_row(work: Array, capacity: int, panels: int, strips: int, columns: int, p: int, r: int) -> None:
-    """The same for row r alone, where the rows of a tile have several owners."""
-    P, (tile, q) = panel_of(work), unsigned_divmod(r, MR)
-    at, to = panels + (p * capacity + r) * P, strip(strips, columns, tile * MR, P) + p * P * MR + q
-    for j in range(P):
-        work[np.uintp(to + j * MR)] = work[np.uintp(at + j)]
-
-
 @inline
-def scratch_of(s: Program, t: int) -> Any:
-    return t * TILES_IN_FLIGHT * MR * panel_of(s.work)
+def scratch_of(s: Workspace, t: int) -> int:
+    """Where thread t's tiles in hand lie."""
+    return t * IN_FLIGHT * MR * panel_of(s.work)

@@ -59,6 +59,11 @@ class LadderArchitecture:
         return Family(self.likelihood, self.variance, self.log_scale) if l == 0 else Family("normal")
 
     @property
+    def likelihood_family(self) -> Family:
+        """The family of p(x | z_1)."""
+        return self.family(0)
+
+    @property
     def output_bias(self) -> str:
         """The name of the bias that follows the data's mean."""
         return f"p.0.{self.family(0).heads[0]}.b"

@@ -55,6 +55,11 @@ class Architecture:
         return (self.columns, *self.hidden), Family("normal"), self.latent
 
     @property
+    def likelihood_family(self) -> Family:
+        """The family of p(x | z)."""
+        return self.decoder[1]
+
+    @property
     def decoder(self) -> tuple[tuple[int, ...], Family, int]:
         """(input and hidden sizes, family, output size) of p(x | z)."""
         return (self.latent, *self.hidden[::-1]), Family(self.likelihood, self.variance, self.log_scale), self.columns

@@ -21,11 +21,10 @@ from ..noise import Purpose
 from ..types import Array
 from .data import binarise
 from .objective import bound, encode, log_weights
-from .sampler import DRAW, sampler
+from .sampler import DRAW, Evaluator
 from .state import State, latent_noise
 
 T = TypeVar("T")
-WORTH_COMPILING = 20_000  # decoded samples
 BLOCK = 100  # rows of which DRAW samples each are decoded at a time, by all threads
 
 
@@ -84,18 +83,21 @@ def at_a_time(state: State, threads: int | None = None) -> int:
 
 def elbo_over(state: State, x: Array, block: int = 500, threads: int | None = None) -> Bound:
     """The bound with one ε a row, named by what the row holds (`State.numbers`)."""
+    evaluator = Evaluator(state) if state.config.kernels == "numba" else None
 
     def sums(first: int, count: int) -> Array:
         batch = evaluation_rows(state, x, first, count)
-        eps = latent_noise(state, Purpose.EVALUATE, 0, count, 1, state.numbers(batch, first))
-        terms = bound(state, batch, eps)
-        return np.array([term.sum(dtype=np.float64) for term in terms])
+        names = state.numbers(batch, first)
+        if evaluator:
+            return evaluator.bound(batch, 1, 0, names).sum(axis=1)
+        L, reconstruction, _ = bound(state, batch, latent_noise(state, Purpose.EVALUATE, 0, count, 1, names))
+        return np.array([term.sum(dtype=np.float64) for term in (L, reconstruction)])
 
-    totals = np.zeros(3)
+    totals = np.zeros(2)
     for found in over(state, len(x), block, sums, threads):
         totals += found
-    L, reconstruction, kl = (float(total) for total in totals / len(x))
-    return Bound(L, reconstruction, kl, len(x))
+    L, reconstruction = (float(total) for total in totals / len(x))
+    return Bound(L, reconstruction, reconstruction - L, len(x))
 
 
 def active_units(state: State, x: Array, block: int = 500, threshold: float = 0.01) -> tuple[int, Array]:
@@ -129,15 +131,13 @@ def log_likelihood_over(
 def log_likelihoods(
     state: State, n: int, rows_of: Callable[[int, int], Array], samples: int, first_row: int = 0
 ) -> Iterator[Array]:
-    """log p(x) of n rows, block after block: compiled where there is enough to do."""
+    """log p(x) of n rows, block after block."""
     if samples < 1:
         raise UsageError(f"samples={samples}: log p(x) needs at least one draw a row")
-    compiled = sampler(state) if samples * n >= WORTH_COMPILING else None
-    if compiled:  # a row is a batch of its own, and a block is worth a call
-        block = max(1, BLOCK * DRAW // max(DRAW, samples))
+    if state.config.kernels == "numba":  # a row is a batch of its own, and a block is worth a call
+        block, estimate = max(1, BLOCK * DRAW // max(DRAW, samples)), Evaluator(state).log_likelihood
     else:  # a block is a batch
-        block = max(1, BLOCK // at_a_time(state))
-    estimate = compiled or functools.partial(composed, state)
+        block, estimate = BLOCK, functools.partial(composed, state)
 
     def work(first: int, count: int) -> Array:
         x = rows_of(first, count)

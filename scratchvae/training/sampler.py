@@ -1,91 +1,103 @@
-"""§7.2.3 log p(x) with thousands of samples a row, by the compiled forward pass of `kernels.importance`.
+"""§7.2.3 The bound, and log p(x) with thousands of samples a row, by the schedules of `fast`, way forward alone.
 
-    sample = sampler(state)             # None for what is not covered: a ladder, the NumPy kernels
-    sample(x, 5000, names)              # log p(x) of each row, (B,) float64 nats; names as of `State.numbers`
+    e = Evaluator(state)
+    e.bound(x, 1, 0, names)             # L and mean log p(x | z) of each row, (2, B) float64 nats
+    e.log_likelihood(x, 5000, names)    # log p(x) of each row, (B,) float64 nats; names as of `State.numbers`
 
 The same noise and the same weights as the composition in `training.evaluate`, to rounding.
 """
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ..engine.cold_start import patience
 from ..engine.jit import memoised_typing
-from ..noise import Purpose
 from ..types import Array
-from .compiled import jacobian, program
-from .objective import encode
 from .state import State
+from .workspaces import workspace
 
 DRAW = 50  # samples of a row whose noise has one name: the noise of a row is the same however many rows are asked for
 ROWS = 200  # samples that are decoded together: the hidden layer of so many stays in the second-level cache
 
 
-def sampler(state: State) -> Callable[[Array, int, Array], Array] | None:
-    """A function (x (B, D), samples, names (B,)) → log p(x) (B,), or None where it is not covered.
+class Evaluator:
+    """What evaluates rows on the thread that calls it; any number may call it at the same time."""
 
-    It works on the thread that calls it, and any number may call it at the same time.
-    """
-    if state.config.deep or state.config.missing or state.config.kernels != "numba":
-        return None
-    workspaces = Workspaces(state)
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.bounds = Workspaces(state, "sgvb_b")  # with KL in closed form …
+        self.weights = Workspaces(state, "iw")  # … and without
 
-    def sample(x: Array, samples: int, names: Array) -> Array:
-        with workspaces.one() as workspace:
-            return log_likelihood(state, workspace, x, samples, names)
+    def bound(self, x: Array, samples: int, step: int, names: Array) -> Array:
+        """(L, mean log p(x | z)) of rows x (B, D), the noise named by (step, names)."""
+        from ..fast import step as compiled
 
-    return sample
+        found = np.empty((2, len(x)))
+        with self.bounds.one(samples) as s:
+            compiled.evaluate(s, readable(x, s), names, step, samples, found)
+        return found
+
+    def log_likelihood(self, x: Array, samples: int, names: Array) -> Array:
+        """log p(x) of rows x (B, D)."""
+        from ..fast import step as compiled
+
+        found = np.empty(len(x))
+        with self.weights.one(1) as s:
+            compiled.log_likelihood(s, readable(x, s), names, samples, DRAW, found)
+        return found
+
+
+def readable(x: Array, s: Any) -> Array:
+    """A view that is not written, in the parameters' type: one version for arrays and read-only maps."""
+    x = np.ascontiguousarray(x, s.w.dtype).view()
+    x.flags.writeable = False
+    return x
 
 
 class Workspaces:
     """One for each thread that is at work, all with the same weights, packed once."""
 
-    def __init__(self, state: State) -> None:
-        self.state, self.lock = state, threading.Lock()
+    def __init__(self, state: State, estimator: str) -> None:
+        self.state, self.estimator, self.lock = state, estimator, threading.Lock()
         self.first: Any = None
-        self.free: list[Any] = []
+        self.free: dict[int, list[Any]] = {}
 
     @contextlib.contextmanager
-    def one(self) -> Iterator[Any]:
-        """A workspace that nobody else has."""
+    def one(self, samples: int) -> Iterator[Any]:
+        """A workspace that nobody else has, for so many samples a row."""
         with self.lock:
-            workspace = self.free.pop() if self.free else self.another()
+            free = self.free.setdefault(samples, [])
+            s = free.pop() if free else self.another(samples)
         try:
-            yield workspace
+            yield s
         finally:
-            self.free.append(workspace)
+            free.append(s)
 
-    def another(self) -> Any:
+    def another(self, samples: int) -> Any:
         """A new one; the first compiles, or loads what is compiled."""
-        from ..fast import layout
-        from ..fast.step import DECODE
+        from ..fast import layout, step
 
         state = self.state
-        columns, dtype = state.architecture.columns, state.config.dtype
-        no_data = np.zeros((1, columns), np.uint8)  # of bytes, as mostly in training, which shares the code
-        made = program(state, no_data, ROWS, 1, 1, trains=False)
+        no_data = np.zeros((1, state.architecture.columns), np.uint8)  # of bytes, as mostly in training: the same code
+        s = workspace(state, self.estimator, max(1, ROWS // samples), samples, 1, no_data)
         if self.first:
-            return made._replace(w=self.first.w, entries=self.first.entries)
-        layout.convert(made.layout.layers, made.layout.panel, state.arena.flat, made.w, True, 0, 1)
+            return s._replace(w=self.first.w, entries=self.first.entries)
+        layout.convert(s.owners, s_panel(s), state.arena.flat, s.w, True, 0, 1)
         with patience(), memoised_typing():
-            DECODE.link(made)
-            log_likelihood(state, made, np.zeros((0, columns), dtype), 1, np.zeros(0, np.uint32))
-        self.first = made
-        return made
+            step.BOUNDS.link(s)
+            none, names = readable(no_data[:0], s), np.zeros(0, np.uint32)
+            step.evaluate(s, none, names, 0, 1, np.zeros((2, 0)))
+            step.log_likelihood(s, none, names, 1, DRAW, np.zeros(0))
+        self.first = s
+        return s
 
 
-def log_likelihood(state: State, workspace: Any, x: Array, samples: int, names: Array) -> Array:
-    """log p(x) of rows x (B, D)."""
-    from ..fast import importance
+def s_panel(s: Any) -> int:
+    """Columns of a micropanel."""
+    from ..engine.tiles import panel
 
-    q, found, x = encode(state, x), np.empty(len(x)), x.view()
-    x.flags.writeable = False  # as in `program`
-    address = (np.uint64(state.config.seed), int(Purpose.EVALUATE), names)
-    log_sigmas = 0.5 * q.log_var.sum(axis=1, dtype=np.float64)  # from its logarithm: σ may be too small for a float
-    draws_from = q.mu, np.exp(0.5 * q.log_var), log_sigmas
-    importance.log_likelihood(workspace, x, draws_from, address, samples, DRAW, found)
-    return found + jacobian(state)
+    return panel(s.w.dtype)

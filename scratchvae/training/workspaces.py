@@ -1,0 +1,145 @@
+"""§7.3 The workspace of a run: its model placed, its estimator's jobs, its data and options, for `fast.step`."""
+
+from typing import Any
+
+import numpy as np
+
+from ..models.vae import LIKELIHOODS
+from ..noise import Purpose
+from ..types import Array
+from .missing import fraction
+from .state import State
+
+
+def aligned(sizes: list[int], dtype: str) -> list[Array]:
+    """Arrays of zeros, each beginning at a multiple of 64 bytes so that no vector straddles two cache lines.
+
+    They share one allocation, large enough for NumPy to ask the system for large pages.
+    """
+    line = 64 // np.dtype(dtype).itemsize
+    starts = np.cumsum([0] + [-(-size // line) * line for size in sizes])
+    block: Array = np.empty(int(starts[-1]) + line, dtype)
+    block[...] = 0
+    block = block[-block.ctypes.data % 64 // block.itemsize :]
+    return [block[start : start + size] for start, size in zip(starts, sizes, strict=False)]
+
+
+def workspace(state: State, estimator: str, micro: int, samples: int, threads: int, x: Array, rows: int = 0) -> Any:
+    """Everything that `threads` threads share to work on at most `micro` rows of x, with `samples` of z for each, by
+    that estimator: for training on `rows` rows, or (0) for evaluation."""
+    from ..engine import tiles
+    from ..engine.linkable import NAMES
+    from ..engine.threads import counters_size
+    from ..fast import layout, placing, schedule
+    from ..fast.workspace import IN_FLIGHT, Workspace
+
+    config, wants, family = state.config, schedule.wants(estimator), state.architecture.likelihood_family
+    most = micro * samples * (3 if wants.moved else 1)
+    m = placing.place(
+        state.architecture, most, config.dtype, len(family.heads), config.prior, bool(config.missing), wants
+    )
+    rule, layers, panel = schedule.rule_of(estimator, m), m.layers(), m.b.panel
+    code = LIKELIHOODS.index(config.likelihood)
+    jobs = schedule.forward(m, rule, code), schedule.backward(m, rule) if rows else np.zeros(0, schedule.JOB)
+    loops = max(int(some["loop"].max(initial=0)) for some in jobs) + 1
+    o = options(state, m, x, micro, samples, schedule.weighed(rule), rows)
+    weights = m.b.weights + 64 * panel
+    moments = weights if rows else 0
+    gathered = moments if min(config.batch, rows) > micro else 0  # dW of several micro-batches
+    hands = [threads * 2 * o.transposed_room, threads * IN_FLIGHT * tiles.MR * panel]
+    w, *rest = aligned([weights, moments, moments, gathered, m.b.work + 64 * panel, *hands], config.dtype)
+    layout.set_ones(layers, m.b.capacity, panel, rest[3])
+    noise = np.zeros(threads * o.noise_room, config.dtype), np.zeros(threads * o.word_room, np.uint32)
+    count = m.parts + (panels_of_moved(m) if wants.moved else 0)
+    per_sample = [np.zeros((count, m.b.capacity)), *(np.zeros(m.b.capacity) for _ in range(7))]
+    memory = np.array([float(state.memory.get(name, [0.0])[0]) for name in ("mean", "variance", "steps")])
+    records = layers, layers[: m.owners].copy(), m.latent_records(), np.array(m.draws, schedule.DRAW), *jobs
+    columns = (*by_column(family, m.columns, panel, config.dtype), lists(micro, panel, m.columns, config.dtype))
+    shared = np.zeros(counters_size(threads, loops), np.int64), np.zeros(len(NAMES), np.int64)
+    floats = w, *rest, *noise, *per_sample, memory, *kinds_of(x, config.dtype)
+    return Workspace(*(o, rule, optimizer(state, rows), *records, *floats, *columns, *shared))
+
+
+def panels_of_moved(m: Any) -> int:
+    """Rows of `parts` for samples with one latent moved."""
+    from ..fast.placing import panels
+
+    return panels(m.columns, m.b) + panels(m.sizes[0], m.b)
+
+
+def kinds_of(x: Array, dtype: str) -> tuple[Array, Array]:
+    """x (N, D) as bytes and none, or as none and numbers of the parameters' dtype, flat: one version serves both."""
+    flat, none = np.asarray(x).reshape(-1), np.zeros(0, np.uint8)
+    if x.dtype.itemsize == 1:
+        found = flat.view(np.uint8), none.astype(dtype)
+    else:
+        found = none, flat.astype(dtype, copy=False)
+    for part in found:
+        part.flags.writeable = False  # of this view, not of x: one type for arrays and read-only maps
+    return found
+
+
+def by_column(family: Any, columns: int, panel: int, dtype: str) -> tuple[Array, Array]:
+    """(the floor of log σ², the columns' log unit), padded to whole panels."""
+    floor, unit = np.zeros((2, -(-columns // panel) * panel), dtype)
+    floor[:columns] = np.log(family.variance)
+    if family.log_scale is not None:
+        unit[:columns] = family.log_scale
+    return floor, unit
+
+
+def lists(rows: int, panel: int, columns: int, dtype: str) -> Any:
+    """Room for the entries of a minibatch that are not zero; what is never touched takes no memory."""
+    from ..fast.workspace import Lists
+
+    row_room = columns + 1 + panel  # a row is written by whole vectors
+    by_row, by_column = rows * row_room, (columns + 1) * rows
+    of_rows = (np.zeros(by_row, np.int32), np.zeros(by_row, dtype), np.zeros(rows, np.int64), row_room)
+    of_columns = (np.zeros(by_column, np.int32), np.zeros(by_column, dtype), np.zeros(columns + 1, np.int64), rows)
+    return Lists(*of_rows, *of_columns)
+
+
+def options(state: State, m: Any, x: Array, micro: int, samples: int, weighed: bool, rows: int) -> Any:
+    """The numbers of a run that never change."""
+    from ..fast.workspace import Options
+
+    config, draws = state.config, sum(columns for columns, _ in m.draws)
+    how = {"dynamic": Purpose.BINARISE, "fixed": Purpose.FIXED_BINARISATION}
+    return Options(
+        seed=np.uint64(config.seed),
+        latent_purpose=int(Purpose.LATENT if rows else Purpose.EVALUATE),
+        binarise_purpose=int(how.get(config.binarisation, 0)),
+        by_source=config.binarisation == "fixed",
+        threshold=config.binarisation == "threshold",
+        divisor=255.0 if x.dtype == np.uint8 else 1.0,
+        missing=bool(config.missing),
+        hidden_share=float(fraction(config.missing)),
+        mask_purpose=int(Purpose.MASK),
+        micro=micro,
+        samples=samples,
+        weighed=weighed,
+        columns=m.columns,
+        noise_columns=draws,
+        capacity=m.b.capacity,
+        x=m.x.panels,
+        target=m.target,
+        transposed_room=m.b.widest * m.b.panel**2,
+        noise_room=micro * (-(-samples * draws // 4) * 4) + 64,
+        word_room=-(-m.columns // 4) * 4 + 128,
+    )
+
+
+def optimizer(state: State, rows: int) -> Any:
+    """The run's optimizer in numbers."""
+    from ..fast.optimizer import ADAGRAD, ADAM, MOMENTUM, Optimizer
+
+    o = state.config.optimizer
+    return Optimizer(
+        kind={"adagrad": ADAGRAD, "sgd": MOMENTUM}.get(o.name, ADAM),
+        beta1=float(o.beta1),
+        beta2=float(o.beta2),
+        epsilon=float(o.epsilon),
+        momentum=float(o.momentum),
+        decay=float(o.decay) if o.name == "adamw" else 0.0,
+        pull=1 / rows if state.config.prior and rows else 0.0,
+    )

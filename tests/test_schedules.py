@@ -1,0 +1,99 @@
+"""Every schedule against the composition of the pairs: model × estimator × likelihood × optimizer × missing values."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_steps import blank, grey, same_steps
+
+VAE: dict[str, Any] = {"latent": 5, "hidden": (33,)}
+LADDERS: list[dict[str, Any]] = [
+    {"latent": (5, 3), "hidden": ((9,), (7, 6))},
+    {"latent": (35, 4, 3), "hidden": ((9,), (), (6,))},
+]
+SEES_R_ALONE = [
+    "score",
+    "score_constant:-20",
+    "score_loo",
+    "score_mean",
+    "sgvb_a",
+    "stl",
+    "iw",
+    "dreg",
+    "vr:0.5",
+    "vr:2",
+]
+EVERYWHERE = [*SEES_R_ALONE, "vr:1", "vr_max", "sgvb_b"]
+
+
+@pytest.mark.parametrize("model", [VAE, *LADDERS], ids=["vae", "two", "three"])
+@pytest.mark.parametrize("estimator", EVERYWHERE)
+def test_schedules_of_every_estimator(model: dict[str, Any], estimator: str) -> None:
+    """A few rows, and so many that cotangents are packed; one sample where that will do."""
+    for samples, batch in ((4, 13), (2, 29), (1, 7)):
+        if samples > 1 or "loo" not in estimator:
+            same_steps(grey(50, 37), dtype="float64", estimator=estimator, samples=samples, batch=batch, **model)
+
+
+@pytest.mark.parametrize("estimator", ["score_kl", "score_cv", "measure"])
+@pytest.mark.parametrize("batch", [13, 50])
+def test_schedules_of_what_knows_the_vae_alone(estimator: str, batch: int) -> None:
+    same_steps(grey(70, 37), dtype="float64", estimator=estimator, samples=3, batch=batch, **VAE)
+
+
+@pytest.mark.parametrize("estimator", ["score_input", "nvil"])
+@pytest.mark.parametrize("batch", [13, 50])
+def test_schedules_of_learned_baselines(estimator: str, batch: int) -> None:
+    same_steps(grey(70, 37), dtype="float64", estimator=estimator, samples=3, batch=batch, **VAE)
+
+
+@pytest.mark.parametrize("estimator", ["dreg", "stl", "score_mean", "sgvb_b", "iw"])
+def test_schedules_in_single_precision(estimator: str) -> None:
+    for model in (VAE, LADDERS[0]):
+        same_steps(grey(50, 37), estimator=estimator, samples=3, batch=20, **model)
+
+
+@pytest.mark.parametrize("model", [VAE, LADDERS[0]], ids=["vae", "ladder"])
+@pytest.mark.parametrize("likelihood", ["gaussian", "gaussian-sigmoid", "gaussian-fixed"])
+def test_schedules_of_every_likelihood(model: dict[str, Any], likelihood: str) -> None:
+    options: dict[str, Any] = {"binarisation": "none", "likelihood": likelihood, "variance": 0.01, "dtype": "float64"}
+    same_steps(grey(50, 37), estimator="dreg", samples=3, batch=20, **options, **model)
+
+
+@pytest.mark.parametrize("optimizer", [{"name": "adagrad", "epsilon": 1e-2}, {"name": "sgd"}, {"beta2": 0.01}])
+def test_schedules_of_every_optimizer(optimizer: dict[str, Any]) -> None:
+    for model in (VAE, LADDERS[0]):
+        how = {"epsilon": 1e-2, **optimizer}
+        same_steps(grey(50, 37), dtype="float64", batch=13, optimizer=how, prior=True, **model)
+    same_steps(blank(700, 37), dtype="float64", batch=600, optimizer={"epsilon": 1e-2, **optimizer}, **VAE)
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "gaussian-sigmoid", "gaussian-fixed"])
+@pytest.mark.parametrize(("samples", "batch"), [(1, 13), (3, 49)])
+def test_schedules_with_missing_values(likelihood: str, samples: int, batch: int) -> None:
+    """Hidden by the run, and NaN in the data; a row without any value is among them."""
+    how = "dynamic" if likelihood == "bernoulli" else "none"
+    x = grey(60, 37) / 255.0
+    options: dict[str, Any] = {"dtype": "float64", "likelihood": likelihood, "binarisation": how, "samples": samples}
+    same_steps(grey(60, 37), missing="random:0.4", batch=batch, **options, **VAE)
+    x[::3, ::2], x[7] = np.nan, np.nan
+    same_steps(x, missing="nan", batch=batch, **options, **VAE)
+
+
+def test_schedules_with_a_learned_baseline_and_another_optimizer() -> None:
+    """The baseline has an Adam of its own, in the arrays that the run's optimizer may leave empty."""
+    for name in ("sgd", "adagrad", "adamw"):
+        how = {"name": name, "epsilon": 1e-2}
+        options: dict[str, Any] = {"estimator": "nvil", "samples": 2, "batch": 13, "optimizer": how}
+        same_steps(grey(50, 37), dtype="float64", **options, **VAE)
+
+
+def test_rows_that_are_read_as_they_are_wanted(tmp_path: Path) -> None:
+    """A map of numbers, gaps between rows, another byte order: some steps' rows at a time, the noise by their names."""
+    x = grey(60, 19) / 255.0
+    np.save(tmp_path / "x.npy", x.astype(np.float32))
+    kinds = np.load(tmp_path / "x.npy", mmap_mode="r"), np.asfortranarray(x), x.astype(">f8")
+    options: dict[str, Any] = {"latent": 4, "hidden": (11,), "batch": 8, "binarisation": "fixed", "dtype": "float64"}
+    for data in kinds:
+        same_steps(data, count=9, missing="random:0.3", **options)
