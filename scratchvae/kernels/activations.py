@@ -10,18 +10,38 @@
 The NumPy statements are analytic where f is: comparisons look at the real part, so a complex step passes through.
 """
 
+from typing import Any
+
 import numpy as np
 
-from ..engine.jit import jit, lazy_import
+from ..engine.jit import inline, jit, lazy_import
 from ..types import Array
 
 lane_count, where = lazy_import("engine.vectors", "lane_count", "where")
 read, write = lazy_import("engine.edges", "read", "write")
-expm1, expm1_below, sigmoid, softplus, tanh = lazy_import(
-    "engine.vector_math", "expm1", "expm1_below", "sigmoid", "softplus", "tanh"
-)
+expm1_below, sigmoid, softplus, tanh = lazy_import("engine.vector_math", "expm1_below", "sigmoid", "softplus", "tanh")
 
 SLOPE = 0.01  # of leaky_relu, below zero
+
+
+@inline
+def mapped(f: Any, a: Array) -> Array:
+    """f of every element; f takes a vector."""
+    a = np.ascontiguousarray(a)
+    y = np.empty_like(a)
+    for i in range(0, a.size, lane_count(y)):
+        write(y, i, a.size, f(read(a, i, a.size, y)))
+    return y
+
+
+@inline
+def mapped_vjp(f_vjp: Any, dy: Array, y: Array) -> Array:
+    """f_vjp of every pair of elements."""
+    dy, y = np.ascontiguousarray(dy), np.ascontiguousarray(y)
+    da = np.empty_like(y)
+    for i in range(0, y.size, lane_count(da)):
+        write(da, i, y.size, f_vjp(read(dy, i, y.size, da), read(y, i, y.size, da)))
+    return da
 
 
 def tanh_np(a: Array) -> Array:
@@ -29,30 +49,26 @@ def tanh_np(a: Array) -> Array:
     return np.tanh(a)
 
 
-@jit
-def tanh_nb(a: Array) -> Array:
-    """Twin of `tanh_np`."""
-    a = np.ascontiguousarray(a)
-    y = np.empty_like(a)
-    for i in range(0, a.size, lane_count(y)):
-        write(y, i, a.size, tanh(read(a, i, a.size, y)))
-    return y
-
-
 def tanh_vjp_np(dy: Array, y: Array) -> Array:
     """da = dy (1 − y²)."""
     return dy * (1 - y * y)
 
 
+@inline
+def tanh_vjp(dy: Any, y: Any) -> Any:
+    return dy * (1.0 - y * y)
+
+
+@jit
+def tanh_nb(a: Array) -> Array:
+    """Twin of `tanh_np`."""
+    return mapped(tanh, a)
+
+
 @jit
 def tanh_vjp_nb(dy: Array, y: Array) -> Array:
     """Twin of `tanh_vjp_np`."""
-    dy, y = np.ascontiguousarray(dy), np.ascontiguousarray(y)
-    da = np.empty_like(y)
-    for i in range(0, y.size, lane_count(da)):
-        dv, v = read(dy, i, y.size, da), read(y, i, y.size, da)
-        write(da, i, y.size, dv * (1.0 - v * v))
-    return da
+    return mapped_vjp(tanh_vjp, dy, y)
 
 
 def sigmoid_np(a: Array) -> Array:
@@ -60,30 +76,26 @@ def sigmoid_np(a: Array) -> Array:
     return 0.5 * (1 + np.tanh(0.5 * a))
 
 
-@jit
-def sigmoid_nb(a: Array) -> Array:
-    """Twin of `sigmoid_np`."""
-    a = np.ascontiguousarray(a)
-    y = np.empty_like(a)
-    for i in range(0, a.size, lane_count(y)):
-        write(y, i, a.size, sigmoid(read(a, i, a.size, y)))
-    return y
-
-
 def sigmoid_vjp_np(dy: Array, y: Array) -> Array:
     """da = dy y (1 − y)."""
     return dy * (y * (1 - y))
 
 
+@inline
+def sigmoid_vjp(dy: Any, y: Any) -> Any:
+    return dy * (y * (1.0 - y))
+
+
+@jit
+def sigmoid_nb(a: Array) -> Array:
+    """Twin of `sigmoid_np`."""
+    return mapped(sigmoid, a)
+
+
 @jit
 def sigmoid_vjp_nb(dy: Array, y: Array) -> Array:
     """Twin of `sigmoid_vjp_np`."""
-    dy, y = np.ascontiguousarray(dy), np.ascontiguousarray(y)
-    da = np.empty_like(y)
-    for i in range(0, y.size, lane_count(da)):
-        dv, v = read(dy, i, y.size, da), read(y, i, y.size, da)
-        write(da, i, y.size, dv * (v * (1.0 - v)))
-    return da
+    return mapped_vjp(sigmoid_vjp, dy, y)
 
 
 def softplus_np(a: Array) -> Array:
@@ -92,30 +104,26 @@ def softplus_np(a: Array) -> Array:
     return np.where(positive, a, 0) + np.log1p(np.exp(np.where(positive, -a, a)))
 
 
-@jit
-def softplus_nb(a: Array) -> Array:
-    """Twin of `softplus_np`."""
-    a = np.ascontiguousarray(a)
-    y = np.empty_like(a)
-    for i in range(0, a.size, lane_count(y)):
-        write(y, i, a.size, softplus(read(a, i, a.size, y)))
-    return y
-
-
 def softplus_vjp_np(dy: Array, y: Array) -> Array:
     """da = dy (1 − e^−y)."""
     return -dy * np.expm1(-y)
 
 
+@inline
+def softplus_vjp(dy: Any, y: Any) -> Any:
+    return -dy * expm1_below(-y)
+
+
+@jit
+def softplus_nb(a: Array) -> Array:
+    """Twin of `softplus_np`."""
+    return mapped(softplus, a)
+
+
 @jit
 def softplus_vjp_nb(dy: Array, y: Array) -> Array:
     """Twin of `softplus_vjp_np`."""
-    dy, y = np.ascontiguousarray(dy), np.ascontiguousarray(y)
-    da = np.empty_like(y)
-    for i in range(0, y.size, lane_count(da)):
-        dv, v = read(dy, i, y.size, da), read(y, i, y.size, da)
-        write(da, i, y.size, -dv * expm1(-v))
-    return da
+    return mapped_vjp(softplus_vjp, dy, y)
 
 
 def relu_np(a: Array) -> Array:
@@ -123,31 +131,31 @@ def relu_np(a: Array) -> Array:
     return np.where(a.real <= 0, 0, a)
 
 
-@jit
-def relu_nb(a: Array) -> Array:
-    """Twin of `relu_np`."""
-    a = np.ascontiguousarray(a)
-    y = np.empty_like(a)
-    for i in range(0, a.size, lane_count(y)):
-        v = read(a, i, a.size, y)
-        write(y, i, a.size, where(v <= 0.0, 0.0, v))
-    return y
-
-
 def relu_vjp_np(dy: Array, y: Array) -> Array:
     """da = dy where y > 0, else 0 (the kink itself has slope 0)."""
     return np.where(y.real > 0, dy, 0 * dy)
 
 
+@inline
+def relu(a: Any) -> Any:
+    return where(a <= 0.0, 0.0, a)
+
+
+@inline
+def relu_vjp(dy: Any, y: Any) -> Any:
+    return where(y > 0.0, dy, dy * 0.0)
+
+
+@jit
+def relu_nb(a: Array) -> Array:
+    """Twin of `relu_np`."""
+    return mapped(relu, a)
+
+
 @jit
 def relu_vjp_nb(dy: Array, y: Array) -> Array:
     """Twin of `relu_vjp_np`."""
-    dy, y = np.ascontiguousarray(dy), np.ascontiguousarray(y)
-    da = np.empty_like(y)
-    for i in range(0, y.size, lane_count(da)):
-        dv, v = read(dy, i, y.size, da), read(y, i, y.size, da)
-        write(da, i, y.size, where(v > 0.0, dv, dv * 0.0))
-    return da
+    return mapped_vjp(relu_vjp, dy, y)
 
 
 def leaky_relu_np(a: Array) -> Array:
@@ -155,31 +163,31 @@ def leaky_relu_np(a: Array) -> Array:
     return np.where(a.real > 0, a, SLOPE * a)
 
 
-@jit
-def leaky_relu_nb(a: Array) -> Array:
-    """Twin of `leaky_relu_np`."""
-    a = np.ascontiguousarray(a)
-    y = np.empty_like(a)
-    for i in range(0, a.size, lane_count(y)):
-        v = read(a, i, a.size, y)
-        write(y, i, a.size, where(v > 0.0, v, v * SLOPE))
-    return y
-
-
 def leaky_relu_vjp_np(dy: Array, y: Array) -> Array:
     """da = dy where y > 0, else 0.01 dy."""
     return np.where(y.real > 0, dy, SLOPE * dy)
 
 
+@inline
+def leaky_relu(a: Any) -> Any:
+    return where(a > 0.0, a, a * SLOPE)
+
+
+@inline
+def leaky_relu_vjp(dy: Any, y: Any) -> Any:
+    return where(y > 0.0, dy, dy * SLOPE)
+
+
+@jit
+def leaky_relu_nb(a: Array) -> Array:
+    """Twin of `leaky_relu_np`."""
+    return mapped(leaky_relu, a)
+
+
 @jit
 def leaky_relu_vjp_nb(dy: Array, y: Array) -> Array:
     """Twin of `leaky_relu_vjp_np`."""
-    dy, y = np.ascontiguousarray(dy), np.ascontiguousarray(y)
-    da = np.empty_like(y)
-    for i in range(0, y.size, lane_count(da)):
-        dv, v = read(dy, i, y.size, da), read(y, i, y.size, da)
-        write(da, i, y.size, where(v > 0.0, dv, dv * SLOPE))
-    return da
+    return mapped_vjp(leaky_relu_vjp, dy, y)
 
 
 def elu_np(a: Array) -> Array:
@@ -188,28 +196,28 @@ def elu_np(a: Array) -> Array:
     return np.where(positive, a, np.expm1(np.where(positive, 0, a)))
 
 
-@jit
-def elu_nb(a: Array) -> Array:
-    """Twin of `elu_np`."""
-    a = np.ascontiguousarray(a)
-    y = np.empty_like(a)
-    for i in range(0, a.size, lane_count(y)):
-        v = read(a, i, a.size, y)
-        write(y, i, a.size, where(v > 0.0, v, expm1_below(where(v > 0.0, 0.0, v))))
-    return y
-
-
 def elu_vjp_np(dy: Array, y: Array) -> Array:
     """da = dy where y > 0, else dy (y + 1)."""
     return np.where(y.real > 0, dy, dy * (y + 1))
 
 
+@inline
+def elu(a: Any) -> Any:
+    return where(a > 0.0, a, expm1_below(a))
+
+
+@inline
+def elu_vjp(dy: Any, y: Any) -> Any:
+    return where(y > 0.0, dy, dy * (y + 1.0))
+
+
+@jit
+def elu_nb(a: Array) -> Array:
+    """Twin of `elu_np`."""
+    return mapped(elu, a)
+
+
 @jit
 def elu_vjp_nb(dy: Array, y: Array) -> Array:
     """Twin of `elu_vjp_np`."""
-    dy, y = np.ascontiguousarray(dy), np.ascontiguousarray(y)
-    da = np.empty_like(y)
-    for i in range(0, y.size, lane_count(da)):
-        dv, v = read(dy, i, y.size, da), read(y, i, y.size, da)
-        write(da, i, y.size, where(v > 0.0, dv, dv * (v + 1.0)))
-    return da
+    return mapped_vjp(elu_vjp, dy, y)

@@ -7,17 +7,38 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.jit import internal, jit, lazy_import
+from ..engine.jit import inline, internal, jit, lazy_import
 from ..types import Array
 from .activations import sigmoid_np, softplus_np
 
-columns, lane_count, where = lazy_import("engine.vectors", "columns", "lane_count", "where")
+absolute, columns, lane_count, where = lazy_import("engine.vectors", "absolute", "columns", "lane_count", "where")
 (total,) = lazy_import("engine.shuffles", "total")
 read, write = lazy_import("engine.edges", "read", "write")
-sigmoid, softplus, tanh = lazy_import("engine.vector_math", "sigmoid", "softplus", "tanh")
+exp_below, log_normal, sigmoid, softplus, tanh = lazy_import(
+    "engine.vector_math", "exp_below", "log_normal", "sigmoid", "softplus", "tanh"
+)
 
 # log p(x) = Σ_d x log p + (1 − x) log(1 − p) = Σ_d x l − log(1 + e^l)      Kingma & Welling 2014, App. C.1
 #   ∂/∂l = x − sigmoid(l)      x in [0, 1]: grey x make it a cross-entropy, no longer a log-likelihood
+#   with e = e^−|l| ≤ 1, u = 1 + e:    log(1 + e^l) = max(l, 0) + log u,    sigmoid(l) = (1, or e where l < 0) / u
+
+
+def bernoulli_log_prob_np(x: Array, logits: Array) -> Array:
+    """log p(x), (B,) nats."""
+    return (x * logits - softplus_np(logits)).sum(axis=-1)
+
+
+def bernoulli_log_prob_vjp_np(w: Array, x: Array, logits: Array) -> Array:
+    """dl = w (x − sigmoid(l)), (B, D)."""
+    return w[:, None] * (x - sigmoid_np(logits))
+
+
+@inline
+def bernoulli_parts(x: Any, l: Any) -> Any:
+    """(x l − max(l, 0), e, u, p): log p(x) = first − log u, its slope is x − p."""
+    e = exp_below(-absolute(l))
+    u = e + 1.0
+    return x * l - where(l > 0.0, l, 0.0), e, u, where(l < 0.0, e, 1.0) / u
 
 
 @internal
@@ -28,8 +49,8 @@ def log_prob_rows(log_prob: Array, x: Array, m: Any, logits: Array) -> None:
         summed = 0.0
         for d in range(0, D, lane_count(logits)):
             i, stop = b * D + d, b * D + D
-            l = read(logits, i, stop, logits)
-            term = read(x, i, stop, logits) * l - softplus(l)
+            linear, e, u, _ = bernoulli_parts(read(x, i, stop, logits), read(logits, i, stop, logits))
+            term = linear - log_normal(u) - (e - (u - 1.0)) / u  # the last is what rounding u lost
             if m is not None:
                 term *= read(m, i, stop, logits)
             summed += total(where(columns(logits, d) < D, term, 0.0))
@@ -38,20 +59,17 @@ def log_prob_rows(log_prob: Array, x: Array, m: Any, logits: Array) -> None:
 
 @internal
 def slope_rows(dlogits: Array, w: Array, x: Array, m: Any, logits: Array) -> None:
-    """w (x − sigmoid(l)), times m unless that is None."""
+    """w (x − p), times m unless that is None."""
     D = x.shape[1]
     for b in range(x.shape[0]):
         for d in range(0, D, lane_count(logits)):
             i, stop = b * D + d, b * D + D
-            pull = (read(x, i, stop, logits) - sigmoid(read(logits, i, stop, logits))) * w[b]
+            xs = read(x, i, stop, logits)
+            _, _, _, p = bernoulli_parts(xs, read(logits, i, stop, logits))
+            pull = (xs - p) * w[b]
             if m is not None:
                 pull *= read(m, i, stop, logits)
             write(dlogits, i, stop, pull)
-
-
-def bernoulli_log_prob_np(x: Array, logits: Array) -> Array:
-    """log p(x), (B,) nats."""
-    return (x * logits - softplus_np(logits)).sum(axis=-1)
 
 
 @jit
@@ -60,11 +78,6 @@ def bernoulli_log_prob_nb(x: Array, logits: Array) -> Array:
     log_prob = np.empty(x.shape[0], logits.dtype)
     log_prob_rows(log_prob, np.ascontiguousarray(x), None, np.ascontiguousarray(logits))
     return log_prob
-
-
-def bernoulli_log_prob_vjp_np(w: Array, x: Array, logits: Array) -> Array:
-    """dl = w (x − sigmoid(l)), (B, D)."""
-    return w[:, None] * (x - sigmoid_np(logits))
 
 
 @jit
@@ -84,17 +97,17 @@ def bernoulli_masked_log_prob_np(x: Array, m: Array, logits: Array) -> Array:
     return (m * (x * logits - softplus_np(logits))).sum(axis=-1)
 
 
+def bernoulli_masked_log_prob_vjp_np(w: Array, x: Array, m: Array, logits: Array) -> Array:
+    """dl = w m (x − sigmoid(l)), (B, D)."""
+    return w[:, None] * m * (x - sigmoid_np(logits))
+
+
 @jit
 def bernoulli_masked_log_prob_nb(x: Array, m: Array, logits: Array) -> Array:
     """Twin of `bernoulli_masked_log_prob_np`."""
     log_prob = np.empty(x.shape[0], logits.dtype)
     log_prob_rows(log_prob, np.ascontiguousarray(x), np.ascontiguousarray(m), np.ascontiguousarray(logits))
     return log_prob
-
-
-def bernoulli_masked_log_prob_vjp_np(w: Array, x: Array, m: Array, logits: Array) -> Array:
-    """dl = w m (x − sigmoid(l)), (B, D)."""
-    return w[:, None] * m * (x - sigmoid_np(logits))
 
 
 @jit
@@ -133,6 +146,12 @@ def bernoulli_entropy_np(logits: Array) -> Array:
     return (softplus_np(logits) - logits * sigmoid_np(logits)).sum(axis=-1)
 
 
+def bernoulli_entropy_vjp_np(w: Array, logits: Array) -> Array:
+    """dl = −w l s (1 − s)."""
+    s = sigmoid_np(logits)
+    return -w[:, None] * logits * s * (1 - s)
+
+
 @jit
 def bernoulli_entropy_nb(logits: Array) -> Array:
     """Twin of `bernoulli_entropy_np`."""
@@ -145,12 +164,6 @@ def bernoulli_entropy_nb(logits: Array) -> Array:
             summed += total(where(columns(logits, d) < D, softplus(l) - l * sigmoid(l), 0.0))
         entropy[b] = summed
     return entropy
-
-
-def bernoulli_entropy_vjp_np(w: Array, logits: Array) -> Array:
-    """dl = −w l s (1 − s)."""
-    s = sigmoid_np(logits)
-    return -w[:, None] * logits * s * (1 - s)
 
 
 @jit

@@ -21,17 +21,22 @@ def dense_np(x: Array, W: Array, b: Array) -> Array:
     return x @ W + b
 
 
+def dense_vjp_params_np(dy: Array, x: Array, dW: Array, db: Array) -> None:
+    """dW += xᵀ dy and db += 1ᵀ dy, in place; dy (B, O), x (B, I)."""
+    dW += x.T @ dy
+    db += dy.sum(axis=0)
+
+
+def dense_vjp_x_np(dy: Array, W: Array) -> Array:
+    """dx = dy Wᵀ; dy (B, O), W (I, O), returns (B, I)."""
+    return dy @ W.T
+
+
 def dense_nb(x: Array, W: Array, b: Array) -> Array:
     """Twin of `dense_np`, in register tiles."""
     from ..engine import products
 
     return products.dense(*alike(np.result_type(x, W), x, W, b))
-
-
-def dense_vjp_params_np(dy: Array, x: Array, dW: Array, db: Array) -> None:
-    """dW += xᵀ dy and db += 1ᵀ dy, in place; dy (B, O), x (B, I)."""
-    dW += x.T @ dy
-    db += dy.sum(axis=0)
 
 
 def dense_vjp_params_nb(dy: Array, x: Array, dW: Array, db: Array) -> None:
@@ -40,11 +45,6 @@ def dense_vjp_params_nb(dy: Array, x: Array, dW: Array, db: Array) -> None:
 
     dy, x = alike(dW.dtype, dy, x)
     products.dense_vjp_params(dy, x, dW, db)
-
-
-def dense_vjp_x_np(dy: Array, W: Array) -> Array:
-    """dx = dy Wᵀ; dy (B, O), W (I, O), returns (B, I)."""
-    return dy @ W.T
 
 
 def dense_vjp_x_nb(dy: Array, W: Array) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.jit import internal, jit, lazy_import
+from ..engine.jit import inline, internal, jit, lazy_import
 from ..types import Array
 
 columns, lane_count, where = lazy_import("engine.vectors", "columns", "lane_count", "where")
@@ -28,20 +28,30 @@ def normal_sample_np(mu: Array, log_var: Array, eps: Array) -> Array:
     return mu + np.exp(0.5 * log_var) * eps
 
 
+def normal_sample_vjp_np(dz: Array, log_var: Array, eps: Array) -> tuple[Array, Array]:
+    """dμ = dz,  dlog σ² = ½ dz σ ε."""
+    return dz.copy(), 0.5 * dz * np.exp(0.5 * log_var) * eps
+
+
+@inline
+def sample(mu: Any, log_var: Any, eps: Any) -> Any:
+    return mu + exp(log_var * 0.5) * eps
+
+
+@inline
+def sample_slope(log_var: Any, eps: Any) -> Any:
+    """½ σ ε; linear in ε, so that for Σ dz ε it is the dlog σ² of all the samples."""
+    return exp(log_var * 0.5) * eps * 0.5
+
+
 @jit
 def normal_sample_nb(mu: Array, log_var: Array, eps: Array) -> Array:
     """Twin of `normal_sample_np`."""
     mu, log_var, eps = np.ascontiguousarray(mu), np.ascontiguousarray(log_var), np.ascontiguousarray(eps)
     z = np.empty_like(mu)
     for i in range(0, z.size, lane_count(z)):
-        sigma = exp(read(log_var, i, z.size, z) * 0.5)
-        write(z, i, z.size, read(mu, i, z.size, z) + sigma * read(eps, i, z.size, z))
+        write(z, i, z.size, sample(read(mu, i, z.size, z), read(log_var, i, z.size, z), read(eps, i, z.size, z)))
     return z
-
-
-def normal_sample_vjp_np(dz: Array, log_var: Array, eps: Array) -> tuple[Array, Array]:
-    """dμ = dz,  dlog σ² = ½ dz σ ε."""
-    return dz.copy(), 0.5 * dz * np.exp(0.5 * log_var) * eps
 
 
 @jit
@@ -50,13 +60,32 @@ def normal_sample_vjp_nb(dz: Array, log_var: Array, eps: Array) -> tuple[Array, 
     dz, log_var, eps = np.ascontiguousarray(dz), np.ascontiguousarray(log_var), np.ascontiguousarray(eps)
     dlog_var = np.empty_like(dz)
     for i in range(0, dz.size, lane_count(dz)):
-        sigma = exp(read(log_var, i, dz.size, dz) * 0.5)
-        write(dlog_var, i, dz.size, read(dz, i, dz.size, dz) * 0.5 * sigma * read(eps, i, dz.size, dz))
+        slope = sample_slope(read(log_var, i, dz.size, dz), read(eps, i, dz.size, dz))
+        write(dlog_var, i, dz.size, read(dz, i, dz.size, dz) * slope)
     return dz.copy(), dlog_var
 
 
 # log N(z; μ, σ²) = −½ Σₖ (log 2π + log σₖ² + (zₖ − μₖ)² / σₖ²)
 #   with r = (z − μ) / σ²:    ∂/∂z = −r,    ∂/∂μ = r,    ∂/∂log σ² = ½ (r (z − μ) − 1)
+
+
+def normal_log_prob_np(z: Array, mu: Array, log_var: Array) -> Array:
+    """log N(z; μ, σ²), (B,) nats."""
+    return -0.5 * (LOG_2PI + log_var + (z - mu) ** 2 * np.exp(-log_var)).sum(axis=-1)
+
+
+def normal_log_prob_vjp_np(w: Array, z: Array, mu: Array, log_var: Array) -> tuple[Array, Array, Array]:
+    """Cotangents (dz, dμ, dlog σ²) of Σ_b w_b log N(z_b; μ_b, σ_b²)."""
+    r = (z - mu) * np.exp(-log_var)
+    w = w[:, None]
+    return -w * r, w * r, 0.5 * w * (r * (z - mu) - 1)
+
+
+@inline
+def normal_terms(d: Any, log_var: Any) -> Any:
+    """(log N, r, ½ (r d − 1)) of one component, d = z − μ: the slopes by z, μ and log σ² are −r, r and the last."""
+    r = d * exp(-log_var)
+    return (log_var + d * r + LOG_2PI) * -0.5, r, (r * d - 1.0) * 0.5
 
 
 @internal
@@ -67,12 +96,11 @@ def log_prob_rows(log_prob: Array, z: Array, m: Any, mu: Array, log_var: Array) 
         summed = 0.0
         for k in range(0, K, lane_count(z)):
             i, stop = b * K + k, b * K + K
-            d, a = read(z, i, stop, z) - read(mu, i, stop, z), read(log_var, i, stop, z)
-            term = a + LOG_2PI + d * d * exp(-a)
+            term, _, _ = normal_terms(read(z, i, stop, z) - read(mu, i, stop, z), read(log_var, i, stop, z))
             if m is not None:
                 term *= read(m, i, stop, z)
             summed += total(where(columns(z, k) < K, term, 0.0))
-        log_prob[b] = -0.5 * summed
+        log_prob[b] = summed
 
 
 @internal
@@ -82,20 +110,13 @@ def slope_rows(slopes: Any, w: Array, z: Array, m: Any, mu: Array, log_var: Arra
     for b in range(z.shape[0]):
         for k in range(0, K, lane_count(z)):
             i, stop = b * K + k, b * K + K
-            d = read(z, i, stop, z) - read(mu, i, stop, z)
-            r = d * exp(-read(log_var, i, stop, z))
-            pull, stretch = r, r * d - 1.0
+            _, r, half = normal_terms(read(z, i, stop, z) - read(mu, i, stop, z), read(log_var, i, stop, z))
             if m is not None:
                 seen = read(m, i, stop, z)
-                pull, stretch = pull * seen, stretch * seen
-            write(slopes[0], i, stop, pull * -w[b])
-            write(slopes[1], i, stop, pull * w[b])
-            write(slopes[2], i, stop, stretch * (0.5 * w[b]))
-
-
-def normal_log_prob_np(z: Array, mu: Array, log_var: Array) -> Array:
-    """log N(z; μ, σ²), (B,) nats."""
-    return -0.5 * (LOG_2PI + log_var + (z - mu) ** 2 * np.exp(-log_var)).sum(axis=-1)
+                r, half = r * seen, half * seen
+            write(slopes[0], i, stop, r * -w[b])
+            write(slopes[1], i, stop, r * w[b])
+            write(slopes[2], i, stop, half * w[b])
 
 
 @jit
@@ -104,13 +125,6 @@ def normal_log_prob_nb(z: Array, mu: Array, log_var: Array) -> Array:
     log_prob = np.empty(z.shape[0], z.dtype)
     log_prob_rows(log_prob, np.ascontiguousarray(z), None, np.ascontiguousarray(mu), np.ascontiguousarray(log_var))
     return log_prob
-
-
-def normal_log_prob_vjp_np(w: Array, z: Array, mu: Array, log_var: Array) -> tuple[Array, Array, Array]:
-    """Cotangents (dz, dμ, dlog σ²) of Σ_b w_b log N(z_b; μ_b, σ_b²)."""
-    r = (z - mu) * np.exp(-log_var)
-    w = w[:, None]
-    return -w * r, w * r, 0.5 * w * (r * (z - mu) - 1)
 
 
 @jit
@@ -130,15 +144,6 @@ def normal_masked_log_prob_np(z: Array, m: Array, mu: Array, log_var: Array) -> 
     return -0.5 * (m * (LOG_2PI + log_var + (z - mu) ** 2 * np.exp(-log_var))).sum(axis=-1)
 
 
-@jit
-def normal_masked_log_prob_nb(z: Array, m: Array, mu: Array, log_var: Array) -> Array:
-    """Twin of `normal_masked_log_prob_np`."""
-    log_prob = np.empty(z.shape[0], z.dtype)
-    z, m = np.ascontiguousarray(z), np.ascontiguousarray(m)
-    log_prob_rows(log_prob, z, m, np.ascontiguousarray(mu), np.ascontiguousarray(log_var))
-    return log_prob
-
-
 def normal_masked_log_prob_vjp_np(
     w: Array, z: Array, m: Array, mu: Array, log_var: Array
 ) -> tuple[Array, Array, Array]:
@@ -146,6 +151,15 @@ def normal_masked_log_prob_vjp_np(
     r = (z - mu) * np.exp(-log_var)
     v = w[:, None] * m
     return -v * r, v * r, 0.5 * v * (r * (z - mu) - 1)
+
+
+@jit
+def normal_masked_log_prob_nb(z: Array, m: Array, mu: Array, log_var: Array) -> Array:
+    """Twin of `normal_masked_log_prob_np`."""
+    log_prob = np.empty(z.shape[0], z.dtype)
+    z, m = np.ascontiguousarray(z), np.ascontiguousarray(m)
+    log_prob_rows(log_prob, z, m, np.ascontiguousarray(mu), np.ascontiguousarray(log_var))
+    return log_prob
 
 
 @jit
@@ -170,6 +184,22 @@ def normal_kl_np(mu: Array, log_var: Array) -> Array:
     return 0.5 * (mu**2 + np.expm1(log_var) - log_var).sum(axis=-1)
 
 
+def normal_kl_vjp_np(w: Array, mu: Array, log_var: Array) -> tuple[Array, Array]:
+    """Cotangents (dμ, dlog σ²) of Σ_b w_b KL_b."""
+    w = w[:, None]
+    return w * mu, 0.5 * w * np.expm1(log_var)
+
+
+@inline
+def kl_term(mu: Any, log_var: Any) -> Any:
+    return (mu * mu + expm1(log_var) - log_var) * 0.5
+
+
+@inline
+def kl_slopes(mu: Any, log_var: Any) -> Any:
+    return mu, expm1(log_var) * 0.5
+
+
 @jit
 def normal_kl_nb(mu: Array, log_var: Array) -> Array:
     """Twin of `normal_kl_np`."""
@@ -178,16 +208,10 @@ def normal_kl_nb(mu: Array, log_var: Array) -> Array:
     for b in range(mu.shape[0]):
         summed = 0.0
         for k in range(0, K, lane_count(mu)):
-            m, a = read(mu, b * K + k, b * K + K, mu), read(log_var, b * K + k, b * K + K, mu)
-            summed += total(m * m + expm1(a) - a)  # 0 where the row has ended: all three are
-        kl[b] = 0.5 * summed
+            i, stop = b * K + k, b * K + K
+            summed += total(kl_term(read(mu, i, stop, mu), read(log_var, i, stop, mu)))  # 0 where the row has ended
+        kl[b] = summed
     return kl
-
-
-def normal_kl_vjp_np(w: Array, mu: Array, log_var: Array) -> tuple[Array, Array]:
-    """Cotangents (dμ, dlog σ²) of Σ_b w_b KL_b."""
-    w = w[:, None]
-    return w * mu, 0.5 * w * np.expm1(log_var)
 
 
 @jit
@@ -198,8 +222,9 @@ def normal_kl_vjp_nb(w: Array, mu: Array, log_var: Array) -> tuple[Array, Array]
     for b in range(mu.shape[0]):
         for k in range(0, K, lane_count(mu)):
             i, stop = b * K + k, b * K + K
-            write(dmu, i, stop, read(mu, i, stop, mu) * w[b])
-            write(dlog_var, i, stop, expm1(read(log_var, i, stop, mu)) * (0.5 * w[b]))
+            by_mu, by_log_var = kl_slopes(read(mu, i, stop, mu), read(log_var, i, stop, mu))
+            write(dmu, i, stop, by_mu * w[b])
+            write(dlog_var, i, stop, by_log_var * w[b])
     return dmu, dlog_var
 
 
@@ -209,6 +234,11 @@ def normal_kl_vjp_nb(w: Array, mu: Array, log_var: Array) -> tuple[Array, Array]
 def normal_entropy_np(log_var: Array) -> Array:
     """Entropy of N(·, σ²), (B,) nats."""
     return 0.5 * (LOG_2PIE + log_var).sum(axis=-1)
+
+
+def normal_entropy_vjp_np(w: Array, log_var: Array) -> Array:
+    """dlog σ² = ½ w."""
+    return 0.5 * w[:, None] * np.ones_like(log_var)
 
 
 @jit
@@ -221,11 +251,6 @@ def normal_entropy_nb(log_var: Array) -> Array:
             total += LOG_2PIE + log_var[b, k]
         entropy[b] = 0.5 * total
     return entropy
-
-
-def normal_entropy_vjp_np(w: Array, log_var: Array) -> Array:
-    """dlog σ² = ½ w."""
-    return 0.5 * w[:, None] * np.ones_like(log_var)
 
 
 @jit
