@@ -139,17 +139,46 @@ def test_every_vjp_stands_below_its_function(path: Path) -> None:
                 assert above[:1] == [forward], f"{path.name}: {name} must stand directly below {forward}"
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("kernels/*.py")), ids=lambda p: p.name)
+each_kernel_module = pytest.mark.parametrize("path", sorted(PACKAGE.glob("kernels/*.py")), ids=lambda p: p.name)
+
+
+def kind(f: FunctionDef) -> str:
+    """A letter: p(lain statement), t(win), v(ector formula or another part of a twin), o(ther)."""
+    if f.name.endswith(("_np", "_nb")):
+        return "p" if f.name.endswith("_np") else "t"
+    return "v" if {ast.unparse(d) for d in f.decorator_list} & {"inline", "internal"} else "o"
+
+
+@each_kernel_module
 def test_every_twin_stands_below_its_statement(path: Path) -> None:
-    """Catches a compiled kernel without the formula above it, or with other arguments."""
+    """f_np, f_vjp_np, the parts of their twins, f_nb, f_vjp_nb: catches a pair that is torn apart, a compiled kernel
+    without the formula above it, and one with other arguments."""
     scope = [node for node in tree(path).body if isinstance(node, FunctionDef)]
-    for above, twin in zip([None, *scope], scope, strict=False):
-        if twin.name.endswith("_nb"):
-            plain = above.name if above else ""
-            assert plain == twin.name[:-3] + "_np", f"{twin.name} needs its _np right above"
-        if above is not None and twin.name.endswith("_nb"):
-            names = [[a.arg for a in f.args.args if a.arg != "real"] for f in (above, twin)]
-            assert names[0] == names[1], f"{twin.name}{names[1]} must take {names[0]}"
+    kinds = "".join(map(kind, scope))
+    for group in re.finditer("p*v*t*", kinds):
+        found = scope[slice(*group.span())]
+        plain, twins = ([f for f in found if kind(f) == letter] for letter in "pt")
+        names = [twinless(f.name) for f in plain]
+        assert names == [twinless(f.name) for f in twins], f"{path.name}: {names} and their twins stand together"
+        assert all(name.startswith(f"{names[0]}_vjp") for name in names[1:]), f"{path.name}: {names} are not one pair"
+        assert not any("_vjp" in name for name in names[:1]), f"{path.name}: {names[0]} is torn from its function"
+        for f, twin in zip(plain, twins, strict=True):
+            expected, given = ([a.arg for a in g.args.args] for g in (f, twin))
+            assert given == expected, f"{path.name}: {twin.name}{given} must take {expected}"
+
+
+@each_kernel_module
+def test_every_part_of_a_twin_is_called(path: Path) -> None:
+    """Catches a formula that stands here for the schedule alone: no twin compares it with its statement."""
+    scope = [node for node in tree(path).body if isinstance(node, FunctionDef)]
+    used = {f.name: {n.id for n in ast.walk(f) if isinstance(n, ast.Name)} for f in scope}
+    compiled = {f.name for f in scope if "jit" in map(ast.unparse, f.decorator_list)}
+    reached: set[str] = set()
+    while compiled - reached:
+        reached |= compiled
+        compiled = {name for f in reached for name in used[f] if name in used}
+    unused = {f.name for f in scope if kind(f) == "v"} - reached
+    assert not unused, f"{path.name}: no twin calls {unused}"
 
 
 @each_module

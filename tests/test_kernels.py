@@ -21,6 +21,7 @@ ELEMENTWISE = ("tanh", "sigmoid", "softplus", "relu", "leaky_relu", "elu")
 ARGUMENTS: dict[str, Callable[[Make, int, int], tuple[Any, ...]]] = {
     **{f: lambda a, B, D: (a(B, D),) for f in ELEMENTWISE},
     **{f + "_vjp": lambda a, B, D: (a(B, D), a(B, D)) for f in ELEMENTWISE},
+    "softplus_vjp": lambda a, B, D: (a(B, D), abs(a(B, D))),  # by its output, which is positive
     "dense": lambda a, B, D: (a(B, D), a(D, D + 2), a(D + 2)),
     "dense_vjp_params": lambda a, B, D: (a(B, D + 2), a(B, D), a(D, D + 2), a(D + 2)),
     "dense_vjp_x": lambda a, B, D: (a(B, D + 2), a(D, D + 2)),

@@ -57,6 +57,14 @@ def test_adams_first_step_is_the_learning_rate(k: Any) -> None:
 
 
 @KERNELS
+def test_adam_may_forget_at_once(k: Any) -> None:
+    """β₁ = β₂ = 0: each step is α sign g. Catches v + (1 − β₂)(g² − v), 0 in float32 for a small g after a large."""
+    optimizer = Optimizer("adam", beta1=0.0, beta2=0.0)
+    first, second = steps(optimizer, k, np.zeros(1, "float32"), np.array([[1e2], [1e-2]]), 0.1)
+    close(np.array([*first, *(second - first)]), np.array([0.1, 0.1]), 1e-3)
+
+
+@KERNELS
 def test_adamw_by_hand(k: Any) -> None:
     """Adam's step minus α λ θ with the θ before the step: catches decay that went through the moments (L2 in g)."""
     plain = steps(Optimizer("adam", beta1=0.5, beta2=0.75, epsilon=0.25), k, np.array([0.0, 1.0]), G, 0.1)

@@ -45,7 +45,7 @@ def adam_constants(hyper: Any, t: int) -> Any:
 
 @inline
 def adam_step(w: Any, g: Any, m: Any, v: Any, k: Any) -> Any:
-    """(w, m, v) after a step. m takes one operation less as m + (1 − β₁)(g − m); v would cancel where β₂ is small."""
+    """(w, m, v) after a step; not v + (1 − β₂)(g² − v), which is 0 after a large g where β₂ is small."""
     c1, beta2, c2, alpha, epsilon = k
     m = m + (g - m) * c1
     v = v * beta2 + g * c2 * g
