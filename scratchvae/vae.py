@@ -15,15 +15,15 @@ import numpy as np
 
 from . import models
 from .conditional import mean_of
+from .data import check, matrix
+from .data.arrays import Origin, names_of
 from .distributions import Normal
 from .errors import UsageError
 from .noise import Purpose
 from .tasks.missing import Coder, Imputations, chain, check_gaps
 from .tasks.missing import Plan as Imputing
 from .training import compiled, objective
-from .training.arrays import Origin, names_of
 from .training.config import from_dict
-from .training.data import check, matrix
 from .training.evaluate import evaluation_rows, log_likelihood
 from .training.loop import Interrupted, Plan, train
 from .training.optim import Optimizer

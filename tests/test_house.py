@@ -18,11 +18,11 @@ SOURCES = [*MODULES, *sorted(ROOT.glob("tests/*.py")), *sorted(ROOT.glob("bench/
 
 # From the kernels up to the face: a module imports from its own room and from rooms above it in this list, never below.
 ORDER = (
-    ("types", "errors"),
+    ("types", "errors", "moved"),
     ("engine", "tree"),
     ("kernels", "gradcheck"),  # gradcheck checks anybody's pair, so it knows none; its library knows all of ours
     ("fast",),
-    ("networks", "distributions", "arena", "initial", "noise"),
+    ("networks", "distributions", "arena", "initial", "noise", "data"),
     ("conditional",),
     ("models",),
     ("estimators",),

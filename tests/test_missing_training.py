@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from scratchvae.cli import main
+from scratchvae.data import binarise, load
 from scratchvae.errors import DataError, UsageError
 from scratchvae.models.linear_gaussian import LinearGaussian
 from scratchvae.models.vae import rescaled
 from scratchvae.noise import Noise
 from scratchvae.training import compiled, objective
 from scratchvae.training.config import Config
-from scratchvae.training.data import binarise, load
 from scratchvae.training.evaluate import log_likelihood
 from scratchvae.training.missing import hide, split
 from scratchvae.training.state import State, Steps, mean_row

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scratchvae import data
 from scratchvae.cli import answered
 from scratchvae.cli import main as scratchvae
 from scratchvae.cli.common import say, whole
@@ -37,7 +38,6 @@ from scratchvae.tasks.appendix_d import appendix_d
 from scratchvae.tasks.diagnostics import mean_with_error, r_hat
 from scratchvae.tasks.evidence import Evidence
 from scratchvae.tasks.hmc import Plan
-from scratchvae.training import data
 from scratchvae.training.evaluate import evaluation_rows
 from scratchvae.training.objective import decode, encode
 from scratchvae.training.run import Run

@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import plots
+from .. import data, plots
 from ..conditional import mean_of
 from ..errors import UsageError
 from ..noise import Purpose
 from ..tasks import imputation
-from ..training import data
 from ..training.evaluate import evaluation_rows
 from ..training.objective import decode, drawn, encode, prior
 from ..training.state import State

@@ -8,13 +8,13 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+from ..data import BINARISATIONS
 from ..errors import UsageError, did_you_mean, unknown
 from ..initial import INITIALISERS
 from ..models.ladder import LadderArchitecture
 from ..models.vae import Architecture
 from ..noise import LIMIT
 from ..types import Array
-from .data import BINARISATIONS
 from .missing import fraction
 from .optim import Optimizer
 

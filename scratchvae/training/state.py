@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..arena import Arena
+from ..data import binarise, rows
 from ..engine.jit import threads as default_threads
 from ..engine.jit import vector_width
 from ..errors import DataError, UsageError
@@ -24,7 +25,6 @@ from ..noise import LIMIT, Noise, Purpose, Rows, named, numbers
 from ..types import Array
 from . import checkpoint, stopping
 from .config import Config, from_dict
-from .data import binarise, rows
 from .missing import hide
 from .objective import check_pair, gradient
 from .optim import log_prior_vjp

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..data import binarise, rows
 from ..distributions import Normal
 from ..estimators import Estimator, estimate, get
 from ..kernels import table
@@ -31,7 +32,6 @@ from ..noise import Noise, Purpose
 from ..tree import transform
 from ..types import Array
 from .config import Config
-from .data import binarise, rows
 from .state import State as Run
 from .state import Steps, mean_row
 
