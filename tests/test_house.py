@@ -35,7 +35,7 @@ ORDER = (
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 # made of LLVM: loaded by compiled kernels alone
 INTRINSICS = tuple(f"engine.{name}" for name in ("edges", "shuffles", "threads", "tiles", "vector_words", "vectors"))
-OPTIONAL = ("matplotlib", "sklearn", "torch", "tqdm", "numba", "llvmlite", "jax", "mpi4py", "safetensors")
+OPTIONAL = ("matplotlib", "sklearn", "torch", "tqdm", "numba", "llvmlite", "jax", "safetensors")
 
 FunctionDef = ast.FunctionDef | ast.AsyncFunctionDef
 each_module = pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))

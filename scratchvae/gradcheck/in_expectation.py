@@ -25,6 +25,8 @@ from ..models.linear_gaussian import LinearGaussian, elbo_diag_vjp
 from ..models.pca import Oracle
 from ..models.vae import Architecture
 from ..tasks.bbvi import leave_alone
+from ..tasks.exact import elbo_vjp
+from ..tasks.quadrature import around
 from ..tree import flat, leaves
 from ..types import Array
 from .contract import zeros_like
@@ -69,9 +71,6 @@ def small_vae(likelihood: str, latents: int = 2) -> Problem:
     q = Normal(0.4 * spread(6, (1, latents)), -0.8 + 0.3 * spread(7, (1, latents)))
 
     def exact(p: Problem) -> Array:
-        from ..tasks.exact import elbo_vjp
-        from ..tasks.quadrature import around
-
         dtheta, m = zeros_like(p.theta), p.model
         vjp = lambda w, x, z, d: m.log_joint_vjp(w, x, z, p.theta, d)  # noqa: E731
         log_joint = lambda x, z: m.log_joint(x, z, p.theta)  # noqa: E731
