@@ -1,4 +1,4 @@
-"""§7.2.5 Arguments as named blocks: nested tuples, NamedTuples, lists and dicts of arrays, in one order."""
+"""§7.2.4 Arguments as named blocks: nested tuples, NamedTuples, lists and dicts of arrays, in one order."""
 
 import contextlib
 import copy

@@ -1,4 +1,4 @@
-"""§7.2.5 `warmup`: compile the hot loops once, so that the next run starts at once."""
+"""§7.3 `warmup`: compile the hot loops once, so that the next run starts at once."""
 
 import argparse
 import os
