@@ -116,6 +116,11 @@ def copied(tree: Any) -> Any:
     return transform(lambda _, leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf, tree)
 
 
+def zeros_like(tree: Any) -> Any:
+    """A tree of the same structure and types, all arrays zero: to add cotangents into."""
+    return transform(lambda _, leaf: np.zeros_like(leaf) if isinstance(leaf, np.ndarray) else leaf, tree)
+
+
 def spare(tree: Any) -> Any:
     """A copy to write into, the insides of objects as well; what cannot be copied is shared."""
 

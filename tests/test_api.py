@@ -13,7 +13,7 @@ import pytest
 import scratchvae
 from scratchvae import VAE
 from scratchvae.errors import DataError, UsageError
-from scratchvae.tasks.missing import Plan
+from scratchvae.tasks.missing import FillPlan
 from scratchvae.training.checkpoint import load
 from scratchvae.training.config import Config
 from scratchvae.training.objective import Diverged
@@ -385,7 +385,7 @@ def test_load_takes_the_kernels_asked_for(tmp_path: Path) -> None:
 
 
 def test_impute_takes_plan_and_seed(model: VAE) -> None:
-    gaps, plan = np.where(np.arange(12) < 4, np.nan, bits(5)), Plan(draws=3, chains=2, warm_up=4, gibbs=2)
+    gaps, plan = np.where(np.arange(12) < 4, np.nan, bits(5)), FillPlan(draws=3, chains=2, warm_up=4, gibbs=2)
     first, same, other = (model.impute(gaps, plan, seed).draws for seed in (1, 1, 2))
     assert first.shape == (3, 2, 5, 12)
     np.testing.assert_array_equal(first, same)

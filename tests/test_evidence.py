@@ -19,7 +19,7 @@ from scratchvae.noise import Noise
 from scratchvae.tasks import ais, appendix_d, evidence, quadrature
 from scratchvae.tasks.ais import Annealing, schedule
 from scratchvae.tasks.evidence import Evidence, LogMean
-from scratchvae.tasks.hmc import Plan
+from scratchvae.tasks.hmc import ChainPlan
 from scratchvae.tasks.proposals import resampled
 from scratchvae.types import Array
 
@@ -33,7 +33,7 @@ ESTIMATORS: dict[str, Callable[..., Evidence]] = {
 SHORT: dict[str, dict[str, Any]] = {
     "importance": {"samples": 1000},
     "ais": {"samples": 16, "plan": Annealing(schedule(25), leapfrog=4)},
-    "appendix-d": {"samples": 800, "plan": Plan(warm_up=150)},
+    "appendix-d": {"samples": 800, "plan": ChainPlan(warm_up=150)},
     "quadrature": {},
 }
 
@@ -92,7 +92,7 @@ def test_a_start_near_q() -> None:
 def test_gaussian_density_in_appendix_d() -> None:
     theta, x, _ = make(2)
     q = near(theta, x)
-    found = appendix_d.appendix_d(theta, x, q, Noise(2), samples=800, density="gaussian", plan=Plan(warm_up=150))
+    found = appendix_d.appendix_d(theta, x, q, Noise(2), samples=800, density="gaussian", plan=ChainPlan(warm_up=150))
     assert_calibrated(found, theta.log_marginal(x))
     assert found.standard_error.max() < 0.03
 

@@ -13,7 +13,7 @@ from ..noise import Purpose
 from ..tasks import ais, appendix_d, evidence, posterior, proposals, quadrature
 from ..tasks.ais import Annealing, schedule
 from ..tasks.evidence import Evidence
-from ..tasks.hmc import Plan
+from ..tasks.hmc import ChainPlan
 from ..training.bound_report import meaning_of
 from ..training.evaluate import evaluation_rows, over
 from ..training.objective import decode, drawn, encode
@@ -145,7 +145,7 @@ def one(
     few, drawing = q.mu.shape[1] <= FEW, 0
     start = {"near": ais.near(q, 10 if few else 2), "prior": ais.prior(q), "q": q}[args.start]
     if z is None:  # no exact posterior draw of a real row exists: the ends of chains stand in
-        plan = Plan(draws=1, warm_up=300, step_size=0.3, first_step=2**31, first_row=first_row)
+        plan = ChainPlan(draws=1, warm_up=300, step_size=0.3, first_step=2**31, first_row=first_row)
         chains = posterior.sample(model, x, q, noise, samples, plan)
         z, drawing = chains.draws[-1], chains.cost
     annealing = Annealing(schedule(args.temperatures))

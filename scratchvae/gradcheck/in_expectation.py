@@ -27,9 +27,8 @@ from ..models.vae import Architecture
 from ..tasks.bbvi import leave_alone
 from ..tasks.exact import elbo_vjp
 from ..tasks.quadrature import around
-from ..tree import flat, leaves
+from ..tree import flat, leaves, zeros_like
 from ..types import Array
-from .contract import zeros_like
 from .numeric import spread
 from .report import Measure, Report, Row
 
@@ -84,7 +83,7 @@ def small_vae(likelihood: str, latents: int = 2) -> Problem:
 # --- means of many draws, and their standard errors -------------------------------------------------
 
 
-class Moments(NamedTuple):
+class Estimates(NamedTuple):
     """What many draws of an estimator gave: chunk means (n, P) over q and theta, the variance of a row (2K,)."""
 
     chunks: Array
@@ -96,7 +95,7 @@ def repeated(p: Problem, rows: int) -> tuple[Array, Normal]:
     return np.repeat(p.x, rows, axis=0), Normal(*(np.repeat(f, rows, axis=0) for f in p.q))
 
 
-def draws(e: Estimator, p: Problem, samples: int, seed: int, chunks: int, rows: int = ROWS) -> Moments:
+def draws(e: Estimator, p: Problem, samples: int, seed: int, chunks: int, rows: int = ROWS) -> Estimates:
     """`chunks` times `rows` independent estimates at one point."""
     k, K, state = table("numpy"), p.q.mu.shape[1], e.state(p.x.shape[1], lambda *s: 0.1 * spread(9, s))
     x, q = repeated(p, rows)
@@ -110,7 +109,7 @@ def draws(e: Estimator, p: Problem, samples: int, seed: int, chunks: int, rows: 
         means.append(np.concatenate([per_row.mean(axis=0), flat(dtheta) / rows]))
         squares.append((per_row**2).mean(axis=0))
     found = np.array(means)
-    return Moments(found, np.mean(squares, axis=0) - found[:, : 2 * K].mean(axis=0) ** 2)
+    return Estimates(found, np.mean(squares, axis=0) - found[:, : 2 * K].mean(axis=0) ** 2)
 
 
 def exact_multisample(e: Estimator, p: Problem, samples: int = 2, nodes: int = 100) -> Array:

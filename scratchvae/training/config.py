@@ -82,9 +82,11 @@ class Config:
         return isinstance(self.latent, tuple)
 
     @property
-    def codes(self) -> int:
+    def latent_size(self) -> int:
         """Columns of noise for one sample of z: K, or Σ K_l of a ladder."""
         return sum(self.latent) if isinstance(self.latent, tuple) else self.latent
+
+    codes = latent_size  # its old name
 
     def architecture(
         self, columns: int, variance: float | Array, log_scale: Array | None = None

@@ -35,7 +35,7 @@ def gradient(state: "State", x: Array, eps: Array) -> Array:
     e, k, dphi, dtheta = state.estimator, state.k, state.dphi, state.dtheta
     with np.errstate(over="ignore", invalid="ignore"):  # a broken bound is found below, with row and term
         if isinstance(state.architecture, LadderArchitecture):
-            layers = split(eps, state.architecture.latent)
+            layers = by_layer(eps, state.architecture.latent)
             L = deep.gradient(e, x, layers, state.phi, state.theta, dphi, dtheta, state.memory, k)
         elif e.name == "sgvb_b":  # the same as below by the fused pair
             noise = eps[0] if len(eps) == 1 else eps
@@ -62,7 +62,7 @@ def bound(state: "State", x: Array, eps: Array) -> tuple[Array, Array, Array]:
     """(L, reconstruction, kl) of each row, (B,) nats: the ELBO with one sample or the mean of S, whatever the
     estimator. A ladder's kl is all that is not log p(x | z_1)."""
     if isinstance(state.architecture, LadderArchitecture):
-        L, f = ladder.elbo(x, split(eps, state.architecture.latent), state.phi, state.theta, state.k)
+        L, f = ladder.elbo(x, by_layer(eps, state.architecture.latent), state.phi, state.theta, state.k)
         reconstruction = f.p[0].log_prob(x, state.k).mean(axis=0)
         return L, reconstruction, reconstruction - L
     x, m = observed(state, x)
@@ -79,7 +79,7 @@ def bound(state: "State", x: Array, eps: Array) -> tuple[Array, Array, Array]:
 def log_weights(state: "State", x: Array, eps: Array) -> Array:
     """log w (S, B) for x (B, D) and eps (S, B, columns)."""
     if isinstance(state.architecture, LadderArchitecture):
-        f = ladder.forward(x, split(eps, state.architecture.latent), state.phi, state.theta, state.k)
+        f = ladder.forward(x, by_layer(eps, state.architecture.latent), state.phi, state.theta, state.k)
         return ladder.log_ratio(f, state.k)
     x, m = observed(state, x)
     q = encode_observed(state, x, m)
@@ -92,7 +92,7 @@ def log_weights(state: "State", x: Array, eps: Array) -> Array:
 
 def observed(state: "State", x: Array) -> tuple[Array, Array | None]:
     """x with 0 for what is missing, and its mask (1 where observed); None where the run knows of nothing missing."""
-    return missing.split(x) if state.config.missing else (x, None)
+    return missing.masked(x) if state.config.missing else (x, None)
 
 
 def encode(state: "State", x: Array) -> Normal:
@@ -115,7 +115,7 @@ def decode(state: "State", z: Array) -> Distribution:
 def prior(state: "State", eps: Array) -> Array:
     """z from the prior, of a ladder z_1 by way of all layers above; eps (B, columns)."""
     if isinstance(state.architecture, LadderArchitecture):
-        return ladder.ancestors(split(eps, state.architecture.latent), state.theta, state.k)
+        return ladder.ancestors(by_layer(eps, state.architecture.latent), state.theta, state.k)
     return eps
 
 
@@ -126,7 +126,7 @@ def drawn(state: "State", p: Distribution, noise: Noise, purpose: Purpose) -> Ar
     return p.sample(source(purpose, 1, rows, columns, state.config.dtype), state.k)
 
 
-def split(eps: Array, latent: tuple[int, ...]) -> list[Array]:
+def by_layer(eps: Array, latent: tuple[int, ...]) -> list[Array]:
     """ε (S, B, Σ K_l) as one array a layer."""
     ends = np.cumsum(latent)[:-1]
     return [np.ascontiguousarray(part) for part in np.split(eps, ends, axis=-1)]
@@ -134,7 +134,7 @@ def split(eps: Array, latent: tuple[int, ...]) -> list[Array]:
 
 def check_finite(state: "State", x: Array, eps: Array) -> None:
     """Raises Diverged where the bound at these draws is no number."""
-    check_rows(state.step, *bound(state, x, np.ascontiguousarray(eps[..., : state.config.codes])))
+    check_rows(state.step, *bound(state, x, np.ascontiguousarray(eps[..., : state.config.latent_size])))
 
 
 def check_rows(step: int, L: Array, reconstruction: Array, kl: Array) -> None:

@@ -132,7 +132,7 @@ class Steps:
 
     def __init__(self, state: State, x: Array, threads: int | None = None) -> None:
         self.state, self.x, self.threads = state, x, threads or default_threads()
-        kept, self.held = stopping.split(state.noise, x.shape[0], state.config.validation)
+        kept, self.held = stopping.hold_out(state.noise, x.shape[0], state.config.validation)
         self.rows = len(kept)  # that are trained on; the held-out ones are x[held]
         self.per_epoch = math.ceil(self.rows / state.config.batch)
         self.order = functools.lru_cache(maxsize=2)(lambda epoch: kept[state.noise.order(epoch, self.rows)])
@@ -189,7 +189,7 @@ def latent_noise(state: State, purpose: int, step: int, B: int, S: int, first_ro
 
     columns is K, or Σ K_l of a ladder, and in training times what the estimator asks for.
     """
-    each = state.config.codes * (state.estimator.noise if purpose == Purpose.LATENT else 1)
+    each = state.config.latent_size * (state.estimator.noise if purpose == Purpose.LATENT else 1)
     eps = state.noise.normals(purpose, step, B, S * each, state.config.dtype, first_row)
     return np.ascontiguousarray(eps.reshape(B, S, -1).transpose(1, 0, 2))
 

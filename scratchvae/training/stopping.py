@@ -51,7 +51,7 @@ def held_out(rows: int, share: float) -> int:
     return min(round(share * rows), rows - 1)
 
 
-def split(noise: Noise, rows: int, share: float) -> tuple[Array, Array]:
+def hold_out(noise: Noise, rows: int, share: float) -> tuple[Array, Array]:
     """The row numbers to train on and those held out, both rising: drawn by the run's seed."""
     if not (count := held_out(rows, share)):
         return np.arange(rows), np.arange(0)

@@ -32,8 +32,7 @@ from ..noise import Noise, Purpose
 from ..tree import transform
 from ..types import Array
 from .config import Config
-from .state import State as Run
-from .state import Steps, mean_row
+from .state import State, Steps, mean_row
 
 Tick = Callable[[int], None]
 SCORES = ("score", "score_kl", "score_mean", "score_input", "score_rb", "score_cv", "score_loo")
@@ -48,7 +47,7 @@ class Place(NamedTuple):
     """A point of a training run, and the rows that are asked about."""
 
     name: str
-    run: Run
+    run: State
     x: Array  # (R, D)
     q: Normal  # (R, K)
     train: Array
@@ -65,7 +64,7 @@ class Moments(NamedTuple):
 
 def places(train: Array, test: Array, config: Config, count: int) -> Iterator[Place]:
     """The run at its start, middle and end, one after the other: use each before asking for the next."""
-    run = Run(config, train.shape[1])
+    run = State(config, train.shape[1])
     run.initialise(mean_row(train))
     steps = Steps(run, train)
     total = math.ceil(config.epochs * steps.per_epoch)
@@ -182,7 +181,7 @@ def races(
 ) -> Iterator[dict[str, Any]]:
     """The same model, start, data, noise and number of samples, trained by each estimator."""
     for name in names:
-        run = Run(replace(config, estimator=name), train.shape[1])
+        run = State(replace(config, estimator=name), train.shape[1])
         run.initialise(mean_row(train))
         walk = Steps(run, train)
         curve: list[float] = []
