@@ -348,15 +348,16 @@ def test_the_defaults_are_the_papers() -> None:
     """Kingma & Welling 2014, §5: one hidden tanh layer of 500 units on MNIST, M = 100, L = 1. The chapter says two."""
     for config in (VAE().config, Config()):
         assert (config.hidden, config.activation, config.batch, config.samples) == ((500,), "tanh", 100, 1)
-        assert (config.latent, config.epochs, config.optimizer.name) == (20, 20, "adam")  # as in the README's table
+        assert (config.latent, config.epochs, config.optimizer.name) == (20, 20, "adam")  # as in docs/measured.md
         assert (config.optimizer.learning_rate, config.likelihood) == (1e-3, "bernoulli")
     assert Optimizer("adagrad").slots == ("G",)
 
 
-def test_the_readme_runs() -> None:
-    """Every example of the README, as it stands there."""
+@pytest.mark.parametrize("name", ["README.md", "docs/python.md"])
+def test_what_documents_show_runs(name: str) -> None:
+    """Every example of the README and of docs/python.md, as it stands there."""
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    failed, tried = doctest.testfile(str(ROOT / "README.md"), module_relative=False, optionflags=flags)
+    failed, tried = doctest.testfile(str(ROOT / name), module_relative=False, optionflags=flags)
     assert tried > 5
     assert failed == 0
 

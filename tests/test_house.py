@@ -2,7 +2,7 @@
 
 import ast
 import functools
-import importlib
+import importlib.util
 import inspect
 import re
 import subprocess
@@ -14,11 +14,18 @@ from pathlib import Path
 import pytest
 
 from scratchvae import moved
+from scratchvae.cli import parser
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "scratchvae"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SOURCES = [*MODULES, *sorted(ROOT.glob("tests/*.py")), *sorted(ROOT.glob("bench/**/*.py"))]
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "bench/README.md", *sorted(ROOT.glob("docs/*.md"))]
+KNOWN = {  # what a document may ask for
+    "make": set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)),
+    "scratchvae": {*parser().commands, "COMMAND"},
+}
 
 # From the engine up to the face: a module imports from its own room and from rooms above it in this list, never below.
 # `docs/rooms.md` draws it.
@@ -260,16 +267,37 @@ def test_no_path_of_one_machine(path: Path) -> None:
     assert found is None, found
 
 
+def test_the_readme_is_short() -> None:
+    """One page: what is longer stands in docs/ or in bench/README.md."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert (len(text.splitlines()) <= 130, len(text.encode()) <= 9_000) == (True, True)
+
+
 def test_readme_table_is_true() -> None:
     """Chapter section, module, test: catches a row that names a file which is not there."""
-    rows = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("| §7")]
+    rows = [line.split("|")[1:-1] for line in DOCUMENTS[0].read_text(encoding="utf-8").splitlines() if "| §7" in line]
     assert rows, "README.md has no table of chapter sections"
-    for row in rows:
-        files = re.findall(r"[\w/]+\.py\b|(?:scratchvae|tests)/[\w/]+", row)
-        assert any(f.startswith("tests/") for f in files), f"no test in: {row}"
-        for file in files:
-            places = [ROOT / file, PACKAGE / file, ROOT / "tests" / file]
-            assert any(place.exists() for place in places), f"README.md names {file}, which is not there"
+    for _, _, modules, tests in rows:
+        names = [f"scratchvae/{name.strip()}.py" for name in modules.split(",")]
+        for name in (*names, *(f"tests/test_{name.strip()}.py" for name in tests.split(","))):
+            assert (ROOT / name).exists(), f"README.md names {name}, which is not there"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_what_documents_name_is_there(path: Path) -> None:
+    """Catches a document that names a file, a module, a command, a make target or a test that is gone."""
+    text = path.read_text(encoding="utf-8")
+    places = (path.parent, ROOT, PACKAGE, ROOT / "tests")
+    for name in [*re.findall(r"\]\(([^):#]+)\)", text), *re.findall(r"`([\w/]+\.(?:py|json|md))`", text)]:
+        assert any((place / name).exists() for place in places), f"{path.name} names {name}, which is not there"
+    for name in re.findall(r"python -m ([\w.]+)", text):
+        assert importlib.util.find_spec(name), f"{path.name} names the module {name}, which is not there"
+    for kind, known in KNOWN.items():
+        found = set(re.findall(rf"(?:^ {{4}}|`){kind}(?: |\n)([\w]+)", text, re.MULTILINE))
+        assert found <= known, f"{path.name} names {kind} {found - known}"
+    tests = "\n".join(p.read_text(encoding="utf-8") for p in ROOT.glob("tests/test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", text):
+        assert f"def {name}(" in tests, f"{path.name} names {name}, which is not there"
 
 
 def test_import_is_quick_and_light() -> None:
