@@ -32,7 +32,7 @@ def initial_mean(columns: int, normals: Callable[..., Array]) -> Memory:
 
 
 def initial_net(columns: int, normals: Callable[..., Array]) -> Memory:
-    """The same with C_ψ, which starts at zero, and Adam's slots."""
+    """c and σ², C_ψ, which starts at zero, and Adam's slots."""
     hidden = normals(columns, HIDDEN) / math.sqrt(columns)
     params = [hidden, np.zeros_like(hidden[0]), np.zeros((HIDDEN, 1), hidden.dtype), np.zeros(1, hidden.dtype)]
     state = initial_mean(columns, normals) | dict(zip(NET, params, strict=True))
@@ -87,7 +87,7 @@ def centred(d: Draw) -> Cotangents:
 
 
 def nvil(d: Draw) -> Cotangents:
-    """The same, divided by max(1, σ)."""
+    """r − baseline, divided by max(1, σ)."""
     c = centred(d)
     return c._replace(score=c.score / max(1.0, math.sqrt(d.state["variance"][0])))
 

@@ -132,7 +132,7 @@ class Reading(NamedTuple):
         return whole
 
     def shown(self, x: Array) -> Array:
-        """The same for a picture: of bytes and bits cut off to [0, 1], so that one wild row does not wash out all."""
+        """`undo` for a picture: bytes and bits cut off to [0, 1], so that one wild row does not wash out all."""
         whole = self.undo(x)
         return np.clip(whole, 0, 1) if self.kind in ("bytes", "bits") else whole
 

@@ -163,8 +163,8 @@ def against_samples(
 
 
 def oracle_against_samples(counts: Sequence[int], draws: int, seed: int) -> Iterator[dict[str, Any]]:
-    """The same on probabilistic PCA with one latent and a q wider than the posterior, so that weights are bounded: the
-    slopes −½ and +½ of the theory show. A VAE's q tends to be narrower than the posterior, and its weights wild."""
+    """Signal to noise on probabilistic PCA with one latent and a q wider than the posterior: its weights are bounded,
+    and the slopes −½ and +½ of the theory show. A VAE's q tends to be narrower, and its weights wild."""
     theta = LinearGaussian(np.array([[0.8, -0.6, 0.9]]), np.zeros(3), np.zeros(1))
     x, q = np.ones((draws, 3)), Normal(np.full((draws, 1), 0.2), np.zeros((draws, 1)))
     for S in counts:

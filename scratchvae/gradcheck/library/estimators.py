@@ -105,7 +105,7 @@ def scored(signal: Callable[[At], Array]) -> Callable[[At, Normal, Any], Array]:
 
 
 def score_kl(p: At, q: Normal, theta: Any) -> Array:
-    """The same with log p(x | z) as the signal, and the KL in closed form."""
+    """As `scored` with log p(x | z) as the signal, and the KL in closed form."""
     held = p.model.log_likelihood(p.x, p.z, p.theta)
     return np.asarray((held * q.log_prob(p.z) + p.model.log_likelihood(p.x, p.z, theta)).mean(axis=0) - q.kl())
 
