@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from scratchvae.training import data
+from scratchvae import data
 from scratchvae.types import Array
 
 # hidden layers of q (mirrored in p), latents

@@ -7,6 +7,8 @@ Names are loaded at first use, so that `import scratchvae` costs no more than Nu
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from . import moved as moved
+
 if TYPE_CHECKING:
     from . import gradcheck as gradcheck
     from .models.vae import elbo as elbo

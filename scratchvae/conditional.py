@@ -40,7 +40,7 @@ class Standardised(Normal):
         return super().log_prob(z, k) - float(self.log_scale.sum())
 
     def log_prob_observed(self, z: Array, m: Array, k: Kernels = NUMPY) -> Array:
-        """The same over the entries with m = 1: each counts its own scale alone."""
+        """log p of the raw columns with m = 1: each counts its own scale alone."""
         return super().log_prob_observed(z, m, k) - m @ self.log_scale.astype(m.dtype)
 
 

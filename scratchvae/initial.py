@@ -10,7 +10,7 @@ from .types import Array
 INITIALISERS = ("glorot", "he", "paper")
 
 
-def spread(name: str, fan_in: int, fan_out: int) -> float:
+def deviation(name: str, fan_in: int, fan_out: int) -> float:
     """The standard deviation of a weight. Glorot & Bengio 2010: 2/(in + out); He et al. 2015: 2/in;
     Kingma & Welling 2014 §5: "N(0, 0.01)", read as a variance, so σ = 0.1."""
     if name not in INITIALISERS:
@@ -24,7 +24,7 @@ def initialise(views: dict[str, Array], name: str, normals: dict[str, Array]) ->
     drew them too."""
     for key, view in views.items():
         if view.ndim == 2:
-            view[...] = spread(name, *view.shape) * normals[key]
+            view[...] = deviation(name, *view.shape) * normals[key]
         else:
             view[...] = 0.1 * normals[key] if name == "paper" else 0
 

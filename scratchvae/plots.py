@@ -190,7 +190,7 @@ def plot_plane(
 def plot_line(
     density: tuple[Array, Array], draws: dict[str, Array], gaussians: dict[str, tuple[Array, Array]], ax: Any = None
 ) -> Any:
-    """The same for one latent: the exact density at (a (n,)), (n,); draws (N, 1) as histograms, Gaussians as curves."""
+    """p(z | x) of one latent: the exact density at a (n,), (n,); draws (N, 1) as histograms, Gaussians as curves."""
     ax, (a, p) = axes(ax, (7, 4.5)), density
     for (name, z), colour in zip(draws.items(), ("tab:blue", "tab:green"), strict=False):
         ax.hist(z[:, 0], 60, density=True, histtype="stepfilled", alpha=0.3, color=colour, label=f"{len(z)} of {name}")

@@ -1,4 +1,4 @@
-"""§7.2.5 Arguments as named blocks: nested tuples, NamedTuples, lists and dicts of arrays, in one order."""
+"""§7.2.4 Arguments as named blocks: nested tuples, NamedTuples, lists and dicts of arrays, in one order."""
 
 import contextlib
 import copy
@@ -114,6 +114,11 @@ def unchanged(tree: Any, other: Any) -> bool:
 def copied(tree: Any) -> Any:
     """The same structure with every array copied."""
     return transform(lambda _, leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf, tree)
+
+
+def zeros_like(tree: Any) -> Any:
+    """A tree of the same structure and types, all arrays zero: to add cotangents into."""
+    return transform(lambda _, leaf: np.zeros_like(leaf) if isinstance(leaf, np.ndarray) else leaf, tree)
 
 
 def spare(tree: Any) -> Any:

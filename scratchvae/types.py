@@ -1,4 +1,4 @@
-"""§7.2.5 The one array type: C order, float32 to train, float64 to check, complex to differentiate by complex step."""
+"""§7 The one array type: C order, float32 to train, float64 to check, complex to differentiate by complex step."""
 
 from typing import Any
 

@@ -15,15 +15,14 @@ import numpy as np
 
 from . import models
 from .conditional import mean_of
+from .data import check, matrix
+from .data.arrays import Origin, names_of
 from .distributions import Normal
 from .errors import UsageError
 from .noise import Purpose
-from .tasks.missing import Coder, Imputations, chain, check_gaps
-from .tasks.missing import Plan as Imputing
+from .tasks.missing import Coder, FillPlan, Imputations, chain, check_gaps
 from .training import compiled, objective
-from .training.arrays import Origin, names_of
 from .training.config import from_dict
-from .training.data import check, matrix
 from .training.evaluate import evaluation_rows, log_likelihood
 from .training.loop import Interrupted, Plan, train
 from .training.optim import Optimizer
@@ -126,7 +125,7 @@ class VAE:
         """E[x | z] for z from the prior, (count, D); with `draw` x from p(x | z) itself, such as bits."""
         state = self._fitted()
         noise = state.noise._replace(seed=seed)
-        z = noise.normals(Purpose.SAMPLE, 0, count, self.config.codes)
+        z = noise.normals(Purpose.SAMPLE, 0, count, self.config.latent_size)
         if not draw:
             return self.decode(z)
         p = objective.decode(state, z.astype(self.config.dtype))
@@ -150,16 +149,16 @@ class VAE:
         average, and rising to it with `samples`."""
         return log_likelihood(self._fitted(), self._batch(x), samples)
 
-    def impute(self, x: Any, plan: Imputing | None = None, seed: int = 0) -> Imputations:
+    def impute(self, x: Any, plan: FillPlan | None = None, seed: int = 0) -> Imputations:
         """§7.1.1 Rows x (B, D) with NaN where they are missing, filled in by Metropolis within Gibbs (`tasks.missing`):
         draws (T, C, B, D), their codes, and mean (B, D), which is E[x_mis | x_obs]."""
         state, config = self._fitted(), self.config
         found = self._rows(x, state, gaps=True)
         batch = evaluation_rows(state, found, 0, len(found), gaps=True)
         check_gaps(~np.isnan(batch))
-        guess = mean_of(models.vae.decode(np.zeros((1, config.codes), config.dtype), state.theta, state.k)[0])[0]
+        guess = mean_of(models.vae.decode(np.zeros((1, config.latent_size), config.dtype), state.theta, state.k)[0])[0]
         coder, noise = Coder(state.phi, state.theta, state.k), state.noise._replace(seed=seed)
-        named = (plan or Imputing())._replace(first_row=state.numbers(batch, 0))
+        named = (plan or FillPlan())._replace(first_row=state.numbers(batch, 0))
         made = chain(coder, batch, ~np.isnan(batch), guess, noise, named)
         if state.reading.scale is None:
             return made

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scratchvae.data import load
 from scratchvae.errors import DataError
-from scratchvae.training.data import load
 from scratchvae.types import Array
 
 CODES = {"u1": 8, "i1": 9, "i2": 11, "i4": 12, "f4": 13, "f8": 14}

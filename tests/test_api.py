@@ -13,7 +13,7 @@ import pytest
 import scratchvae
 from scratchvae import VAE
 from scratchvae.errors import DataError, UsageError
-from scratchvae.tasks.missing import Plan
+from scratchvae.tasks.missing import FillPlan
 from scratchvae.training.checkpoint import load
 from scratchvae.training.config import Config
 from scratchvae.training.objective import Diverged
@@ -348,15 +348,16 @@ def test_the_defaults_are_the_papers() -> None:
     """Kingma & Welling 2014, §5: one hidden tanh layer of 500 units on MNIST, M = 100, L = 1. The chapter says two."""
     for config in (VAE().config, Config()):
         assert (config.hidden, config.activation, config.batch, config.samples) == ((500,), "tanh", 100, 1)
-        assert (config.latent, config.epochs, config.optimizer.name) == (20, 20, "adam")  # as in the README's table
+        assert (config.latent, config.epochs, config.optimizer.name) == (20, 20, "adam")  # as in docs/measured.md
         assert (config.optimizer.learning_rate, config.likelihood) == (1e-3, "bernoulli")
     assert Optimizer("adagrad").slots == ("G",)
 
 
-def test_the_readme_runs() -> None:
-    """Every example of the README, as it stands there."""
+@pytest.mark.parametrize("name", ["README.md", "docs/python.md"])
+def test_what_documents_show_runs(name: str) -> None:
+    """Every example of the README and of docs/python.md, as it stands there."""
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    failed, tried = doctest.testfile(str(ROOT / "README.md"), module_relative=False, optionflags=flags)
+    failed, tried = doctest.testfile(str(ROOT / name), module_relative=False, optionflags=flags)
     assert tried > 5
     assert failed == 0
 
@@ -385,7 +386,7 @@ def test_load_takes_the_kernels_asked_for(tmp_path: Path) -> None:
 
 
 def test_impute_takes_plan_and_seed(model: VAE) -> None:
-    gaps, plan = np.where(np.arange(12) < 4, np.nan, bits(5)), Plan(draws=3, chains=2, warm_up=4, gibbs=2)
+    gaps, plan = np.where(np.arange(12) < 4, np.nan, bits(5)), FillPlan(draws=3, chains=2, warm_up=4, gibbs=2)
     first, same, other = (model.impute(gaps, plan, seed).draws for seed in (1, 1, 2))
     assert first.shape == (3, 2, 5, 12)
     np.testing.assert_array_equal(first, same)

@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 from made_files import refused
 
+from scratchvae.data import check, files, load, matrix, text
+from scratchvae.data.arrays import names_of, ordered
 from scratchvae.errors import DataError
-from scratchvae.training import files, text
-from scratchvae.training.arrays import names_of, ordered
-from scratchvae.training.data import check, load, matrix
 from scratchvae.types import Array
 
 NAN = float("nan")
@@ -243,7 +242,7 @@ def test_a_sparse_matrix() -> None:
 @pytest.mark.parametrize("value", [3.5e38, -1e300])
 def test_too_large_for_float32(tmp_path: Path, kind: str, value: float) -> None:
     """Catches a float64 that becomes inf in training, and is blamed on the learning rate."""
-    from scratchvae.training.data import rows
+    from scratchvae.data import rows
 
     x = np.zeros((30, 3), kind)
     x[28, 1] = value
@@ -299,7 +298,7 @@ def test_bombs(tmp_path: Path, name: str, pack: str, monkeypatch: pytest.MonkeyP
     """Catches a small file that fills the memory: it is unpacked to a stated limit, and no further."""
     from made_files import as_idx
 
-    from scratchvae.training import idx
+    from scratchvae.data import idx
 
     monkeypatch.setattr(idx, "FLOOR", 1 << 18)
     raw = as_idx(np.zeros((3 << 18, 1), np.uint8)) if name == "x-ubyte" else b"0,0\n" * (1 << 17)
@@ -314,7 +313,7 @@ def test_bombs(tmp_path: Path, name: str, pack: str, monkeypatch: pytest.MonkeyP
 
 def test_a_bomb_in_a_zip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches an .npz whose member unpacks to more than the limit, or whose list of members fills the memory."""
-    from scratchvae.training import idx
+    from scratchvae.data import idx
 
     monkeypatch.setattr(idx, "FLOOR", 1 << 20)
     np.savez_compressed(tmp_path / "x.npz", x=np.zeros((1 << 18, 2)))
@@ -333,7 +332,7 @@ def test_bombs_and_imaginary_parts_in_a_mat(tmp_path: Path, monkeypatch: pytest.
     """Catches an imaginary part that is dropped, variables that are unpacked only to be passed over, and a bomb."""
     from scipy.io import savemat
 
-    from scratchvae.training import mat
+    from scratchvae.data import mat
 
     savemat(tmp_path / "c.mat", {"ff": np.ones((560, 3)) * 1j})
     refused("ff is complex; save its real part", tmp_path / "c.mat")

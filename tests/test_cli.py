@@ -335,7 +335,7 @@ def test_ctrl_c_outside_training(call: Call, monkeypatch: pytest.MonkeyPatch) ->
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("scratchvae.training.data.load", stop)
+    monkeypatch.setattr("scratchvae.data.load", stop)
     done = call("train", "rows.npy", "--out", "run", *QUIET)
     assert (done.code, done.line) == (130, "scratchvae train: interrupted")
 

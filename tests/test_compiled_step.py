@@ -18,11 +18,12 @@ from scratchvae.engine import products
 from scratchvae.errors import UsageError
 from scratchvae.fast.sparse import FEWEST
 from scratchvae.fast.workspace import FEW_ROWS
-from scratchvae.training.compiled import Compiled, steps, warmup
+from scratchvae.training.compiled import Compiled, steps
 from scratchvae.training.objective import Diverged
 from scratchvae.training.optim import SMALLEST
 from scratchvae.training.sampler import Evaluator
 from scratchvae.training.state import Steps
+from scratchvae.training.warmup import warmup
 from scratchvae.types import Array
 
 WIDTH = os.environ.get("SCRATCHVAE_VECTOR_WIDTH", "")

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from made_files import PIXELS, as_idx, npy, refused
 
+from scratchvae import data
+from scratchvae.data import binarise, check, columns, load, matrix, rows
 from scratchvae.errors import DataError, UsageError
-from scratchvae.training import data
 from scratchvae.training.config import Config
-from scratchvae.training.data import binarise, check, columns, load, matrix, rows
 from scratchvae.training.reading import learn
 from scratchvae.training.state import State
 from scratchvae.types import Array
@@ -197,7 +197,7 @@ def test_a_map_larger_than_memory_trains(tmp_path: Path) -> None:
     np.lib.format.open_memmap(path, "w+", np.float32, (1 << 18, 1024)).flush()  # sparse: nothing is written
     script = f"""
 import numpy as np, re, resource
-from scratchvae.training.data import load, rows
+from scratchvae.data import load, rows
 def anonymous(): return int(re.search(r"RssAnon:\\s*(\\d+)", open("/proc/self/status").read()).group(1)) / 1024
 before = anonymous()
 resource.setrlimit(resource.RLIMIT_DATA, ((int(before) + 128) << 20,) * 2)

@@ -10,14 +10,13 @@ from oracles import close, slopes
 from scratchvae.conditional import net
 from scratchvae.errors import UsageError
 from scratchvae.estimators import Cotangents, Draw, Estimator, deep, get
-from scratchvae.gradcheck.contract import zeros_like
 from scratchvae.gradcheck.library import at
 from scratchvae.gradcheck.library.estimators import renyi, softmax
 from scratchvae.gradcheck.library.ladder import arrow
 from scratchvae.kernels import NUMPY
 from scratchvae.models import ladder
 from scratchvae.models.decoded import standard
-from scratchvae.tree import flat, leaves, replaced
+from scratchvae.tree import flat, leaves, replaced, zeros_like
 from scratchvae.types import Array
 
 S, B = 3, 2

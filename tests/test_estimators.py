@@ -13,7 +13,6 @@ from scratchvae.estimators.baselines import expected
 from scratchvae.estimators.control_variate import best, of_others
 from scratchvae.estimators.frame import Draw, scores
 from scratchvae.estimators.measure import couplings
-from scratchvae.gradcheck.contract import zeros_like
 from scratchvae.gradcheck.in_expectation import (
     MULTISAMPLE,
     UNBIASED,
@@ -29,7 +28,7 @@ from scratchvae.models.decoded import Decoded
 from scratchvae.models.linear_gaussian import LinearGaussian, elbo_diag
 from scratchvae.models.pca import Oracle
 from scratchvae.models.vae import Architecture, elbo, elbo_vjp
-from scratchvae.tree import flat
+from scratchvae.tree import flat, zeros_like
 from scratchvae.types import Array
 
 

@@ -1,5 +1,6 @@
 """log p(x) by every estimator: the exact value, an honest standard error, and bounds that lie on their own side."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,15 +19,21 @@ from scratchvae.noise import Noise
 from scratchvae.tasks import ais, appendix_d, evidence, quadrature
 from scratchvae.tasks.ais import Annealing, schedule
 from scratchvae.tasks.evidence import Evidence, LogMean
-from scratchvae.tasks.hmc import Plan
+from scratchvae.tasks.hmc import ChainPlan
 from scratchvae.tasks.proposals import resampled
 from scratchvae.types import Array
 
 B, K, D = 20, 2, 6
+ESTIMATORS: dict[str, Callable[..., Evidence]] = {
+    "importance": evidence.importance,
+    "ais": ais.annealed,
+    "appendix-d": appendix_d.appendix_d,
+    "quadrature": evidence.quadrature,
+}
 SHORT: dict[str, dict[str, Any]] = {
     "importance": {"samples": 1000},
     "ais": {"samples": 16, "plan": Annealing(schedule(25), leapfrog=4)},
-    "appendix-d": {"samples": 800, "plan": Plan(warm_up=150)},
+    "appendix-d": {"samples": 800, "plan": ChainPlan(warm_up=150)},
     "quadrature": {},
 }
 
@@ -54,7 +61,7 @@ def assert_calibrated(found: Evidence, exact: Array) -> None:
 @pytest.mark.parametrize("name", ["importance", "ais", "appendix-d"])
 def test_estimators_meet_the_exact_evidence(name: str) -> None:
     theta, x, _ = make()
-    found = evidence.estimators()[name](theta, x, near(theta, x), Noise(1), **SHORT[name])
+    found = ESTIMATORS[name](theta, x, near(theta, x), Noise(1), **SHORT[name])
     assert_calibrated(found, theta.log_marginal(x))
     assert found.standard_error.max() < 0.3
     assert found.doubts() == ""
@@ -85,7 +92,7 @@ def test_a_start_near_q() -> None:
 def test_gaussian_density_in_appendix_d() -> None:
     theta, x, _ = make(2)
     q = near(theta, x)
-    found = appendix_d.appendix_d(theta, x, q, Noise(2), samples=800, density="gaussian", plan=Plan(warm_up=150))
+    found = appendix_d.appendix_d(theta, x, q, Noise(2), samples=800, density="gaussian", plan=ChainPlan(warm_up=150))
     assert_calibrated(found, theta.log_marginal(x))
     assert found.standard_error.max() < 0.03
 
@@ -114,7 +121,7 @@ def test_estimators_agree_on_a_bent_posterior() -> None:
     moments = quadrature.posterior(model.log_joint, x, 2)
     q = Normal(moments.mean, np.log(np.diagonal(moments.cov, axis1=1, axis2=2)))
     for name, options in SHORT.items():
-        found = evidence.estimators()[name](model, x, q, Noise(3), **options)
+        found = ESTIMATORS[name](model, x, q, Noise(3), **options)
         assert (abs(found.value - exact.value) < 4 * found.standard_error + 1e-8).all(), found.report()
         assert (found.standard_error < 0.5).all()
 
@@ -175,7 +182,7 @@ def test_rows_know_nothing_of_one_another() -> None:
     q = near(theta, x)
     part = slice(12, 17)
     for name in "importance", "ais":
-        f = evidence.estimators()[name]
+        f = ESTIMATORS[name]
         whole = f(theta, x, q, Noise(8), **SHORT[name])
         some = f(theta, x[part], Normal(q.mu[part], q.log_var[part]), Noise(8), **SHORT[name], first_row=12)
         np.testing.assert_allclose(some.value, whole.value[part], atol=1e-8)
@@ -319,5 +326,5 @@ def test_evidence_of_a_small_vae_in_float32() -> None:
     exact = evidence.quadrature(model, x, q, resolution=65)
     options = {**SHORT, "ais": {"plan": Annealing(schedule(50), leapfrog=5)}}
     for name in "importance", "ais", "appendix-d":
-        found = evidence.estimators()[name](model, x, q, Noise(16), **options[name])
+        found = ESTIMATORS[name](model, x, q, Noise(16), **options[name])
         assert (abs(found.value - exact.value) < 4 * found.standard_error + 1e-5).all(), found.report()

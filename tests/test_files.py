@@ -16,9 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_files import CODES, PACK, PIXELS, as_idx, npy, npz, refused
 
+from scratchvae.data import idx, load, rows
 from scratchvae.errors import DataError
-from scratchvae.training import idx
-from scratchvae.training.data import load, rows
 
 
 @pytest.fixture
@@ -206,7 +205,7 @@ def test_fuzz(tmp_path: Path, name: str, draw: st.DataObject) -> None:
 
 def test_packed_bits_as_text_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a limit for packed text that refuses binarised images, which shrink to a twenty-seventh."""
-    monkeypatch.setattr("scratchvae.training.idx.FLOOR", 1 << 12)
+    monkeypatch.setattr("scratchvae.data.idx.FLOOR", 1 << 12)
     x = (np.random.default_rng(0).random((300, 784)) < 0.08).astype(int)
     text = "\n".join(",".join(map(str, row)) for row in x.tolist()) + "\n"
     (tmp_path / "x.csv.gz").write_bytes(raw := gzip.compress(text.encode()))

@@ -7,7 +7,7 @@ from scratchvae.errors import DataError, UsageError
 from scratchvae.models.linear_gaussian import LinearGaussian
 from scratchvae.noise import Noise
 from scratchvae.tasks import diagnostics
-from scratchvae.tasks.hmc import Chains, Plan, State, chain_noise, choose, hmc, leapfrog, metropolis
+from scratchvae.tasks.hmc import ChainPlan, Chains, ChainState, chain_noise, choose, hmc, leapfrog, metropolis
 from scratchvae.types import Array
 
 C, B, K, D = 4, 3, 2, 5
@@ -20,7 +20,7 @@ def make(seed: int = 0) -> tuple[LinearGaussian, Array]:
     return theta, theta.sample(rng.normal(size=(B, K)), rng.normal(size=(B, D)))[0]
 
 
-def sample(theta: LinearGaussian, x: Array, plan: Plan, start: Array | None = None) -> Chains:
+def sample(theta: LinearGaussian, x: Array, plan: ChainPlan, start: Array | None = None) -> Chains:
     start = np.zeros((C, len(x), K)) if start is None else start
     ones = np.ones(start.shape[:2])
     return hmc(lambda z: theta.log_joint(x, z), lambda z: theta.log_joint_vjp(ones, x, z), start, Noise(1), plan)
@@ -40,7 +40,7 @@ def assert_moments(chains: Chains, theta: LinearGaussian, x: Array) -> None:
 
 def test_hmc_meets_the_exact_posterior() -> None:
     theta, x = make()
-    chains = sample(theta, x, Plan(draws=500, warm_up=200))
+    chains = sample(theta, x, ChainPlan(draws=500, warm_up=200))
     assert_moments(chains, theta, x)
     assert chains.draws.shape == (500, C, B, K)
     assert (chains.divergent == 0).all()
@@ -58,7 +58,7 @@ def test_metropolis_meets_the_exact_posterior() -> None:
     def log_density(z: Array) -> Array:
         return theta.log_joint(x, z)
 
-    chains = metropolis(log_density, np.zeros((C, B, K)), Noise(2), Plan(draws=5000, warm_up=500, target=0.3))
+    chains = metropolis(log_density, np.zeros((C, B, K)), Noise(2), ChainPlan(draws=5000, warm_up=500, target=0.3))
     assert_moments(chains, theta, x)
     assert (abs(chains.acceptance.mean(0) - 0.3) < 0.05).all()
 
@@ -66,7 +66,7 @@ def test_metropolis_meets_the_exact_posterior() -> None:
 def test_a_coarse_step_is_corrected_by_acceptance() -> None:
     # 55 % acceptance: without the Metropolis choice the leapfrog's own stationary law is visibly wider
     theta, x = make(2)
-    chains = sample(theta, x, Plan(draws=3000, warm_up=200, leapfrog=2, target=0.55))
+    chains = sample(theta, x, ChainPlan(draws=3000, warm_up=200, leapfrog=2, target=0.55))
     assert chains.acceptance.mean() < 0.65
     assert_moments(chains, theta, x)
 
@@ -78,7 +78,7 @@ def test_scale_stretches_each_latent() -> None:
         return np.asarray(-0.5 * ((z / narrow) ** 2).sum(-1))
 
     def run(scale: Array | float) -> Array:
-        plan = Plan(draws=200, warm_up=150, scale=scale)
+        plan = ChainPlan(draws=200, warm_up=150, scale=scale)
         return hmc(log_density, lambda z: -z / narrow**2, np.full((C, 1, 2), 1e-3), Noise(3), plan).draws
 
     ess_plain, ess_scaled = (diagnostics.effective_sample_size(run(s)).min() for s in (1.0, narrow))
@@ -135,24 +135,24 @@ def test_divergent_proposals_are_refused_and_counted() -> None:
     def slope(z: Array) -> Array:
         return -2 * z / (1 - z**2)
 
-    plan = Plan(draws=300, warm_up=0, step_size=0.5, leapfrog=3)
+    plan = ChainPlan(draws=300, warm_up=0, step_size=0.5, leapfrog=3)
     chains = hmc(log_density, slope, np.zeros((C, B, 1)), Noise(5), plan)
     assert (chains.divergent > 10).all()
     assert (abs(chains.draws) < 1).all()
     assert np.isfinite(chains.log_p).all()
     assert (chains.divergent / 300 + chains.acceptance <= 1).all()
-    walk = metropolis(log_density, np.zeros((C, B, 1)), Noise(5), Plan(draws=300, warm_up=0, step_size=2.0))
+    walk = metropolis(log_density, np.zeros((C, B, 1)), Noise(5), ChainPlan(draws=300, warm_up=0, step_size=2.0))
     assert (walk.divergent > 10).all()
     assert (abs(walk.draws) < 1).all()
 
 
 def test_a_blown_up_trajectory_is_refused() -> None:
     # quartic walls: a step far too long sends z to infinity
-    plan = Plan(draws=20, warm_up=0, step_size=5.0)
+    plan = ChainPlan(draws=20, warm_up=0, step_size=5.0)
     chains = hmc(lambda z: -(z**4).sum(-1), lambda z: -4 * z**3, np.ones((C, B, K)), Noise(6), plan)
     assert (chains.divergent == 20).all()
     assert (chains.draws == 1).all()
-    plan = Plan(draws=20, warm_up=0, step_size=5.0, leapfrog=1, jitter=0)  # one step: far out, but still a number
+    plan = ChainPlan(draws=20, warm_up=0, step_size=5.0, leapfrog=1, jitter=0)  # one step: far out, but still a number
     chains = hmc(lambda z: -(z**4).sum(-1), lambda z: -4 * z**3, np.ones((C, B, K)), Noise(6), plan)
     assert (chains.divergent > 15).all()
 
@@ -160,7 +160,9 @@ def test_a_blown_up_trajectory_is_refused() -> None:
 def test_each_row_gets_its_own_step() -> None:
     width = np.array([[0.01], [1.0], [30.0]])
     start = np.zeros((C, B, 1))
-    chains = hmc(lambda z: -0.5 * ((z / width) ** 2).sum(-1), lambda z: -z / width**2, start, Noise(9), Plan(300, 300))
+    chains = hmc(
+        lambda z: -0.5 * ((z / width) ** 2).sum(-1), lambda z: -z / width**2, start, Noise(9), ChainPlan(300, 300)
+    )
     assert (abs(chains.acceptance.mean(0) - 0.9) < 0.1).all()
     np.testing.assert_allclose(chains.draws.std((0, 1)), width, rtol=0.2)
 
@@ -180,15 +182,15 @@ class Recorder:
 
 def test_no_noise_is_used_twice() -> None:
     recorder = Recorder()
-    plan = Plan(draws=6, warm_up=4, first_step=10)
+    plan = ChainPlan(draws=6, warm_up=4, first_step=10)
     hmc(lambda z: -(z**2).sum(-1), lambda z: -2 * z, np.zeros((C, B, K)), recorder, plan)  # type: ignore[arg-type]
     assert len(set(recorder.asked)) == len(recorder.asked) == 20
     assert {step for _, step in recorder.asked} == set(range(10, 20))
 
 
 def test_choice() -> None:
-    old = State(np.zeros((1, 4, 1)), np.zeros((1, 4)), np.zeros((1, 4, 1)))
-    new = State(np.ones((1, 4, 1)), np.full((1, 4), 2.0), np.full((1, 4, 1), 3.0))
+    old = ChainState(np.zeros((1, 4, 1)), np.zeros((1, 4)), np.zeros((1, 4, 1)))
+    new = ChainState(np.ones((1, 4, 1)), np.full((1, 4), 2.0), np.full((1, 4, 1), 3.0))
     gain, u = np.log([[0.5, 0.5, 7.0, 0.5]]), np.array([[0.49, 0.51, 0.99, 0.0]])
     state, move = choose(old, new, gain, u, np.array([[False, False, False, True]]))
     assert state.z.ravel().tolist() == [1, 0, 1, 0]
@@ -199,8 +201,8 @@ def test_choice() -> None:
 
 def test_rows_and_chains_know_nothing_of_one_another() -> None:
     theta, x = make(7)
-    all_rows = sample(theta, x, Plan(draws=20, warm_up=0, step_size=0.3))
-    last = sample(theta, x[2:], Plan(draws=20, warm_up=0, step_size=0.3, first_row=2))
+    all_rows = sample(theta, x, ChainPlan(draws=20, warm_up=0, step_size=0.3))
+    last = sample(theta, x[2:], ChainPlan(draws=20, warm_up=0, step_size=0.3, first_row=2))
     np.testing.assert_allclose(all_rows.draws[:, :, 2:], last.draws, atol=1e-10)
     (v, u), (v_more, u_more) = (chain_noise(Noise(1), np.zeros((c, B, K)), 5) for c in (1, C))
     np.testing.assert_array_equal(v, v_more[:1])
@@ -270,7 +272,9 @@ def test_autocovariance_is_the_sum() -> None:
 
 
 def test_float32_stays_float32() -> None:
-    chains = hmc(lambda z: -(z * z).sum(-1), lambda z: -2 * z, np.zeros((C, B, K), np.float32), Noise(11), Plan(5, 5))
+    chains = hmc(
+        lambda z: -(z * z).sum(-1), lambda z: -2 * z, np.zeros((C, B, K), np.float32), Noise(11), ChainPlan(5, 5)
+    )
     assert chains.draws.dtype == chains.log_p.dtype == np.float32
 
 
@@ -284,14 +288,14 @@ def test_bad_input_is_one_clear_line() -> None:
     with pytest.raises(UsageError, match=r"expected start \(C, B, K\)"):
         hmc(lambda z: z, slope, start, Noise(0))
     with pytest.raises(UsageError, match="target=2"):
-        hmc(lambda z: z.sum(-1), slope, start, Noise(0), Plan(target=2))
+        hmc(lambda z: z.sum(-1), slope, start, Noise(0), ChainPlan(target=2))
     with pytest.raises(UsageError, match="T >= 4"):
         diagnostics.r_hat(np.zeros((3, 4)))
 
 
 def test_the_step_size_said_is_that_of_the_draws() -> None:
     """Without jitter every accepted move is that step times its noise; the last step of the warm-up is another."""
-    plan = Plan(draws=40, warm_up=20, target=0.4, jitter=0.0)
+    plan = ChainPlan(draws=40, warm_up=20, target=0.4, jitter=0.0)
     found = metropolis(lambda z: -0.5 * (z**2).sum(-1), np.zeros((C, B, K)), Noise(5), plan)
     moves = np.diff(found.draws, axis=0)
     eps = np.stack([chain_noise(Noise(5), found.draws[0], t)[0] for t in range(21, 60)])

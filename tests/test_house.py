@@ -2,26 +2,38 @@
 
 import ast
 import functools
+import importlib.util
 import inspect
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from scratchvae import moved
+from scratchvae.cli import parser
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "scratchvae"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SOURCES = [*MODULES, *sorted(ROOT.glob("tests/*.py")), *sorted(ROOT.glob("bench/**/*.py"))]
 
-# From the kernels up to the face: a module imports from its own room and from rooms above it in this list, never below.
+DOCUMENTS = [ROOT / "README.md", ROOT / "bench/README.md", *sorted(ROOT.glob("docs/*.md"))]
+KNOWN = {  # what a document may ask for
+    "make": set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)),
+    "scratchvae": {*parser().commands, "COMMAND"},
+}
+
+# From the engine up to the face: a module imports from its own room and from rooms above it in this list, never below.
+# `docs/rooms.md` draws it.
 ORDER = (
-    ("types", "errors"),
+    ("types", "errors", "moved"),
     ("engine", "tree"),
     ("kernels", "gradcheck"),  # gradcheck checks anybody's pair, so it knows none; its library knows all of ours
-    ("networks", "distributions", "arena", "initial", "noise"),
+    ("networks", "distributions", "arena", "initial", "noise", "data"),
     ("conditional",),
     ("models",),
     ("estimators",),
@@ -31,10 +43,15 @@ ORDER = (
     ("cli",),
     ("mutants", "__main__", ""),  # "" is scratchvae/__init__.py: names loaded at their first use
 )
+BIGGEST = 0.16  # share of the package's lines that a room may have
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 # made of LLVM: loaded by compiled kernels alone
 INTRINSICS = tuple(f"engine.{name}" for name in ("edges", "shuffles", "threads", "tiles", "vector_words", "vectors"))
-OPTIONAL = ("matplotlib", "sklearn", "torch", "tqdm", "numba", "llvmlite", "jax", "mpi4py", "safetensors")
+Q_AND_P = (  # rooms and modules of §7.2.5, the choice of q and p
+    r"networks|distributions|conditional|models\.families|kernels(\.(activations|bernoulli|dense|normal))?"
+    r"|gradcheck\.library\.(bbvi|conditional|distributions|kernels|networks)|fast\.(epilogues|layout)"
+)
+OPTIONAL = ("matplotlib", "sklearn", "torch", "tqdm", "numba", "llvmlite", "jax", "safetensors")
 
 FunctionDef = ast.FunctionDef | ast.AsyncFunctionDef
 each_module = pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
@@ -107,8 +124,9 @@ def test_imports_point_one_way(path: Path) -> None:
 
 
 def test_no_cycles() -> None:
-    """Catches two modules of one room that need each other: neither could be read first."""
-    graph = {dotted(path): set(imported(path, functions=False)) - {dotted(path)} for path in MODULES}
+    """Catches two modules of one room that need each other, imports inside functions included: neither could be read
+    first."""
+    graph = {dotted(path): set(imported(path)) - {dotted(path)} for path in MODULES}
     done: set[str] = set()
 
     def visit(name: str, trail: tuple[str, ...]) -> None:
@@ -121,6 +139,32 @@ def test_no_cycles() -> None:
 
     for name in graph:
         visit(name, ())
+
+
+def test_no_room_is_the_house() -> None:
+    """Catches a room that grows until it holds three things at once."""
+    lines: Counter[str] = Counter()
+    for path in MODULES:
+        lines[room(dotted(path))] += len(path.read_text(encoding="utf-8").splitlines())
+    biggest, size = lines.most_common(1)[0]
+    share = size / lines.total()
+    assert share <= BIGGEST, f"{biggest} has {share:.1%} of the package's lines: it is two rooms"
+
+
+def test_the_drawing_of_imports_is_true() -> None:
+    """Catches a room that is not in the drawing of docs/rooms.md, or stands on another floor there."""
+    drawn = re.findall(r"^    (\S.*?) +\| ", (ROOT / "docs/rooms.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert [set(floor.split()) for floor in drawn] == [set(rooms) - {""} for rooms in reversed(ORDER)]
+
+
+@pytest.mark.parametrize("old", moved.MOVED)
+def test_what_has_moved_is_found_under_its_old_name(old: str) -> None:
+    """Catches an old import that fails, is silent, or gives a second copy of the module; and one that spoils it."""
+    new = importlib.import_module(moved.MOVED[old])
+    sys.modules.pop(old, None)
+    with pytest.warns(DeprecationWarning, match=f"{old} has moved: import {moved.MOVED[old]}"):
+        assert importlib.import_module(old) is new
+    assert (new.__name__, new.__spec__ and new.__spec__.name) == (moved.MOVED[old], moved.MOVED[old])
 
 
 def twinless(name: str) -> str:
@@ -199,7 +243,7 @@ def test_optional_packages_are_imported_where_they_are_used(path: Path) -> None:
             tops = {name.split(".")[0] for name in names}
             if functions:
                 assert "matplotlib" not in tops or dotted(path) == "plots" or path.parent.name == "plots", path
-                assert not tops & {"numba", "llvmlite"} or room(dotted(path)) in ("engine", "cli"), path
+                assert not tops & {"numba", "llvmlite"} or room(dotted(path)) == "engine", path
             else:
                 heavy = tops & set(OPTIONAL)
                 assert not heavy or dotted(path) in INTRINSICS, f"{path.name} imports {heavy} at module level"
@@ -207,11 +251,13 @@ def test_optional_packages_are_imported_where_they_are_used(path: Path) -> None:
 
 @each_module
 def test_first_line_names_the_section(path: Path) -> None:
-    """Catches a module that cannot be found from the chapter."""
+    """Catches a module that cannot be found from the chapter, and one of the engine that claims a section of it;
+    §7.2.5 is the choice of q and p, not whatever has no section of its own."""
     first = (ast.get_docstring(tree(path)) or "").partition("\n")[0]
-    assert re.match(r"§7(\.\d)*|Engine", first), (
-        f"{path.name}: the first docstring line starts with the chapter's section"
-    )
+    begins = "Engine" if room(dotted(path)) == "engine" else r"§7(\.\d)*"
+    assert re.match(begins, first), f"{path.name}: the first docstring line starts with {begins}"
+    about = re.fullmatch(Q_AND_P, dotted(path))
+    assert about or not re.match(r"[^A-Za-z]*§7\.2\.5", first), f"{path.name} is not about q and p"
 
 
 @each_module
@@ -244,16 +290,37 @@ def test_no_path_of_one_machine(path: Path) -> None:
     assert found is None, found
 
 
+def test_the_readme_is_short() -> None:
+    """One page: what is longer stands in docs/ or in bench/README.md."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert (len(text.splitlines()) <= 130, len(text.encode()) <= 9_000) == (True, True)
+
+
 def test_readme_table_is_true() -> None:
     """Chapter section, module, test: catches a row that names a file which is not there."""
-    rows = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("| §7")]
+    rows = [line.split("|")[1:-1] for line in DOCUMENTS[0].read_text(encoding="utf-8").splitlines() if "| §7" in line]
     assert rows, "README.md has no table of chapter sections"
-    for row in rows:
-        files = re.findall(r"[\w/]+\.py\b|(?:scratchvae|tests)/[\w/]+", row)
-        assert any(f.startswith("tests/") for f in files), f"no test in: {row}"
-        for file in files:
-            places = [ROOT / file, PACKAGE / file, ROOT / "tests" / file]
-            assert any(place.exists() for place in places), f"README.md names {file}, which is not there"
+    for _, _, modules, tests in rows:
+        names = [f"scratchvae/{name.strip()}.py" for name in modules.split(",")]
+        for name in (*names, *(f"tests/test_{name.strip()}.py" for name in tests.split(","))):
+            assert (ROOT / name).exists(), f"README.md names {name}, which is not there"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_what_documents_name_is_there(path: Path) -> None:
+    """Catches a document that names a file, a module, a command, a make target or a test that is gone."""
+    text = path.read_text(encoding="utf-8")
+    places = (path.parent, ROOT, PACKAGE, ROOT / "tests")
+    for name in [*re.findall(r"\]\(([^):#]+)\)", text), *re.findall(r"`([\w/]+\.(?:py|json|md))`", text)]:
+        assert any((place / name).exists() for place in places), f"{path.name} names {name}, which is not there"
+    for name in re.findall(r"python -m ([\w.]+)", text):
+        assert importlib.util.find_spec(name), f"{path.name} names the module {name}, which is not there"
+    for kind, known in KNOWN.items():
+        found = set(re.findall(rf"(?:^ {{4}}|`){kind}(?: |\n)([\w]+)", text, re.MULTILINE))
+        assert found <= known, f"{path.name} names {kind} {found - known}"
+    tests = "\n".join(p.read_text(encoding="utf-8") for p in ROOT.glob("tests/test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", text):
+        assert f"def {name}(" in tests, f"{path.name} names {name}, which is not there"
 
 
 def test_import_is_quick_and_light() -> None:

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scratchvae.data import Dataset, load
 from scratchvae.errors import UsageError
 from scratchvae.training import bound_report as ledger
 from scratchvae.training.bound_report import Figure, Ledger, Meaning
 from scratchvae.training.config import Config
-from scratchvae.training.data import Dataset, load
 from scratchvae.training.evaluate import elbo_over
 from scratchvae.training.state import State
 

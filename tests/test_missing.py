@@ -14,11 +14,11 @@ from scratchvae.models.linear_gaussian import LinearGaussian
 from scratchvae.networks import Dense
 from scratchvae.noise import Noise
 from scratchvae.tasks import diagnostics, imputation, missing
-from scratchvae.tasks.missing import Coder, Imputations, Plan
+from scratchvae.tasks.missing import Coder, FillPlan, Imputations
 from scratchvae.types import Array
 
 K, D = 2, 6
-PLAN = Plan(draws=250, chains=4, thin=4, warm_up=60, gibbs=20)
+PLAN = FillPlan(draws=250, chains=4, thin=4, warm_up=60, gibbs=20)
 
 
 def make(rows: int, seed: int = 0) -> tuple[LinearGaussian, Array, Array]:
@@ -52,7 +52,7 @@ def errors(found: Imputations, theta: LinearGaussian, x: Array, observed: Array)
     return float(first), float(abs((got - cov) / error)[both].max())
 
 
-def importance(coder: Coder, x: Array, observed: Array, fill: Array, noise: Noise, plan: Plan) -> Imputations:
+def importance(coder: Coder, x: Array, observed: Array, fill: Array, noise: Noise, plan: FillPlan) -> Imputations:
     """With as many codes as the chain takes steps."""
     return missing.importance(coder, x, observed, fill, noise, plan, samples=20_000)
 
@@ -96,7 +96,7 @@ def test_rezendes_chain_is_right_at_the_exact_posterior() -> None:
         Net((), (Dense(W, theta.m),), "identity", Family("gaussian-fixed", 1.0)),
     )
     x, observed = rng.normal(size=(3, 4)), np.array([[True, False, True, False]] * 3)
-    plan = Plan(draws=5, chains=2)
+    plan = FillPlan(draws=5, chains=2)
     both = [missing.chain(exact, x, observed, theta.m, Noise(3), plan, corrected) for corrected in (True, False)]
     assert both[0].acceptance.min() == 1
     np.testing.assert_array_equal(both[0].draws, both[1].draws)
@@ -105,7 +105,7 @@ def test_rezendes_chain_is_right_at_the_exact_posterior() -> None:
 def test_intervals_cover() -> None:
     """90 % intervals hold 88 to 92 % of 6000 true values; Rezende's, from a q too narrow, do not."""
     theta, x, observed = make(2000, 5)
-    plan = Plan(draws=99, chains=1, thin=3, warm_up=30, gibbs=10)
+    plan = FillPlan(draws=99, chains=1, thin=3, warm_up=30, gibbs=10)
     right = missing.chain(coder(theta, 0.1, 0.3), x, observed, theta.m, Noise(1), plan)
     assert 0.88 < imputation.coverage(x, right.draws, observed) < 0.92
     wrong = missing.chain(coder(theta, 0.8, -2.0), x, observed, theta.m, Noise(1), plan, corrected=False)
@@ -114,7 +114,7 @@ def test_intervals_cover() -> None:
 
 def test_importance_sampling_knows_the_evidence_of_what_was_seen() -> None:
     theta, x, observed = make(8, 3)
-    found = missing.importance(coder(theta), x, observed, theta.m, Noise(2), Plan(draws=2), samples=4000)
+    found = missing.importance(coder(theta), x, observed, theta.m, Noise(2), FillPlan(draws=2), samples=4000)
     evidence = found.observed_evidence
     assert evidence is not None
     z = (evidence.value - theta.log_marginal(x, observed)) / evidence.standard_error
@@ -125,7 +125,7 @@ def test_importance_sampling_knows_the_evidence_of_what_was_seen() -> None:
 def test_log_score_is_the_conditional_density() -> None:
     """log p(x_mis|x_obs) = log p(x) − log p(x_obs): catches a mask upside down, a sum over samples for a mean."""
     theta, x, observed = make(5, 4)
-    found = missing.chain(coder(theta, 0.0, 0.2), x, observed, theta.m, Noise(1), Plan(500, 8, 2, 40, 10))
+    found = missing.chain(coder(theta, 0.0, 0.2), x, observed, theta.m, Noise(1), FillPlan(500, 8, 2, 40, 10))
     score = imputation.log_score(coder(theta), x, observed, found.codes)
     np.testing.assert_allclose(score, theta.log_marginal(x) - theta.log_marginal(x, observed), atol=0.1)
 
@@ -134,10 +134,10 @@ def test_rows_and_chains_keep_their_noise() -> None:
     """Any split into blocks of rows gives the same draws; more chains keep the old ones."""
     theta, x, observed = make(5, 6)
     args = (theta.m, Noise(1))
-    whole = missing.chain(coder(theta), x, observed, *args, Plan(draws=3))
-    part = missing.chain(coder(theta), x[2:], observed[2:], *args, Plan(draws=3, first_row=2))
+    whole = missing.chain(coder(theta), x, observed, *args, FillPlan(draws=3))
+    part = missing.chain(coder(theta), x[2:], observed[2:], *args, FillPlan(draws=3, first_row=2))
     np.testing.assert_allclose(whole.draws[:, :, 2:], part.draws, rtol=1e-12)
-    fewer = missing.chain(coder(theta), x, observed, *args, Plan(draws=3, chains=2))
+    fewer = missing.chain(coder(theta), x, observed, *args, FillPlan(draws=3, chains=2))
     np.testing.assert_allclose(whole.draws[:, :2], fewer.draws, rtol=1e-12)
 
 
@@ -160,7 +160,7 @@ def test_bits_are_filled_with_bits() -> None:
               Family("normal"))  # fmt: skip
     theta = Net((), (Dense(rng.normal(size=(1, 4)) * 2, np.zeros(4)),), "identity", Family("bernoulli"))
     x, observed = np.ones((2, 4)), np.array([[True, True, False, False]] * 2)
-    found = missing.chain(Coder(phi, theta), x, observed, np.full(4, 0.5), Noise(1), Plan(400, 4, 1))
+    found = missing.chain(Coder(phi, theta), x, observed, np.full(4, 0.5), Noise(1), FillPlan(400, 4, 1))
     assert set(np.unique(found.draws)) == {0.0, 1.0}
     got, error = diagnostics.mean_with_error(found.draws[..., 2:])
     assert (abs(got - found.mean[:, 2:]) < 4 * error).all()
@@ -199,7 +199,7 @@ def test_rmse_by_hand() -> None:
     assert imputation.rmse(truth, np.array([[9.0, 5.0, 7.0]]), observed) == pytest.approx(np.sqrt((9 + 16) / 2))
 
 
-def refused(x: Array, observed: Array, error: type[Exception], words: str, plan: Plan | None = None) -> None:
+def refused(x: Array, observed: Array, error: type[Exception], words: str, plan: FillPlan | None = None) -> None:
     theta, _, _ = make(1)
     with pytest.raises(error, match=words):
         missing.chain(coder(theta), x, observed, theta.m, Noise(0), plan)
@@ -212,12 +212,12 @@ def test_bad_masks_and_plans_are_refused() -> None:
     refused(x, observed * 1.0, DataError, "the mask is float64")
     refused(x, np.stack([half, half & False]), DataError, "row 1 has all its 6 entries missing")
     refused(x * np.nan, observed, DataError, "x holds nan at row 0, column 0 .from 0., which the mask calls observed")
-    refused(x, observed, UsageError, "cannot run", Plan(thin=0))
+    refused(x, observed, UsageError, "cannot run", FillPlan(thin=0))
 
 
-@pytest.mark.parametrize("plan", [Plan(draws=3, thin=2, warm_up=4, gibbs=2), Plan(draws=3, warm_up=0, gibbs=5)])
+@pytest.mark.parametrize("plan", [FillPlan(draws=3, thin=2, warm_up=4, gibbs=2), FillPlan(draws=3, warm_up=0, gibbs=5)])
 @pytest.mark.parametrize("method", [missing.chain, missing.importance])
-def test_no_noise_is_used_twice(method: Callable[..., Imputations], plan: Plan) -> None:
+def test_no_noise_is_used_twice(method: Callable[..., Imputations], plan: FillPlan) -> None:
     """Catches a chain that goes on after its warm-up with the warm-up's noise."""
     (theta, x, observed), recorder = make(2), Recorder()
     method(coder(theta), x, observed, theta.m, recorder, plan)

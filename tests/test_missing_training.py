@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from scratchvae.cli import main
+from scratchvae.data import binarise, load
 from scratchvae.errors import DataError, UsageError
 from scratchvae.models.linear_gaussian import LinearGaussian
 from scratchvae.models.vae import rescaled
 from scratchvae.noise import Noise
 from scratchvae.training import objective
 from scratchvae.training.config import Config
-from scratchvae.training.data import binarise, load
 from scratchvae.training.evaluate import log_likelihood
-from scratchvae.training.missing import hide, split
+from scratchvae.training.missing import hide, masked
 from scratchvae.training.state import State, Steps, mean_row
 from scratchvae.types import Array
 from scratchvae.vae import VAE
@@ -107,7 +107,7 @@ def test_importance_weights_average_to_what_was_observed() -> None:
 
 def test_masks_keep_numbers_and_bits() -> None:
     x = np.array([[0.2, np.nan, 0.9]])
-    filled, m = split(x)
+    filled, m = masked(x)
     np.testing.assert_array_equal(filled, [[0.2, 0, 0.9]])
     np.testing.assert_array_equal(m, [[1, 0, 1]])
     for how in ("dynamic", "threshold"):

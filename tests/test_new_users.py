@@ -10,10 +10,10 @@ from command_line import QUIET, Call, bits, files
 
 import scratchvae
 from scratchvae import VAE, plots
+from scratchvae.data import load
 from scratchvae.errors import DataError, UsageError
 from scratchvae.plots import grey_levels
 from scratchvae.tasks import imputation
-from scratchvae.training.data import load
 from scratchvae.training.reading import Reading
 from scratchvae.types import Array
 
@@ -285,7 +285,7 @@ def test_numbers_beside_a_sheet_are_in_order(trained: Call) -> None:
 
 def test_data_that_an_installed_package_does_not_bring(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """ "name the folder that holds its files": which files, and where are they to be had?"""
-    monkeypatch.setattr("scratchvae.training.data.__file__", str(Path.cwd() / "lib/scratchvae/training/data.py"))
+    monkeypatch.setattr("scratchvae.data.__file__", str(Path.cwd() / "lib/scratchvae/data/__init__.py"))
     for name, words in (("mnist", "train-images-idx3-ubyte, t10k-images"), ("freyfaces", "frey_rawface.mat")):
         line = call("train", name, "--out", "run", *QUIET).line
         for part in (words, "SCRATCHVAE_DATA", "--data-folder"):

@@ -13,7 +13,7 @@ from scratchvae.models.protocol import Functions
 from scratchvae.noise import Noise
 from scratchvae.tasks import ais, appendix_d, evidence, exact, posterior, proposals, quadrature
 from scratchvae.tasks.bbvi import fit
-from scratchvae.tasks.hmc import Plan, hmc, metropolis
+from scratchvae.tasks.hmc import ChainPlan, hmc, metropolis
 from scratchvae.types import Array
 
 # --- kinks ------------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ def one_row(m: Density, x: Array, q: Normal) -> verify.Problem:
 
 
 NOISE, BETAS = Noise(0), ais.Annealing(ais.schedule(2), leapfrog=1)
-SHORT = Plan(draws=8, warm_up=2, leapfrog=1)
+SHORT = ChainPlan(draws=8, warm_up=2, leapfrog=1)
 METHODS: dict[str, Callable[[Density, Array, Normal], Any]] = {
     "importance": lambda m, x, q: evidence.importance(m, x, q, NOISE, 4),
     "quadrature": lambda m, x, q: quadrature.posterior(m.log_joint, x, 2, resolution=33, tolerance=1),
@@ -299,7 +299,7 @@ def test_functions_that_reuse_what_they_return_change_no_chain() -> None:
     def reused_slope(z: Array) -> Array:
         return np.negative(z, out=slope)
 
-    start, plan = np.full((2, 3, 2), 3.0), Plan(draws=5, warm_up=0, step_size=2.0)
+    start, plan = np.full((2, 3, 2), 3.0), ChainPlan(draws=5, warm_up=0, step_size=2.0)
     plain = hmc(lambda z: -0.5 * (z**2).sum(-1), lambda z: -z, start, Noise(0), plan)
     np.testing.assert_array_equal(hmc(reused, reused_slope, start, Noise(0), plan).draws, plain.draws)
     plain = metropolis(lambda z: -0.5 * (z**2).sum(-1), start, Noise(0), plan)

@@ -11,8 +11,8 @@ import pytest
 
 import scratchvae.cli
 from bench.papers import evidence, figure2, iwae, tables
+from scratchvae import data
 from scratchvae.errors import DataError, UsageError
-from scratchvae.training import data
 from scratchvae.training.run import Run
 from scratchvae.types import Array
 from scratchvae.vae import VAE
@@ -134,7 +134,7 @@ def test_figure2_sees_superfluous_latents_overfit() -> None:
 
 def test_a_film_is_split_at_random_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     film = np.arange(200, dtype="u1").repeat(4).reshape(200, 2, 2)
-    monkeypatch.setattr("scratchvae.training.data.load", lambda *_, load=data.load, **__: load(film))
+    monkeypatch.setattr("scratchvae.data.load", lambda *_, load=data.load, **__: load(film))
     train, test = figure2.rows_of(figure2.FREY, None, 0)
     assert sorted([*train[:, 0], *test[:, 0]]) == list(range(200))
     assert len(test) == 20

@@ -10,11 +10,11 @@ import pytest
 from command_line import QUIET, TINY, Call, bits
 
 from scratchvae import plots
+from scratchvae.data import load
 from scratchvae.errors import DataError, UsageError
 from scratchvae.tasks import missing, quadrature
 from scratchvae.tasks.evidence import Evidence
 from scratchvae.training import checkpoint
-from scratchvae.training.data import load
 from scratchvae.vae import VAE
 
 GAPS = (*QUIET, "--missing", "nan", "--likelihood", "gaussian")

@@ -17,7 +17,7 @@ from scratchvae.models.linear_gaussian import LinearGaussian
 from scratchvae.networks import Dense
 from scratchvae.noise import Noise
 from scratchvae.tasks import diagnostics, evidence, posterior, quadrature
-from scratchvae.tasks.hmc import Plan
+from scratchvae.tasks.hmc import ChainPlan
 from scratchvae.tasks.proposals import Defensive
 from scratchvae.types import Array
 
@@ -85,7 +85,7 @@ def test_chains_meet_quadrature_on_a_curved_posterior() -> None:
     model, x = bent()
     truth = quadrature.posterior(model.log_joint, x, 2)
     q = Normal(np.zeros((B, 2)), np.zeros((B, 2)))
-    chains = posterior.sample(model, x, q, Noise(3), 4, Plan(draws=1500, warm_up=300))
+    chains = posterior.sample(model, x, q, Noise(3), 4, ChainPlan(draws=1500, warm_up=300))
     got, error = diagnostics.mean_with_error(chains.draws)
     assert (abs(got - truth.mean) < 4 * error).all()
     away = chains.draws - truth.mean
@@ -101,7 +101,7 @@ def test_metropolis_meets_quadrature() -> None:
     model, x = bent(2)
     truth = posterior.exact(model, x, 2)
     q = Normal(np.zeros((B, 2)), np.zeros((B, 2)))
-    chains = posterior.sample(model, x, q, Noise(3), 8, Plan(draws=150, warm_up=30, target=0.3), "metropolis")
+    chains = posterior.sample(model, x, q, Noise(3), 8, ChainPlan(draws=150, warm_up=30, target=0.3), "metropolis")
     got, error = diagnostics.mean_with_error(chains.draws)
     assert (abs(got - truth.mean) < 4 * error).all()
 
@@ -109,7 +109,7 @@ def test_metropolis_meets_quadrature() -> None:
 def test_chains_too_short_are_doubted() -> None:
     model, x = bent()
     q = Normal(np.zeros((B, 2)), np.zeros((B, 2)))
-    found = posterior.of_chains(posterior.sample(model, x, q, Noise(3), 2, Plan(draws=8, warm_up=2)))
+    found = posterior.of_chains(posterior.sample(model, x, q, Noise(3), 2, ChainPlan(draws=8, warm_up=2)))
     assert "do not trust these chains" in posterior.doubts("hmc", found)
 
 

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from command_line import QUIET, SIDE, Call, D, make_run, said
 
-from scratchvae import plots
+from scratchvae import data, plots
 from scratchvae.cli import estimators, main
 from scratchvae.cli.pictures import picture_run, reconstructions
 from scratchvae.tasks import posterior
-from scratchvae.training import data
 from scratchvae.training.evaluate import blocks
 from scratchvae.training.objective import encode
 from scratchvae.training.run import Run

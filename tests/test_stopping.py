@@ -12,7 +12,7 @@ import pytest
 from command_line import Call, Done
 
 from scratchvae import VAE
-from scratchvae.training import compiled, stopping
+from scratchvae.training import compiled, stopping, watch
 from scratchvae.training.config import Config, from_dict
 from scratchvae.training.evaluate import elbo_over
 from scratchvae.training.loop import Interrupted, Plan, train
@@ -200,7 +200,7 @@ def test_looks_without_a_number_leave_the_parameters_alone(monkeypatch: pytest.M
     """Catches a best that is none: the zeros that stood in its place."""
     steps, watched = fresh(table(), epochs=4.0), fresh(table(), epochs=4.0)
     steps.advance(20)
-    monkeypatch.setattr(stopping.Watch, "bound", lambda self: math.nan)
+    monkeypatch.setattr(watch.Watch, "bound", lambda self: math.nan)
     train(watched, None, Plan.of(watched))
     np.testing.assert_array_equal(watched.state.arena.flat, steps.state.arena.flat)
 

@@ -327,7 +327,7 @@ def test_a_memory_map_eight_times_the_limit_trains_in_64_mb(tmp_path: Path) -> N
     del mapped
     program = f"""
 import re, numpy as np
-from scratchvae.training import data
+from scratchvae import data
 from scratchvae.training.config import Config
 from scratchvae.training.state import State, Steps, mean_row
 def anonymous():

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scratchvae import data
 from scratchvae.cli import answered
 from scratchvae.cli import main as scratchvae
 from scratchvae.cli.common import say, whole
@@ -36,8 +37,7 @@ from scratchvae.tasks import ais, posterior, proposals, quadrature
 from scratchvae.tasks.appendix_d import appendix_d
 from scratchvae.tasks.diagnostics import mean_with_error, r_hat
 from scratchvae.tasks.evidence import Evidence
-from scratchvae.tasks.hmc import Plan
-from scratchvae.training import data
+from scratchvae.tasks.hmc import ChainPlan
 from scratchvae.training.evaluate import evaluation_rows
 from scratchvae.training.objective import decode, encode
 from scratchvae.training.run import Run
@@ -126,7 +126,7 @@ def estimators(args: argparse.Namespace) -> dict[str, Callable[[Rows], Evidence]
         return ais.annealed(r.model, r.x, ais.near(r.q, 10), r.noise, args.chains, plan, r.first)
 
     def of_appendix_d(r: Rows) -> Evidence:
-        plan = Plan(warm_up=60, step_size=0.3, scale=np.exp(r.q.log_var / 2))
+        plan = ChainPlan(warm_up=60, step_size=0.3, scale=np.exp(r.q.log_var / 2))
         start = proposals.resampled(r.model, r.x, r.q, r.noise, args.samples, args.started, r.first)
         how: dict[str, Any] = {"plan": plan, "first_row": r.first, "start": start}
         found = appendix_d(r.model, r.x, r.q, r.noise, args.draws, args.started, **how)
@@ -188,7 +188,7 @@ def moments(state: State, test: Array, args: argparse.Namespace, folder: Path) -
     def scores(first: int, count: int) -> Answer:
         r = given(state, evaluation_rows(state, test, first, count), first)
         grid = truth_of(r)
-        plan = Plan(draws=args.draws, warm_up=200, step_size=0.3, first_row=first)
+        plan = ChainPlan(draws=args.draws, warm_up=200, step_size=0.3, first_row=first)
         draws = posterior.sample(r.model, r.x, r.q, r.noise, 8, plan).draws.astype(np.float64)
         a, b = (draws - grid.mean).transpose(3, 0, 1, 2)
         asked = np.stack([a, b, a * a, a * b, b * b], axis=-1)
@@ -225,7 +225,7 @@ def of_moments(found: Answer) -> dict[str, Any]:
 
 def drawn(state: State, first: int, count: int) -> tuple[Array, Array]:
     """x (B, D) and the z (B, K) that it came from: z is then an exact sample of p(z|x)."""
-    dtype, K, D = state.config.dtype, state.config.codes, state.architecture.columns
+    dtype, K, D = state.config.dtype, state.config.latent_size, state.architecture.columns
     z = state.noise.normals(Purpose.DATA, 0, count, K, dtype, first)
     p = decode(state, z)
     assert isinstance(p, Bernoulli)

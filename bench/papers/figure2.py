@@ -29,11 +29,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scratchvae import data
 from scratchvae.cli import answered
 from scratchvae.cli.common import amount, say, whole
 from scratchvae.errors import UsageError
 from scratchvae.noise import Noise, Purpose
-from scratchvae.training import compiled, data
+from scratchvae.training import compiled
 from scratchvae.training.config import Config
 from scratchvae.training.evaluate import blocks, evaluation_rows
 from scratchvae.training.objective import bound

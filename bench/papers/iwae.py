@@ -60,8 +60,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def report(args: argparse.Namespace) -> int:
     """Evaluate the finished run as the paper did, and keep the figures."""
+    from scratchvae import data
     from scratchvae.cli import evaluate
-    from scratchvae.training import data
     from scratchvae.training.evaluate import active_units, elbo_over
 
     held = Run(Path(args.out))

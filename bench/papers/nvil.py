@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from scratchvae import data
 from scratchvae.conditional import Family, Net, net
 from scratchvae.estimators import estimate, get
 from scratchvae.initial import output_bias
@@ -24,7 +25,6 @@ from scratchvae.models.sigmoid_belief import SigmoidBelief, Theta
 from scratchvae.networks import Dense
 from scratchvae.noise import Noise, Purpose
 from scratchvae.tasks.bbvi import Fit, fit
-from scratchvae.training import data
 from scratchvae.types import Array
 
 PUBLISHED = {"NVIL": 113.1, "wake-sleep": 120.8}

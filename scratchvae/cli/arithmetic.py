@@ -6,12 +6,12 @@ import numpy as np
 
 from .. import plots
 from ..conditional import mean_of
+from ..data import Dataset
+from ..data.text import listed
 from ..errors import DataError, UsageError
-from ..training.data import Dataset
 from ..training.evaluate import blocks, evaluation_rows
 from ..training.objective import decode, encode
 from ..training.state import State
-from ..training.text import listed
 from ..types import Array
 from .common import (
     ROWS,

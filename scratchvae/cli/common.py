@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import plots
+from .. import data, plots
 from ..engine import jit
 from ..errors import DataError, UsageError
 from ..noise import LIMIT
-from ..training import data
 from ..training.checkpoint import replacing
 from ..training.run import Run
 from ..training.state import State, load_state

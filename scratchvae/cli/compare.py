@@ -5,10 +5,10 @@ import dataclasses
 import json
 from typing import Any
 
+from ..data import Dataset
 from ..errors import UsageError
 from ..training import bound_report as ledger
 from ..training.bound_report import Meaning
-from ..training.data import Dataset
 from ..training.state import State
 from .common import ROWS, Commands, add_data, choose_rows, command, open_data, open_run, whole
 

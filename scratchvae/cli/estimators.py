@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .. import data
 from ..errors import UsageError
 from ..estimators import ESTIMATORS
-from ..training import data
 from ..training import variance_study as laboratory
 from ..training.checkpoint import write_atomically
 from ..training.config import Config

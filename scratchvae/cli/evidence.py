@@ -13,7 +13,7 @@ from ..noise import Purpose
 from ..tasks import ais, appendix_d, evidence, posterior, proposals, quadrature
 from ..tasks.ais import Annealing, schedule
 from ..tasks.evidence import Evidence
-from ..tasks.hmc import Plan
+from ..tasks.hmc import ChainPlan
 from ..training.bound_report import meaning_of
 from ..training.evaluate import evaluation_rows, over
 from ..training.objective import decode, drawn, encode
@@ -71,7 +71,7 @@ def add(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """One estimator, block by block, as many at a time as there are threads."""
     state = open_task(args, ".npy", ".csv")
-    check_reach(args.estimator, state.config.codes)
+    check_reach(args.estimator, state.config.latent_size)
     start, done = time.monotonic(), 0
     found: list[Evidence] = []
     upper: list[Evidence] = []
@@ -114,7 +114,7 @@ def rows(args: argparse.Namespace, state: State) -> tuple[Array, Array | None, A
         return evaluation_rows(state, found.test, 0, n), None, index, kept
     index = rows_of(args.rows, SIMULATED, alone=False)
     noise = state.noise._replace(seed=args.seed)
-    z = noise.normals(Purpose.DATA, 0, int(index.max()) + 1, state.config.codes, state.config.dtype)
+    z = noise.normals(Purpose.DATA, 0, int(index.max()) + 1, state.config.latent_size, state.config.dtype)
     p = decode(state, z)
     x = drawn(state, p, noise, Purpose.DATA)
     kind = "density" if isinstance(p, Normal) else "probability of bits"
@@ -145,7 +145,7 @@ def one(
     few, drawing = q.mu.shape[1] <= FEW, 0
     start = {"near": ais.near(q, 10 if few else 2), "prior": ais.prior(q), "q": q}[args.start]
     if z is None:  # no exact posterior draw of a real row exists: the ends of chains stand in
-        plan = Plan(draws=1, warm_up=300, step_size=0.3, first_step=2**31, first_row=first_row)
+        plan = ChainPlan(draws=1, warm_up=300, step_size=0.3, first_step=2**31, first_row=first_row)
         chains = posterior.sample(model, x, q, noise, samples, plan)
         z, drawing = chains.draws[-1], chains.cost
     annealing = Annealing(schedule(args.temperatures))

@@ -9,7 +9,7 @@ import numpy as np
 from .. import plots
 from ..tasks import imputation, missing
 from ..tasks.evidence import joined
-from ..tasks.missing import Coder, Imputations, Plan
+from ..tasks.missing import Coder, FillPlan, Imputations
 from ..training.evaluate import evaluation_rows, over
 from ..training.reading import Reading
 from ..training.state import State
@@ -126,7 +126,7 @@ def fill(
 ) -> Scored:
     """All rows, number `index` (N,) of the test rows, by one method, block by block, with its measures."""
     coder, noise = Coder(state.phi, state.theta, state.k), state.noise._replace(seed=args.seed)
-    plan = Plan(args.imputations, args.chains, args.thin, args.warm_up, args.warm_up // 2)
+    plan = FillPlan(args.imputations, args.chains, args.thin, args.warm_up, args.warm_up // 2)
 
     def block(first: int, count: int) -> tuple[Imputations, Array]:
         part = slice(first, first + count)

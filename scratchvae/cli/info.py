@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import data
 from ..errors import DataError
-from ..training import checkpoint, data
+from ..training import checkpoint
 from ..training.run import Run
 from ..types import Array
 from .common import Commands, command, emit

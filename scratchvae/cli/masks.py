@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data import files
 from ..errors import DataError, UsageError
 from ..noise import Noise, Purpose
-from ..training import files
 from ..training.missing import fraction
 from ..types import Array
 

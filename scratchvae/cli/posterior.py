@@ -13,7 +13,7 @@ from ..models.joint import Joint
 from ..tasks import posterior, quadrature
 from ..tasks.evidence import Model
 from ..tasks.exact import table
-from ..tasks.hmc import Plan
+from ..tasks.hmc import ChainPlan
 from ..tasks.posterior import Gap, Summary
 from ..training.evaluate import evaluation_rows
 from ..training.objective import encode
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     number = state.numbers(x, args.row)  # which names the draws
     q = encode(state, x)
     refined = posterior.refine(model, x, q, noise, args.steps, k=state.k, first_row=number)
-    plan = Plan(args.draws, args.warm_up, step_size=0.3, first_row=number)
+    plan = ChainPlan(args.draws, args.warm_up, step_size=0.3, first_row=number)
     hmc = posterior.sample(model, x, refined, noise, args.chains, plan)
     metropolis = posterior.sample(model, x, refined, noise, args.chains, plan._replace(target=0.3), "metropolis")
     methods = {

@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .. import data
 from ..conditional import HEADS
 from ..errors import DataError, UsageError
 from ..initial import INITIALISERS
 from ..networks import ACTIVATIONS
-from ..training import compiled, data
+from ..training import compiled
 from ..training.config import BINARISATIONS, Config, known, read_json
 from ..training.evaluate import elbo_over
 from ..training.loop import Interrupted, Plan, train

@@ -1,4 +1,4 @@
-"""§7.2.5 `warmup`: compile the hot loops once, so that the next run starts at once."""
+"""§7.3 `warmup`: compile the hot loops once, so that the next run starts at once."""
 
 import argparse
 import os
@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compile or load, and say where the code is kept."""
     from ..engine.cold_start import patience
-    from ..training.compiled import warmup
+    from ..training.warmup import warmup
 
     start, folder = time.monotonic(), jit.cache_folder()
     if folder is None:

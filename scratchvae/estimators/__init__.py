@@ -13,7 +13,7 @@ from .amortised import gradient
 from .baselines import score_input, score_mean, score_nvil
 from .control_variate import score_cv
 from .dreg import dreg
-from .frame import Cotangents, Draw, Estimator, State, estimate
+from .frame import Cotangents, Draw, Estimator, Memory, estimate
 from .importance import iw
 from .leave_one_out import score_loo
 from .measure import measure
@@ -22,7 +22,7 @@ from .sgvb_a import sgvb_a
 from .sgvb_b import sgvb_b
 from .sticking import stl
 
-__all__ = ["ESTIMATORS", "Cotangents", "Draw", "Estimator", "State", "estimate", "get", "gradient"]
+__all__ = ["ESTIMATORS", "Cotangents", "Draw", "Estimator", "Memory", "estimate", "get", "gradient"]
 
 SCORES = (score.score, score.score_kl, score_mean, score_input, score_nvil, score_loo, score_cv, score_rb)
 PATHS = (sgvb_a, sgvb_b, stl, iw, dreg, renyi.vr_max)

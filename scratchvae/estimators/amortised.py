@@ -7,7 +7,7 @@ import numpy as np
 from ..conditional import Net, net, net_vjp
 from ..kernels import NUMPY, Kernels
 from ..types import Array
-from .frame import Estimator, State, estimate
+from .frame import Estimator, Memory, estimate
 
 
 def gradient(
@@ -20,7 +20,7 @@ def gradient(
     dphi: Net,
     dtheta: Any,
     w: Array | None = None,
-    state: State | None = None,
+    state: Memory | None = None,
     k: Kernels = NUMPY,
 ) -> Array:
     """Adds an estimate of ∂(Σ_b w_b L_b) into dphi and dtheta, returns L (B,) nats.

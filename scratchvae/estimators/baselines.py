@@ -17,7 +17,7 @@ import numpy as np
 from ..kernels import NUMPY
 from ..networks import Dense, dense, dense_vjp, mlp, mlp_vjp
 from ..types import Array
-from .frame import Cotangents, Draw, Estimator, State
+from .frame import Cotangents, Draw, Estimator, Memory
 from .score import with_baseline
 
 DECAY = 0.9  # of the running mean and variance
@@ -26,20 +26,20 @@ HYPER = (1e-3, 0.9, 0.999, 1e-8, 0.0)  # Adam for ψ: rate, β₁, β₂, ε, de
 NET = ("hidden.W", "hidden.b", "out.W", "out.b")
 
 
-def initial_mean(columns: int, normals: Callable[..., Array]) -> State:
+def initial_mean(columns: int, normals: Callable[..., Array]) -> Memory:
     """c and σ², and how many steps they have seen."""
     return {"mean": np.zeros(1), "variance": np.zeros(1), "steps": np.zeros(1)}
 
 
-def initial_net(columns: int, normals: Callable[..., Array]) -> State:
-    """The same with C_ψ, which starts at zero, and Adam's slots."""
+def initial_net(columns: int, normals: Callable[..., Array]) -> Memory:
+    """c and σ², C_ψ, which starts at zero, and Adam's slots."""
     hidden = normals(columns, HIDDEN) / math.sqrt(columns)
     params = [hidden, np.zeros_like(hidden[0]), np.zeros((HIDDEN, 1), hidden.dtype), np.zeros(1, hidden.dtype)]
     state = initial_mean(columns, normals) | dict(zip(NET, params, strict=True))
     return state | {f"{name}.{slot}": np.zeros_like(p) for name, p in zip(NET, params, strict=True) for slot in "mv"}
 
 
-def predict(x: Array, state: State) -> tuple[Array, list[Array], tuple[Dense, Dense]]:
+def predict(x: Array, state: Memory) -> tuple[Array, list[Array], tuple[Dense, Dense]]:
     """C_ψ(x) (B,), and what the way back needs."""
     layers = Dense(*(state[n] for n in NET[:2])), Dense(*(state[n] for n in NET[2:]))
     hs = mlp(x, layers[:1], "tanh")
@@ -47,7 +47,7 @@ def predict(x: Array, state: State) -> tuple[Array, list[Array], tuple[Dense, De
 
 
 # −½ (r − c − C)² is maximised: ∂/∂C = r − c − C.
-def learn(x: Array, left: Array, state: State) -> None:
+def learn(x: Array, left: Array, state: Memory) -> None:
     """One step of Adam on ψ; left (S, B) = r − c − C_ψ(x)."""
     _, hs, layers = predict(x, state)
     dlayers = [Dense(*map(np.zeros_like, layer)) for layer in layers]
@@ -87,7 +87,7 @@ def centred(d: Draw) -> Cotangents:
 
 
 def nvil(d: Draw) -> Cotangents:
-    """The same, divided by max(1, σ)."""
+    """r − baseline, divided by max(1, σ)."""
     c = centred(d)
     return c._replace(score=c.score / max(1.0, math.sqrt(d.state["variance"][0])))
 

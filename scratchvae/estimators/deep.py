@@ -13,7 +13,7 @@ from ..kernels import NUMPY, Kernels
 from ..models import ladder
 from ..models.ladder import Nets, Weights
 from ..types import Array
-from .frame import Draw, Estimator, State
+from .frame import Draw, Estimator, Memory
 
 SEES_R_ALONE = ("score", "score_loo", "score_mean", "score_constant", "sgvb_a", "stl", "iw", "dreg", "vr", "vr_max")
 
@@ -26,7 +26,7 @@ def gradient(
     theta: Nets,
     dphi: Nets,
     dtheta: Nets,
-    state: State | None = None,
+    state: Memory | None = None,
     k: Kernels = NUMPY,
 ) -> Array:
     """Adds an estimate of ∂(mean_b L_b) into dphi and dtheta, returns L (B,) nats.

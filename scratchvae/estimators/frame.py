@@ -33,7 +33,7 @@ from ..kernels import NUMPY, Kernels
 from ..models.protocol import need
 from ..types import Array
 
-State = dict[str, Array]
+Memory = dict[str, Array]
 
 
 class Draw(NamedTuple):
@@ -47,7 +47,7 @@ class Draw(NamedTuple):
     theta: Any
     signal: Callable[[Array], Array]  # z (…, B, K) -> r (…, B), for rules that look elsewhere
     r: Array  # (S, B)
-    state: State
+    state: Memory
     k: Kernels
 
 
@@ -71,10 +71,10 @@ class Estimator:
     noise: int = 1  # columns of noise for each column of z
     pathwise: bool = False  # differentiates log p by z, and z by φ
     analytic_kl: bool = False
-    initial: Callable[[int, Callable[..., Array]], State] | None = None  # (columns of x, normals(*shape)) -> state
+    initial: Callable[[int, Callable[..., Array]], Memory] | None = None  # (columns of x, normals(*shape)) -> state
     update: Callable[[Draw], None] | None = None  # what the state learns from a draw, after it was used
 
-    def state(self, columns: int, normals: Callable[..., Array]) -> State:
+    def state(self, columns: int, normals: Callable[..., Array]) -> Memory:
         """What it remembers between steps (baselines), named arrays for the checkpoint; {} for most."""
         return self.initial(columns, normals) if self.initial else {}
 
@@ -88,7 +88,7 @@ def estimate(
     theta: Any = None,
     dtheta: Any = None,
     w: Array | None = None,
-    state: State | None = None,
+    state: Memory | None = None,
     k: Kernels = NUMPY,
 ) -> tuple[Array, Any]:
     """An estimate of Σ_b w_b L_b and its gradient: returns L (B,) nats and, row by row, the cotangents of q.
@@ -157,7 +157,7 @@ def scores(q: Any, z: Array, k: Kernels = NUMPY) -> Any:
     return repeated.log_prob_vjp(np.ones(z.shape[:2], z.dtype), z, k)[1]
 
 
-def check_needs(e: Estimator, model: Any, q: Any, noise: Array, state: State | None) -> None:
+def check_needs(e: Estimator, model: Any, q: Any, noise: Array, state: Memory | None) -> None:
     """One clear line where the model, the family or the noise is not what the estimator needs."""
     if noise.ndim != 3:
         raise UsageError(f"noise has shape {noise.shape}; expected (S, B, columns): S samples for each of B rows")

@@ -175,9 +175,9 @@ def methods_of(
         return real(v, h) if reason else numeric.complex_step(block, x, v)
 
     if "complex" in methods:
-        yield Finding(name, x.size, "complex", grad, numeric.gradient(exact, x, c, h), how.tolerance["complex"])
+        yield Finding(name, x.size, "complex", grad, numeric.vjp(exact, x, c, h), how.tolerance["complex"])
     if "central" in methods:
-        found, bound = numeric.gradient(real, x, c, h), how.tolerance["central"]
+        found, bound = numeric.vjp(real, x, c, h), how.tolerance["central"]
         look_again(lambda i: c @ numeric.settled(block, x, numeric.axis(x.shape, i), float(h[i])), found, grad, bound)
         yield Finding(name, x.size, "central", grad, found, bound)
     if "direction" in methods:  # without the complex step a direction can be no surer than central differences are

@@ -211,7 +211,7 @@ def one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:90]}"
 
 
-def zeros_like(tree: Any) -> Any:
+def buffers_like(tree: Any) -> Any:
     """The same structure with zeros in place of float arrays; nothing else can be added into."""
     return transform(lambda _, leaf: np.zeros(leaf.shape) if is_array(leaf) else leaf, tree)
 
@@ -242,7 +242,7 @@ def accumulating(f_vjp: Callable[..., Any], into: Sequence[int]) -> Callable[...
     """
 
     def vjp(dy: Any, *args: Any) -> tuple[Any, ...]:
-        buffers = {i: zeros_like(args[i]) for i in into}
+        buffers = {i: buffers_like(args[i]) for i in into}
         returned = f_vjp(dy, *args, *buffers.values())
         given = dict(leaves({i: args[i] for i in into}))
         once = transform(lambda path, buffer: said_of(given[path], buffer), buffers)

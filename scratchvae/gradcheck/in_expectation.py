@@ -25,9 +25,10 @@ from ..models.linear_gaussian import LinearGaussian, elbo_diag_vjp
 from ..models.pca import Oracle
 from ..models.vae import Architecture
 from ..tasks.bbvi import leave_alone
-from ..tree import flat, leaves
+from ..tasks.exact import elbo_vjp
+from ..tasks.quadrature import around
+from ..tree import flat, leaves, zeros_like
 from ..types import Array
-from .contract import zeros_like
 from .numeric import spread
 from .report import Measure, Report, Row
 
@@ -69,9 +70,6 @@ def small_vae(likelihood: str, latents: int = 2) -> Problem:
     q = Normal(0.4 * spread(6, (1, latents)), -0.8 + 0.3 * spread(7, (1, latents)))
 
     def exact(p: Problem) -> Array:
-        from ..tasks.exact import elbo_vjp
-        from ..tasks.quadrature import around
-
         dtheta, m = zeros_like(p.theta), p.model
         vjp = lambda w, x, z, d: m.log_joint_vjp(w, x, z, p.theta, d)  # noqa: E731
         log_joint = lambda x, z: m.log_joint(x, z, p.theta)  # noqa: E731
@@ -85,7 +83,7 @@ def small_vae(likelihood: str, latents: int = 2) -> Problem:
 # --- means of many draws, and their standard errors -------------------------------------------------
 
 
-class Moments(NamedTuple):
+class Estimates(NamedTuple):
     """What many draws of an estimator gave: chunk means (n, P) over q and theta, the variance of a row (2K,)."""
 
     chunks: Array
@@ -97,7 +95,7 @@ def repeated(p: Problem, rows: int) -> tuple[Array, Normal]:
     return np.repeat(p.x, rows, axis=0), Normal(*(np.repeat(f, rows, axis=0) for f in p.q))
 
 
-def draws(e: Estimator, p: Problem, samples: int, seed: int, chunks: int, rows: int = ROWS) -> Moments:
+def draws(e: Estimator, p: Problem, samples: int, seed: int, chunks: int, rows: int = ROWS) -> Estimates:
     """`chunks` times `rows` independent estimates at one point."""
     k, K, state = table("numpy"), p.q.mu.shape[1], e.state(p.x.shape[1], lambda *s: 0.1 * spread(9, s))
     x, q = repeated(p, rows)
@@ -111,7 +109,7 @@ def draws(e: Estimator, p: Problem, samples: int, seed: int, chunks: int, rows: 
         means.append(np.concatenate([per_row.mean(axis=0), flat(dtheta) / rows]))
         squares.append((per_row**2).mean(axis=0))
     found = np.array(means)
-    return Moments(found, np.mean(squares, axis=0) - found[:, : 2 * K].mean(axis=0) ** 2)
+    return Estimates(found, np.mean(squares, axis=0) - found[:, : 2 * K].mean(axis=0) ** 2)
 
 
 def exact_multisample(e: Estimator, p: Problem, samples: int = 2, nodes: int = 100) -> Array:

@@ -62,7 +62,7 @@ def steps(x: Array, step: float) -> Array:
     return step * np.maximum(np.abs(x), size(x))
 
 
-def gradient(derivative: Callable[[Array, float], Array], x: Array, c: Array, h: Array) -> Array:
+def vjp(derivative: Callable[[Array, float], Array], x: Array, c: Array, h: Array) -> Array:
     """Σⱼ cⱼ ∂fⱼ/∂xᵢ for every element i, one at a time; derivative(u, h) is J u."""
     out = np.empty(x.shape)
     for i in np.ndindex(x.shape):

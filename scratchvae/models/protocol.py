@@ -7,42 +7,20 @@
 
 z is (S, B, K): S samples for each of B rows; w is (S, B). x and theta are the model's own business: an array, a tuple,
 a net, None. A vjp adds into `dtheta` unless that is None. Where z is discrete it returns None for dz.
+
+And of q: a NamedTuple of arrays that start with (B, …), with k a kernel table. A second one holds cotangents.
+
+    sample(noise, k)                          z (S, B, K)           noise (S, B, …): uniforms, or where z = g(ε) normals
+    sample_vjp(dz, noise, k)                  cotangents of q       only where z = g(ε) is smooth (§7.2.4)
+    log_prob(z, k)                            (S, B) nats
+    log_prob_vjp(w, z, k)                     dz or None, cotangents of q, summed over samples
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from ..errors import UsageError
-from ..kernels import NUMPY, Kernels
 from ..types import Array
-
-
-class Model(Protocol):
-    """The least that a model can do."""
-
-    def log_joint(self, x: Any, z: Array, theta: Any) -> Array:
-        """log p(x, z; θ), (S, B) nats."""
-        ...
-
-
-class Variational(Protocol):
-    """A distribution q by its parameters: a NamedTuple of arrays that start with (B, …). A second one holds cotangents.
-
-    `sample_vjp(dz, noise)` exists where z = g(ε) is smooth (§7.2.4); such families take standard normal noise, the
-    others uniforms. Cotangents come back in the shape of the parameters, summed over samples.
-    """
-
-    def sample(self, noise: Array, k: Kernels = NUMPY) -> Array:
-        """z (S, B, K) from noise (S, B, …)."""
-        ...
-
-    def log_prob(self, z: Array, k: Kernels = NUMPY) -> Array:
-        """log q(z), (S, B) nats."""
-        ...
-
-    def log_prob_vjp(self, w: Array, z: Array, k: Kernels = NUMPY) -> tuple[Array | None, Any]:
-        """(dz or None, cotangents of the parameters)."""
-        ...
 
 
 class Functions(NamedTuple):

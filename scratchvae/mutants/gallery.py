@@ -78,7 +78,8 @@ GALLERY: dict[str, Bug] = {
         Edit("models.vae", "elbo_vjp", "kl_vjp(-w, k)", "kl_vjp(-w / x.shape[1], k)"),
     )),
     "analytic KL in importance weights": Bug("nips14-ssl, anglepy, VRbound", (
-        Edit("training.objective", "log_weights", "-0.5 * (z * z - eps * eps - q.log_var).sum(axis=-1)", "-q.kl()"),
+        Edit("training.objective", "VAEObjective.log_weights",
+             "-0.5 * (z * z - eps * eps - q.log_var).sum(axis=-1)", "-q.kl()"),
     )),
     "log 2 pi pi in the entropy": Bug("anglepy", (
         Edit(NORMAL, "normal_entropy_np", "LOG_2PIE", "LOG_2PI + math.log(math.pi)"),

@@ -1,4 +1,4 @@
-"""§7.2.5 Small errors that hands make: a sign, a lost term, a factor, swapped operands, a transpose, an axis, = for +=.
+"""§7.2 Small errors that hands make: a sign, a lost term, a factor, swapped operands, a transpose, an axis, = for +=.
 
 `mutations` walks a function's syntax tree and yields it with one node exchanged at a time. Annotations, docstrings,
 assertions and error messages are left alone: they carry no value.

@@ -1,4 +1,4 @@
-"""§7.2.5 Pairs that are wrong together: a forward with another value, and a backward that agrees with it.
+"""§7.2 Pairs that are wrong together: a forward with another value, and a backward that agrees with it.
 
 No gradient check can see these. Each kernel pair f_np, f_vjp_np becomes one of
 

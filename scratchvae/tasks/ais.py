@@ -17,7 +17,7 @@ from ..errors import UsageError
 from ..noise import Noise, Rows
 from ..types import Array
 from .evidence import Evidence, LogMean, Model, Proposal, check_model, check_samples, normals
-from .hmc import Density, State, chain_noise, hmc_step
+from .hmc import ChainState, Density, chain_noise, hmc_step
 
 GAIN, JITTER = 0.3, 0.5  # of the step-size pilot; how far a trajectory's step may be shortened, against periodicity
 
@@ -149,7 +149,9 @@ def transition(
     log_f, slope = path(model, x, q, float(beta))
     v, u = chain_noise(noise, z, time, first_row)
     step = (np.exp(log_step) * (1 - JITTER * u[1]))[..., None] * np.exp(q.log_var / 2)
-    state, move = hmc_step(State(z, log_f(z), slope(z)), v, u[0], step.astype(z.dtype), log_f, slope, plan.leapfrog)
+    state, move = hmc_step(
+        ChainState(z, log_f(z), slope(z)), v, u[0], step.astype(z.dtype), log_f, slope, plan.leapfrog
+    )
     return state.z, move.probability
 
 

@@ -15,7 +15,7 @@ from ..noise import Noise, Rows
 from ..types import Array
 from .diagnostics import effective_sample_size
 from .evidence import Evidence, LogMean, Model, Proposal, check_model, check_samples, normals
-from .hmc import Plan, hmc
+from .hmc import ChainPlan, hmc
 
 MOST_LATENTS = 4
 CENTRES = 256  # of the kernel density
@@ -23,7 +23,7 @@ CENTRES = 256  # of the kernel density
 
 def appendix_d(
     model: Model, x: Array, q: Proposal, noise: Noise, samples: int = 2000, chains: int = 8, density: str = "kernel",
-    plan: Plan | None = None, first_row: Rows = 0, start: Array | None = None,
+    plan: ChainPlan | None = None, first_row: Rows = 0, start: Array | None = None,
 ) -> Evidence:  # fmt: skip
     """log p(x) from 2 · samples HMC draws a row. `density`: "gaussian" or "kernel" (for bent ones).
 
@@ -35,7 +35,7 @@ def appendix_d(
     check_reach(q.mu.shape[1], density)
     check_model(model, x, q, slope=True)
     draws = max(8, -(-samples // chains))
-    plan = plan or Plan(step_size=0.3, scale=np.exp(q.log_var / 2))
+    plan = plan or ChainPlan(step_size=0.3, scale=np.exp(q.log_var / 2))
     plan = plan._replace(draws=2 * draws, first_row=first_row)
     if start is None:
         start = q.sample(normals(noise, 0, chains, q.mu, first_row))

@@ -21,12 +21,12 @@ import numpy as np
 
 from ..conditional import Net, net, net_vjp
 from ..errors import CheckFailed, UsageError
-from ..estimators import Estimator, State, estimate, get
+from ..estimators import Estimator, Memory, estimate, get
 from ..gradcheck import Report, accumulating, check
 from ..gradcheck.contract import untouched
 from ..kernels import NUMPY, Kernels
 from ..noise import Noise, Purpose
-from ..tree import copied, flat, leaves, transform
+from ..tree import copied, flat, leaves, zeros_like
 from ..types import Array
 
 ADAM = (0.9, 0.999, 1e-8, 0.0)  # β₁, β₂, ε, decay
@@ -38,7 +38,7 @@ class Fit(NamedTuple):
     phi: Any
     theta: Any
     history: Array
-    state: State
+    state: Memory
 
     @property
     def q(self) -> Any:
@@ -50,7 +50,7 @@ class Fit(NamedTuple):
         return net(x, self.phi)[0]
 
 
-class Settings(NamedTuple):
+class FitSettings(NamedTuple):
     """How to fit; see `fit`."""
 
     estimator: Estimator
@@ -89,7 +89,7 @@ def fit(
     compared with numerical derivatives; a kink near by is no error. Raises CheckFailed with the element that differs;
     UsageError where the estimator needs what model or q lacks, or log_joint misbehaves.
     """
-    s = Settings(get(estimator), samples, steps, rate, batch, Noise(seed, k), k)
+    s = FitSettings(get(estimator), samples, steps, rate, batch, Noise(seed, k), k)
     if batch is not None and not isinstance(q, Net):
         raise UsageError("batch goes with an amortised q: free parameters are fitted to all rows at once")
     phi, theta = copied(q), copied(theta)
@@ -108,7 +108,9 @@ def fit(
     return Fit(phi, theta, history, state)
 
 
-def one(s: Settings, step: int, model: Any, x: Any, phi: Any, theta: Any, state: State) -> tuple[Array, list[Array]]:
+def one(
+    s: FitSettings, step: int, model: Any, x: Any, phi: Any, theta: Any, state: Memory
+) -> tuple[Array, list[Array]]:
     """One estimate: the bounds of the rows, and the gradients of every array of phi and theta."""
     if s.batch is not None:
         x = x[minibatch(s.noise, step, len(x), s.batch)]
@@ -122,17 +124,12 @@ def one(s: Settings, step: int, model: Any, x: Any, phi: Any, theta: Any, state:
     return L, arrays((dphi, dtheta))
 
 
-def zeros_like(tree: Any) -> Any:
-    """The same structure and types, all zeros: to add cotangents into."""
-    return transform(lambda _, leaf: np.zeros_like(leaf) if isinstance(leaf, np.ndarray) else leaf, tree)
-
-
 def arrays(tree: Any) -> list[Array]:
     """What is trained: every array in it, in order."""
     return [leaf for _, leaf in leaves(tree) if isinstance(leaf, np.ndarray)]
 
 
-def draw(s: Settings, step: int, q: Any) -> Array:
+def draw(s: FitSettings, step: int, q: Any) -> Array:
     """Noise (S, B, columns) for q: normals where it is reparametrised, uniforms where it is discrete."""
     B, K = q[0].shape[:2]
     source = s.noise.normals if hasattr(q, "sample_vjp") else s.noise.uniforms
@@ -148,7 +145,7 @@ def minibatch(noise: Noise, step: int, rows: int, batch: int) -> Array:
     return noise.order(epoch, rows)[i * batch : (i + 1) * batch]
 
 
-def state_arguments(s: Settings, x: Any, dtype: Any) -> tuple[int, Callable[..., Array]]:
+def state_arguments(s: FitSettings, x: Any, dtype: Any) -> tuple[int, Callable[..., Array]]:
     """What a baseline is made from: the columns of x, 0 where it has none, and noise for its first weights."""
 
     def normals(*shape: int) -> Array:
@@ -168,7 +165,7 @@ def kind_of(x: Any) -> str:
 # --- once, before the first step ---------------------------------------------------------------------
 
 
-def check_model(s: Settings, model: Any, x: Any, phi: Any, theta: Any) -> None:
+def check_model(s: FitSettings, model: Any, x: Any, phi: Any, theta: Any) -> None:
     """The model and q at a first draw (of two rows, for a net): they leave their arguments alone, and the vjp, if it
     is used, agrees with numerical derivatives."""
     x = x[:2] if isinstance(phi, Net) else x

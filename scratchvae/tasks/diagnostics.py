@@ -13,7 +13,7 @@ from ..errors import UsageError
 from ..types import Array
 
 
-def split(draws: Array) -> Array:
+def halves(draws: Array) -> Array:
     """(T, C, …) to (T // 2, 2 C, …): each chain's two halves as chains of their own, so that a drift shows as a gap."""
     half = draws.shape[0] // 2
     if draws.ndim < 2 or half < 2:
@@ -38,7 +38,7 @@ def r_hat(draws: Array, ranked: bool = False) -> Array:
     With `ranked`, the draws are first replaced by normal scores of their ranks, which also serves heavy tails, and the
     same is done with |draw − median|, which sees chains of equal means and unequal widths: the worse of both (V, §4).
     """
-    chains = split(draws)
+    chains = halves(draws)
     if not ranked:
         return ratio(chains)
     folded = abs(chains - np.median(chains, axis=(0, 1)))
@@ -69,7 +69,7 @@ def normal_scores(chains: Array) -> Array:
 #   τ = −1 + 2 Σ P_k
 def effective_sample_size(draws: Array) -> Array:
     """How many independent draws would know the mean as well, (…). NaN where no chain ever moved."""
-    chains = split(draws)
+    chains = halves(draws)
     N, C = chains.shape[:2]
     within, total = variances(chains)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -92,5 +92,5 @@ def autocovariance(chains: Array) -> Array:
 
 def mean_with_error(draws: Array) -> tuple[Array, Array]:
     """The mean over all draws and its standard error, sd / √ESS, both (…)."""
-    _, total = variances(split(draws))
+    _, total = variances(halves(draws))
     return draws.mean(axis=(0, 1)), np.sqrt(total / effective_sample_size(draws))

@@ -7,7 +7,6 @@ with log p(x|z) − KL for a log weight, "importance sampling" exceeds log p(x) 
 """
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -147,14 +146,6 @@ def quadrature(
     found = grids.posterior(model.log_joint, x, q.mu.shape[1], resolution=resolution, index=index)
     ess = np.full(len(x), np.inf)
     return Evidence(found.log_marginal, found.error, ess, found.cost, "quadrature")
-
-
-def estimators() -> dict[str, Callable[..., Evidence]]:
-    """Every estimator of log p(x) by name, all called as (model, x, q, noise)."""
-    from .ais import annealed
-    from .appendix_d import appendix_d
-
-    return {"importance": importance, "ais": annealed, "appendix-d": appendix_d, "quadrature": quadrature}
 
 
 def normals(noise: Noise, step: int, samples: int, like: Array, first_row: Rows) -> Array:

@@ -19,7 +19,7 @@ Density = Callable[[Array], Array]
 DIVERGED = 1000.0  # nats of energy: no sound trajectory gains so much, the integrator has blown up
 
 
-class Plan(NamedTuple):
+class ChainPlan(NamedTuple):
     """How to run chains: `draws` kept after `warm_up`, in which the step size is tuned to the `target` acceptance.
 
     `scale` (…, B, K) stretches the step by latent (a standard deviation, say that of q(z|x)); `jitter` shortens each
@@ -38,7 +38,10 @@ class Plan(NamedTuple):
     first_row: Rows = 0
 
 
-class State(NamedTuple):
+Plan = ChainPlan  # its old name
+
+
+class ChainState(NamedTuple):
     """Where the chains stand: z (C, B, K), log density (C, B), its gradient (C, B, K)."""
 
     z: Array
@@ -70,7 +73,7 @@ class Chains(NamedTuple):
     cost: int
 
 
-Transition = Callable[[State, Array, Array, Array], tuple[State, Move]]
+Transition = Callable[[ChainState, Array, Array, Array], tuple[ChainState, Move]]
 
 
 # H(z, v) = −log p(z) + ½‖v‖².  The leapfrog is a composition of shears (so it keeps volume) and runs backwards when
@@ -89,31 +92,35 @@ def leapfrog(
 
 
 def hmc_step(
-    state: State, v: Array, u: Array, step: Array, log_density: Density, slope: Density, steps: int = 10
-) -> tuple[State, Move]:
+    state: ChainState, v: Array, u: Array, step: Array, log_density: Density, slope: Density, steps: int = 10
+) -> tuple[ChainState, Move]:
     """One transition that leaves exp(log_density) invariant: momentum v ~ N(0, I) (C, B, K), u ~ U[0, 1) (C, B)."""
     with np.errstate(over="ignore", invalid="ignore"):  # a trajectory may blow up: it is refused and counted
         z, v_end, gradient = leapfrog(state.z, v, state.gradient, step, steps, slope)
         log_p = log_density(z)
         gain = log_p - state.log_p - 0.5 * ((v_end * v_end).sum(-1) - (v * v).sum(-1))  # −ΔH
     divergent = ~np.isfinite(gain) | (gain < -DIVERGED)  # a slope that is no number has spoilt v_end and so the gain
-    return choose(state, State(z, log_p, gradient), gain, u, divergent)
+    return choose(state, ChainState(z, log_p, gradient), gain, u, divergent)
 
 
-def metropolis_step(state: State, eps: Array, u: Array, step: Array, log_density: Density) -> tuple[State, Move]:
+def metropolis_step(
+    state: ChainState, eps: Array, u: Array, step: Array, log_density: Density
+) -> tuple[ChainState, Move]:
     """One random-walk transition z' = z + step ε, ε ~ N(0, I): symmetric, so Hastings' ratio is p(z')/p(z) alone."""
     z = state.z + step * eps
     log_p = log_density(z)
     gain = log_p - state.log_p
-    return choose(state, State(z, log_p, state.gradient), gain, u, np.isnan(gain) | np.isposinf(gain))
+    return choose(state, ChainState(z, log_p, state.gradient), gain, u, np.isnan(gain) | np.isposinf(gain))
 
 
-def choose(old: State, new: State, gain: Array, u: Array, divergent: Array) -> tuple[State, Move]:
+def choose(old: ChainState, new: ChainState, gain: Array, u: Array, divergent: Array) -> tuple[ChainState, Move]:
     """Accept `new` with probability min(1, e^gain), u ~ U[0, 1) deciding; never where `divergent`."""
     probability = np.where(divergent, 0, np.exp(np.minimum(np.where(divergent, 0, gain), 0)))
     accepted = u < probability
     pairs = zip(new, old, strict=True)
-    state = State(*(np.where(accepted if a.ndim == accepted.ndim else accepted[..., None], a, b) for a, b in pairs))
+    state = ChainState(
+        *(np.where(accepted if a.ndim == accepted.ndim else accepted[..., None], a, b) for a, b in pairs)
+    )
     return state, Move(probability, accepted, divergent)
 
 
@@ -134,36 +141,36 @@ class Tuner(NamedTuple):
         return Tuner(self.centre, error, average, t), log_step
 
 
-def begin(start: Array, log_density: Density, slope: Density) -> State:
+def begin(start: Array, log_density: Density, slope: Density) -> ChainState:
     """The state at `start`; UsageError for a function that writes into z. Copies, for it may reuse what it returns."""
     log_p, gradient = untouched("log_density", log_density, z=start), untouched("slope", slope, z=start)
-    return State(start, np.array(log_p), np.array(gradient))
+    return ChainState(start, np.array(log_p), np.array(gradient))
 
 
-def hmc(log_density: Density, slope: Density, start: Array, noise: Noise, plan: Plan = Plan()) -> Chains:  # noqa: B008
+def hmc(log_density: Density, slope: Density, start: Array, noise: Noise, plan: ChainPlan = ChainPlan()) -> Chains:  # noqa: B008
     """Hamiltonian Monte Carlo from `start` (C, B, K), which is left as it is.
 
     Raises DataError if the density is not finite there, UsageError if a function writes into its z."""
 
-    def transition(state: State, v: Array, u: Array, step: Array) -> tuple[State, Move]:
+    def transition(state: ChainState, v: Array, u: Array, step: Array) -> tuple[ChainState, Move]:
         return hmc_step(state, v, u, step, log_density, slope, plan.leapfrog)
 
     state = begin(start, log_density, slope)
     return run(transition, state, noise, plan, (plan.leapfrog + 1) * start[..., 0].size)
 
 
-def metropolis(log_density: Density, start: Array, noise: Noise, plan: Plan = Plan(target=0.3)) -> Chains:  # noqa: B008
+def metropolis(log_density: Density, start: Array, noise: Noise, plan: ChainPlan = ChainPlan(target=0.3)) -> Chains:  # noqa: B008
     """Random-walk Metropolis-Hastings from `start` (C, B, K): needs no slope and mixes slowly (0.234 is best in many
     dimensions, 0.44 in one: Roberts, Gelman & Gilks 1997)."""
 
-    def transition(state: State, eps: Array, u: Array, step: Array) -> tuple[State, Move]:
+    def transition(state: ChainState, eps: Array, u: Array, step: Array) -> tuple[ChainState, Move]:
         return metropolis_step(state, eps, u, step, log_density)
 
     state = begin(start, log_density, np.zeros_like)
     return run(transition, state, noise, plan, start[..., 0].size)
 
 
-def run(transition: Transition, state: State, noise: Noise, plan: Plan, cost: int) -> Chains:
+def run(transition: Transition, state: ChainState, noise: Noise, plan: ChainPlan, cost: int) -> Chains:
     """Warm-up, in which the step is tuned and the draws are dropped; then `plan.draws` transitions with it fixed."""
     check(state, plan)
     log_step = np.full(state.z.shape[1], np.log(plan.step_size))
@@ -183,8 +190,8 @@ def run(transition: Transition, state: State, noise: Noise, plan: Plan, cost: in
 
 
 def advance(
-    transition: Transition, state: State, noise: Noise, plan: Plan, t: int, log_step: Array
-) -> tuple[State, Move]:
+    transition: Transition, state: ChainState, noise: Noise, plan: ChainPlan, t: int, log_step: Array
+) -> tuple[ChainState, Move]:
     """One transition with the noise of step t and the step size exp(log_step) (B,), jittered and scaled."""
     v, u = chain_noise(noise, state.z, plan.first_step + t, plan.first_row)
     step = (np.exp(log_step) * (1 - plan.jitter * u[1]))[..., None] * plan.scale
@@ -199,7 +206,7 @@ def chain_noise(noise: Noise, z: Array, step: int, first_row: Rows = 0) -> tuple
     return np.ascontiguousarray(normals.transpose(1, 0, 2)), uniforms.transpose(2, 1, 0)
 
 
-def check(state: State, plan: Plan) -> None:
+def check(state: ChainState, plan: ChainPlan) -> None:
     """One clear line for a start or a plan that cannot run."""
     if state.z.ndim != 3 or state.log_p.shape != state.z.shape[:2] or state.gradient.shape != state.z.shape:
         shapes = f"start {state.z.shape}, log density {state.log_p.shape}, slope {state.gradient.shape}"

@@ -43,7 +43,7 @@ class Coder(NamedTuple):
         return p.log_prob(x, self.k) + standard(z).log_prob(z, self.k) - q.log_prob(z, self.k)
 
 
-class Plan(NamedTuple):
+class FillPlan(NamedTuple):
     """How to run the chains: `draws` kept of each of `chains`, one in `thin` steps, after `warm_up`, whose first
     `gibbs` steps are Rezende's (they find the place fast, as MF advise). first_row names the noise."""
 
@@ -55,7 +55,10 @@ class Plan(NamedTuple):
     first_row: Rows = 0
 
 
-class State(NamedTuple):
+Plan = FillPlan  # its old name
+
+
+class Filled(NamedTuple):
     """Where the chains stand: x (C, B, D) filled in, z (C, B, K), and p = p(x|z)."""
 
     x: Array
@@ -81,8 +84,8 @@ class Imputations(NamedTuple):
 #     p(x|z*) p(z*) / q(z*|x)  :  p(x|z) p(z) / q(z|x)              with the same x, and the same q, on both sides
 # Rezende's chain takes every z*; its law is then another one, as far as q(z|x) is from p(z|x).
 def advance(
-    coder: Coder, state: State, observed: Array, eps: Array, u: Array, noise: Array, corrected: bool
-) -> tuple[State, Array]:
+    coder: Coder, state: Filled, observed: Array, eps: Array, u: Array, noise: Array, corrected: bool
+) -> tuple[Filled, Array]:
     """One step of all chains, and which accepted (C, B): eps (C, B, K) normals, u (C, B) uniforms, noise (C, B, D)."""
     q = coder.encode(state.x)
     z = q.sample(eps, coder.k)
@@ -94,17 +97,23 @@ def advance(
         both = {name: (getattr(p, name), getattr(state.p, name)) for name in p._fields}
         p = p._replace(**{name: np.where(accepted[..., None], *pair) for name, pair in both.items()})
     x = np.where(observed, state.x, p.sample(noise, coder.k))
-    return State(x, z, p), accepted
+    return Filled(x, z, p), accepted
 
 
 def chain(
-    coder: Coder, x: Array, observed: Array, fill: Array, noise: Noise, plan: Plan | None = None, corrected: bool = True
+    coder: Coder,
+    x: Array,
+    observed: Array,
+    fill: Array,
+    noise: Noise,
+    plan: FillPlan | None = None,
+    corrected: bool = True,
 ) -> Imputations:
     """Metropolis-within-Gibbs, or with corrected=False Rezende's chain. fill (D,) or (B, D): the first guess of x_mis.
 
     Raises DataError for masks that leave nothing to do, UsageError for a plan that cannot run.
     """
-    plan = plan or Plan()
+    plan = plan or FillPlan()
     check_plan(plan)
     state = first_state(coder, x, observed, fill, noise, plan)
     for t in range(1, plan.warm_up + 1):
@@ -121,7 +130,7 @@ def chain(
     return Imputations(draws, codes, mean, taken / steps, (plan.warm_up + steps) * plan.chains * len(x))
 
 
-def first_state(coder: Coder, x: Array, observed: Array, fill: Array, noise: Noise, plan: Plan) -> State:
+def first_state(coder: Coder, x: Array, observed: Array, fill: Array, noise: Noise, plan: FillPlan) -> Filled:
     """x filled with the first guess, z ~ q(z|x)."""
     check_mask(x, observed)
     filled = np.where(observed, x, fill).astype(x.dtype)
@@ -129,10 +138,10 @@ def first_state(coder: Coder, x: Array, observed: Array, fill: Array, noise: Noi
     q = coder.encode(filled)
     eps = by_chain(noise.normals(Purpose.CHAIN, 0, len(x), q.mu[:, 0].size, x.dtype, plan.first_row), q.mu.shape)
     z = q.sample(eps, coder.k)
-    return State(filled, z, coder.decode(z))
+    return Filled(filled, z, coder.decode(z))
 
 
-def draw(noise: Noise, state: State, t: int, plan: Plan) -> tuple[Array, Array, Array]:
+def draw(noise: Noise, state: Filled, t: int, plan: FillPlan) -> tuple[Array, Array, Array]:
     """The noise of step t ≥ 1: for z, for the decision, and for x (uniforms for bits, else normals)."""
     (C, B, D), K, dtype = state.x.shape, state.z.shape[2], state.x.dtype
     eps = noise.normals(Purpose.CHAIN, 2 * t, B, C * K, dtype, plan.first_row)
@@ -156,10 +165,16 @@ def by_chain(rows: Array, shape: tuple[int, ...]) -> Array:
 #     z ~ Q(z) = (1/(C+1)) [ Σ_c q(z|x_c) + p(z) ],     w = p(x_obs|z) p(z) / Q(z),     E w = p(x_obs)
 # The same number of z from each part (stratified); then draws by weight, each of which fills in x_mis ~ p(x_mis|z).
 def importance(
-    coder: Coder, x: Array, observed: Array, fill: Array, noise: Noise, plan: Plan | None = None, samples: int = 1000
+    coder: Coder,
+    x: Array,
+    observed: Array,
+    fill: Array,
+    noise: Noise,
+    plan: FillPlan | None = None,
+    samples: int = 1000,
 ) -> Imputations:
     """Imputations by sampling-importance-resampling, `samples` codes a row, and log p(x_obs) as evidence."""
-    plan = plan or Plan()
+    plan = plan or FillPlan()
     check_plan(plan)
     state = first_state(coder, x, observed, fill, noise, plan)
     for t in range(1, plan.gibbs + 1):
@@ -176,7 +191,9 @@ def importance(
     return Imputations(drawn, codes, np.where(observed, state.x[0], mean), accepted, cost, evidence)
 
 
-def weighted(coder: Coder, x: Array, observed: Array, noise: Noise, plan: Plan, samples: int) -> tuple[Array, Array]:
+def weighted(
+    coder: Coder, x: Array, observed: Array, noise: Noise, plan: FillPlan, samples: int
+) -> tuple[Array, Array]:
     """Codes z (S, B, K) from Q and their log weights (S, B); x (C, B, D) are the fillings, S ≥ samples."""
     q = coder.encode(x)
     zero = np.zeros((1, *q.mu.shape[1:]), q.mu.dtype)
@@ -193,7 +210,7 @@ def weighted(coder: Coder, x: Array, observed: Array, noise: Noise, plan: Plan, 
 
 
 def resampled(
-    coder: Coder, state: State, observed: Array, noise: Noise, plan: Plan, z: Array, w: Array
+    coder: Coder, state: Filled, observed: Array, noise: Noise, plan: FillPlan, z: Array, w: Array
 ) -> tuple[Array, Array]:
     """T · C codes a row in proportion to w (S, B), systematically (one uniform a row), and x drawn from each."""
     M, B = plan.draws * plan.chains, z.shape[1]
@@ -230,7 +247,7 @@ def check_gaps(observed: Array) -> None:
         raise DataError("nothing is missing under this mask: every entry of every row was observed")
 
 
-def check_plan(plan: Plan) -> None:
+def check_plan(plan: FillPlan) -> None:
     """One clear line for a plan that cannot run."""
     if min(plan.draws, plan.chains, plan.thin) < 1 or min(plan.warm_up, plan.gibbs) < 0:
         raise UsageError(f"{plan} cannot run: draws, chains, thin >= 1 and warm_up, gibbs >= 0")

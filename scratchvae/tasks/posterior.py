@@ -19,7 +19,7 @@ from . import quadrature
 from .diagnostics import effective_sample_size, r_hat
 from .evidence import Evidence, Model, check_model, importance, normals
 from .evidence import quadrature as on_grid
-from .hmc import Chains, Plan, hmc, metropolis
+from .hmc import ChainPlan, Chains, hmc, metropolis
 
 MET = 1.05  # R-hat of chains that have met
 FEW = 4  # latents in which a random walk gets about
@@ -130,7 +130,9 @@ def gap(
 # --- summaries ------------------------------------------------------------------------------------
 
 
-def sample(model: Model, x: Array, q: Normal, noise: Noise, chains: int, plan: Plan, method: str = "hmc") -> Chains:
+def sample(
+    model: Model, x: Array, q: Normal, noise: Noise, chains: int, plan: ChainPlan, method: str = "hmc"
+) -> Chains:
     """Chains on p(z|x) by "hmc" (Kingma & Welling 2014, App. E) or, at the same cost, "metropolis" (§7.1.2), from twice
     as wide as q, in steps that q's standard deviations scale."""
     check_model(model, x, q, slope=method != "metropolis")

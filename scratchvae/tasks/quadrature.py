@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import DataError, UsageError
 from ..types import Array
-from .exact import LogJoint, Points, elbo, log_sum_exp, summarise, table
+from .exact import LogJoint, Points, log_sum_exp, summarise, table
 
 NEGLIGIBLE = 32.0  # nats below the peak: e^−32 = 1e-14
 ROWS = 2**22  # nodes times rows in one table
@@ -123,9 +123,3 @@ def around(q: Any, resolution: int = 81, width: float = 10.0) -> Points:
     Give it to `exact.elbo` and `exact.elbo_vjp`; it moves with q, but as a device: gradients treat it as fixed.
     """
     return grid(q.mu, width * np.exp(q.log_var / 2), resolution)
-
-
-def elbo_with_error(log_joint: LogJoint, x: Array, q: Any, resolution: int = 81) -> tuple[Array, Array]:
-    """The exact bound (B,) nats for a diagonal Gaussian q, and how much halving the resolution changes it."""
-    fine, coarse = (elbo(log_joint, x, q, around(q, n)) for n in (resolution, resolution // 2 + 1))
-    return fine, abs(fine - coarse)

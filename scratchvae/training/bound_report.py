@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..data import Dataset
 from ..distributions import Normal
 from ..errors import UsageError
 from ..noise import Purpose
 from ..types import Array
-from .data import Dataset
 from .evaluate import evaluation_rows, log_likelihood_over, over
 from .objective import bound, encode
 from .state import State, latent_noise

@@ -134,17 +134,6 @@ def compile_the_rest(dtype: str) -> None:
         Compiled(state, np.zeros((1, 1), np.uint8), 1).finish()
 
 
-def warmup(dtype: str = "float32") -> None:
-    """Compile the schedule's jobs for parameters of this type, or load them: for all models, estimators and data."""
-    from .sampler import Evaluator
-
-    state = State(Config(latent=1, hidden=(1,), dtype=dtype), 1)
-    Compiled(state, np.zeros((2, 1), np.uint8)).compile()
-    evaluator = Evaluator(state)
-    evaluator.log_likelihood(np.zeros((1, 1), dtype), 1, np.zeros(1, np.uint32))
-    evaluator.bound(np.zeros((1, 1), dtype), 1, 0, np.zeros(1, np.uint32))
-
-
 def together(threads: int, work: Any) -> None:
     """work(t) for each t < threads at the same time; returns when all have ended. All start, or none does."""
     go = threading.Event()

@@ -8,13 +8,13 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+from ..data import BINARISATIONS
 from ..errors import UsageError, did_you_mean, unknown
 from ..initial import INITIALISERS
 from ..models.ladder import LadderArchitecture
 from ..models.vae import Architecture
 from ..noise import LIMIT
 from ..types import Array
-from .data import BINARISATIONS
 from .missing import fraction
 from .optim import Optimizer
 
@@ -82,7 +82,7 @@ class Config:
         return isinstance(self.latent, tuple)
 
     @property
-    def codes(self) -> int:
+    def latent_size(self) -> int:
         """Columns of noise for one sample of z: K, or Σ K_l of a ladder."""
         return sum(self.latent) if isinstance(self.latent, tuple) else self.latent
 

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from ..data import binarise
 from ..engine.jit import threads as default_threads
 from ..errors import UsageError
 from ..noise import Purpose
 from ..types import Array
-from .data import binarise
 from .objective import bound, encode, log_weights
 from .sampler import DRAW, Evaluator
 from .state import State, latent_noise

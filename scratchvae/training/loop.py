@@ -20,7 +20,8 @@ from ..types import Array
 from .evaluate import elbo_over
 from .objective import check_parameters
 from .state import State, Steps
-from .stopping import Watch, period
+from .stopping import period
+from .watch import Watch
 
 SLICE = 0.5  # seconds of training between two looks at the clock and at Ctrl-C
 Report = Callable[[dict[str, Any]], None]

@@ -42,7 +42,7 @@ def hide(x: Array, index: Array, missing: str, noise: Noise) -> Array:
     return np.where(np.concatenate(u) < p, np.nan, x).astype(x.dtype)
 
 
-def split(x: Array) -> tuple[Array, Array]:
+def masked(x: Array) -> tuple[Array, Array]:
     """x with 0 for NaN, and the mask m of its dtype: 1 where a value was observed."""
     gone = np.isnan(x)
     return np.where(gone, 0, x).astype(x.dtype), (~gone).astype(x.dtype)

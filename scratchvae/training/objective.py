@@ -1,7 +1,8 @@
-"""§7.2, §7.3 What a run maximises, chosen by its config: model (VAE or ladder) × estimator. One place, two callers:
-training takes `gradient`, evaluation `bound` and `log_weights`."""
+"""§7.2, §7.3 What a run maximises, chosen by its config: model (VAE or ladder) × estimator.
 
-from typing import TYPE_CHECKING
+Training takes `gradient`, evaluation `bound` and `log_weights`: thin calls of the objective of a state's run."""
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -11,7 +12,6 @@ from ..errors import CheckFailed, UsageError
 from ..estimators import amortised, deep
 from ..models import ladder, vae
 from ..models.decoded import Decoded
-from ..models.ladder import LadderArchitecture
 from ..noise import Noise, Purpose
 from ..types import Array
 from . import missing
@@ -27,96 +27,167 @@ class Diverged(CheckFailed):
     """The bound, or a parameter, is no longer a number."""
 
 
+class Objective(Protocol):
+    """What a run maximises, and what its model says of x and z: all that depends on the kind of model."""
+
+    def gradient(self, x: Array, eps: Array) -> Array: ...
+    def bound(self, x: Array, eps: Array) -> tuple[Array, Array, Array]: ...
+    def log_weights(self, x: Array, eps: Array) -> Array: ...
+    def encode(self, x: Array) -> Normal: ...
+    def decode(self, z: Array) -> Distribution: ...
+    def prior(self, eps: Array) -> Array: ...
+
+
+class VAEObjective(NamedTuple):
+    """Of one latent layer, with any estimator; of rows with missing values, where the run knows of any."""
+
+    state: "State"
+
+    def gradient(self, x: Array, eps: Array) -> Array:
+        """By the estimator; SGVB B by its fused pair."""
+        s = self.state
+        if s.estimator.name == "sgvb_b":
+            return self.sgvb_b(x, eps[0] if len(eps) == 1 else eps)
+        model = Decoded(s.k)
+        try:
+            return amortised.gradient(s.estimator, model, x, eps, s.phi, s.theta, s.dphi, s.dtheta, None, s.memory, s.k)
+        except UsageError:  # the frame refuses a density that is no number; here the row and the term are known
+            check_finite(s, x, eps)
+            raise
+
+    def sgvb_b(self, x: Array, eps: Array) -> Array:
+        """The pair of `models.vae`: SGVB B in fewer passes than the frame takes, and with values missing."""
+        s, (x, m) = self.state, self.observed(x)
+        L, cache = vae.elbo(x, eps, s.phi, s.theta, s.k, m)
+        check_rows(s.step, L, cache.reconstruction, cache.kl)
+        w = np.full(len(L), 1 / len(L), L.dtype)
+        vae.elbo_vjp(w, cache, x, eps, s.phi, s.theta, s.dphi, s.dtheta, s.k, m)
+        return L
+
+    def bound(self, x: Array, eps: Array) -> tuple[Array, Array, Array]:
+        """KL in closed form."""
+        s, (x, m) = self.state, self.observed(x)
+        L, cache = vae.elbo(x, eps, s.phi, s.theta, s.k, m)
+        return L, cache.reconstruction.mean(axis=0), cache.kl
+
+    # log p(x) = log E_q[p(x, z) / q(z | x)] ≈ log (1/S) Σ_s p(x, z_s) / q(z_s | x)      Burda et al. 2015, eq. 7–8
+    #   with log w_s = log p(x | z_s) + log p(z_s) − log q(z_s | x): the log-density ratio at the sample, never its
+    #   mean (the analytic KL): weights must average to p(x), and exp(−KL) does not.
+    #   With z = μ + σ ε:   log p(z) − log q(z) = −½ Σₖ (zₖ² − εₖ² − log σₖ²)
+
+    def log_weights(self, x: Array, eps: Array) -> Array:
+        """log p(x, z) − log q(z | x) at z = μ + σ ε."""
+        k, (x, m) = self.state.k, self.observed(x)
+        q = self.encode_observed(x, m)
+        z = q.sample(eps, k)
+        p = self.decode(z)
+        ratio = -0.5 * (z * z - eps * eps - q.log_var).sum(axis=-1)
+        return np.asarray((p.log_prob(x, k) if m is None else p.log_prob_observed(x, m, k)) + ratio)
+
+    def encode(self, x: Array) -> Normal:
+        """q(z | x)."""
+        return self.encode_observed(*self.observed(x))
+
+    def decode(self, z: Array) -> Distribution:
+        """p(x | z)."""
+        return vae.decode(z, self.state.theta, self.state.k)[0]
+
+    def prior(self, eps: Array) -> Array:
+        """z ~ N(0, I) is the noise itself."""
+        return eps
+
+    def observed(self, x: Array) -> tuple[Array, Array | None]:
+        """x with 0 for what is missing, and its mask (1 where observed); None where the run knows no missing ones."""
+        return missing.masked(x) if self.state.config.missing else (x, None)
+
+    def encode_observed(self, x: Array, m: Array | None) -> Normal:
+        """q(z | x) as `vae.elbo` has it."""
+        return vae.encode(x if m is None else vae.rescaled(x, m), self.state.phi, self.state.k)[0]
+
+
+class LadderObjective(NamedTuple):
+    """Of several latent layers; encode, decode and prior are those of z_1, the layer above x."""
+
+    state: "State"
+
+    def gradient(self, x: Array, eps: Array) -> Array:
+        """By the estimator, which needs no closed form but the top KL."""
+        s = self.state
+        return deep.gradient(s.estimator, x, self.layers(eps), s.phi, s.theta, s.dphi, s.dtheta, s.memory, s.k)
+
+    def bound(self, x: Array, eps: Array) -> tuple[Array, Array, Array]:
+        """What is not log p(x | z_1) counts as KL."""
+        s = self.state
+        L, f = ladder.elbo(x, self.layers(eps), s.phi, s.theta, s.k)
+        reconstruction = f.p[0].log_prob(x, s.k).mean(axis=0)
+        return L, reconstruction, reconstruction - L
+
+    def log_weights(self, x: Array, eps: Array) -> Array:
+        """log p(x, z) − log q(z | x) over all layers."""
+        s = self.state
+        return ladder.log_ratio(ladder.forward(x, self.layers(eps), s.phi, s.theta, s.k), s.k)
+
+    def encode(self, x: Array) -> Normal:
+        """q(z_1 | x)."""
+        return vae.encode(x, self.state.phi[0], self.state.k)[0]
+
+    def decode(self, z: Array) -> Distribution:
+        """p(x | z_1)."""
+        return vae.decode(z, self.state.theta[0], self.state.k)[0]
+
+    def prior(self, eps: Array) -> Array:
+        """z_1 by way of all layers above."""
+        return ladder.ancestors(self.layers(eps), self.state.theta, self.state.k)
+
+    def layers(self, eps: Array) -> list[Array]:
+        """ε (…, Σ K_l) as one array a layer."""
+        assert isinstance(self.state.config.latent, tuple)  # that is what makes it a ladder
+        ends = np.cumsum(self.state.config.latent)[:-1]
+        return [np.ascontiguousarray(part) for part in np.split(eps, ends, axis=-1)]
+
+
+def objective_of(state: "State") -> Objective:
+    """What the state's run maximises."""
+    return LadderObjective(state) if state.config.deep else VAEObjective(state)
+
+
 def gradient(state: "State", x: Array, eps: Array) -> Array:
     """Adds the estimator's ∂(mean_b L_b) into the state's gradient; returns L (B,) nats. eps (S, B, columns).
 
     Raises Diverged where the bound is no number; the parameters are then untouched.
     """
-    e, k, dphi, dtheta = state.estimator, state.k, state.dphi, state.dtheta
     with np.errstate(over="ignore", invalid="ignore"):  # a broken bound is found below, with row and term
-        if isinstance(state.architecture, LadderArchitecture):
-            layers = split(eps, state.architecture.latent)
-            L = deep.gradient(e, x, layers, state.phi, state.theta, dphi, dtheta, state.memory, k)
-        elif e.name == "sgvb_b":  # the same as below by the fused pair
-            noise = eps[0] if len(eps) == 1 else eps
-            x, m = observed(state, x)
-            L, cache = vae.elbo(x, noise, state.phi, state.theta, k, m)
-            check_rows(state.step, L, cache.reconstruction, cache.kl)
-            w = np.full(len(L), 1 / len(L), L.dtype)
-            vae.elbo_vjp(w, cache, x, noise, state.phi, state.theta, dphi, dtheta, k, m)
-        else:
-            try:
-                L = amortised.gradient(
-                    e, Decoded(k), x, eps, state.phi, state.theta, dphi, dtheta, None, state.memory, k
-                )
-            except UsageError:  # the frame refuses a density that is no number; here the row and the term are known
-                check_finite(state, x, eps)
-                raise
+        L = objective_of(state).gradient(x, eps)
         if not np.isfinite(L).all():
             check_finite(state, x, eps)
-            check_estimate(state.step, e.name, L)
+            check_estimate(state.step, state.estimator.name, L)
         return L
 
 
 def bound(state: "State", x: Array, eps: Array) -> tuple[Array, Array, Array]:
     """(L, reconstruction, kl) of each row, (B,) nats: the ELBO with one sample or the mean of S, whatever the
-    estimator. A ladder's kl is all that is not log p(x | z_1)."""
-    if isinstance(state.architecture, LadderArchitecture):
-        L, f = ladder.elbo(x, split(eps, state.architecture.latent), state.phi, state.theta, state.k)
-        reconstruction = f.p[0].log_prob(x, state.k).mean(axis=0)
-        return L, reconstruction, reconstruction - L
-    x, m = observed(state, x)
-    L, cache = vae.elbo(x, eps, state.phi, state.theta, state.k, m)
-    return L, cache.reconstruction.mean(axis=0), cache.kl
-
-
-# log p(x) = log E_q[p(x, z) / q(z | x)] ≈ log (1/S) Σ_s p(x, z_s) / q(z_s | x)          Burda et al. 2015, eq. 7–8
-#   with log w_s = log p(x | z_s) + log p(z_s) − log q(z_s | x): the log-density ratio at the sample, never its mean
-#   (the analytic KL): weights must average to p(x), and exp(−KL) does not.
-#   With z = μ + σ ε:   log p(z) − log q(z) = −½ Σₖ (zₖ² − εₖ² − log σₖ²)
+    estimator."""
+    return objective_of(state).bound(x, eps)
 
 
 def log_weights(state: "State", x: Array, eps: Array) -> Array:
     """log w (S, B) for x (B, D) and eps (S, B, columns)."""
-    if isinstance(state.architecture, LadderArchitecture):
-        f = ladder.forward(x, split(eps, state.architecture.latent), state.phi, state.theta, state.k)
-        return ladder.log_ratio(f, state.k)
-    x, m = observed(state, x)
-    q = encode_observed(state, x, m)
-    z = q.sample(eps, state.k)
-    p, _ = vae.decode(z, state.theta, state.k)
-    ratio = -0.5 * (z * z - eps * eps - q.log_var).sum(axis=-1)
-    weights: Array = (p.log_prob(x, state.k) if m is None else p.log_prob_observed(x, m, state.k)) + ratio
-    return weights
-
-
-def observed(state: "State", x: Array) -> tuple[Array, Array | None]:
-    """x with 0 for what is missing, and its mask (1 where observed); None where the run knows of nothing missing."""
-    return missing.split(x) if state.config.missing else (x, None)
+    return objective_of(state).log_weights(x, eps)
 
 
 def encode(state: "State", x: Array) -> Normal:
     """q(z | x), of a ladder q(z_1 | x)."""
-    if state.config.deep:
-        return vae.encode(x, state.phi[0], state.k)[0]
-    return encode_observed(state, *observed(state, x))
-
-
-def encode_observed(state: "State", x: Array, m: Array | None) -> Normal:
-    """q(z | x) of one latent layer, as `vae.elbo` has it."""
-    return vae.encode(x if m is None else vae.rescaled(x, m), state.phi, state.k)[0]
+    return objective_of(state).encode(x)
 
 
 def decode(state: "State", z: Array) -> Distribution:
     """p(x | z), of a ladder p(x | z_1)."""
-    return vae.decode(z, state.theta[0] if state.config.deep else state.theta, state.k)[0]
+    return objective_of(state).decode(z)
 
 
 def prior(state: "State", eps: Array) -> Array:
-    """z from the prior, of a ladder z_1 by way of all layers above; eps (B, columns)."""
-    if isinstance(state.architecture, LadderArchitecture):
-        return ladder.ancestors(split(eps, state.architecture.latent), state.theta, state.k)
-    return eps
+    """z from the prior, of a ladder z_1; eps (B, columns)."""
+    return objective_of(state).prior(eps)
 
 
 def drawn(state: "State", p: Distribution, noise: Noise, purpose: Purpose) -> Array:
@@ -126,15 +197,9 @@ def drawn(state: "State", p: Distribution, noise: Noise, purpose: Purpose) -> Ar
     return p.sample(source(purpose, 1, rows, columns, state.config.dtype), state.k)
 
 
-def split(eps: Array, latent: tuple[int, ...]) -> list[Array]:
-    """ε (S, B, Σ K_l) as one array a layer."""
-    ends = np.cumsum(latent)[:-1]
-    return [np.ascontiguousarray(part) for part in np.split(eps, ends, axis=-1)]
-
-
 def check_finite(state: "State", x: Array, eps: Array) -> None:
     """Raises Diverged where the bound at these draws is no number."""
-    check_rows(state.step, *bound(state, x, np.ascontiguousarray(eps[..., : state.config.codes])))
+    check_rows(state.step, *bound(state, x, np.ascontiguousarray(eps[..., : state.config.latent_size])))
 
 
 def check_rows(step: int, L: Array, reconstruction: Array, kl: Array) -> None:

@@ -22,14 +22,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
+from ..data import Dataset, bits, columns, holds_bits, rows
+from ..data.arrays import ordered
+from ..data.text import listed
 from ..errors import DataError
 from ..noise import Noise
 from ..types import Array
-from .arrays import ordered
 from .config import Config
-from .data import Dataset, bits, columns, holds_bits, rows
 from .missing import hide
-from .text import listed
 
 STANDARDISED = ("gaussian", "gaussian-fixed")  # likelihoods whose real columns are
 GREY_LEVEL = (1 / 255) ** 2  # the default floor of σ², or σ² itself, of columns as they are
@@ -132,7 +132,7 @@ class Reading(NamedTuple):
         return whole
 
     def shown(self, x: Array) -> Array:
-        """The same for a picture: of bytes and bits cut off to [0, 1], so that one wild row does not wash out all."""
+        """`undo` for a picture: bytes and bits cut off to [0, 1], so that one wild row does not wash out all."""
         whole = self.undo(x)
         return np.clip(whole, 0, 1) if self.kind in ("bytes", "bits") else whole
 

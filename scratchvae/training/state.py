@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..arena import Arena
+from ..data import binarise, rows
 from ..engine.jit import threads as default_threads
 from ..engine.jit import vector_width
 from ..errors import DataError, UsageError
@@ -24,7 +25,6 @@ from ..noise import LIMIT, Noise, Purpose, Rows, named, numbers
 from ..types import Array
 from . import checkpoint, stopping
 from .config import Config, from_dict
-from .data import binarise, rows
 from .missing import hide
 from .objective import check_pair, gradient
 from .optim import log_prior_vjp
@@ -132,7 +132,7 @@ class Steps:
 
     def __init__(self, state: State, x: Array, threads: int | None = None) -> None:
         self.state, self.x, self.threads = state, x, threads or default_threads()
-        kept, self.held = stopping.split(state.noise, x.shape[0], state.config.validation)
+        kept, self.held = stopping.hold_out(state.noise, x.shape[0], state.config.validation)
         self.rows = len(kept)  # that are trained on; the held-out ones are x[held]
         self.per_epoch = math.ceil(self.rows / state.config.batch)
         self.order = functools.lru_cache(maxsize=2)(lambda epoch: kept[state.noise.order(epoch, self.rows)])
@@ -189,7 +189,7 @@ def latent_noise(state: State, purpose: int, step: int, B: int, S: int, first_ro
 
     columns is K, or Σ K_l of a ladder, and in training times what the estimator asks for.
     """
-    each = state.config.codes * (state.estimator.noise if purpose == Purpose.LATENT else 1)
+    each = state.config.latent_size * (state.estimator.noise if purpose == Purpose.LATENT else 1)
     eps = state.noise.normals(purpose, step, B, S * each, state.config.dtype, first_row)
     return np.ascontiguousarray(eps.reshape(B, S, -1).transpose(1, 0, 2))
 

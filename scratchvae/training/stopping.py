@@ -11,8 +11,7 @@ in each checkpoint, so a resumed run takes the steps and the looks that an unsto
 """
 
 import math
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -52,7 +51,7 @@ def held_out(rows: int, share: float) -> int:
     return min(round(share * rows), rows - 1)
 
 
-def split(noise: Noise, rows: int, share: float) -> tuple[Array, Array]:
+def hold_out(noise: Noise, rows: int, share: float) -> tuple[Array, Array]:
     """The row numbers to train on and those held out, both rising: drawn by the run's seed."""
     if not (count := held_out(rows, share)):
         return np.arange(rows), np.arange(0)
@@ -95,55 +94,3 @@ def why_it_ended(state: "State", period: int) -> str:
     bound, best, last = state.stopping["looks"]
     why = f"their bound has not risen for {last - best:.0f} steps" if over(state, period) else "that was its length"
     return f"the run ended at step {state.step}: {why}; it holds step {best:.0f}, the best with {bound:.2f} nats"
-
-
-class Watch:
-    """The held-out stop of a run, for the training loop: a look every `period` steps, none where that is 0."""
-
-    def __init__(self, steps: "Steps", period: int) -> None:
-        self.state: State = steps.state
-        self.x, self.threads, self.period = steps.x[steps.held], steps.threads, period
-        self.measured = (-1, math.nan)  # the last bound's step, and the bound
-
-    @property
-    def over(self) -> bool:
-        return over(self.state, self.period)
-
-    def look(self) -> None:
-        """Where a look is due: measure the bound of the held-out rows, and keep the parameters of the best."""
-        step = self.state.step
-        if not self.period or step % self.period:
-            return
-        looks = self.state.stopping["looks"]
-        if (found := self.bound()) > looks[0]:
-            looks[:2] = found, step
-            self.state.stopping["parameters"][...] = self.state.arena.flat
-        looks[2] = step
-
-    def bound(self) -> float:
-        """The held-out rows' bound at this step, nats per datapoint."""
-        from .evaluate import elbo_over
-
-        if self.measured[0] != self.state.step:
-            self.measured = self.state.step, elbo_over(self.state, self.x, threads=self.threads).elbo
-        return self.measured[1]
-
-    def found(self) -> dict[str, float]:
-        """For a line of metrics."""
-        return {"validation_elbo": self.bound()} if self.period else {}
-
-    @contextmanager
-    def exchanged(self) -> Iterator[None]:
-        """Within training: the parameters that it goes on with, for the best. Within that: the best, for a checkpoint.
-        Before the first look they are the same."""
-        self.exchange()
-        try:
-            yield
-        finally:
-            self.exchange()
-
-    def exchange(self) -> None:
-        """Change the best parameters for the others, or back."""
-        if self.period and looked(self.state):
-            flat, other = self.state.arena.flat, self.state.stopping["parameters"]
-            flat[...], other[...] = other.copy(), flat.copy()

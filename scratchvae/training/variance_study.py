@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..data import binarise, rows
 from ..distributions import Normal
 from ..estimators import Estimator, estimate, get
 from ..kernels import table
@@ -31,9 +32,7 @@ from ..noise import Noise, Purpose
 from ..tree import transform
 from ..types import Array
 from .config import Config
-from .data import binarise, rows
-from .state import State as Run
-from .state import Steps, mean_row
+from .state import State, Steps, mean_row
 
 Tick = Callable[[int], None]
 SCORES = ("score", "score_kl", "score_mean", "score_input", "score_rb", "score_cv", "score_loo")
@@ -48,7 +47,7 @@ class Place(NamedTuple):
     """A point of a training run, and the rows that are asked about."""
 
     name: str
-    run: Run
+    run: State
     x: Array  # (R, D)
     q: Normal  # (R, K)
     train: Array
@@ -65,7 +64,7 @@ class Moments(NamedTuple):
 
 def places(train: Array, test: Array, config: Config, count: int) -> Iterator[Place]:
     """The run at its start, middle and end, one after the other: use each before asking for the next."""
-    run = Run(config, train.shape[1])
+    run = State(config, train.shape[1])
     run.initialise(mean_row(train))
     steps = Steps(run, train)
     total = math.ceil(config.epochs * steps.per_epoch)
@@ -164,8 +163,8 @@ def against_samples(
 
 
 def oracle_against_samples(counts: Sequence[int], draws: int, seed: int) -> Iterator[dict[str, Any]]:
-    """The same on probabilistic PCA with one latent and a q wider than the posterior, so that weights are bounded: the
-    slopes −½ and +½ of the theory show. A VAE's q tends to be narrower than the posterior, and its weights wild."""
+    """Signal to noise on probabilistic PCA with one latent and a q wider than the posterior: its weights are bounded,
+    and the slopes −½ and +½ of the theory show. A VAE's q tends to be narrower, and its weights wild."""
     theta = LinearGaussian(np.array([[0.8, -0.6, 0.9]]), np.zeros(3), np.zeros(1))
     x, q = np.ones((draws, 3)), Normal(np.full((draws, 1), 0.2), np.zeros((draws, 1)))
     for S in counts:
@@ -182,7 +181,7 @@ def races(
 ) -> Iterator[dict[str, Any]]:
     """The same model, start, data, noise and number of samples, trained by each estimator."""
     for name in names:
-        run = Run(replace(config, estimator=name), train.shape[1])
+        run = State(replace(config, estimator=name), train.shape[1])
         run.initialise(mean_row(train))
         walk = Steps(run, train)
         curve: list[float] = []

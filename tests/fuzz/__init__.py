@@ -4,7 +4,7 @@
 
 What a reader returns is compared, for every mutant, with a second reading by the format's definition (formats.py);
 where the definition has no answer, with what the file held before. No input may take over a second, or 64 MB beyond
-its size; a reader of packed files may take besides what it allows them (training/idx.py), and the report counts such
+its size; a reader of packed files may take besides what it allows them (data/idx.py), and the report counts such
 inputs as "beyond". Mutants are named by (seed, parser, number) and run in a child process: a death or a hang is a
 finding as well. Exit code 1, and one line for each kind of finding, where something does not hold.
 

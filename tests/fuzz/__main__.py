@@ -17,8 +17,8 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from scratchvae.data import idx
 from scratchvae.errors import DataError, UsageError
-from scratchvae.training import idx
 
 from . import __doc__ as about
 from .corpus import MAKERS, Parser

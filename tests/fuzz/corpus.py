@@ -17,10 +17,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scratchvae import data
 from scratchvae.cli.train import seconds_of
+from scratchvae.data import files
 from scratchvae.engine.jit import jit
 from scratchvae.errors import DataError
-from scratchvae.training import checkpoint, data, files
+from scratchvae.training import checkpoint
 from scratchvae.training.config import Config
 from scratchvae.training.run import Run
 from scratchvae.training.state import State, load_state, save_state

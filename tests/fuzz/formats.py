@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from scratchvae.training import checkpoint, files
+from scratchvae.data import files
+from scratchvae.training import checkpoint
 from scratchvae.training.config import Config
 from scratchvae.types import Array
 

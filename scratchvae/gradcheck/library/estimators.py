@@ -11,7 +11,7 @@ import numpy as np
 
 from ...conditional import Net
 from ...distributions import Normal
-from ...estimators import ESTIMATORS, Estimator, State, estimate, get
+from ...estimators import ESTIMATORS, Estimator, Memory, estimate, get
 from ...models.decoded import Decoded
 from ...models.linear_gaussian import LinearGaussian
 from ...models.pca import Oracle
@@ -33,7 +33,7 @@ class At(NamedTuple):
     noise: Array  # (S, B, K or 3K)
     q: Normal
     theta: Any
-    state: State
+    state: Memory
 
     @property
     def eps(self) -> Array:
@@ -105,7 +105,7 @@ def scored(signal: Callable[[At], Array]) -> Callable[[At, Normal, Any], Array]:
 
 
 def score_kl(p: At, q: Normal, theta: Any) -> Array:
-    """The same with log p(x | z) as the signal, and the KL in closed form."""
+    """As `scored` with log p(x | z) as the signal, and the KL in closed form."""
     held = p.model.log_likelihood(p.x, p.z, p.theta)
     return np.asarray((held * q.log_prob(p.z) + p.model.log_likelihood(p.x, p.z, theta)).mean(axis=0) - q.kl())
 
@@ -196,7 +196,7 @@ SURROGATES: dict[str, Callable[[At, Normal, Any], Array]] = {
 # --- the cases --------------------------------------------------------------------------------------
 
 
-def remembered(e: Estimator) -> State:
+def remembered(e: Estimator) -> Memory:
     """A state that is neither fresh nor trivial."""
     state = e.state(COLUMNS, lambda *shape: at(90, *shape))
     if state:
