@@ -15,7 +15,7 @@ from scratchvae.types import Array
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NAMES = ("gather", "backward", "bounds")  # their places in Program.entries
+NAMES = ("gather", "backward", "bounds", "rare")  # their places in Program.entries
 
 
 class Separate(LazyDispatcher):
@@ -71,8 +71,9 @@ class Separate(LazyDispatcher):
 
         def typing(typingctx: Any, program: Any, *others: Any) -> Any:
             def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-                at = program.fields.index("entries")
-                entries = context.make_array(program.types[at])(context, builder, builder.extract_value(args[0], at))
+                kind = program.field("entries")[1]
+                field = context.get_getattr(program, "entries")(context, builder, program, args[0], "entries")
+                entries = context.make_array(kind)(context, builder, field)
                 address = builder.load(builder.gep(entries.data, [ir.Constant(ir.IntType(64), self.place)]))
                 ty = context.call_conv.get_function_type(types.none, sig.args)
                 code = builder.inttoptr(address, ty.as_pointer())

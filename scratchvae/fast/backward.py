@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from scratchvae.engine.jit import inline, internal
+from scratchvae.engine.jit import internal
 from scratchvae.engine.products import tile_at, tile_count
 from scratchvae.engine.threads import out_of_line, static_share, steal
 from scratchvae.engine.tiles import DOT_COLS, DOT_ROWS, MR, dots, panel_of, product_t, transpose, unsigned_divmod
@@ -45,7 +45,7 @@ def weigh(s: Workspace, t: int, threads: int, job: Any, now: Now) -> None:
             pack_heads(s, one, two, p, r)
 
 
-@inline
+@internal
 def weigh_row(s: Workspace, a: int, w: float) -> None:
     """One row of a panel times w."""
     for j in range(0, panel_of(s.work), lane_count(s.work)):
@@ -77,7 +77,7 @@ def transpose_panel(s: Workspace, t: int, layer: Any, p: int, head: int) -> int:
     return to
 
 
-@inline
+@internal
 def through_transposed(s: Workspace, t: int, threads: int, job: Any, rows: int) -> None:
     """`through` by panels of dx, each from its panel of Wᵀ."""
     one, P, done = s.layers[job.layer], panel_of(s.work), -1
@@ -102,7 +102,7 @@ def through_transposed(s: Workspace, t: int, threads: int, job: Any, rows: int) 
                 pack_tile(s, made.dy, made.packed_dy, made.outputs, p, r)
 
 
-@inline
+@internal
 def through_dots(s: Workspace, t: int, threads: int, job: Any, rows: int) -> None:
     """`through` by vectors of dx, finer units than panels: with few rows there are few."""
     one, P, lanes = s.layers[job.layer], panel_of(s.work), lane_count(s.work)
@@ -120,7 +120,7 @@ def through_dots(s: Workspace, t: int, threads: int, job: Any, rows: int) -> Non
                 made_by(s, c, q * P, job, at(s, 0, v * lanes // P, r + q) + v * lanes % P, v * lanes)
 
 
-@inline
+@internal
 def dots_tile(s: Workspace, c: int, layer: Any, column: int, r: int, height: int) -> None:
     """One vector wide (or DOT_COLS, whose surplus nobody reads), rows r … and columns from `column` on of dx = dy Wᵀ,
     straight from W."""
@@ -132,7 +132,7 @@ def dots_tile(s: Workspace, c: int, layer: Any, column: int, r: int, height: int
             dots(s.scratch, to, s.work, dy, s.w, W, layer.panels, stride, layer.rows * P)
 
 
-@inline
+@internal
 def made_by(s: Workspace, c: int, j: int, job: Any, where_to: int, column: int) -> None:
     """One vector of dx, the sum over the heads in the scratch, to the cotangent of the layer below, or as it is."""
     dx = load(s.scratch, c + j)
@@ -168,7 +168,7 @@ def update(s: Workspace, t: int, threads: int, job: Any, rows: int, phase: Any, 
             update_panel(s, scratch_of(s, t), layer, p, a, rows, phase, k)
 
 
-@inline
+@internal
 def update_panel(s: Workspace, c: int, layer: Any, p: int, across: int, rows: int, phase: Any, k: Constants) -> None:
     """The weights that join one panel of x to one panel of dy. Padding of the last tile is this panel's own, since the
     tiles fill P rows exactly (12 + 12 + 8, 6 + 6 + 4, 12 + 4, 6 + 2, 4, 2): no two threads write the same weights."""

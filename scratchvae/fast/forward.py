@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from scratchvae.engine.jit import inline, internal
+from scratchvae.engine.jit import internal
 from scratchvae.engine.products import tile_at, tile_count
 from scratchvae.engine.threads import out_of_line, static_share, steal
 from scratchvae.engine.tiles import MR, panel_of, unsigned_divmod
@@ -59,7 +59,7 @@ def hidden(s: Workspace, t: int, threads: int, layer: Any, loop: int, rows: int)
             hidden_tile(s, c, layer, p, r, height)
 
 
-@inline
+@internal
 def hidden_tile(s: Workspace, c: int, layer: Any, p: int, r: int, height: int) -> None:
     """y = f(a) for the tile a of x W + b in the scratch at c, kept and packed."""
     P, y = panel_of(s.work), at(s, layer.y, p, r)
@@ -121,7 +121,7 @@ def density(s: Workspace, t: int, threads: int, job: Any, now: Now, w: float) ->
                 pack_heads(s, one, two, p, r)
 
 
-@inline
+@internal
 def density_tile(s: Workspace, c: int, job: Any, p: int, r: int, height: int, S: int, w: float) -> None:
     """The rows of one tile of heads; rows b · S … are the samples of row b of the target."""
     one, two, P = s.layers[job.layer], s.layers[job.layer + job.count - 1], panel_of(s.work)
@@ -140,14 +140,14 @@ def density_tile(s: Workspace, c: int, job: Any, p: int, r: int, height: int, S:
                 negative_row(s, at(s, one.dy, p, r + q), at(s, z.dvalue, p, r + q))
 
 
-@inline
+@internal
 def negative_row(s: Workspace, a: int, to: int) -> None:
     """dz = −dμ, for log N(z; μ, σ²) hangs on z − μ."""
     for j in range(0, panel_of(s.work), lane_count(s.work)):
         store(s.work, to + j, -load(s.work, a + j))
 
 
-@inline
+@internal
 def pack_heads(s: Workspace, one: Any, two: Any, p: int, r: int) -> None:
     """The tile of the cotangents of a net's heads, packed."""
     pack_tile(s, one.dy, one.packed_dy, one.outputs, p, r)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchvae.engine.jit import inline, internal
+from scratchvae.engine.jit import internal
 from scratchvae.engine.threads import out_of_line, static_share
 from scratchvae.engine.tiles import panel_of
 from scratchvae.engine.vector_words import load_words
@@ -20,29 +20,26 @@ from scratchvae.types import Array
 
 @internal
 def minibatch(s: Workspace, t: int, threads: int, now: Now, places: Array, names: Array, start: int) -> None:
-    """Thread t's rows: places[start …] of the data, which the noise calls names[start …]; ε, and the rows' lists."""
+    """Thread t's rows: places[start …] of the data, which the noise calls names[start …]; ε, and the rows' lists.
+
+    In training ε is named by the row of the minibatch. Each `draw` samples of a row have one name, those from sample i
+    on that of step number step + i.
+    """
     out_of_line()
+    o, buffer = s.options, t * s.options.noise_room
     begin, end = static_share(now.rows, t, threads)
     for r in range(begin, end):
         data_row(s, t, now.step, places[start + r], names[start + r], now.first + r, r)
         finish_row(s, r)
-    o, buffer = s.options, t * s.options.noise_room
-    blocks = (now.samples * o.noise_columns + 3) // 4
-    normals(s.noise, buffer, (o.seed, o.latent_purpose, now.step, now.first + begin), end - begin, blocks)
-    for r in range(begin, end):
-        spread(s, buffer + (r - begin) * 4 * blocks, r * now.samples, now.samples)
+        row = names[start + r] if o.by_name else now.first + r
+        for i in range(0, now.samples, o.draw):
+            many = min(o.draw, now.samples - i)
+            blocks = (many * o.noise_columns + 3) // 4
+            normals(s.noise, buffer, (o.seed, o.latent_purpose, now.step + i, row), 1, blocks)
+            spread(s, buffer, r * now.samples + i, many)
 
 
-@inline
-def given_row(s: Workspace, x: Array, b: int, r: int) -> None:
-    """x[b], as the model sees it, as row r."""
-    P = panel_of(s.work)
-    for c in range(x.shape[1]):
-        s.work[np.uintp(at(s, s.options.target, c // P, r) + c % P)] = x[b, c]
-    finish_row(s, r)
-
-
-@inline
+@internal
 def spread(s: Workspace, noise: int, n: int, samples: int) -> None:
     """The normals of some samples, from `noise` on, as rows n … of each latent's ε."""
     P, i = panel_of(s.work), noise
@@ -73,7 +70,7 @@ def finish_row(s: Workspace, r: int) -> None:
     list_row(s, r)
 
 
-@inline
+@internal
 def data_row(s: Workspace, t: int, step: int, source: int, name: int, noise_row: int, r: int) -> None:
     """Row `source` of the data, whose name is `name`, as row r of the target."""
     o, P, lanes = s.options, panel_of(s.work), lane_count(s.work)
@@ -97,13 +94,13 @@ def data_row(s: Workspace, t: int, step: int, source: int, name: int, noise_row:
         hide(s, u, name, r)
 
 
-@inline
+@internal
 def kept(x: Any, bits: Any) -> Any:
     """Bits; a NaN stays."""
     return where(x == x, bits, x)
 
 
-@inline
+@internal
 def data_value(s: Workspace, i: int, c: int, u: int) -> Any:
     """The same for one value: columns beyond the last whole vector."""
     real, o = s.work.dtype.type, s.options
@@ -117,7 +114,7 @@ def data_value(s: Workspace, i: int, c: int, u: int) -> Any:
     return x
 
 
-@inline
+@internal
 def hide(s: Workspace, u: int, name: int, r: int) -> None:
     """NaN where "random:P" hides a value of the row with that name, the same in every epoch (`training.missing`)."""
     o, P, real = s.options, panel_of(s.work), s.work.dtype.type

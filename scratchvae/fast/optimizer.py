@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from scratchvae.engine.jit import inline, internal
+from scratchvae.engine.jit import internal
 from scratchvae.engine.vectors import lane_count, load, store
 from scratchvae.estimators.baselines import HYPER
 from scratchvae.fast.workspace import Workspace
@@ -36,7 +36,7 @@ class Constants(NamedTuple):
     pull: float
 
 
-@inline
+@internal
 def constants(s: Workspace, baseline: int, step: int, rate: float) -> Constants:
     """Of the run's optimizer at step number 0, 1, …, or of the learned baseline's."""
     o = s.optimizer
@@ -47,7 +47,7 @@ def constants(s: Workspace, baseline: int, step: int, rate: float) -> Constants:
     return Constants(o.kind, adam, rate, o.epsilon, o.momentum, rate * o.decay, o.pull)
 
 
-@inline
+@internal
 def update_tile(s: Workspace, c: int, layer: Any, at: int, size: int, phase: Any, k: Constants) -> None:
     """Gather the tile of dW in the scratch at c, and with the last micro-batch update the weights from `at` on."""
     first, last = phase

@@ -7,7 +7,7 @@ theta    what ∂ log p/∂θ is multiplied with       path   the factor on top 
 import math
 from typing import NamedTuple
 
-from scratchvae.engine.jit import inline, internal
+from scratchvae.engine.jit import internal
 from scratchvae.engine.threads import static_share
 from scratchvae.engine.tiles import MR
 from scratchvae.estimators.baselines import DECAY
@@ -55,7 +55,7 @@ def rule(s: Workspace, t: int, threads: int, now: Now) -> None:
         weights(s, b * S, S, w)
 
 
-@inline
+@internal
 def shares(s: Workspace, first: int, S: int, w: float) -> float:
     """L of the row whose samples are first …, and what each shares in it, times w, as theta."""
     if s.rule.kind == SOFTMAX:
@@ -72,7 +72,7 @@ def shares(s: Workspace, first: int, S: int, w: float) -> float:
     return total
 
 
-@inline
+@internal
 def log_mean_exp(values: Array, theta: Array, first: int, S: int, scale: float, w: float) -> float:
     """log mean e^(scale value) / scale over S values, and theta = w · softmax of them."""
     most, total = scale * values[first], 0.0
@@ -85,7 +85,7 @@ def log_mean_exp(values: Array, theta: Array, first: int, S: int, scale: float, 
     return (most + math.log(total / S)) / scale
 
 
-@inline
+@internal
 def weights(s: Workspace, first: int, S: int, w: float) -> None:
     """The path's factor and the score's weight of each sample of a row."""
     total = 0.0

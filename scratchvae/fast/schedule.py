@@ -39,7 +39,8 @@ from scratchvae.fast.rules import (
 from scratchvae.fast.workspace import MOVED, ROWS, SAMPLES
 from scratchvae.types import Array
 
-PACK_DATA, HIDDEN, LATENT, DENSITY, RULE, BASELINE, MOVE, COLLECT, WEIGH, THROUGH, THROUGH_LATENT, UPDATE = range(12)
+PACK_DATA, HIDDEN, LATENT, DENSITY, RULE, WEIGH, THROUGH, THROUGH_LATENT, UPDATE = range(9)
+RARE = BASELINE, MOVE, COLLECT, CONTROL_VJP = range(9, 13)  # what few estimators want
 
 JOB = np.dtype([(name, np.int64) for name in (
     "what", "layer",
@@ -207,6 +208,8 @@ def forward(m: Placed, rule: Rule, family: int) -> Array:
     jobs.add(RULE, everything | set(map(y, m.baseline.heads)), {"rule"})
     if rule.score == LEARNED:
         jobs.add(BASELINE, {"rule"}, {"rule", *map(dy, m.baseline.heads)})
+    if rule.score == CONTROL:
+        jobs.add(CONTROL_VJP, {"rule"}, set(map(dy, m.q[0].heads)), latent=0)
     if m.moved.heads:
         measured(jobs, m, family)
     if weighed(rule):
@@ -237,7 +240,8 @@ def backward(m: Placed, rule: Rule) -> Array:
         net, shadow, rows = m.q[l], m.shadows.get(l), SAMPLES if l else ROWS
         reads = {("dparent", l), ("dvalue", l), ("dbelow", l)}
         writes = set(map(dy, net.heads + (shadow.heads if shadow else ())))
-        jobs.add(THROUGH_LATENT, reads, writes, latent=l, rows=rows, column=0 if m.moved.heads else -1)
+        found = bool(m.moved.heads) or rule.score == CONTROL  # on the way forward
+        jobs.add(THROUGH_LATENT, reads, writes, latent=l, rows=rows, column=0 if found else -1)
         place = m.latents[l - 1].get("dbelow", -1) if l else -1
         down(jobs, m, net, rows, ("dbelow", l - 1), place, path and l > 0 and shadow is None)
         if shadow:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchvae.engine.jit import inline, internal
+from scratchvae.engine.jit import internal
 from scratchvae.engine.products import tile_at, tile_count
 from scratchvae.engine.shuffles import compress
 from scratchvae.engine.threads import out_of_line, static_share, steal
@@ -30,7 +30,7 @@ MOST = 0.4  # share of pixels that are not zero, beyond which the tiles are fast
 FEWEST = 8  # rows, below which dW takes them, too: a sum of one or two terms is all overhead
 
 
-@inline
+@internal
 def list_row(s: Workspace, r: int) -> None:
     """The list of row r: where in a panel of W its rows begin, and x; last the column of ones, for the bias."""
     P, lists, first = panel_of(s.work), s.lists, r * s.lists.row_room
@@ -53,7 +53,7 @@ def is_sparse(s: Workspace, rows: int) -> bool:
     return listed <= MOST * rows * s.options.columns
 
 
-@inline
+@internal
 def list_columns(s: Workspace, t: int, threads: int, rows: int) -> None:
     """The lists of thread t's columns, from those of the rows: where in a panel of dy the rows begin, and x."""
     P, lists = panel_of(s.work), s.lists
@@ -70,7 +70,7 @@ def list_columns(s: Workspace, t: int, threads: int, rows: int) -> None:
                 lists.column_nnz[np.uintp(i)] = count + 1
 
 
-@inline
+@internal
 def listed_sums(C: Array, c: int, A: Array, a: int, stride: int, the_list: Any, panels: int) -> None:
     """C[c + g MR P:][:P] = Σ over the list's entries of x · A[a + g stride + at:][:P] for one or two panels g."""
     indices, x, first, count = the_list
@@ -81,7 +81,7 @@ def listed_sums(C: Array, c: int, A: Array, a: int, stride: int, the_list: Any, 
         listed_1(C, c, step, A, a, stride, indices, x, first, count)
 
 
-@inline
+@internal
 def stretch(begin: int, end: int, tiles: int) -> Any:
     """Of the units from `begin` on, panel after panel, those that can be walked together: (panels, tiles of each).
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from scratchvae.engine.jit import inline, internal, without_refcounts
+from scratchvae.engine.jit import internal, without_refcounts
 from scratchvae.engine.linkable import separate
 from scratchvae.engine.threads import barrier, flush_to_zero, restore
 from scratchvae.engine.tiles import panel_of
 from scratchvae.fast.backward import through, update, weigh
 from scratchvae.fast.forward import density, hidden, latent, move, pack_data
 from scratchvae.fast.layout import convert
-from scratchvae.fast.minibatch import given_row, minibatch, spread
+from scratchvae.fast.minibatch import minibatch
 from scratchvae.fast.optimizer import constants
 from scratchvae.fast.rules import learned, rule
 from scratchvae.fast.schedule import (
@@ -35,9 +35,8 @@ from scratchvae.fast.schedule import (
     WEIGH,
 )
 from scratchvae.fast.sparse import FEWEST, is_sparse, sparse_hidden, sparse_update
-from scratchvae.fast.through_latent import collect, through_latent
+from scratchvae.fast.through_latent import collect, control, through_latent
 from scratchvae.fast.workspace import Now, Workspace, rows_of
-from scratchvae.kernels.noise_vectors import normals
 from scratchvae.types import Array
 
 
@@ -49,6 +48,21 @@ def gather(
     """`rows` rows of a minibatch, from its row `first` on: places[start …] of the data, with ε and the lists."""
     minibatch(s, t, threads, Now(step, first, rows, samples, 0), places, names, start)
     barrier(s.counters, t, threads)
+
+
+@separate
+def rare(s: Workspace, j: int, t: int, threads: int, rows: int, samples: int, batch: int) -> None:
+    """Job j of the way forward where few estimators want it: compiled by itself, when the first of those is trained."""
+    job, now = s.forward[j], Now(0, 0, rows, samples, batch)
+    if job.what == BASELINE:
+        if t == 0:
+            learned(s, now)
+    elif job.what == MOVE:
+        move(s, t, threads, job, now)
+    elif job.what == COLLECT:
+        collect(s, t, threads, job, now)
+    else:
+        control(s, t, threads, job, now)
 
 
 @separate
@@ -74,15 +88,10 @@ def bounds(s: Workspace, t: int, threads: int, rows: int, samples: int, batch: i
             density(s, t, threads, job, now, 0.0 if job.silent else w)
         elif job.what == RULE:
             rule(s, t, threads, now)
-        elif job.what == BASELINE:
-            if t == 0:
-                learned(s, now)
-        elif job.what == MOVE:
-            move(s, t, threads, job, now)
-        elif job.what == COLLECT:
-            collect(s, t, threads, job, now)
         elif job.what == WEIGH:
             weigh(s, t, threads, job, now)
+        else:
+            rare(s, j, t, threads, rows, samples, batch)
         if job.last:
             barrier(s.counters, t, threads)
 
@@ -110,7 +119,7 @@ def backward(
             barrier(s.counters, t, threads)
 
 
-@inline
+@internal
 def train_step(
     s: Workspace, t: int, threads: int, step: int, places: Array, names: Array, start: int, batch: int, rate: float
 ) -> float:
@@ -166,42 +175,25 @@ def convert_all(s: Workspace, t: int, threads: int, flats: Any, pack: bool) -> N
 # ── evaluation, one thread's work: a workspace of its own, so threads never wait ──────────────────────────────────────
 
 
-@inline
-def draw(s: Workspace, address: Any, n: int, samples: int) -> None:
-    """The normals of one row's samples; address = (seed, purpose, step, the row's name)."""
-    normals(s.noise, 0, address, 1, (samples * s.options.noise_columns + 3) // 4)
-    spread(s, 0, n, samples)
-
-
 @without_refcounts
-def evaluate(s: Workspace, x: Array, names: Array, step: int, samples: int, found: Array) -> None:
-    """found[0][b] = L of each row of x (B, D), with samples named by (step, names[b]); found[1] log p(x | z)."""
-    for first in range(0, x.shape[0], s.options.micro):
-        rows = min(s.options.micro, x.shape[0] - first)
-        for r in range(rows):
-            given_row(s, x, first + r, r)
-            draw(s, (s.options.seed, s.options.latent_purpose, step, names[first + r]), r * samples, samples)
-        bounds(s, 0, 1, rows, samples, 0)
+def evaluate(s: Workspace, places: Array, names: Array, step: int, found: Array) -> None:
+    """found[0][b] = L of row b of the data, with samples named by (step, names[b]); found[1][b] log p(x | z)."""
+    for first in range(0, places.size, s.options.micro):
+        rows = min(s.options.micro, places.size - first)
+        gather(s, 0, 1, step, 0, rows, s.options.samples, places, names, first)
+        bounds(s, 0, 1, rows, s.options.samples, 0)
         for r in range(rows):
             found[0, first + r], found[1, first + r] = s.bound[r], s.reconstruction[r]
 
 
 @without_refcounts
-def log_likelihood(s: Workspace, x: Array, names: Array, samples: int, size: int, found: Array) -> None:
-    """found[b] = log p(x_b) ≈ log (1/S) Σ_s e^{r_s} (Burda et al. 2015, eq. 7–8) for each row of x (B, D).
-
-    The noise of a row is drawn in blocks of `size` samples, the block from sample s on under step number 1 + s, as
-    `training.evaluate` does.
-    """
-    chunk = s.options.micro // size * size
-    for b in range(x.shape[0]):
-        given_row(s, x, b, 0)
+def log_likelihood(s: Workspace, places: Array, names: Array, samples: int, found: Array) -> None:
+    """found[b] = log p(x_b) ≈ log (1/S) Σ_s e^{r_s} (Burda et al. 2015, eq. 7–8), a row's samples by chunks."""
+    for b in range(places.size):
         most, total = -math.inf, 0.0
-        for first in range(0, samples, chunk):
-            many = min(chunk, samples - first)
-            for i in range(0, many, size):
-                address = (s.options.seed, s.options.latent_purpose, 1 + first + i, names[b])
-                draw(s, address, i, min(size, samples - first - i))
+        for first in range(0, samples, s.options.samples):
+            many = min(s.options.samples, samples - first)
+            gather(s, 0, 1, 1 + first, 0, 1, many, places, names, b)
             bounds(s, 0, 1, 1, many, 0)
             for n in range(many):  # log-sum-exp, one at a time: total counts in units of e^most
                 r = s.value[n]
@@ -213,6 +205,8 @@ def log_likelihood(s: Workspace, x: Array, names: Array, samples: int, size: int
 
 
 # To link them: compiling what calls them puts jumps under the names above, and these keep the functions. The first two
-# take about as long to compile as the others.
+# take about as long to compile as the third.
+GATHER: Any = gather
+BACKWARD: Any = backward
 BOUNDS: Any = bounds
-SEPARATE: tuple[Any, ...] = (gather, backward, BOUNDS)
+RARE: Any = rare

@@ -14,14 +14,14 @@ With −KL in closed form a is 0, and −kw μ, −½ kw (σ² − 1) are added,
 import math
 from typing import Any
 
-from scratchvae.engine.jit import inline, internal
+from scratchvae.engine.jit import internal
 from scratchvae.engine.products import tile_at, tile_count
 from scratchvae.engine.threads import out_of_line, static_share
 from scratchvae.engine.tiles import panel_of, unsigned_divmod
 from scratchvae.engine.vector_math import exp
 from scratchvae.engine.vectors import columns, lane_count, load, store, where, zeros
 from scratchvae.fast.forward import pack_heads
-from scratchvae.fast.rules import CONSTANT, CONTROL, NO_SCORE
+from scratchvae.fast.rules import CONSTANT, NO_SCORE
 from scratchvae.fast.workspace import FEW_ROWS, Now, Workspace, at, rows_of
 from scratchvae.kernels.normal import kl_slopes
 
@@ -40,18 +40,15 @@ def through_latent(s: Workspace, t: int, threads: int, job: Any, now: Now) -> No
         for b in range(r, min(r + height, rows)):
             for j in range(0, panel_of(s.work), lane_count(s.work)):
                 if job.column >= 0:
-                    break  # `collect` has found them
-                if s.rule.score == CONTROL:
-                    control(s, z, p, b, j, now)
-                else:
-                    slopes(s, z, p, b, j, now.samples if z.fan else 1)
+                    break  # `collect` or `control` has found them
+                slopes(s, z, p, b, j, now.samples if z.fan else 1)
         if rows >= FEW_ROWS:
             pack_heads(s, mu, log_var, p, r)
             if z.shadow_mu >= 0:
                 pack_heads(s, s.layers[z.shadow_mu], s.layers[z.shadow_log_var], p, r)
 
 
-@inline
+@internal
 def slopes(s: Workspace, z: Any, p: int, b: int, j: int, S: int) -> None:
     """One vector of the row b."""
     here = at(s, 0, p, b) + j
@@ -79,14 +76,14 @@ def slopes(s: Workspace, z: Any, p: int, b: int, j: int, S: int) -> None:
     keep(s, s.layers[z.mu].dy + here, s.layers[z.log_var].dy + here, dmu, twice, real)
 
 
-@inline
+@internal
 def keep(s: Workspace, to_mu: int, to_log_var: int, dmu: Any, twice: Any, real: Any) -> None:
     """dμ, and dlog σ² from twice of it, zero in the padding."""
     store(s.work, to_mu, where(real, dmu, 0.0))
     store(s.work, to_log_var, where(real, twice * 0.5, 0.0))
 
 
-@inline
+@internal
 def path_of(s: Workspace, z: Any, n: int, there: int) -> Any:
     """One vector of dz of sample n."""
     dz = zeros(s.work)
@@ -102,10 +99,21 @@ def path_of(s: Workspace, z: Any, n: int, there: int) -> Any:
     return dz
 
 
-@inline
-def control(s: Workspace, z: Any, p: int, b: int, j: int, now: Now) -> None:
+@internal
+def control(s: Workspace, t: int, threads: int, job: Any, now: Now) -> None:
     """The score with a baseline for each parameter (`estimators.control_variate`): with h its score,
     Σ_s (r_s − Σ r h² / Σ h²) h_s / S, the sums over the row's other samples."""
+    z = s.latents[job.latent]
+    begin, end = static_share(now.rows * s.layers[z.mu].panels, t, threads)
+    for unit in range(begin, end):
+        p, b = unsigned_divmod(unit, now.rows)
+        for j in range(0, panel_of(s.work), lane_count(s.work)):
+            control_row(s, z, p, b, j, now)
+
+
+@internal
+def control_row(s: Workspace, z: Any, p: int, b: int, j: int, now: Now) -> None:
+    """One vector of the row b."""
     S, w, here = now.samples, 1.0 / now.batch, at(s, 0, p, b) + j
     log_var = load(s.work, s.layers[z.log_var].y + here)
     inverse, dmu, twice = exp(log_var * -0.5), zeros(s.work), zeros(s.work)

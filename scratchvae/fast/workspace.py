@@ -25,6 +25,8 @@ class Options(NamedTuple):
     seed: Any  # np.uint64
     latent_purpose: int
     binarise_purpose: int  # 0: bits are not drawn
+    by_name: bool  # ε is named by what a row holds: in evaluation
+    draw: int  # samples whose ε has one name
     by_source: bool  # the uniforms of binarisation are named by the row of the data set, the same in every epoch
     threshold: bool  # bits are x > ½
     divisor: float  # 255 for uint8 grey levels
@@ -147,7 +149,7 @@ def tile_product(C: Array, c: int, A: Array, a: int, B: Array, b: int, depth: in
     product(C, c, A, a, B, b, depth, height)
 
 
-@inline
+@internal
 def affine(s: Workspace, c: int, layer: Any, p: int, r: int, height: int) -> None:
     """Tile (rows r …, panel p) of x W + b into the scratch at c."""
     P = panel_of(s.work)

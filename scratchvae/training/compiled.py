@@ -41,6 +41,7 @@ class Compiled(Steps):
         batch, config = min(state.config.batch, self.rows), state.config
         micro = batch if batch * config.samples <= 2 * MICRO or state.memory else max(1, MICRO // config.samples)
         held = np.zeros((0, state.reading.width), config.dtype) if self.data is None else self.data
+        self.ready = False  # nothing compiled yet
         self.workspace = workspace(state, config.estimator, micro, config.samples, self.threads, held, self.rows)
 
     def advance(self, count: int) -> Array:
@@ -52,7 +53,7 @@ class Compiled(Steps):
     def advance_at_once(self, count: int) -> Array:
         """The same for steps whose rows are in memory at once."""
         state, config = self.state, self.state.config
-        if not self.workspace.entries.all():
+        if not self.ready:
             self.compile()
         sums = np.full(count, math.nan)  # as far as the threads have come
         indices = [self.index(step) for step in range(state.step, state.step + count)]
@@ -92,25 +93,27 @@ class Compiled(Steps):
         Where it is not cached two processes do it, unless it is for one thread: who asks for one wants one at work.
         """
         from ..fast import step
+        from ..fast.schedule import RARE
 
-        gather, backward, *theirs = step.SEPARATE
-        cold = self.threads > 1 and not theirs[-1].load(self.workspace)  # kept last: the others are there if it is
+        cold = self.threads > 1 and not step.GATHER.load(self.workspace)  # kept last
         call = f"{compile_the_rest.__name__}({self.state.config.dtype!r})"
         with assistant(call, __name__) if cold else contextlib.nullcontext(), memoised_typing():
             self.index(self.state.step)  # the order of the rows is drawn by a kernel as well
-            gather.link(self.workspace)
-            backward.link(self.workspace)
+            step.BACKWARD.link(self.workspace)
+            if np.isin(self.workspace.forward["what"], RARE).any():
+                step.RARE.link(self.workspace)
+            none = np.zeros(0, np.int64)
+            step.run(self.workspace, 0, 1, flats_of(self.state), 0, (none, none), none, np.zeros(0), np.zeros(0))
         with memoised_typing():
             self.finish()
+        self.ready = True
 
     def finish(self) -> None:
-        """What takes about as long as `gather` and `backward`: the way forward, and what composes them."""
+        """What takes about as long as the rest: the way forward and the minibatch."""
         from ..fast import step
 
-        for one in step.SEPARATE[2:]:
-            one.link(self.workspace)
-        none = np.zeros(0, np.int64)
-        step.run(self.workspace, 0, 1, flats_of(self.state), 0, (none, none), none, np.zeros(0), np.zeros(0))
+        step.BOUNDS.link(self.workspace)
+        step.GATHER.link(self.workspace)
 
 
 def resident(state: State, x: Array) -> Array | None:

@@ -21,8 +21,9 @@ from ..errors import UsageError
 from ..noise import Purpose
 from ..types import Array
 from .objective import bound, encode, log_weights
-from .sampler import DRAW, Evaluator
+from .sampler import Evaluator
 from .state import State, latent_noise
+from .workspaces import DRAW
 
 T = TypeVar("T")
 BLOCK = 100  # rows of which DRAW samples each are decoded at a time, by all threads

@@ -18,9 +18,8 @@ from ..engine.cold_start import patience
 from ..engine.jit import memoised_typing
 from ..types import Array
 from .state import State
-from .workspaces import workspace
+from .workspaces import kinds_of, workspace
 
-DRAW = 50  # samples of a row whose noise has one name: the noise of a row is the same however many rows are asked for
 ROWS = 200  # samples that are decoded together: the hidden layer of so many stays in the second-level cache
 
 
@@ -38,7 +37,7 @@ class Evaluator:
 
         found = np.empty((2, len(x)))
         with self.bounds.one(samples) as s:
-            compiled.evaluate(s, readable(x, s), names, step, samples, found)
+            compiled.evaluate(with_rows(s, x), np.arange(len(x)), names.astype(np.int64), step, found)
         return found
 
     def log_likelihood(self, x: Array, samples: int, names: Array) -> Array:
@@ -46,16 +45,15 @@ class Evaluator:
         from ..fast import step as compiled
 
         found = np.empty(len(x))
-        with self.weights.one(1) as s:
-            compiled.log_likelihood(s, readable(x, s), names, samples, DRAW, found)
+        with self.weights.one(ROWS) as s:
+            compiled.log_likelihood(with_rows(s, x), np.arange(len(x)), names.astype(np.int64), samples, found)
         return found
 
 
-def readable(x: Array, s: Any) -> Array:
-    """A view that is not written, in the parameters' type: one version for arrays and read-only maps."""
-    x = np.ascontiguousarray(x, s.w.dtype).view()
-    x.flags.writeable = False
-    return x
+def with_rows(s: Any, x: Array) -> Any:
+    """The workspace with rows x (B, D), as the model sees them, for its data."""
+    data, numbers = kinds_of(np.ascontiguousarray(x, s.w.dtype), s.w.dtype.name)
+    return s._replace(data=data, numbers=numbers)
 
 
 class Workspaces:
@@ -79,25 +77,20 @@ class Workspaces:
 
     def another(self, samples: int) -> Any:
         """A new one; the first compiles, or loads what is compiled."""
+        from ..engine import tiles
         from ..fast import layout, step
 
         state = self.state
-        no_data = np.zeros((1, state.architecture.columns), np.uint8)  # of bytes, as mostly in training: the same code
+        no_data = np.zeros((0, state.architecture.columns), state.config.dtype)
         s = workspace(state, self.estimator, max(1, ROWS // samples), samples, 1, no_data)
         if self.first:
             return s._replace(w=self.first.w, entries=self.first.entries)
-        layout.convert(s.owners, s_panel(s), state.arena.flat, s.w, True, 0, 1)
+        layout.convert(s.owners, tiles.panel(s.w.dtype), state.arena.flat, s.w, True, 0, 1)
         with patience(), memoised_typing():
+            step.GATHER.link(s)
             step.BOUNDS.link(s)
-            none, names = readable(no_data[:0], s), np.zeros(0, np.uint32)
-            step.evaluate(s, none, names, 0, 1, np.zeros((2, 0)))
-            step.log_likelihood(s, none, names, 1, DRAW, np.zeros(0))
+            none = np.zeros(0, np.int64)
+            step.evaluate(s, none, none, 0, np.zeros((2, 0)))
+            step.log_likelihood(s, none, none, 1, np.zeros(0))
         self.first = s
         return s
-
-
-def s_panel(s: Any) -> int:
-    """Columns of a micropanel."""
-    from ..engine.tiles import panel
-
-    return panel(s.w.dtype)

@@ -10,6 +10,8 @@ from ..types import Array
 from .missing import fraction
 from .state import State
 
+DRAW = 50  # samples of a row whose noise has one name: the noise of a row is the same however many rows are asked for
+
 
 def aligned(sizes: list[int], dtype: str) -> list[Array]:
     """Arrays of zeros, each beginning at a multiple of 64 bytes so that no vector straddles two cache lines.
@@ -29,6 +31,7 @@ def workspace(state: State, estimator: str, micro: int, samples: int, threads: i
     that estimator: for training on `rows` rows, or (0) for evaluation."""
     from ..engine import tiles
     from ..engine.linkable import NAMES
+    from ..engine.shared import Shared
     from ..engine.threads import counters_size
     from ..fast import layout, placing, schedule
     from ..fast.workspace import IN_FLIGHT, Workspace
@@ -57,7 +60,7 @@ def workspace(state: State, estimator: str, micro: int, samples: int, threads: i
     columns = (*by_column(family, m.columns, panel, config.dtype), lists(micro, panel, m.columns, config.dtype))
     shared = np.zeros(counters_size(threads, loops), np.int64), np.zeros(len(NAMES), np.int64)
     floats = w, *rest, *noise, *per_sample, memory, *kinds_of(x, config.dtype)
-    return Workspace(*(o, rule, optimizer(state, rows), *records, *floats, *columns, *shared))
+    return Shared(Workspace(*(o, rule, optimizer(state, rows), *records, *floats, *columns, *shared)))
 
 
 def panels_of_moved(m: Any) -> int:
@@ -108,12 +111,14 @@ def options(state: State, m: Any, x: Array, micro: int, samples: int, weighed: b
     return Options(
         seed=np.uint64(config.seed),
         latent_purpose=int(Purpose.LATENT if rows else Purpose.EVALUATE),
-        binarise_purpose=int(how.get(config.binarisation, 0)),
+        binarise_purpose=int(how.get(config.binarisation, 0)) if rows else 0,
+        by_name=not rows,
+        draw=DRAW if weighed and not rows else samples,
         by_source=config.binarisation == "fixed",
-        threshold=config.binarisation == "threshold",
+        threshold=config.binarisation == "threshold" and bool(rows),
         divisor=255.0 if x.dtype == np.uint8 else 1.0,
         missing=bool(config.missing),
-        hidden_share=float(fraction(config.missing)),
+        hidden_share=float(fraction(config.missing)) if rows else 0.0,
         mask_purpose=int(Purpose.MASK),
         micro=micro,
         samples=samples,
@@ -124,7 +129,7 @@ def options(state: State, m: Any, x: Array, micro: int, samples: int, weighed: b
         x=m.x.panels,
         target=m.target,
         transposed_room=m.b.widest * m.b.panel**2,
-        noise_room=micro * (-(-samples * draws // 4) * 4) + 64,
+        noise_room=-(-samples * draws // 4) * 4 + 64,
         word_room=-(-m.columns // 4) * 4 + 128,
     )
 
