@@ -21,8 +21,10 @@ from numba.extending import overload
 
 from scratchvae.engine import cold_start
 from scratchvae.engine.cold_start import assistant
-from scratchvae.engine.jit import inline, internal, memoised_typing, processors, without_refcounts
-from scratchvae.engine.linkable import NAMES, in_place_of, separate
+from scratchvae.engine.jit import inline, internal, without_refcounts
+from scratchvae.engine.linkable import NAMES, linkable
+from scratchvae.engine.numba_patches import memoised_typing
+from scratchvae.engine.processors import processors
 from scratchvae.fast import step
 from scratchvae.training import compiled
 from scratchvae.training.config import Config
@@ -30,27 +32,29 @@ from scratchvae.training.loop import Plan, train
 from scratchvae.training.state import State, Steps
 from scratchvae.types import Array
 
+TABLE = ("gather", "bounds", "backward")
+
 
 class Toy(NamedTuple):
-    """As much of a Program as a separate function needs."""
+    """As much of a workspace as a linkable function needs."""
 
     out: Array
-    entries: Array
+    jump_table: Array
 
 
-@separate
+@linkable(TABLE)
 def gather(s: Toy, i: int, x: float, take: bool, index: Array) -> None:
     """Writes down what it was given."""
     s.out[i] = x if take else index[i]
 
 
-@separate
+@linkable(TABLE)
 def bounds(s: Toy, i: int) -> None:
     """Calls another one."""
-    gather(s, i, 7, True, s.entries)
+    gather(s, i, 7, True, s.jump_table)
 
 
-@separate
+@linkable(TABLE)
 def backward(s: Toy, i: int) -> None:
     """Refuses."""
     if i > 0:
@@ -72,20 +76,20 @@ def call_all(s: Toy, index: Array, two: Any, half: Any) -> None:
     bounds(s, 3)
 
 
-def test_separate_functions_get_what_their_callers_give() -> None:
-    """Catches arguments that are not converted, entries that are mixed up, and a caller that found no code."""
-    separated: tuple[Any, ...] = gather, bounds  # before `call_all` is compiled, which sees jumps under these names
-    s, index = Toy(np.zeros(4), np.zeros(len(NAMES), np.int64)), np.array([40, 50])
-    for one in separated:
+def test_linkable_functions_get_what_their_callers_give() -> None:
+    """Catches arguments that are not converted, places that are mixed up, and a caller that found no code."""
+    ours: tuple[Any, ...] = gather, bounds  # before `call_all` is compiled, which sees jumps under these names
+    s, index = Toy(np.zeros(4), np.zeros(len(TABLE), np.int64)), np.array([40, 50])
+    for one in ours:
         one.link(s)
-    assert np.count_nonzero(s.entries) == 2
+    assert np.count_nonzero(s.jump_table) == 2
     call_all(s, index, np.uint8(2), np.float32(0.5))
     np.testing.assert_array_equal(s.out, [40, 1, 0.5, 7])
 
 
-def test_what_a_separate_function_raises_is_raised_in_its_caller() -> None:
+def test_what_a_linkable_function_raises_is_raised_in_its_caller() -> None:
     one: Any = backward
-    s = Toy(np.zeros(1), np.zeros(len(NAMES), np.int64))
+    s = Toy(np.zeros(1), np.zeros(len(TABLE), np.int64))
     one.link(s)
     with pytest.raises(ValueError, match="no"):
         call_refusing(s, 1)
@@ -94,35 +98,7 @@ def test_what_a_separate_function_raises_is_raised_in_its_caller() -> None:
     assert s.out[0] == 1
 
 
-@separate
-def decode(s: Toy, i: int) -> None:
-    """To be stood in for."""
-    s.out[i] = 1
-
-
-@in_place_of(decode)
-def other(s: Toy, i: int) -> None:
-    """Stands in for `decode`."""
-    s.out[i] = 2
-
-
-@without_refcounts
-def call_decode(s: Toy, i: int) -> None:
-    decode(s, i)
-
-
-def test_callers_call_what_is_linked_in_its_place() -> None:
-    first: Any = decode
-    second: Any = other
-    programs = [Toy(np.zeros(1), np.zeros(len(NAMES), np.int64)) for _ in range(2)]
-    first.link(programs[0])
-    second.link(programs[1])
-    for expected, s in enumerate(programs, 1):
-        call_decode(s, 0)
-        assert s.out[0] == expected
-
-
-def test_each_has_its_entry() -> None:
+def test_each_has_its_place() -> None:
     assert tuple(one.fn.__name__ for one in step.SEPARATE) == NAMES
 
 
@@ -141,7 +117,7 @@ def sums(a: int) -> int:
     return both(a)
 
 
-def test_one_copy_of_a_part_serves_all_constants(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_copy_of_an_internal_function_serves_all_constants(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scratchvae.engine.jit.cache_folder", lambda: None)  # else a second run finds `sums` there
     known: Any = plus
     assert sums(3) == 7
@@ -155,7 +131,7 @@ def quotient(a: float, b: float) -> float:
 overload(quotient)(lambda a, b: lambda a, b: a / b)
 
 
-def test_in_a_hurry_a_call_is_typed_once_and_as_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_memo_a_call_is_typed_once_and_as_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     ask: Any = BaseFunction.get_call_type
 
@@ -367,6 +343,6 @@ def test_a_container_s_quota_limits_the_threads(
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr("scratchvae.engine.jit.CGROUP", tmp_path)
+    monkeypatch.setattr("scratchvae.engine.processors.CGROUP", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
     assert processors() == expected
