@@ -3,15 +3,16 @@
 import os
 import pickle
 import pwd
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from numba.core.caching import FunctionCache
 
 from scratchvae.engine import jit
 from scratchvae.engine.cache import Sealed, usable
+from scratchvae.engine.numba_patches import NAMES
 
 HARM: list[str] = []
 
@@ -172,10 +173,14 @@ def test_damaged_code_is_compiled_and_written_anew(tmp_path: Path, monkeypatch: 
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == [path.name]
 
 
-def test_a_numba_that_keeps_its_code_another_way_is_slower_and_not_believed(tmp_path: Path) -> None:
-    asked: list[Any] = []
-    cache: Any = types.SimpleNamespace(cache_path=str(tmp_path), load_overload=asked.append, save_overload=asked.append)
-    jit.heal(cache, str(tmp_path))
-    assert cache.load_overload(None, None) is None
-    cache.save_overload(None, None)
-    assert asked == []
+def test_a_numba_that_keeps_its_code_another_way_is_slower_and_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches code that is read unsealed, or from a folder that is not ours."""
+    monkeypatch.setattr(FunctionCache, "load_overload", None)
+    monkeypatch.setattr(FunctionCache, "save_overload", None)
+    with monkeypatch.context() as m:
+        m.setitem(NAMES, "seal", (":not_there",))
+        assert in_cache(tmp_path, m)(3) == 6
+    monkeypatch.setattr(FunctionCache, "cache_path", property(lambda _: str(tmp_path.parent / "elsewhere")))
+    assert in_cache(tmp_path, monkeypatch)(3) == 6

@@ -11,7 +11,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -21,36 +21,41 @@ from numba.extending import overload
 
 from scratchvae.engine import cold_start
 from scratchvae.engine.cold_start import assistant
-from scratchvae.engine.jit import inline, internal, memoised_typing, processors, without_refcounts
-from scratchvae.engine.linkable import NAMES, in_place_of, separate
+from scratchvae.engine.jit import inline, internal, without_refcounts
+from scratchvae.engine.linkable import linkable
+from scratchvae.engine.numba_patches import memoised_typing
+from scratchvae.engine.processors import processors
 from scratchvae.fast import step
+from scratchvae.fast.workspace import LINKED
 from scratchvae.training import compiled
 from scratchvae.training.config import Config
 from scratchvae.training.loop import Plan, train
 from scratchvae.training.state import State, Steps
 from scratchvae.types import Array
 
+TABLE = ("gather", "bounds", "backward")
+
 
 class Toy(NamedTuple):
-    """As much of a Program as a separate function needs."""
+    """As much of a workspace as a linkable function needs."""
 
     out: Array
-    entries: Array
+    jump_table: Array
 
 
-@separate
+@linkable(TABLE)
 def gather(s: Toy, i: int, x: float, take: bool, index: Array) -> None:
     """Writes down what it was given."""
     s.out[i] = x if take else index[i]
 
 
-@separate
+@linkable(TABLE)
 def bounds(s: Toy, i: int) -> None:
     """Calls another one."""
-    gather(s, i, 7, True, s.entries)
+    gather(s, i, 7, True, s.jump_table)
 
 
-@separate
+@linkable(TABLE)
 def backward(s: Toy, i: int) -> None:
     """Refuses."""
     if i > 0:
@@ -72,20 +77,20 @@ def call_all(s: Toy, index: Array, two: Any, half: Any) -> None:
     bounds(s, 3)
 
 
-def test_separate_functions_get_what_their_callers_give() -> None:
-    """Catches arguments that are not converted, entries that are mixed up, and a caller that found no code."""
-    separated: tuple[Any, ...] = gather, bounds  # before `call_all` is compiled, which sees jumps under these names
-    s, index = Toy(np.zeros(4), np.zeros(len(NAMES), np.int64)), np.array([40, 50])
-    for one in separated:
+def test_linkable_functions_get_what_their_callers_give() -> None:
+    """Catches arguments that are not converted, places that are mixed up, and a caller that found no code."""
+    ours: tuple[Any, ...] = gather, bounds  # before `call_all` is compiled, which sees jumps under these names
+    s, index = Toy(np.zeros(4), np.zeros(len(TABLE), np.int64)), np.array([40, 50])
+    for one in ours:
         one.link(s)
-    assert np.count_nonzero(s.entries) == 2
+    assert np.count_nonzero(s.jump_table) == 2
     call_all(s, index, np.uint8(2), np.float32(0.5))
     np.testing.assert_array_equal(s.out, [40, 1, 0.5, 7])
 
 
-def test_what_a_separate_function_raises_is_raised_in_its_caller() -> None:
+def test_what_a_linkable_function_raises_is_raised_in_its_caller() -> None:
     one: Any = backward
-    s = Toy(np.zeros(1), np.zeros(len(NAMES), np.int64))
+    s = Toy(np.zeros(1), np.zeros(len(TABLE), np.int64))
     one.link(s)
     with pytest.raises(ValueError, match="no"):
         call_refusing(s, 1)
@@ -94,36 +99,9 @@ def test_what_a_separate_function_raises_is_raised_in_its_caller() -> None:
     assert s.out[0] == 1
 
 
-@separate
-def decode(s: Toy, i: int) -> None:
-    """To be stood in for."""
-    s.out[i] = 1
-
-
-@in_place_of(decode)
-def other(s: Toy, i: int) -> None:
-    """Stands in for `decode`."""
-    s.out[i] = 2
-
-
-@without_refcounts
-def call_decode(s: Toy, i: int) -> None:
-    decode(s, i)
-
-
-def test_callers_call_what_is_linked_in_its_place() -> None:
-    first: Any = decode
-    second: Any = other
-    programs = [Toy(np.zeros(1), np.zeros(len(NAMES), np.int64)) for _ in range(2)]
-    first.link(programs[0])
-    second.link(programs[1])
-    for expected, s in enumerate(programs, 1):
-        call_decode(s, 0)
-        assert s.out[0] == expected
-
-
-def test_each_has_its_entry() -> None:
-    assert tuple(one.fn.__name__ for one in step.SEPARATE) == NAMES
+def test_each_has_its_place() -> None:
+    ours = step.GATHER, step.BACKWARD, step.BOUNDS, step.RARE
+    assert tuple(one.fn.__name__ for one in ours) == LINKED
 
 
 @internal
@@ -141,7 +119,7 @@ def sums(a: int) -> int:
     return both(a)
 
 
-def test_one_copy_of_a_part_serves_all_constants(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_copy_of_an_internal_function_serves_all_constants(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scratchvae.engine.jit.cache_folder", lambda: None)  # else a second run finds `sums` there
     known: Any = plus
     assert sums(3) == 7
@@ -155,7 +133,7 @@ def quotient(a: float, b: float) -> float:
 overload(quotient)(lambda a, b: lambda a, b: a / b)
 
 
-def test_in_a_hurry_a_call_is_typed_once_and_as_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_memo_a_call_is_typed_once_and_as_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     ask: Any = BaseFunction.get_call_type
 
@@ -216,16 +194,17 @@ import json, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_cold_start import compiled, first_steps, half
 from scratchvae.fast import step
+from scratchvae.fast.workspace import LINKED
 if "alone" in sys.argv:
     compiled.assistant = None
-means, made = first_steps(2), [*(one.own.made for one in step.SEPARATE), step.run.made]
+means, made = first_steps(2), [step.BACKWARD.own.made, step.run.made, step.BOUNDS.own.made, step.GATHER.own.made]
 imported = [name in sys.modules for name in ("numba.np.arraymath", "scipy.linalg")]
 print(json.dumps([means, [sum(one.stats.cache_misses.values()) for one in made], imported, half()]))
 """
 
 
 def a_run(cache: Path, *words: str) -> Any:
-    """Of a process of its own: means of first_steps, how often it compiled `step.SEPARATE` and `step.run`, whether it
+    """Of a process of its own: means of first_steps, how often it compiled what every run needs, whether it
     had to import what Numba compiles with and what that would import, and what Numba compiles afterwards."""
     environment = {**os.environ, "SCRATCHVAE_CACHE": str(cache)}
     command = [sys.executable, "-c", A_RUN, *words]
@@ -243,8 +222,8 @@ def test_two_processes_compile_a_step_and_later_runs_find_it(tmp_path: Path) -> 
     """What the other process compiled is found in the cache, with the same bits; a later run starts no process, and
     what Numba needs to compile is imported when there is something to compile."""
     alone = int(processors() < 2)
-    assert a_run(tmp_path) == [first_steps(1), [1, 1, alone, alone, alone], [True, False], 2.0]
-    assert a_run(tmp_path, "alone") == [first_steps(1), [0] * 5, [False, False], 2.0]
+    assert a_run(tmp_path) == [first_steps(1), [1, 1, alone, alone], [True, False], 2.0]
+    assert a_run(tmp_path, "alone") == [first_steps(1), [0] * 4, [False, False], 2.0]
 
 
 @pytest.mark.parametrize("writeable", [True, False])
@@ -252,7 +231,7 @@ def test_code_in_memory_needs_no_cache_and_no_process(writeable: bool, monkeypat
     """Also where the data may not be written, as those of a memory map: they are no other type."""
     first_steps(1)
     monkeypatch.setattr(compiled, "assistant", None)
-    for one in cast(Any, step.SEPARATE):
+    for one in (step.GATHER, step.BACKWARD, step.BOUNDS):
         monkeypatch.setattr(one.own.made._cache, "load_overload", None)
     first_steps(2, writeable)
 
@@ -367,6 +346,6 @@ def test_a_container_s_quota_limits_the_threads(
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr("scratchvae.engine.jit.CGROUP", tmp_path)
+    monkeypatch.setattr("scratchvae.engine.processors.CGROUP", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
     assert processors() == expected

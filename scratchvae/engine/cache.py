@@ -1,4 +1,4 @@
-"""Engine. Engine: compiled code on disk. It is a pickle, so it is read only if we wrote it, and whole.
+"""Engine. Compiled code on disk. It is a pickle, so it is read only if we wrote it, and whole.
 
     NAME.KEY.nbc      32 bytes, SHA-256 of the file's name and of all that follows; then a pickle of what Numba knows
                       the code by and of the code, one file for each signature
@@ -50,18 +50,6 @@ def forget_old(base: Path, ours: Path) -> None:
         with contextlib.suppress(OSError):
             if folder != ours and time.time() - folder.stat().st_mtime > KEPT * 86_400:
                 shutil.rmtree(folder)
-
-
-def seal(cache: Any, folder: str) -> bool:
-    """Let one of Numba's caches, a function's, keep its code in Sealed files; False for a Numba that is made another
-    way, or that has left `folder`: then nothing may be read."""
-    try:
-        _ = cache._cache_file
-        sealed = Sealed(cache.cache_path, cache._impl.filename_base, cache._impl.locator.get_source_stamp())
-    except AttributeError:
-        return False
-    cache._cache_file = sealed
-    return Path(cache.cache_path).is_relative_to(folder)
 
 
 class Sealed:

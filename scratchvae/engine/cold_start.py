@@ -9,7 +9,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from .jit import cache_folder, processors
+from .jit import cache_folder
+from .processors import processors
 
 PATIENCE = 5.0  # seconds
 

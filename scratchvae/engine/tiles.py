@@ -1,10 +1,10 @@
 """Engine. The matrix product's innermost loops: a tile of C in vector registers, emitted as LLVM by hand.
 
-Every operand lies in *panels*: a matrix (R, N) is stored as [N / P][R][P], P = two vectors wide, so that one row of a
-panel is two registers, and the rows of a tile lie at constant distances. What y = x W reads of x, a number of each row
-of a tile at a time, lies in *strips* as well: MR rows column by column, [R / MR][N][MR], since numbers one below
-the other in a panel lie in one bank of the first-level cache, which gives one of them at a time. Three tiles do all of
-y = x W:
+Every operand lies in *panels* (BLIS: micropanels, NR for P): a matrix (R, N) is stored as [N / P][R][P], P = two
+vectors wide, so that one row of a panel is two registers, and the rows of a tile lie at constant distances. What y = x
+W reads of x, a number of each row of a tile at a time, lies in *strips* (packed rows) as well: MR rows column by
+column, [R / MR][N][MR], since numbers one below the other in a panel lie in one bank of the first-level cache, which
+gives one of them at a time. Three tiles do all of y = x W:
 
     y  = x W     C[b, o] = Σᵢ x[b, i] W[i, o]    `product`: x broadcast from a strip, W by vectors along o
     dW = xᵀ dy   C[i, o] = Σ_b x[b, i] dy[b, o]  `product_t`: x broadcast along a row of a panel, dy by vectors

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from scratchvae.engine.jit import internal, without_refcounts
-from scratchvae.engine.linkable import separate
+from scratchvae.engine.linkable import linkable
 from scratchvae.engine.threads import barrier, flush_to_zero, restore
 from scratchvae.engine.tiles import panel_of
 from scratchvae.fast.backward import through, update, weigh
@@ -36,11 +36,11 @@ from scratchvae.fast.schedule import (
 )
 from scratchvae.fast.sparse import FEWEST, is_sparse, sparse_hidden, sparse_update
 from scratchvae.fast.through_latent import collect, control, through_latent
-from scratchvae.fast.workspace import Now, Workspace, rows_of
+from scratchvae.fast.workspace import LINKED, Now, Workspace, rows_of
 from scratchvae.types import Array
 
 
-@separate
+@linkable(LINKED)
 def gather(
     s: Workspace, t: int, threads: int, step: int, first: int, rows: int, samples: int, places: Array, names: Array,
     start: int,
@@ -50,7 +50,7 @@ def gather(
     barrier(s.counters, t, threads)
 
 
-@separate
+@linkable(LINKED)
 def rare(s: Workspace, j: int, t: int, threads: int, rows: int, samples: int, batch: int) -> None:
     """Job j of the way forward where few estimators want it: compiled by itself, when the first of those is trained."""
     job, now = s.forward[j], Now(0, 0, rows, samples, batch)
@@ -65,7 +65,7 @@ def rare(s: Workspace, j: int, t: int, threads: int, rows: int, samples: int, ba
         control(s, t, threads, job, now)
 
 
-@separate
+@linkable(LINKED)
 def bounds(s: Workspace, t: int, threads: int, rows: int, samples: int, batch: int) -> None:
     """The jobs of the way forward: L of each row, and for a minibatch of `batch` rows what the way back needs."""
     now = Now(0, 0, rows, samples, batch)
@@ -96,7 +96,7 @@ def bounds(s: Workspace, t: int, threads: int, rows: int, samples: int, batch: i
             barrier(s.counters, t, threads)
 
 
-@separate
+@linkable(LINKED)
 def backward(
     s: Workspace, t: int, threads: int, step: int, first: int, rows: int, samples: int, batch: int, rate: float
 ) -> None:

@@ -16,6 +16,7 @@ from scratchvae.types import Array
 
 FEW_ROWS = 48  # fewer rows than this do not repay the transposing of W for dx, and dy need not be packed
 IN_FLIGHT = 4  # tiles that a thread has in hand at once
+LINKED = ("gather", "backward", "bounds", "rare")  # what is compiled by itself, in the order of the jump table
 ROWS, SAMPLES, MOVED = range(3)  # whose rows a matrix has: x's; one for each sample; three for each sample (`measure`)
 
 
@@ -95,7 +96,7 @@ class Workspace(NamedTuple):
     log_scale: Array  # … and of the columns' unit: densities are those of the raw columns
     lists: Lists
     counters: Array  # int64, see `engine.threads`
-    entries: Array  # int64, see `engine.linkable`
+    jump_table: Array  # int64, see `engine.linkable`
 
 
 class Now(NamedTuple):

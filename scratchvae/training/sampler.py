@@ -84,7 +84,7 @@ class Workspaces:
         no_data = np.zeros((0, state.architecture.columns), state.config.dtype)
         s = workspace(state, self.estimator, max(1, ROWS // samples), samples, 1, no_data)
         if self.first:
-            return s._replace(w=self.first.w, entries=self.first.entries)
+            return s._replace(w=self.first.w, jump_table=self.first.jump_table)
         layout.convert(s.owners, tiles.panel(s.w.dtype), state.arena.flat, s.w, True, 0, 1)
         with patience(), memoised_typing():
             step.GATHER.link(s)

@@ -30,11 +30,10 @@ def workspace(state: State, estimator: str, micro: int, samples: int, threads: i
     """Everything that `threads` threads share to work on at most `micro` rows of x, with `samples` of z for each, by
     that estimator: for training on `rows` rows, or (0) for evaluation."""
     from ..engine import tiles
-    from ..engine.linkable import NAMES
     from ..engine.shared import Shared
     from ..engine.threads import counters_size
     from ..fast import layout, placing, schedule
-    from ..fast.workspace import IN_FLIGHT, Workspace
+    from ..fast.workspace import IN_FLIGHT, LINKED, Workspace
 
     config, wants, family = state.config, schedule.wants(estimator), state.architecture.likelihood_family
     most = micro * samples * (3 if wants.moved else 1)
@@ -58,7 +57,7 @@ def workspace(state: State, estimator: str, micro: int, samples: int, threads: i
     memory = np.array([float(state.memory.get(name, [0.0])[0]) for name in ("mean", "variance", "steps")])
     records = layers, layers[: m.owners].copy(), m.latent_records(), np.array(m.draws, schedule.DRAW), *jobs
     columns = (*by_column(family, m.columns, panel, config.dtype), lists(micro, panel, m.columns, config.dtype))
-    shared = np.zeros(counters_size(threads, loops), np.int64), np.zeros(len(NAMES), np.int64)
+    shared = np.zeros(counters_size(threads, loops), np.int64), np.zeros(len(LINKED), np.int64)
     floats = w, *rest, *noise, *per_sample, memory, *kinds_of(x, config.dtype)
     return Shared(Workspace(*(o, rule, optimizer(state, rows), *records, *floats, *columns, *shared)))
 
