@@ -46,7 +46,9 @@ ORDER = (
 BIGGEST = 0.16  # share of the package's lines that a room may have
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 # made of LLVM: loaded by compiled kernels alone
-INTRINSICS = tuple(f"engine.{name}" for name in ("edges", "shuffles", "threads", "tiles", "vector_words", "vectors"))
+INTRINSICS = tuple(
+    f"engine.{name}" for name in ("edges", "shared", "shuffles", "threads", "tiles", "vector_words", "vectors")
+)
 Q_AND_P = (  # rooms and modules of §7.2.5, the choice of q and p
     r"networks|distributions|conditional|models\.families|kernels(\.(activations|bernoulli|dense|normal))?"
     r"|gradcheck\.library\.(bbvi|conditional|distributions|kernels|networks)|fast\.(epilogues|layout)"

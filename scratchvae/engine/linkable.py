@@ -2,7 +2,7 @@
 
 A `jit.internal` function is pasted into its callers before they are compiled, so whoever compiles the step compiles all
 of it. A linkable function is machine code of its own, in its own file of the cache; its callers jump to where it lies.
-They find that in `jump_table`, a field of their first argument (int64, 0 for what is not there), where `link` has put it.
+They find that in `jump_table`, a field of their first argument (int64, 0 for what is not there); `link` puts it there.
 
     LINKED = ("decode", "encode")       # the names that have places in the table, in their order
 

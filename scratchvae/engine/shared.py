@@ -50,7 +50,6 @@ class Shared:
         return getattr(self.fields, name)
 
     def _replace(self, **changed: Any) -> "Shared":
-        """Another, with other fields."""
         return Shared(self.fields._replace(**changed))
 
 
@@ -84,6 +83,7 @@ class SharedFields(AttributeTemplate):  # type: ignore[misc]
     key = SharedType
 
     def generic_resolve(self, typ: Any, attr: str) -> Any:
+        """Of an attribute, or None for no field."""
         found = typ.field(attr)[1]
         return SharedType(found) if isinstance(found, types.NamedTuple) else found
 
