@@ -1,13 +1,15 @@
 """§7.2.5 A contest: all do the same job, are checked first, then timed in turn; medians, and ratios against ours."""
 
+import contextlib
 import json
+import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from bench.peers import DECISIVE, FIELD, SLOW
+from bench.peers import DECISIVE, EVERY, FIELD, SLOW
 from bench.work import TOLERANCE, Product, StepWork
 from bench.worker import limit
 
@@ -53,6 +55,7 @@ class Plan(NamedTuple):
     seconds: float  # of one turn
     rounds: int
     realtime: bool
+    busy: bool  # another process spins on one processor during the turns
     leave_out: tuple[str, ...]
     say: Callable[[str], None]
 
@@ -95,23 +98,48 @@ def enter(threads: int, plan: Plan, notes: list[str]) -> tuple[dict[str, Worker]
 
 def compare(job: Job, workers: dict[str, Worker], plan: Plan, notes: list[str]) -> list[dict[str, Any]]:
     """One cell: build and check all, then rounds in which each has one turn."""
-    kind = "step" if isinstance(job, StepWork) else "product"
-    field = {what: workers[module] for what, module in wanted(kind, plan).items() if module in workers}
-    if (job.network, job.batch) not in DECISIVE:
-        field = {what: worker for what, worker in field.items() if what not in SLOW}
+    kind = "product" if isinstance(job, Product) else job.kind
+    able = {what: workers[module] for what, module in wanted(kind, plan).items() if module in workers}
+    field = {what: worker for what, worker in able.items() if suits(job, what)}
     ready = agree(kind, job, field, plan, notes)
     times: dict[str, list[float]] = {what: [] for what in ready}
-    for _ in range(plan.rounds):
-        for what in ready:
-            times[what] += field[what].ask("turn", what=what, seconds=plan.seconds, realtime=plan.realtime)
+    with spinning(plan.busy, job.threads):
+        for _ in range(plan.rounds):
+            for what in ready:
+                times[what] += field[what].ask("turn", what=what, seconds=plan.seconds, realtime=plan.realtime)
     for worker in workers.values():
         worker.ask("drop")
     rows = [row(kind, job, what, t, times.get("ours")) for what, t in times.items()]
     plan.say(
-        f"{job.network}, batch {job.batch}, {job.threads} threads, {job.dtype}: "
+        f"{job.network}, {job.name}, batch {job.batch}, {job.threads} threads, {job.dtype}: "
         + ", ".join(f"{r['what']} {r['microseconds']:.0f}" for r in rows)
     )
     return rows
+
+
+def suits(job: Job, what: str) -> bool:
+    """Whether this contestant can do the job, and is worth its time there."""
+    if isinstance(job, StepWork) and job.kind == "step" and not job.plain:
+        return what in EVERY
+    return what not in SLOW or (job.network, job.batch) in DECISIVE
+
+
+SPIN = "import os, sys\nwhile os.getppid() == int(sys.argv[1]):\n for _ in range(1_000_000): pass"
+
+
+@contextlib.contextmanager
+def spinning(wanted: bool, threads: int) -> Iterator[None]:
+    """Another process at work on the last of the workers' processors; it ends at the latest when this one does."""
+    if not wanted:
+        yield
+        return
+    with subprocess.Popen([sys.executable, "-c", SPIN, str(os.getpid())]) as process:
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(process.pid, {sorted(os.sched_getaffinity(0))[:threads][-1]})
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 def agree(kind: str, job: Job, field: dict[str, Worker], plan: Plan, notes: list[str]) -> list[str]:
@@ -133,10 +161,13 @@ def agree(kind: str, job: Job, field: dict[str, Worker], plan: Plan, notes: list
 
 
 def oracle(kind: str, job: Job) -> list[float]:
-    """The numbers every contestant must find: the NumPy peer in float64."""
-    from bench.peers import numpy_peer
+    """The numbers every contestant must find, in float64: the NumPy peer's, or else those of our composed pairs."""
+    from bench.peers import numpy_peer, ours
 
-    made: Any = getattr(numpy_peer, kind)("NumPy", job._replace(dtype="float64", threads=1))
+    job = job._replace(dtype="float64", threads=1)
+    if isinstance(job, StepWork) and not job.plain:
+        return (ours.weighed if kind == "evidence" else ours.probed)(job, "numpy")
+    made: Any = getattr(numpy_peer, kind)("NumPy", job)
     return list(made.check())
 
 
@@ -145,7 +176,7 @@ def row(kind: str, job: Job, what: str, times: list[float], ours: list[float] | 
     median = statistics.median(times)
     return {
         "kind": kind, "network": job.network, "batch": job.batch, "threads": job.threads, "dtype": job.dtype,
-        "what": what, "microseconds": round(median, 2),
+        **job.labels(), "what": what, "microseconds": round(median, 2),
         "ratio": round(median / statistics.median(ours), 3) if ours else None,
         "best": round(min(times), 2), "gflops": round(job.operations() / median / 1e3, 2),
         "intensity": round(job.operations() / job.traffic(), 2), "chunks": len(times),

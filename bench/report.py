@@ -14,7 +14,7 @@ ARITHMETIC = (
 def markdown(found: dict[str, Any]) -> str:
     """All parts that a run holds, as markdown."""
     parts = [_heading(found)]
-    for kind, title in (("step", "Training step"), ("product", "Matrix product")):
+    for kind, title in (("step", "Training step"), ("evidence", "log p(x)"), ("product", "Matrix product")):
         rows = [r for r in found["rows"] if r["kind"] == kind]
         if rows:
             how = "median µs; in brackets how many times slower than ours, within this run"
@@ -42,12 +42,25 @@ def table(rows: list[Row]) -> str:
     """One line a cell, one column a contestant, ours first with its GFLOP/s."""
     whats = list(dict.fromkeys(r["what"] for r in rows))
     whats.sort(key=lambda w: w != "ours")
-    cells: dict[tuple[Any, ...], dict[str, Row]] = {}
+    cells: dict[tuple[str, ...], dict[str, Row]] = {}
     for r in rows:
-        cells.setdefault((r["network"], r["batch"], r["threads"], r["dtype"]), {})[r["what"]] = r
-    lines = [_line(["network", "batch", "threads", "dtype", *whats]), _line(["---"] * (4 + len(whats)))]
-    lines += [_line([*map(str, cell), *(_figure(by.get(w)) for w in whats)]) for cell, by in cells.items()]
+        cells.setdefault(_cell(r), {})[r["what"]] = r
+    head = ["network", *(["model", "estimator"] if "model" in rows[0] else []), "batch", "threads", "dtype", *whats]
+    lines = [_line(head), _line(["---"] * len(head))]
+    lines += [_line([*cell, *(_figure(by.get(w)) for w in whats)]) for cell, by in cells.items()]
     return "\n".join(lines)
+
+
+def _cell(r: Row) -> tuple[str, ...]:
+    """Its work in words; earlier results, of the VAE by SGVB B alone, say no model and no estimator."""
+    if "model" not in r:
+        return r["network"], str(r["batch"]), str(r["threads"]), r["dtype"]
+    model = [r["model"]] + [r["likelihood"]] * (r["likelihood"] != "bernoulli")
+    model += [f"missing {r['missing']}"] * bool(r["missing"])
+    single = r["samples"] == 1 and r["estimator"] != "iw"
+    estimator = [r["estimator"]] + [f"{r['samples']} sample{'s' * (r['samples'] > 1)}"] * (not single)
+    estimator += [r["optimizer"]] * (r["optimizer"] != "adam")
+    return r["network"], ", ".join(model), ", ".join(estimator), str(r["batch"]), str(r["threads"]), r["dtype"]
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -1,8 +1,9 @@
 """§7.2.5 The work that every contestant does: the same networks, images, weights and, for the check, the same noise.
 
 One step: gather a shuffled minibatch from images resident in memory, binarise it with fresh uniforms (u < pixel),
-draw ε, run the encoder, z = μ + σ ε, the decoder, the Bernoulli bound with analytic KL (Kingma & Welling 2014, eq. 10),
-its gradient, and one Adam step on every weight. Objective: the mean bound over the rows, in nats per datapoint.
+draw ε, run the encoder, z = μ + σ ε, the decoder, the bound that the estimator has, its gradient, and one step of the
+optimizer on every weight. Objective: the mean bound over the rows, in nats per datapoint. Most cells are SGVB B of a
+VAE (Kingma & Welling 2014, eq. 10) by Adam; the others say what is different.
 """
 
 from functools import cache
@@ -14,12 +15,20 @@ import numpy as np
 from scratchvae import data
 from scratchvae.types import Array
 
-# hidden layers of q (mirrored in p), latents
-NETWORKS = {"784-500-20": ((500,), 20), "784-200-200-50": ((200, 200), 50)}
+NETWORKS = {  # of each arrow, from x upwards: hidden layers of q (mirrored in p) and latents
+    "784-500-20": (((500,), 20),),
+    "784-200-200-50": (((200, 200), 50),),
+    "784-200-200-100/100-100-50": (((200, 200), 100), ((100, 100), 50)),  # a ladder: Burda et al. 2016, §5
+}
 PIXELS = 784
 ROWS = 60_000
 ADAM = (1e-3, 0.9, 0.999, 1e-8)  # step size, β₁, β₂, ε: the paper's and every framework's default
+ADAGRAD = (1e-2, 1e-8)  # step size, ε: the least step of Kingma & Welling 2014
+VARIANCE = (1 / 255) ** 2  # floor of the Gaussian decoder's σ²: one grey level
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}  # relative, on the bound before and after one step
+LOG_P = "log_p"  # in the estimator's place: no step, but log p(x) by importance sampling
+
+Nets = list[list[Array]]  # an arrow each: [W, b, W, b, …], W (in, out), the last layer with all heads side by side
 
 
 class Contestant(Protocol):
@@ -33,45 +42,103 @@ class Contestant(Protocol):
 
 
 class StepWork(NamedTuple):
-    """One cell of the step table."""
+    """One cell: training steps, or log p(x) of `batch` rows."""
 
     network: str
     batch: int
-    dtype: str
-    threads: int
+    dtype: str = "float32"
+    threads: int = 2
+    estimator: str = "sgvb_b"
+    samples: int = 1  # of z a row
+    optimizer: str = "adam"
+    likelihood: str = "bernoulli"  # "gaussian" sees grey levels / 255, not bits
+    missing: str = ""  # "random:0.5": half of the pixels, the same ones in every epoch
 
     @property
-    def latents(self) -> int:
-        return NETWORKS[self.network][1]
+    def kind(self) -> str:
+        return "evidence" if self.estimator == LOG_P else "step"
 
-    def layers(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        """(inputs, outputs) of each layer of q and p; q's last layer holds both heads, μ then log σ², side by side."""
-        hidden, latents = NETWORKS[self.network]
-        q, p = (PIXELS, *hidden), (latents, *hidden[::-1], PIXELS)
-        return [*pairwise(q), (q[-1], 2 * latents)], [*pairwise(p)]
+    @property
+    def model(self) -> str:
+        return "vae" if len(self.arrows) == 1 else "ladder"
 
-    def weights(self) -> tuple[list[Array], list[Array]]:
-        """The same start for everybody: [W, b, W, b, …] of q and p, W (in, out). No bias is zero: a lost one shows."""
+    @property
+    def arrows(self) -> tuple[tuple[tuple[int, ...], int], ...]:
+        """(hidden layers of q, latents) of each, from x upwards."""
+        return NETWORKS[self.network]
+
+    @property
+    def latents(self) -> list[int]:
+        return [latents for _, latents in self.arrows]
+
+    @property
+    def plain(self) -> bool:
+        """The VAE by SGVB B, Bernoulli and Adam, which every contestant can do."""
+        usual = StepWork(self.network, self.batch, self.dtype, self.threads)
+        return self == usual and self.model == "vae"
+
+    @property
+    def name(self) -> str:
+        """What is not as usual, joined by hyphens: "ladder-iw-50", "missing"; "sgvb_b" where all is."""
+        parts = [self.model] * (self.model != "vae") + ["missing"] * bool(self.missing)
+        parts += [self.likelihood] * (self.likelihood != "bernoulli") + [self.optimizer] * (self.optimizer != "adam")
+        parts += [self.estimator] * (self.estimator != "sgvb_b" or not parts)
+        return "-".join(parts + [str(self.samples)] * (self.estimator in ("iw", "dreg", "score_loo")))
+
+    def labels(self) -> dict[str, Any]:
+        """What a row of the results says of the work beside its sizes."""
+        rest = {key: getattr(self, key) for key in ("estimator", "samples", "optimizer", "likelihood", "missing")}
+        return {"cell": self.name, "model": self.model, **rest}
+
+    def layers(self) -> tuple[list[list[tuple[int, int]]], list[list[tuple[int, int]]]]:
+        """(inputs, outputs) of each layer of each arrow of q and of p; a Gaussian's last one holds μ and log σ²."""
+        q: list[list[tuple[int, int]]] = []
+        p: list[list[tuple[int, int]]] = []
+        below = PIXELS
+        for hidden, latents in self.arrows:
+            heads = 1 if not p and self.likelihood == "bernoulli" else 2
+            q.append([*pairwise((below, *hidden)), (hidden[-1], 2 * latents)])
+            p.append([*pairwise((latents, *hidden[::-1])), (hidden[0], heads * below)])
+            below = latents
+        return q, p
+
+    def weights(self) -> tuple[Nets, Nets]:
+        """The same start for everybody: the arrows of q and of p. No bias is zero: a lost one shows."""
         rng = np.random.default_rng(2014)
-        q, p = ([a for i, o in net for a in _layer(rng, i, o, self.dtype)] for net in self.layers())
+        q, p = ([[a for i, o in net for a in _layer(rng, i, o, self.dtype)] for net in nets] for nets in self.layers())
         return q, p
 
     def probe(self) -> tuple[Array, Array]:
-        """A fixed binary minibatch x (B, 784) and noise eps (B, K): the check's input."""
+        """The check's input: a minibatch x (B, 784), NaN where it is missing, and noise eps (S, B, latents)."""
         rng = np.random.default_rng(1312)
-        x = rng.random((self.batch, PIXELS)) < images()[: self.batch] / 255.0
-        return x.astype(self.dtype), rng.standard_normal((self.batch, self.latents)).astype(self.dtype)
+        x = images()[: self.batch] / 255.0
+        if self.likelihood == "bernoulli":
+            x = (rng.random((self.batch, PIXELS)) < x).astype(float)
+        if self.missing:
+            x[rng.random(x.shape) < 0.5] = np.nan
+        eps = rng.standard_normal((min(self.samples, 100), self.batch, sum(self.latents)))
+        return x.astype(self.dtype), eps.astype(self.dtype)
 
     def operations(self) -> float:
-        """Multiplications and additions really needed in products: forward, dW, and dx except of the first layer."""
-        q, p = self.layers()
-        sizes = [i * o for i, o in q + p]
-        return 2.0 * self.batch * (3 * sum(sizes) - sizes[0])
+        """Multiplications and additions really needed in products: forward, dW, and dx except of the first layer.
+
+        Of log p(x) forward alone. The first arrow of q sees each row once, all else each sample.
+        """
+        ways = 1 if self.kind == "evidence" else 3
+        (first, *q), p = ([[i * o for i, o in net] for net in nets] for nets in self.layers())
+        once, often = ways * sum(first), ways * sum(map(sum, q + p))
+        if self.kind == "step":
+            once -= first[0]
+            often -= p[0][0] * (self.estimator == "score_loo")  # which goes by no path through z
+        return 2.0 * self.batch * (once + self.samples * often)
 
     def traffic(self) -> float:
-        """Bytes a step cannot avoid: weights, m and v read and written once, and the minibatch read (uint8)."""
+        """Bytes that cannot be avoided: weights, and in training the optimizer's arrays, read and written once, and
+        the minibatch read (uint8)."""
         q, p = self.layers()
-        return 6.0 * np.dtype(self.dtype).itemsize * sum((i + 1) * o for i, o in q + p) + self.batch * PIXELS
+        ways = 1 if self.kind == "evidence" else 6 if self.optimizer == "adam" else 4
+        parameters = sum((i + 1) * o for net in q + p for i, o in net)
+        return float(ways * np.dtype(self.dtype).itemsize * parameters + self.batch * PIXELS)
 
 
 def _layer(rng: np.random.Generator, inputs: int, outputs: int, dtype: str) -> tuple[Array, Array]:
@@ -91,9 +158,9 @@ def batches(batch: int, seed: int = 0) -> Array:
     return order[: ROWS // batch * batch].reshape(-1, batch)
 
 
-def scan_length(batch: int) -> int:
+def scan_length(work: StepWork) -> int:
     """Steps of one call where a contestant takes many at once: a second at most."""
-    return max(4, min(600, 20_000 // batch))
+    return max(4, min(600, 20_000 // (work.batch * work.samples)))
 
 
 class Product(NamedTuple):
@@ -109,6 +176,13 @@ class Product(NamedTuple):
     @property
     def network(self) -> str:
         return f"{self.kind} {self.inputs}x{self.outputs}"
+
+    @property
+    def name(self) -> str:
+        return self.kind
+
+    def labels(self) -> dict[str, Any]:
+        return {}
 
     def operands(self) -> tuple[Array, Array]:
         """(A, B) as they lie in memory in a training step, C order; the product is `multiply`'s."""

@@ -74,7 +74,7 @@ class Cell:
 
 
 def answer(peer: Any, cells: dict[str, Cell], command: dict[str, Any]) -> Any:
-    """One command: version, build (a step or a product), turn, or drop."""
+    """One command: version, build (a step, log p(x) or a product), turn, or drop."""
     from bench.work import Product, StepWork
 
     what = command.get("what", "")
@@ -82,7 +82,7 @@ def answer(peer: Any, cells: dict[str, Cell], command: dict[str, Any]) -> Any:
         case "version":
             return peer.version()
         case "build":
-            job = StepWork(**command["job"]) if command["kind"] == "step" else Product(**command["job"])
+            job = (Product if command["kind"] == "product" else StepWork)(**command["job"])
             contestant = getattr(peer, command["kind"])(what, job)
             check = contestant.check()  # first check, only then time
             with realtime(command["realtime"]):

@@ -1,4 +1,5 @@
-"""§7.2.5 The contestants by name; each module has `version()`, `step(what, work)` and `product(what, job)`."""
+"""§7.2.5 The contestants by name; each module has `version()` and a function (what, job) → Contestant for each kind of
+work that FIELD has it in."""
 
 from importlib import import_module
 from typing import Any
@@ -15,8 +16,11 @@ FIELD = {  # kind of work → contestant → module
         "JAX scan": "jax_peer",
         "NumPy": "numpy_peer",
     },
+    "evidence": {"ours": "ours", "JAX": "jax_peer"},
     "product": {"ours": "ours", "torch": "torch_peer", "JAX": "jax_peer", "NumPy": "numpy_peer"},
 }
+
+EVERY = ("ours", "JAX step", "JAX scan")  # they know every model and estimator; the others the VAE by SGVB B and Adam
 
 # to build or to run, or for a question of their own: timed only in these cells
 SLOW = ("torch.compile + fused Adam", "ours, composed in NumPy", "ours, inverted images")

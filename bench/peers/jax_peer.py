@@ -1,5 +1,6 @@
 """§7.2.5 JAX: one jitted step with donated buffers, and many steps as one lax.scan (an epoch in one call)."""
 
+import time
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -8,63 +9,68 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bench.work import ADAM, PIXELS, Product, StepWork, batches, fingerprint, images, scan_length
+from bench.peers.jax_bounds import gradient, heads, log_mean_exp, log_ratio
+from bench.work import ADAGRAD, ADAM, PIXELS, Product, StepWork, batches, fingerprint, images, scan_length
+
+CHUNKS = (250, 500, 1000, 2500)  # samples of a row that are decoded together: the fastest is taken
 
 
 def version() -> str:
     return f"jax {jax.__version__} (XLA, {jax.default_backend()})"
 
 
-def dense(P: list[Any], x: Any) -> Any:
-    for i in range(0, len(P) - 2, 2):
-        x = jnp.tanh(x @ P[i] + P[i + 1])
-    return x @ P[-2] + P[-1]
+def update(work: StepWork, state: Any, x: Any, m: Any, eps: Any) -> tuple[Any, Any]:
+    """One step up the bound, fused by XLA: (state, the bound before it)."""
+    L, g = gradient(work)(state[0], x, m, eps)
+    return RULES[work.optimizer](*state, g), L
 
 
-def loss(qp: Any, x: Any, eps: Any) -> Any:
-    """Minus the mean bound, both heads in one product."""
-    q, p = qp
-    mu, log_var = jnp.split(dense(q, x), 2, axis=1)
-    sigma = jnp.exp(0.5 * log_var)
-    logits = dense(p, mu + sigma * eps)
-    cost = (jnp.maximum(logits, 0) - x * logits + jnp.log1p(jnp.exp(-jnp.abs(logits)))).sum()
-    kl = 0.5 * (mu * mu + sigma * sigma - 1.0 - log_var).sum()
-    return (cost + kl) / x.shape[0]
-
-
-def update(state: Any, x: Any, eps: Any) -> Any:
-    """Adam, as optax.adam computes it, fused by XLA."""
-    w, m, v, t = state
+def adam(w: Any, m: Any, v: Any, t: Any, g: Any) -> Any:
+    """As optax.adam computes it."""
     rate, beta1, beta2, tiny = ADAM
     t = t + 1
-    g = jax.grad(loss)(w, x, eps)
     m = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, m, g)
     v = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, v, g)
     c1, c2 = 1 - beta1**t, 1 - beta2**t
-    w = jax.tree.map(lambda w, m, v: w - rate * (m / c1) / (jnp.sqrt(v / c2) + tiny), w, m, v)
+    w = jax.tree.map(lambda w, m, v: w + rate * (m / c1) / (jnp.sqrt(v / c2) + tiny), w, m, v)
     return w, m, v, t
 
 
-def one_step(latents: int, pixels: Any, state: Any, key: Any, rows: Any) -> Any:
+def adagrad(w: Any, G: Any, g: Any) -> Any:
+    rate, tiny = ADAGRAD
+    G = jax.tree.map(lambda G, g: G + g * g, G, g)
+    return jax.tree.map(lambda w, G, g: w + rate * g / (jnp.sqrt(G) + tiny), w, G, g), G
+
+
+RULES: dict[str, Callable[..., Any]] = {"adam": adam, "adagrad": adagrad}
+
+
+def one_step(work: StepWork, data: Any, state: Any, key: Any, rows: Any) -> Any:
     """Gather, binarise, draw, update. The threefry generator: on a CPU faster than rbg."""
     key, k1, k2 = jax.random.split(key, 3)
-    batch = rows.shape[0]
-    x = (jax.random.uniform(k1, (batch, PIXELS)) * 255 < pixels[rows]).astype(jnp.float32)
-    return update(state, x, jax.random.normal(k2, (batch, latents))), key
+    pixels, observed = data
+    grey, m = pixels[rows], None if observed is None else observed[rows]
+    if work.likelihood == "bernoulli":
+        x = (jax.random.uniform(k1, (work.batch, PIXELS)) * 255 < grey).astype(jnp.float32)
+    else:
+        x = grey.astype(jnp.float32) * (1 / 255)
+    x = x if m is None else jnp.where(m, x, 0)
+    eps = jax.random.normal(k2, (work.samples, work.batch, sum(work.latents)))
+    return update(work, state, x, m, eps)[0], key
 
 
-def _jit_step(latents: int) -> Callable[..., Any]:
-    def body(pixels: Any, state: Any, key: Any, epoch: Any, i: Any) -> Any:
-        return one_step(latents, pixels, state, key, epoch[i])
+def _jit_step(work: StepWork) -> Callable[..., Any]:
+    def body(data: Any, state: Any, key: Any, epoch: Any, i: Any) -> Any:
+        return one_step(work, data, state, key, epoch[i])
 
     return jax.jit(body, donate_argnums=(1, 2))
 
 
-def _jit_scan(latents: int) -> Callable[..., Any]:
-    def body(pixels: Any, state: Any, key: Any, epoch: Any) -> Any:
+def _jit_scan(work: StepWork) -> Callable[..., Any]:
+    def body(data: Any, state: Any, key: Any, epoch: Any) -> Any:
         def one(carry: Any, rows: Any) -> tuple[Any, None]:
             state, key = carry
-            return one_step(latents, pixels, state, key, rows), None
+            return one_step(work, data, state, key, rows), None
 
         return jax.lax.scan(one, (state, key), epoch)[0]
 
@@ -76,9 +82,11 @@ class Step:
 
     def __init__(self, what: str, work: StepWork) -> None:
         _only_float32(work.dtype)
+        if work.model == "ladder" and work.estimator != "iw":
+            raise NotImplementedError("JAX has the ladder with the importance-weighted bound only")
         self.work = work
-        self.quantum = scan_length(work.batch) if "scan" in what else 1
-        self.call = (_jit_scan if "scan" in what else _jit_step)(work.latents)
+        self.quantum = scan_length(work) if "scan" in what else 1
+        self.call = (_jit_scan if "scan" in what else _jit_step)(work)
         self.state = _start(work)
         self.key = jax.random.key(0)
         rows = batches(work.batch).astype(np.int32)
@@ -87,7 +95,7 @@ class Step:
             self.epochs = [e for e in self.epochs if len(e) == self.quantum]
         else:
             self.epoch = jnp.asarray(rows)
-        self.pixels, self.t = _pixels(), 0
+        self.data, self.t = (_pixels(), _observed() if work.missing else None), 0
 
     def run(self, n: int) -> None:
         for _ in range(0, n, self.quantum):
@@ -95,7 +103,7 @@ class Step:
                 last = (self.epochs[self.t % len(self.epochs)],)
             else:
                 last = (self.epoch, self.t % len(self.epoch))  # type: ignore[assignment]
-            self.state, self.key = self.call(self.pixels, self.state, self.key, *last)
+            self.state, self.key = self.call(self.data, self.state, self.key, *last)
             self.t += 1
         jax.block_until_ready(self.state)
 
@@ -105,17 +113,20 @@ class Step:
 
 @cache
 def _probe(work: StepWork) -> list[float]:
-    """The bound on the probe before and after one update: one compilation serves the step and the scan."""
-
-    @jax.jit  # type: ignore[untyped-decorator]
-    def both(state: Any, x: Any, eps: Any) -> tuple[Any, Any]:
-        return -loss(state[0], x, eps), -loss(update(state, x, eps)[0], x, eps)
-
-    return [float(b) for b in both(_start(work), *(jnp.asarray(a) for a in work.probe()))]
+    """The bound on the probe before and after one update: one compilation serves both, and the step and the scan."""
+    x, eps = (jnp.asarray(a) for a in work.probe())
+    m = ~jnp.isnan(x) if work.missing else None
+    call, state, found = jax.jit(lambda *args: update(work, *args)), _start(work), []
+    for _ in range(2):
+        state, L = call(state, jnp.nan_to_num(x), m, eps)
+        found.append(float(L))
+    return found
 
 
 def _start(work: StepWork) -> Any:
     w = jax.tree.map(jnp.asarray, work.weights())
+    if work.optimizer == "adagrad":
+        return w, jax.tree.map(jnp.zeros_like, w)
     return (w, *(jax.tree.map(jnp.zeros_like, w) for _ in "mv"), jnp.int32(0))
 
 
@@ -124,8 +135,77 @@ def _pixels() -> Any:
     return jnp.asarray(images())
 
 
+@cache
+def _observed() -> Any:
+    """Which half of the pixels is there, drawn once."""
+    return jnp.asarray(np.random.default_rng(0).random(images().shape, np.float32) < 0.5)
+
+
 def step(what: str, work: StepWork) -> Step:
     return Step(what, work)
+
+
+class Evidence:
+    """One cell: log p(x) of each row, chunk after chunk of its samples, in one jitted call."""
+
+    quantum = 1
+
+    def __init__(self, work: StepWork) -> None:
+        _only_float32(work.dtype)
+        self.work, self.key = work, jax.random.key(0)
+        self.w = jax.tree.map(jnp.asarray, work.weights())
+        x, eps = work.probe()
+        self.x, self.eps = jnp.asarray(x), jnp.asarray(eps)
+        calls = [_jit_evidence(work, chunk) for chunk in CHUNKS if work.samples % chunk == 0] or [_jit_evidence(work)]
+        self.call = min(calls, key=self.seconds) if len(calls) > 1 else calls[0]
+
+    def seconds(self, call: Callable[..., Any]) -> float:
+        """Of two rows, once it is compiled."""
+        few, found = self.x[:2], []
+        for _ in range(3):
+            start = time.perf_counter()
+            call(self.w, few, self.key).block_until_ready()
+            found.append(time.perf_counter() - start)
+        return min(found)
+
+    def run(self, n: int) -> None:
+        for _ in range(n):
+            self.key, key = jax.random.split(self.key)
+            found = self.call(self.w, self.x, key)
+        found.block_until_ready()
+
+    def check(self) -> list[float]:
+        """From the probe's samples, in two chunks."""
+        noise = self.eps.reshape(2, -1, *self.eps.shape[1:]).transpose(2, 0, 1, 3)[:, :, :, None]
+        return [float(L) for L in jax.jit(lambda *args: estimate(self.work, *args))(self.w, self.x, noise)]
+
+
+def estimate(work: StepWork, w: Any, x: Any, noise: Any, draw: Callable[..., Any] = lambda eps: eps) -> Any:
+    """log p(x) (B,): of each row the log mean of its chunks, whose ε (chunk, 1, latents) `draw` makes of `noise`."""
+
+    def row(of_one: Any) -> Any:
+        x, first, noise = of_one
+
+        def chunk(n: Any) -> Any:
+            return log_mean_exp(log_ratio(work, w, first, x, None, draw(n)))[0]
+
+        return log_mean_exp(jax.lax.map(chunk, noise))
+
+    return jax.lax.map(row, (x[:, None], [a[:, None] for a in heads(w[0][0], x)], noise))
+
+
+def _jit_evidence(work: StepWork, chunk: int = 1) -> Callable[..., Any]:
+    def draw(key: Any) -> Any:
+        return jax.random.normal(key, (chunk, 1, sum(work.latents)))
+
+    def call(w: Any, x: Any, key: Any) -> Any:
+        return estimate(work, w, x, jax.random.split(key, (len(x), work.samples // chunk)), draw)
+
+    return jax.jit(call)
+
+
+def evidence(what: str, work: StepWork) -> Evidence:
+    return Evidence(work)
 
 
 class Multiply:

@@ -104,7 +104,7 @@ class Step:
 
     def __init__(self, work: StepWork) -> None:
         self.work = work
-        q, p = work.weights()
+        (q,), (p,) = work.weights()
         self.w = np.concatenate([a.ravel() for a in q + p])
         self.g, self.m, self.v = (np.zeros_like(self.w) for _ in range(3))
         self.a, self.b = np.empty(PIECE, work.dtype), np.empty(PIECE, work.dtype)
@@ -122,7 +122,7 @@ class Step:
         adam(self.w, self.g, self.m, self.v, self.a, self.b, self.t)
 
     def run(self, n: int) -> None:
-        B, K, kind = self.work.batch, self.work.latents, np.dtype(self.work.dtype)
+        B, (K,), kind = self.work.batch, self.work.latents, np.dtype(self.work.dtype)
         for _ in range(n):
             pixels = self.pixels.take(self.rows[self.t % len(self.rows)], axis=0)
             self.rng.random(out=self.u, dtype=np.float32)
@@ -133,7 +133,7 @@ class Step:
 
     def check(self) -> list[float]:
         """The bound on the probe before and after one step on it."""
-        x, eps = self.work.probe()
+        x, (eps,) = self.work.probe()
         before = bound(self.q, self.p, x, eps)[0]
         self.update(x, eps)
         return [before, bound(self.q, self.p, x, eps)[0]]

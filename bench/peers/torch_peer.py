@@ -39,7 +39,7 @@ class Step:
         torch.set_num_threads(work.threads)
         torch.set_flush_denormal(True)  # kinder to torch: Adam's moments decay into denormals
         self.work, self.dtype = work, getattr(torch, work.dtype)
-        self.q, self.p = ([_parameter(a) for a in net] for net in work.weights())
+        self.q, self.p = ([_parameter(a) for a in net] for (net,) in work.weights())
         rate, beta1, beta2, tiny = ADAM
         fused = {"fused": True} if "fused" in what else {}  # eager: torch's own default (foreach where it applies)
         self.adam = torch.optim.Adam(self.q + self.p, lr=rate, betas=(beta1, beta2), eps=tiny, **fused)
@@ -55,7 +55,7 @@ class Step:
         self.adam.step()
 
     def run(self, n: int) -> None:
-        B, K = self.work.batch, self.work.latents
+        B, (K,) = self.work.batch, self.work.latents
         for _ in range(n):
             pixels = self.pixels.index_select(0, self.rows[self.t % len(self.rows)])
             x = torch.rand(B, PIXELS).lt_(pixels)
@@ -65,7 +65,7 @@ class Step:
             self.t += 1
 
     def check(self) -> list[float]:
-        x, eps = (torch.from_numpy(a) for a in self.work.probe())
+        x, (eps,) = (torch.from_numpy(a) for a in self.work.probe())
         before = -loss(self.q, self.p, x, eps).item()
         self.update(x, eps)
         return [before, -loss(self.q, self.p, x, eps).item()]
