@@ -71,7 +71,7 @@ class Noise(NamedTuple):
         """A random permutation of 0 … n − 1, int64 (n,): row order of the epoch."""
         # The argsort of n independent 64-bit keys. Equal keys (chance n² 2^-65) keep the rows' order: deterministic.
         within("n", n, COLUMNS // 2)
-        words = self.k.words(*self._address(purpose, epoch, 0, 1, 2 * n))[0].astype(np.uint64)
+        words = NUMPY.words(*self._address(purpose, epoch, 0, 1, 2 * n))[0].astype(np.uint64)
         return np.argsort((words[0::2] << np.uint64(32)) | words[1::2], kind="stable")
 
     def _address(

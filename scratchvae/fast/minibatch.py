@@ -120,5 +120,5 @@ def hide(s: Workspace, u: int, name: int, r: int) -> None:
     o, P, real = s.options, panel_of(s.work), s.work.dtype.type
     words(s.words, u, (o.seed, o.mask_purpose, 1, name), (o.columns + 3) // 4, s.work)
     for c in range(o.columns):
-        if real(s.words[np.uintp(u + c)] >> np.uint32(8)) * real(2.0**-24) < real(o.hidden_share):
+        if (s.words[np.uintp(u + c)] >> np.uint32(8)) * 2.0**-24 < o.hidden_share:
             s.work[np.uintp(at(s, o.target, c // P, r) + c % P)] = real(np.nan)

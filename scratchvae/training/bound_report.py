@@ -15,11 +15,10 @@ import numpy as np
 from ..data import Dataset
 from ..distributions import Normal
 from ..errors import UsageError
-from ..noise import Purpose
 from ..types import Array
-from .evaluate import evaluation_rows, log_likelihood_over, over
-from .objective import bound, encode
-from .state import State, latent_noise
+from .evaluate import bound_of_rows, evaluation_rows, log_likelihood_over, over
+from .objective import encode
+from .state import State
 
 ACTIVE = 0.01  # variance of E[z_k | x] over rows: Burda et al. 2015, §5.2
 PAID = 0.1  # nats of KL a latent, beyond which q is not the prior
@@ -105,21 +104,22 @@ def measure(state: State, found: Dataset, samples: int = 1, block: int = 500) ->
     if samples < 1:
         raise UsageError(f"samples={samples}: a bound needs at least 1")
     x = found.test
-    parts = [*over(state, len(x), block, lambda first, count: part(state, x, first, count, samples))]
+    of_rows = bound_of_rows(state)
+
+    def part(first: int, count: int) -> tuple[Array, ...]:
+        """L, reconstruction, kl (B,), KL by latent (B, K) and E[z | x] (B, K) of a block of rows."""
+        batch = evaluation_rows(state, x, first, count)
+        L, reconstruction = of_rows(batch, samples, state.numbers(batch, first))
+        q = encode(state, batch)
+        return L, reconstruction, reconstruction - L, Normal(q.mu[..., None], q.log_var[..., None]).kl(), q.mu
+
+    parts = [*over(state, len(x), block, part)]
     columns = [np.concatenate([one[i] for one in parts]).astype(np.float64) for i in range(5)]
     L, reconstruction, kl, by_latent, means = columns
     meaning = meaning_of(state, found, "ELBO", "draws from q", samples, len(x))
     if state.config.deep:
         by_latent = by_latent * np.nan
     return Ledger(meaning, L, reconstruction, kl, by_latent.mean(axis=0), means.var(axis=0))
-
-
-def part(state: State, x: Array, first: int, count: int, samples: int) -> tuple[Array, ...]:
-    """L, reconstruction, kl (B,), KL by latent (B, K) and E[z | x] (B, K) of a block of rows."""
-    batch = evaluation_rows(state, x, first, count)
-    eps = latent_noise(state, Purpose.EVALUATE, 0, count, samples, state.numbers(batch, first))
-    q = encode(state, batch)
-    return *bound(state, batch, eps), Normal(q.mu[..., None], q.log_var[..., None]).kl(state.k), q.mu
 
 
 def meaning_of(state: State, found: Dataset, quantity: str, estimator: str, samples: int, rows: int) -> Meaning:

@@ -84,21 +84,29 @@ def at_a_time(state: State, threads: int | None = None) -> int:
 
 def elbo_over(state: State, x: Array, block: int = 500, threads: int | None = None) -> Bound:
     """The bound with one ε a row, named by what the row holds (`State.numbers`)."""
-    evaluator = Evaluator(state) if state.config.kernels == "numba" else None
+    of_rows, totals = bound_of_rows(state), np.zeros(2)
 
-    def sums(first: int, count: int) -> Array:
+    def terms(first: int, count: int) -> Array:
         batch = evaluation_rows(state, x, first, count)
-        names = state.numbers(batch, first)
-        if evaluator:
-            return evaluator.bound(batch, 1, 0, names).sum(axis=1)
-        L, reconstruction, _ = bound(state, batch, latent_noise(state, Purpose.EVALUATE, 0, count, 1, names))
-        return np.array([term.sum(dtype=np.float64) for term in (L, reconstruction)])
+        return of_rows(batch, 1, state.numbers(batch, first))
 
-    totals = np.zeros(2)
-    for found in over(state, len(x), block, sums, threads):
-        totals += found
+    for found in over(state, len(x), block, terms, threads):
+        totals += found.sum(axis=1)
     L, reconstruction = (float(total) for total in totals / len(x))
     return Bound(L, reconstruction, reconstruction - L, len(x))
+
+
+def bound_of_rows(state: State) -> Callable[[Array, int, Array], Array]:
+    """A function (x (B, D), samples, names (B,)) → L and mean log p(x | z) of each row, (2, B) float64 nats."""
+    if state.config.kernels == "numba":
+        evaluator = Evaluator(state)
+        return lambda x, samples, names: evaluator.bound(x, samples, 0, names)
+
+    def composed(x: Array, samples: int, names: Array) -> Array:
+        L, reconstruction, _ = bound(state, x, latent_noise(state, Purpose.EVALUATE, 0, len(x), samples, names))
+        return np.array([L, reconstruction], np.float64)
+
+    return composed
 
 
 def active_units(state: State, x: Array, block: int = 500, threshold: float = 0.01) -> tuple[int, Array]:

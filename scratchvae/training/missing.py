@@ -38,8 +38,8 @@ def hide(x: Array, index: Array, missing: str, noise: Noise) -> Array:
     consecutive = len(index) == int(index[-1]) - int(index[0]) + 1 and (np.diff(index) == 1).all()
     starts = [int(index[0])] if consecutive else [int(i) for i in index]
     count = len(index) if consecutive else 1
-    u = [noise.uniforms(Purpose.MASK, 1, count, x.shape[1], x.dtype, start) for start in starts]
-    return np.where(np.concatenate(u) < p, np.nan, x).astype(x.dtype)
+    u = [noise.uniforms(Purpose.MASK, 1, count, x.shape[1], np.float32, start) for start in starts]
+    return np.where(np.concatenate(u).astype(np.float64) < p, np.nan, x).astype(x.dtype)
 
 
 def masked(x: Array) -> tuple[Array, Array]:

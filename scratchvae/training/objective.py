@@ -28,7 +28,10 @@ class Diverged(CheckFailed):
 
 
 class Objective(Protocol):
-    """What a run maximises, and what its model says of x and z: all that depends on the kind of model."""
+    """What a run maximises, and what its model says of x and z: all that depends on the kind of model.
+
+    encode, decode and prior are for people, and take the NumPy kernels: nothing is to be compiled for a picture.
+    """
 
     def gradient(self, x: Array, eps: Array) -> Array: ...
     def bound(self, x: Array, eps: Array) -> tuple[Array, Array, Array]: ...
@@ -90,7 +93,7 @@ class VAEObjective(NamedTuple):
 
     def decode(self, z: Array) -> Distribution:
         """p(x | z)."""
-        return vae.decode(z, self.state.theta, self.state.k)[0]
+        return vae.decode(z, self.state.theta)[0]
 
     def prior(self, eps: Array) -> Array:
         """z ~ N(0, I) is the noise itself."""
@@ -102,7 +105,7 @@ class VAEObjective(NamedTuple):
 
     def encode_observed(self, x: Array, m: Array | None) -> Normal:
         """q(z | x) as `vae.elbo` has it."""
-        return vae.encode(x if m is None else vae.rescaled(x, m), self.state.phi, self.state.k)[0]
+        return vae.encode(x if m is None else vae.rescaled(x, m), self.state.phi)[0]
 
 
 class LadderObjective(NamedTuple):
@@ -129,15 +132,15 @@ class LadderObjective(NamedTuple):
 
     def encode(self, x: Array) -> Normal:
         """q(z_1 | x)."""
-        return vae.encode(x, self.state.phi[0], self.state.k)[0]
+        return vae.encode(x, self.state.phi[0])[0]
 
     def decode(self, z: Array) -> Distribution:
         """p(x | z_1)."""
-        return vae.decode(z, self.state.theta[0], self.state.k)[0]
+        return vae.decode(z, self.state.theta[0])[0]
 
     def prior(self, eps: Array) -> Array:
         """z_1 by way of all layers above."""
-        return ladder.ancestors(self.layers(eps), self.state.theta, self.state.k)
+        return ladder.ancestors(self.layers(eps), self.state.theta)
 
     def layers(self, eps: Array) -> list[Array]:
         """ε (…, Σ K_l) as one array a layer."""
@@ -194,7 +197,7 @@ def drawn(state: "State", p: Distribution, noise: Noise, purpose: Purpose) -> Ar
     """x ~ p(x | z), a row for each of z, by the noise of that purpose."""
     rows, columns = p.logits.shape if isinstance(p, Bernoulli) else p.mu.shape
     source = noise.uniforms if isinstance(p, Bernoulli) else noise.normals
-    return p.sample(source(purpose, 1, rows, columns, state.config.dtype), state.k)
+    return p.sample(source(purpose, 1, rows, columns, state.config.dtype))
 
 
 def check_finite(state: "State", x: Array, eps: Array) -> None:

@@ -20,7 +20,7 @@ from ..engine.jit import vector_width
 from ..errors import DataError, UsageError
 from ..estimators import get
 from ..initial import initialise, output_bias
-from ..kernels import Kernels, table
+from ..kernels import NUMPY, Kernels, table
 from ..noise import LIMIT, Noise, Purpose, Rows, named, numbers
 from ..types import Array
 from . import checkpoint, stopping
@@ -93,8 +93,9 @@ class State:
     def initialise(self, mean: Array) -> None:
         """Draw the first parameters; `mean` (D,) of the training data sets the output bias."""
         views, config = self.arena.views, self.config
+        noise = self.noise._replace(k=NUMPY)  # drawn once: nothing is to be compiled for it
         normals = {
-            name: self.noise.normals(Purpose.INITIAL, i, 1, view.size, config.dtype).reshape(view.shape)
+            name: noise.normals(Purpose.INITIAL, i, 1, view.size, config.dtype).reshape(view.shape)
             for i, (name, view) in enumerate(views.items())
         }
         initialise(views, config.initial, normals)
@@ -103,7 +104,7 @@ class State:
 
     def draw_memory(self, rows: int, columns: int) -> Array:
         """Noise for the first weights of a learned baseline."""
-        return self.noise.normals(Purpose.INITIAL, 1_000_000, rows, columns, self.config.dtype)
+        return self.noise._replace(k=NUMPY).normals(Purpose.INITIAL, 1_000_000, rows, columns, self.config.dtype)
 
     def tensors(self) -> dict[str, Array]:
         """Named arrays for a checkpoint: plain (in, out) weights, and one flat array for each optimizer slot."""

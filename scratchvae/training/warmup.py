@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..noise import Purpose
 from .compiled import Compiled
 from .config import Config
 from .sampler import Evaluator
@@ -13,6 +14,8 @@ def warmup(dtype: str = "float32") -> None:
     for estimator in ("sgvb_b", "measure"):  # the second wants what few do
         state = State(Config(latent=1, hidden=(1,), dtype=dtype, estimator=estimator), 1)
         Compiled(state, np.zeros((2, 1), np.uint8)).compile()
+    for draw in (state.noise.normals, state.noise.uniforms):
+        draw(Purpose.EVALUATE, 0, 1, 1, dtype)
     evaluator = Evaluator(state)
     evaluator.log_likelihood(np.zeros((1, 1), dtype), 1, np.zeros(1, np.uint32))
     evaluator.bound(np.zeros((1, 1), dtype), 1, 0, np.zeros(1, np.uint32))
