@@ -1,7 +1,7 @@
 """§7.2.5 The distributions that networks speak in: Normal with diagonal covariance, Bernoulli by logits.
 
 Parameters and values are (..., K) and broadcast against each other, so z may be (S, B, K) under a mu of (B, K).
-Densities sum over the last axis and return (S, B) or (B,), in nats. The formulas and derivations stand in `kernels`.
+Densities sum over the last axis and return (S, B) or (B,), in nats. Formulas: `kernels.normal`, `.bernoulli`.
 """
 
 from typing import NamedTuple
@@ -80,13 +80,13 @@ class Normal(NamedTuple):
         return unbroadcast(dz, z.shape), self._like(dmu, dlog_var)
 
     def kl(self, k: Kernels = NUMPY) -> Array:
-        """KL(q ‖ N(0, I)) in closed form, nats (Kingma & Welling 2014, App. B)."""
+        """KL(q ‖ N(0, I)) = ½ Σ (μ² + σ² − 1 − log σ²), nats (Kingma & Welling 2014, App. B): `kernels.normal`."""
         shape, rows = as_rows(self.mu, self.log_var)
         kl: Array = k.normal_kl(*rows)
         return kl.reshape(shape[:-1])
 
     def kl_vjp(self, w: Array, k: Kernels = NUMPY) -> "Normal":
-        """Cotangents of (mu, log_var), for w the cotangent of kl."""
+        """Cotangents of (mu, log_var): w μ and ½ w (σ² − 1), for w the cotangent of kl."""
         shape, rows = as_rows(self.mu, self.log_var)
         dmu, dlog_var = k.normal_kl_vjp(per_row(w, shape), *rows)
         return self._like(dmu.reshape(shape), dlog_var.reshape(shape))

@@ -15,6 +15,7 @@ import pytest
 
 from scratchvae import moved
 from scratchvae.cli import parser
+from scratchvae.engine.jit import SOURCES
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "scratchvae"
@@ -342,3 +343,15 @@ def test_import_is_quick_and_light() -> None:
         if best < 0.35:
             break
     assert best < 0.35, f"import scratchvae took {best:.2f} s"
+
+
+def test_cached_code_is_keyed_by_all_that_it_is_made_of() -> None:
+    """Catches a constant that compiled code has from a module whose edits the cache would not see."""
+    rooms = ("engine", "kernels", "fast")
+    keyed = {path for pattern in SOURCES for path in PACKAGE.glob(pattern)}
+    known = {"types", "errors", "models.ladder"}  # no constants of theirs
+    for path in (p for p in MODULES if p.parent.name in rooms):
+        assert path in keyed
+        for other in imported(path):
+            found = any(dotted(p) == other for p in keyed) or other in known
+            assert found, f"{dotted(path)} imports {other}, which engine.jit.SOURCES does not name"

@@ -41,7 +41,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "boundscheck": False}
 
 LOCK = threading.RLock()
-ROOMS = ("engine", "kernels", "fast")  # whose sources compiled code is made of
+# whose code, or whose constants, compiled code is made of
+SOURCES = ("engine/*.py", "kernels/*.py", "fast/*.py", "networks.py", "models/vae.py", "estimators/baselines.py")
 
 
 class LazyDispatcher:
@@ -168,8 +169,8 @@ def cache_key() -> str:
     import numba
 
     digest = hashlib.sha256(f"{vector_width()} {numba.__version__} {llvmlite.__version__} {sys.version}".encode())
-    for room in ROOMS:
-        for source in sorted((Path(__file__).parent.parent / room).glob("*.py")):
+    for pattern in SOURCES:
+        for source in sorted(Path(__file__).parent.parent.glob(pattern)):
             digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -41,12 +41,13 @@ class Shared:
 
     def __init__(self, fields: Any) -> None:
         self.fields, self.kind = fields, SharedType(typeof(fields))
-        self.block = np.zeros(1 << 13, np.uint8)
+        self.block = np.zeros(lay_out(fields, np.zeros(0, np.uint8)), np.uint8)
         self.address = self.block.ctypes.data
-        used = lay_out(fields, self.block)
-        assert used <= self.block.size, f"the tuple takes {used} bytes"
+        lay_out(fields, self.block)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "fields":  # not there yet, as in a copy
+            raise AttributeError(name)
         return getattr(self.fields, name)
 
     def _replace(self, **changed: Any) -> "Shared":
@@ -121,13 +122,14 @@ def lower_field(context: Any, builder: Any, typ: Any, value: Any, attr: str) -> 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def put(typingctx: Any, fields: Any, memory: Any) -> Any:
-    """Write the tuple into memory; returns its size in bytes."""
+    """Write the tuple into memory, if there is any; returns its size in bytes."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        kind = struct_of(context, fields)
-        to = builder.bitcast(context.make_array(memory)(context, builder, args[1]).data, kind.as_pointer())
-        store_parts(context, builder, fields, args[0], to)
-        return ir.Constant(ir.IntType(64), context.get_abi_sizeof(kind))
+        kind, array = struct_of(context, fields), context.make_array(memory)(context, builder, args[1])
+        size = ir.Constant(ir.IntType(64), context.get_abi_sizeof(kind))
+        with builder.if_then(builder.icmp_signed(">=", array.nitems, size)):
+            store_parts(context, builder, fields, args[0], builder.bitcast(array.data, kind.as_pointer()))
+        return size
 
     return types.intp(fields, memory), codegen
 
@@ -146,6 +148,6 @@ def store_parts(context: Any, builder: Any, typ: Any, value: Any, to: Any) -> No
 
 @jit
 def lay_out(fields: Any, memory: Any) -> int:
-    """Write the tuple into memory; returns its size in bytes."""
+    """Write the tuple into memory, if that is large enough; returns its size in bytes."""
     size: int = put(fields, memory)
     return size

@@ -20,6 +20,10 @@ and θ by one. A rule looks at r (S, B) and says what each way is to be multipli
 
 `path` is a factor on top of θ's weight, because one vjp of log p serves both. Rows are never reduced, only samples are:
 so the variance of an estimator is free to be measured.
+
+Compiled, each row is a line of `fast.schedule.RULES` (its score TOTAL, −theta · path, serves a ladder's lower layers
+where the KL is in closed form): `fast.rules` makes L, theta, path and score of it, `fast.through_latent` the slopes.
+tests/test_schedules.py holds the two equal.
 """
 
 from collections.abc import Callable

@@ -81,7 +81,7 @@ def transpose_panel(s: Workspace, t: int, layer: Any, p: int, head: int) -> int:
 def through_transposed(s: Workspace, t: int, threads: int, job: Any, rows: int) -> None:
     """`through` by panels of dx, each from its panel of Wᵀ."""
     one, P, done = s.layers[job.layer], panel_of(s.work), -1
-    tiles, c, panels = tile_count(rows), scratch_of(s, t), (one.inputs + P - 1) // P
+    tiles, c, panels = tile_count(rows), scratch_of(s, t), (one.inputs + P - 1) // P  # beyond the inputs dx is junk
     while True:
         begin, end = steal(s.counters, job.loop, panels * tiles, tiles, t, threads)
         if begin == end:

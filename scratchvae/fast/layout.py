@@ -24,20 +24,28 @@ from scratchvae.engine.jit import internal, jit
 from scratchvae.networks import ACTIVATIONS
 from scratchvae.types import Array
 
-LAYER = np.dtype([(name, np.int64) for name in (
-    "inputs", "outputs",
-    "flat",  # where W, then b, lie in the flat arena
-    "panels",  # micropanels of W and of dy; y has one more where its column of ones begins one
-    "rows",  # rows of a micropanel of W: inputs, the bias, padding
-    "weights",  # where W's micropanels lie
-    "x", "y", "dy",  # where the micropanels of input, output and its cotangent lie in the workspace …
-    "packed_x", "packed_y", "packed_dy",  # … and the same packed
-    "activation",  # its number in networks.ACTIVATIONS; −1 for a head
-    "prior",  # 1 where a MAP prior pulls the layer towards zero
-    "baseline",  # 1 where a learned baseline owns it, which has an optimizer of its own
-)])  # fmt: skip
 
-Y, PACKED_Y = (LAYER.names.index(name) for name in ("y", "packed_y"))  # type: ignore[union-attr]
+class Layer(NamedTuple):
+    """One layer: its sizes, and where its matrices lie."""
+
+    inputs: int
+    outputs: int
+    flat: int  # where W, then b, lie in the flat arena
+    panels: int  # micropanels of W and of dy; y has one more where its column of ones begins one
+    rows: int  # rows of a micropanel of W: inputs, the bias, padding
+    weights: int  # where W's micropanels lie
+    x: int  # where the micropanels of input, output and its cotangent lie in the workspace …
+    y: int
+    dy: int
+    packed_x: int  # … and the same packed
+    packed_y: int
+    packed_dy: int
+    activation: int  # its number in networks.ACTIVATIONS; −1 for a head
+    prior: int  # 1 where a MAP prior pulls the layer towards zero
+    baseline: int  # 1 where a learned baseline owns it, which has an optimizer of its own
+
+
+LAYER = np.dtype([(name, np.int64) for name in Layer._fields])
 
 # What is known of one latent layer z: places are micropanels in the workspace, −1 where there is none.
 LATENT = np.dtype([(name, np.int64) for name in (
@@ -80,7 +88,7 @@ class Builder:
 
     def __init__(self, rows: int, dtype: str) -> None:
         self.panel, self.capacity = tiles.panel(np.dtype(dtype)), ceil_to(rows, tiles.MR) | 1
-        self.layers: list[tuple[int, ...]] = []
+        self.layers: list[Layer] = []
         self.flat = self.weights = self.work = self.widest = 0
 
     def take(self, columns: int) -> int:
@@ -102,17 +110,16 @@ class Builder:
         """Append a record, of a shadow with the weights of another; returns its number."""
         (inputs, outputs), dy = sizes, self.place(sizes[1])
         panels, rows = -(-outputs // self.panel), ceil_to(inputs + 1, tiles.MR_SHORT) | 1
-        weights = (self.flat, panels, rows, self.weights)
+        flat, weights = self.flat, self.weights
         if shadow_of is None:
             self.flat += (inputs + 1) * outputs
             self.weights += panels * rows * self.panel
             self.widest = max(self.widest, panels)
         else:
-            weights = self.layers[shadow_of][2:6]  # type: ignore[assignment]
-        where = (x.panels, y.panels, dy.panels, x.packed, y.packed, dy.packed)
-        self.layers.append(
-            (inputs, outputs, *weights, *where, activation, int(owner == "prior"), int(owner == "baseline"))
-        )
+            flat, weights = self.layers[shadow_of].flat, self.layers[shadow_of].weights
+        places = (x.panels, y.panels, dy.panels, x.packed, y.packed, dy.packed)
+        owned = int(owner == "prior"), int(owner == "baseline")
+        self.layers.append(Layer(inputs, outputs, flat, panels, rows, weights, *places, activation, *owned))
         return len(self.layers) - 1
 
     def net(
@@ -133,7 +140,7 @@ class Builder:
         for i, pair in enumerate(pairwise(sizes)):
             other = shadow_of.hidden[i] if shadow_of else None
             made = self.layers[other] if other is not None and same_outputs else None
-            y = Place(made[Y], made[PACKED_Y]) if made else self.place(pair[1], ones=True)
+            y = Place(made.y, made.packed_y) if made else self.place(pair[1], ones=True)
             hidden.append(self.layer(x, y, pair, code, owner, other))
             x = y
         others = shadow_of.heads if shadow_of else [None] * len(heads)

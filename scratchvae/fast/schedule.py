@@ -4,7 +4,8 @@
 
 A job is a fused twin of one or two pairs of the chapter: HIDDEN of `networks.dense` and `activate`, DENSITY of a net's
 heads with `log_prob` and its vjp, LATENT of `Normal.sample` and `kl`, THROUGH of `dense_vjp` and `activate_vjp`, UPDATE
-of `dense_vjp_params` with the optimizer. A new model or estimator is a new list, and compiles nothing.
+of `dense_vjp_params` with the optimizer. A new model or estimator is a new list, and compiles nothing. Lists count from
+0, the chapter from 1: ("z", l) is z_{l+1}, p[l] gives z_l at z_{l+1}, and z_0 is x.
 
 Jobs say what they read and write. Those that do not hang on one another form a *phase*: threads take units of all of
 them, help who is late, and meet at a barrier only where the phase ends. The VAE's step by SGVB B, phase by phase:
@@ -190,7 +191,7 @@ def densities(jobs: Jobs, m: Placed, l: int, family: int, x: Any, weighs: bool) 
     )  # fmt: skip
 
 
-def forward(m: Placed, rule: Rule, family: int) -> Array:
+def forward(m: Placed, rule: Rule, family: int, trains: bool = True) -> Array:
     """The jobs from x to L: q upwards, sampling, every p at the samples, and the estimator's rule."""
     jobs = Jobs()
     first = (m.q[0].hidden or m.q[0].heads)[0]
@@ -212,7 +213,7 @@ def forward(m: Placed, rule: Rule, family: int) -> Array:
         jobs.add(CONTROL_VJP, {"rule"}, set(map(dy, m.q[0].heads)), latent=0)
     if m.moved.heads:
         measured(jobs, m, family)
-    if weighed(rule):
+    if trains and weighed(rule):
         for l, net in enumerate(m.p):
             jobs.add(WEIGH, {"rule"}, {*map(dy, net.heads), ("dvalue", l - 1)},
                      layer=net.heads[0], count=len(net.heads), latent=l - 1)  # fmt: skip
@@ -244,7 +245,7 @@ def backward(m: Placed, rule: Rule) -> Array:
         jobs.add(THROUGH_LATENT, reads, writes, latent=l, rows=rows, column=0 if found else -1)
         place = m.latents[l - 1].get("dbelow", -1) if l else -1
         down(jobs, m, net, rows, ("dbelow", l - 1), place, path and l > 0 and shadow is None)
-        if shadow:
+        if shadow:  # φ's cotangent goes down q's own net to its weights, the total derivative's to the z below
             down(jobs, m, shadow, rows, ("dbelow", l - 1), place, path)
     down(jobs, m, Net(m.baseline.hidden, m.baseline.heads), ROWS, None, -1, False)
     for net, rows in [*((net, SAMPLES) for net in m.p), *((net, SAMPLES if l else ROWS) for l, net in enumerate(m.q))]:
@@ -267,7 +268,7 @@ def down(jobs: Jobs, m: Placed, net: Net, rows: int, dx: Any, place: int, to_inp
 
 def weights_of(m: Placed, layer: int) -> int:
     """Where a layer's weights lie: those of a shadow are another's."""
-    return m.b.layers[layer][5]
+    return m.b.layers[layer].weights
 
 
 def updates(jobs: Jobs, m: Placed, net: Net, rows: int) -> None:

@@ -204,8 +204,7 @@ def log_likelihood(s: Workspace, places: Array, names: Array, samples: int, foun
         found[b] = np.nan if math.isnan(total) else most + math.log(total / samples)
 
 
-# To link them: compiling what calls them puts jumps under the names above, and these keep the functions. The first two
-# take about as long to compile as the third.
+# To link them: compiling what calls them puts jumps under the names above, and these keep the functions.
 GATHER: Any = gather
 BACKWARD: Any = backward
 BOUNDS: Any = bounds

@@ -6,7 +6,7 @@ With a = theta · path, what r's slopes are multiplied with, and c the score's w
     − log q along the path adds a ε/σ to dz, and c ∂ log q/∂φ stands beside:  ∂/∂μ = ε/σ,  ∂/∂log σ² = ½ (ε² − 1)
 
     dμ       = Σ dz + (a + c) ε/σ
-    dlog σ²  = ½ Σ σ ε dz + (a + c) ε² − c            the total derivative is c = −a: then ½ Σ σ ε dz + a
+    dlog σ²  = ½ Σ [σ ε dz + (a + c) ε² − c]          the total derivative is c = −a: then ½ Σ [σ ε dz + a]
 
 With −KL in closed form a is 0, and −kw μ, −½ kw (σ² − 1) are added, kw = Σ theta.
 """

@@ -15,7 +15,7 @@ from scratchvae.engine.tiles import MR, pack_rows, panel_of, product, unsigned_d
 from scratchvae.types import Array
 
 FEW_ROWS = 48  # fewer rows than this do not repay the transposing of W for dx, and dy need not be packed
-IN_FLIGHT = 4  # tiles that a thread has in hand at once
+IN_FLIGHT = 2  # tiles that a thread has in hand at once: of two heads, or two panels of a walk along a list
 LINKED = ("gather", "backward", "bounds", "rare")  # what is compiled by itself, in the order of the jump table
 ROWS, SAMPLES, MOVED = range(3)  # whose rows a matrix has: x's; one for each sample; three for each sample (`measure`)
 
@@ -61,7 +61,11 @@ class Lists(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Everything that the threads share. Floats of one dtype except where said."""
+    """Everything that the threads share. Floats of one dtype except where said.
+
+    In compiled code every `s: Workspace` is an address, `engine.shared.Shared(Workspace(…))`, which
+    `training.workspaces` builds.
+    """
 
     options: Options
     rule: Any  # `rules.Rule`
@@ -86,7 +90,7 @@ class Workspace(NamedTuple):
     signal: Array  # … and what the score is weighted by: the same without KL where that is in closed form
     theta: Array  # float64, a sample's weights (`estimators.frame`): of ∂ log p/∂θ, with the 1/B of the mean …
     path: Array  # … the path's factor …
-    score: Array  # … and of ∂ log q/∂φ
+    score: Array  # … and of ∂ log q/∂φ, where the rule has a score
     bound: Array  # float64, L of each row …
     reconstruction: Array  # … and its mean log p(x | z)
     memory: Array  # float64 (3,): a learned baseline's mean, variance, steps
@@ -106,7 +110,7 @@ class Now(NamedTuple):
     first: int  # its first row's place in the minibatch
     rows: int
     samples: int  # of z for each row: row b's lie in rows b · samples … of everything that hangs on z
-    batch: int  # rows of the whole minibatch; 0 in evaluation, which wants no cotangents
+    batch: int  # rows of the whole minibatch; 0 where no cotangents are wanted, as in evaluation
 
 
 @internal

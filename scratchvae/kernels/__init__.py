@@ -1,7 +1,7 @@
 """§7.2.5 The formulas of the hot loops, each a plain NumPy statement `f_np` with its backward `f_vjp_np` right below.
 
 Then their compiled twins `f_nb`, `f_vjp_nb`, and between the two, where a formula is pointwise, its text for a vector
-of numbers: the twins call it, and so do the phases of `fast`, the schedule that a default run takes and that is held
+of numbers: the twins call it, and so do the jobs of `fast`, the schedule that a default run takes and that is held
 equal to these. A table of kernels is chosen once, at the edge, and passed down as an argument: `k = table("numba")`.
 `NUMPY` is the definition, and also takes complex numbers.
 """

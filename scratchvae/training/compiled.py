@@ -8,6 +8,7 @@ and unpacked, exactly, when it ends, so ask for many steps a call.
 """
 
 import contextlib
+import copy
 import math
 import threading
 from typing import Any
@@ -21,7 +22,7 @@ from ..types import Array
 from .config import Config
 from .objective import Diverged
 from .state import State, Steps
-from .workspaces import kinds_of, workspace
+from .workspaces import kinds_of, memory_of, workspace
 
 MICRO = 256  # samples of a micro-batch once a batch has more than twice as many (measured at 512 and 4096)
 ROWS_READ = 20_000  # rows of a memory map, or of another kind of array, that are read at once
@@ -66,10 +67,15 @@ class Compiled(Steps):
             done = int(np.append(np.isfinite(sums), False).argmin())
             state.step += done
         if done < count:
-            self.one()  # the composition says which row and which term broke
+            self.explain()
             raise Diverged(f"the compiled step {state.step - 1} gave {sums[done]}, and the composition a number")
         means: Array = sums / batches
         return means
+
+    def explain(self) -> None:
+        """Raises what the composition says of the step at hand: which row, which term. The state is left alone."""
+        twin = copy.copy(self.state)
+        Steps.one(Steps(twin, self.x, self.threads))
 
     def run(self, index: Array, batches: Array, rates: Array, sums: Array) -> None:
         """Take steps, compiled by now, on all threads; sums[i] becomes Σ_b L_b of step i. No number: they stop."""
@@ -82,7 +88,7 @@ class Compiled(Steps):
             )
             places = np.arange(len(index))
         flats = flats_of(state)
-        s.counters[:] = 0
+        s.counters[:], s.memory[:] = 0, memory_of(state)
         args = (flats, state.step, (places, index), batches, rates, sums)
         together(self.threads, lambda t: step.run(s, t, self.threads, *args))
         take_back(state, flats, s.memory)
@@ -98,7 +104,6 @@ class Compiled(Steps):
         cold = self.threads > 1 and not step.GATHER.load(self.workspace)  # kept last
         call = f"{compile_the_rest.__name__}({self.state.config.dtype!r})"
         with assistant(call, __name__) if cold else contextlib.nullcontext(), memoised_typing():
-            self.index(self.state.step)  # the order of the rows is drawn by a kernel as well
             step.BACKWARD.link(self.workspace)
             if np.isin(self.workspace.forward["what"], RARE).any():
                 step.RARE.link(self.workspace)
@@ -109,7 +114,7 @@ class Compiled(Steps):
         self.ready = True
 
     def finish(self) -> None:
-        """What takes about as long as the rest: the way forward and the minibatch."""
+        """What takes about as long as the rest in `compile`: the way forward and the minibatch."""
         from ..fast import step
 
         step.BOUNDS.link(self.workspace)
@@ -117,8 +122,9 @@ class Compiled(Steps):
 
 
 def resident(state: State, x: Array) -> Array | None:
-    """The training data as the step reads them, where they are in memory and checked: bytes, bits or numbers as they
-    stand, standardised columns as a copy. None for maps of numbers and for what else has to be read bit by bit."""
+    """The training data as the step reads them, where they are in memory and checked: bytes and bits as they stand,
+    numbers in the parameters' type, standardised columns as a copy. None for maps of numbers and for what else has to
+    be read bit by bit."""
     plain = x.dtype in (np.uint8, np.bool_, np.float32, np.float64) and x.flags.c_contiguous
     if not plain or (isinstance(x, np.memmap) and x.dtype != np.uint8):
         return None

@@ -168,14 +168,15 @@ class Clock:
     def __init__(self, steps: Steps, spent: float = 0.0) -> None:
         self.steps, self.seconds = steps, spent
         self.pace, self.taken, self.examples = 0.0, 0, 0  # seconds, steps and rows that the rate is made of
+        self.first = True  # slice
 
     @contextmanager
     def running(self, count: int) -> Iterator[None]:
         """Time `count` steps."""
         start, first = time.perf_counter(), self.samples(self.steps.state.step)
         yield
-        if self.seconds and self.taken == 1:  # the first slice, one step, may have compiled: time spent, but no pace
-            self.pace, self.taken, self.examples = 0.0, 0, 0
+        if self.first and self.taken:  # the first slice, one step, may have compiled: time spent, but no pace
+            self.pace, self.taken, self.examples, self.first = 0.0, 0, 0, False
         spent = time.perf_counter() - start
         self.seconds, self.pace = self.seconds + spent, self.pace + spent
         self.taken += count

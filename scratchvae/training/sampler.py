@@ -18,13 +18,13 @@ from ..engine.cold_start import patience
 from ..engine.jit import memoised_typing
 from ..types import Array
 from .state import State
-from .workspaces import kinds_of, workspace
+from .workspaces import DRAW, kinds_of, workspace
 
-ROWS = 200  # samples that are decoded together: the hidden layer of so many stays in the second-level cache
+TOGETHER = 4 * DRAW  # samples that are decoded at once: the hidden layer of so many stays in the second-level cache
 
 
 class Evaluator:
-    """What evaluates rows on the thread that calls it; any number may call it at the same time."""
+    """What evaluates rows on the thread that calls it, by the weights at its first use; any number may call."""
 
     def __init__(self, state: State) -> None:
         self.state = state
@@ -45,7 +45,7 @@ class Evaluator:
         from ..fast import step as compiled
 
         found = np.empty(len(x))
-        with self.weights.one(ROWS) as s:
+        with self.weights.one(TOGETHER) as s:
             compiled.log_likelihood(with_rows(s, x), np.arange(len(x)), names.astype(np.int64), samples, found)
         return found
 
@@ -82,7 +82,7 @@ class Workspaces:
 
         state = self.state
         no_data = np.zeros((0, state.architecture.columns), state.config.dtype)
-        s = workspace(state, self.estimator, max(1, ROWS // samples), samples, 1, no_data)
+        s = workspace(state, self.estimator, max(1, TOGETHER // samples), samples, 1, no_data)
         if self.first:
             return s._replace(w=self.first.w, jump_table=self.first.jump_table)
         layout.convert(s.owners, tiles.panel(s.w.dtype), state.arena.flat, s.w, True, 0, 1)

@@ -10,7 +10,7 @@ from ..types import Array
 from .missing import fraction
 from .state import State
 
-DRAW = 50  # samples of a row whose noise has one name: the noise of a row is the same however many rows are asked for
+DRAW = 50  # samples of a row whose noise has one name: the noise of a row is the same however many are asked for
 
 
 def aligned(sizes: list[int], dtype: str) -> list[Array]:
@@ -42,24 +42,39 @@ def workspace(state: State, estimator: str, micro: int, samples: int, threads: i
     )
     rule, layers, panel = schedule.rule_of(estimator, m), m.layers(), m.b.panel
     code = LIKELIHOODS.index(config.likelihood)
-    jobs = schedule.forward(m, rule, code), schedule.backward(m, rule) if rows else np.zeros(0, schedule.JOB)
+    back = schedule.backward(m, rule) if rows else np.zeros(0, schedule.JOB)
+    jobs = schedule.forward(m, rule, code, trains=bool(rows)), back
     loops = max(int(some["loop"].max(initial=0)) for some in jobs) + 1
     o = options(state, m, x, micro, samples, schedule.weighed(rule), rows)
     weights = m.b.weights + 64 * panel
     moments = weights if rows else 0
     gathered = moments if min(config.batch, rows) > micro else 0  # dW of several micro-batches
     hands = [threads * 2 * o.transposed_room, threads * IN_FLIGHT * tiles.MR * panel]
-    w, *rest = aligned([weights, moments, moments, gathered, m.b.work + 64 * panel, *hands], config.dtype)
-    layout.set_ones(layers, m.b.capacity, panel, rest[3])
-    noise = np.zeros(threads * o.noise_room, config.dtype), np.zeros(threads * o.word_room, np.uint32)
+    w, m_, v, g, work, transposed, scratch = aligned(
+        [weights, moments, moments, gathered, m.b.work + 64 * panel, *hands], config.dtype
+    )
+    layout.set_ones(layers, m.b.capacity, panel, work)
     count = m.parts + (panels_of_moved(m) if wants.moved else 0)
-    per_sample = [np.zeros((count, m.b.capacity)), *(np.zeros(m.b.capacity) for _ in range(7))]
-    memory = np.array([float(state.memory.get(name, [0.0])[0]) for name in ("mean", "variance", "steps")])
-    records = layers, layers[: m.owners].copy(), m.latent_records(), np.array(m.draws, schedule.DRAW), *jobs
-    columns = (*by_column(family, m.columns, panel, config.dtype), lists(micro, panel, m.columns, config.dtype))
-    shared = np.zeros(counters_size(threads, loops), np.int64), np.zeros(len(LINKED), np.int64)
-    floats = w, *rest, *noise, *per_sample, memory, *kinds_of(x, config.dtype)
-    return Shared(Workspace(*(o, rule, optimizer(state, rows), *records, *floats, *columns, *shared)))
+    value, signal, theta, path, score, bound, reconstruction = np.zeros((7, m.b.capacity))
+    data, numbers = kinds_of(x, config.dtype)
+    log_floor, log_scale = by_column(family, m.columns, panel, config.dtype)
+    return Shared(Workspace(
+        options=o, rule=rule, optimizer=optimizer(state, rows),
+        layers=layers, owners=layers[: m.owners].copy(), latents=m.latent_records(),
+        draws=np.array(m.draws, schedule.DRAW), forward=jobs[0], backward=jobs[1],
+        w=w, m=m_, v=v, g=g, work=work, transposed=transposed, scratch=scratch,
+        noise=np.zeros(threads * o.noise_room, config.dtype), words=np.zeros(threads * o.word_room, np.uint32),
+        parts=np.zeros((count, m.b.capacity)), value=value, signal=signal, theta=theta, path=path, score=score,
+        bound=bound, reconstruction=reconstruction, memory=memory_of(state),
+        data=data, numbers=numbers, log_floor=log_floor, log_scale=log_scale,
+        lists=lists(micro, panel, m.columns, config.dtype),
+        counters=np.zeros(counters_size(threads, loops), np.int64), jump_table=np.zeros(len(LINKED), np.int64),
+    ))  # fmt: skip
+
+
+def memory_of(state: State) -> Array:
+    """A learned baseline's mean, variance and steps, (3,); zeros for an estimator without."""
+    return np.array([float(state.memory.get(name, [0.0])[0]) for name in ("mean", "variance", "steps")])
 
 
 def panels_of_moved(m: Any) -> int:
