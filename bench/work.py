@@ -85,6 +85,11 @@ class StepWork(NamedTuple):
         parts += [self.estimator] * (self.estimator != "sgvb_b" or not parts)
         return "-".join(parts + [str(self.samples)] * (self.estimator in ("iw", "dreg", "score_loo")))
 
+    @property
+    def adam(self) -> tuple[float, float, float, float]:
+        """Step size, β₁, β₂, ε. By ADAM's a Gaussian decoder of σ down to a grey level falls, now and then, to −1e5."""
+        return (1e-4, *ADAM[1:]) if self.likelihood == "gaussian" else ADAM
+
     def labels(self) -> dict[str, Any]:
         """What a row of the results says of the work beside its sizes."""
         rest = {key: getattr(self, key) for key in ("estimator", "samples", "optimizer", "likelihood", "missing")}
