@@ -4,6 +4,7 @@ import argparse
 import datetime
 import json
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ what is timed     steps     whole training steps: gather, binarise, noise, bound
                   startup   process start to the first step done, kernel cache cold and warm, peak memory
 
 cells             a cell is called by what in it is not the VAE by SGVB B with Adam, its parts joined by hyphens:
-                  {names}.
+                  {names}
                   --cells dreg takes all with that part in their name, --cells iw-5 the one of that name, of all cells,
                   whether quick or full. Sizes are chosen by --networks, --batches and --threads.
 
@@ -40,7 +41,7 @@ PARTS = ("machine", *CELLS, "startup")
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser("python -m bench", description=__doc__, epilog=EPILOG.format(names=", ".join(names())),
+    p = argparse.ArgumentParser("python -m bench", description=__doc__, epilog=epilog(),
                                 formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     size = p.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="the cells that decide, under 60 s (default)")
@@ -114,6 +115,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         found["startup"] = startup.measure(options.full, plan)
     found["seconds"] = round(time.perf_counter() - start, 1)
     return found
+
+
+def epilog() -> str:
+    """How to use it, with the names of all cells as they are."""
+    lines = textwrap.wrap(", ".join(names()), 98, break_on_hyphens=False)
+    return EPILOG.format(names=f"\n{' ' * 18}".join(lines))
 
 
 def names() -> list[str]:

@@ -85,6 +85,11 @@ class StepWork(NamedTuple):
         parts += [self.estimator] * (self.estimator != "sgvb_b" or not parts)
         return "-".join(parts + [str(self.samples)] * (self.estimator in ("iw", "dreg", "score_loo")))
 
+    @property
+    def adam(self) -> tuple[float, float, float, float]:
+        """Step size, β₁, β₂, ε. By ADAM's a Gaussian decoder of σ down to a grey level falls, now and then, to −1e5."""
+        return (1e-4, *ADAM[1:]) if self.likelihood == "gaussian" else ADAM
+
     def labels(self) -> dict[str, Any]:
         """What a row of the results says of the work beside its sizes."""
         rest = {key: getattr(self, key) for key in ("estimator", "samples", "optimizer", "likelihood", "missing")}
@@ -109,7 +114,10 @@ class StepWork(NamedTuple):
         return q, p
 
     def probe(self) -> tuple[Array, Array]:
-        """The check's input: a minibatch x (B, 784), NaN where it is missing, and noise eps (S, B, latents)."""
+        """The check's input: a minibatch x (B, 784), NaN where it is missing, and noise eps (S, B, latents).
+
+        Of several samples the noise is small, or one of them would have all the weight, and w̃² be w̃.
+        """
         rng = np.random.default_rng(1312)
         x = images()[: self.batch] / 255.0
         if self.likelihood == "bernoulli":
@@ -117,6 +125,7 @@ class StepWork(NamedTuple):
         if self.missing:
             x[rng.random(x.shape) < 0.5] = np.nan
         eps = rng.standard_normal((min(self.samples, 100), self.batch, sum(self.latents)))
+        eps *= 1.0 if self.samples == 1 else 0.1
         return x.astype(self.dtype), eps.astype(self.dtype)
 
     def operations(self) -> float:

@@ -221,6 +221,9 @@ def test_operations_and_minibatches() -> None:
         2 * 784 * 500 + 3 * 500 * 40 + 4 * (2 * 20 * 500 + 3 * 500 * 784)
     )
     assert OTHERS["log_p"].operations() == 40 * (784 * 500 + 500 * 40 + 5000 * (20 * 500 + 500 * 784))
+    # weights are read once for log p(x); a step reads and writes them with Adam's two arrays or Adagrad's one
+    reads = [OTHERS[cell].traffic() - OTHERS[cell].batch * 784 for cell in ("log_p", "adagrad", "missing")]
+    assert reads == [4 * ways * (785 * 500 + 501 * 40 + 21 * 500 + 501 * 784) for ways in (1, 4, 6)]
     epoch = batches(512)
     assert epoch.shape == (117, 512)
     assert np.unique(epoch).size == epoch.size

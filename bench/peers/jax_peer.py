@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bench.peers.jax_bounds import gradient, heads, log_mean_exp, log_ratio
-from bench.work import ADAGRAD, ADAM, PIXELS, Product, StepWork, batches, fingerprint, images, scan_length
+from bench.work import ADAGRAD, PIXELS, Product, StepWork, batches, fingerprint, images, scan_length
 
 CHUNKS = (250, 500, 1000, 2500)  # samples of a row that are decoded together: the fastest is taken
 
@@ -22,12 +22,13 @@ def version() -> str:
 def update(work: StepWork, state: Any, x: Any, m: Any, eps: Any) -> tuple[Any, Any]:
     """One step up the bound, fused by XLA: (state, the bound before it)."""
     L, g = gradient(work)(state[0], x, m, eps)
-    return RULES[work.optimizer](*state, g), L
+    rule: Callable[..., Any] = adagrad if work.optimizer == "adagrad" else adam
+    return rule(work, *state, g), L
 
 
-def adam(w: Any, m: Any, v: Any, t: Any, g: Any) -> Any:
+def adam(work: StepWork, w: Any, m: Any, v: Any, t: Any, g: Any) -> Any:
     """As optax.adam computes it."""
-    rate, beta1, beta2, tiny = ADAM
+    rate, beta1, beta2, tiny = work.adam
     t = t + 1
     m = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, m, g)
     v = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, v, g)
@@ -36,13 +37,10 @@ def adam(w: Any, m: Any, v: Any, t: Any, g: Any) -> Any:
     return w, m, v, t
 
 
-def adagrad(w: Any, G: Any, g: Any) -> Any:
+def adagrad(work: StepWork, w: Any, G: Any, g: Any) -> Any:
     rate, tiny = ADAGRAD
     G = jax.tree.map(lambda G, g: G + g * g, G, g)
     return jax.tree.map(lambda w, G, g: w + rate * g / (jnp.sqrt(G) + tiny), w, G, g), G
-
-
-RULES: dict[str, Callable[..., Any]] = {"adam": adam, "adagrad": adagrad}
 
 
 def one_step(work: StepWork, data: Any, state: Any, key: Any, rows: Any) -> Any:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.work import ADAGRAD, ADAM, PIXELS, TOLERANCE, Product, StepWork, fingerprint, images, scan_length
+from bench.work import ADAGRAD, PIXELS, TOLERANCE, Product, StepWork, fingerprint, images, scan_length
 from scratchvae import __version__
 from scratchvae.errors import CheckFailed
 from scratchvae.kernels import table
@@ -25,7 +25,7 @@ def begun(work: StepWork, kernels: str) -> State:
     """The state of a training run from the bench's weights."""
     hidden, latents = zip(*work.arrows, strict=True)
     config = Config(hidden=hidden, latent=latents, batch=work.batch, dtype=work.dtype, kernels=kernels,
-                    likelihood=work.likelihood, missing=work.missing, optimizer=optimizer(work.optimizer),
+                    likelihood=work.likelihood, missing=work.missing, optimizer=optimizer(work),
                     binarisation="dynamic" if work.likelihood == "bernoulli" else "none")  # fmt: skip
     if work.model == "vae":
         config = replace(config, hidden=hidden[0], latent=latents[0])
@@ -36,10 +36,10 @@ def begun(work: StepWork, kernels: str) -> State:
     return state
 
 
-def optimizer(name: str) -> Optimizer:
-    if name == "adagrad":
-        return Optimizer(name, ADAGRAD[0], epsilon=ADAGRAD[1])
-    return Optimizer(name, *ADAM)
+def optimizer(work: StepWork) -> Optimizer:
+    if work.optimizer == "adagrad":
+        return Optimizer(work.optimizer, ADAGRAD[0], epsilon=ADAGRAD[1])
+    return Optimizer(work.optimizer, *work.adam)
 
 
 def make(work: StepWork, kernels: str, inverted: bool = False) -> Steps:
