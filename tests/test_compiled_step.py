@@ -1,13 +1,9 @@
 """The compiled step against the composition of the pairs: likelihood, depth, size, width, threads, and how it ends."""
 
 import _thread
-import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,8 +21,6 @@ from scratchvae.training.sampler import Evaluator
 from scratchvae.training.state import Steps
 from scratchvae.training.warmup import warmup
 from scratchvae.types import Array
-
-WIDTH = os.environ.get("SCRATCHVAE_VECTOR_WIDTH", "")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -257,33 +251,6 @@ def test_flush_to_zero_does_not_leak() -> None:
     x = grey(20, 6)
     Compiled(start(x, latent=2, hidden=(4,), batch=5), x, 1).advance(1)
     assert np.float32(1e-30) * np.float32(1e-10) > 0
-
-
-@pytest.mark.skipif(bool(WIDTH), reason="is itself the run at a forced width")
-@pytest.mark.parametrize("width", ["16", "8", "4", "1"])
-def test_forced_widths(width: str) -> None:
-    """One test of each kind again at every width, each with a cache of its own."""
-    likelihoods = "hidden1-bernoulli-float32 or hidden2-gaussian-sigmoid-float32"
-    chosen = f"{likelihoods} or odd_sizes or any_number_of_threads or lists or several"
-    chosen += " or products or squeeze or vector_noise or row_alone or strip"
-    names = ("kernels_vectors", "sync", "schedules")
-    files = [__file__, *(str(Path(__file__).with_name(f"test_{name}.py")) for name in names)]
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files, "-k", chosen]
-    environment = {**os.environ, "SCRATCHVAE_VECTOR_WIDTH": width}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:]
-
-
-@pytest.mark.skipif(bool(WIDTH), reason="is itself the run at a forced width")
-def test_what_numba_does_not_compile_for_is_not_emitted(tmp_path: Path) -> None:
-    """On any x86 machine NUMBA_CPU_NAME=generic leaves SSE alone: an instruction beyond it would end the process."""
-    tests = str(Path(__file__).with_name("test_kernels_vectors.py"))
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", tests, "-k", "squeeze"]
-    for width in ("", "8", "16"):
-        environment = {**os.environ, "NUMBA_CPU_NAME": "generic", "SCRATCHVAE_CACHE": str(tmp_path)}
-        environment |= {"SCRATCHVAE_VECTOR_WIDTH": width}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-3000:]
 
 
 def test_warmup_compiles_for_every_model_estimator_and_all_data() -> None:

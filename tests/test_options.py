@@ -18,7 +18,7 @@ from scratchvae.cli.common import open_run
 from scratchvae.cli.masks import mask_of
 from scratchvae.engine import jit
 from scratchvae.noise import Noise
-from scratchvae.training import compiled
+from scratchvae.training import compiled, warmup
 from scratchvae.training import variance_study as laboratory
 from scratchvae.training.run import Run
 from scratchvae.types import Array
@@ -220,7 +220,7 @@ def test_kernels_of_ones_own_choice(folder: Path) -> None:
 
 def test_warmup_compiles_what_is_asked_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(compiled, "warmup", asked.append)
+    monkeypatch.setattr(warmup, "warmup", asked.append)
     said(capsys, "warmup")
     said(capsys, "warmup", "--dtype", "float64")
     assert asked == ["float32", "float64"]
