@@ -68,7 +68,7 @@ class Compiled(Steps):
             state.step += done
         if done < count:
             self.explain()
-            raise Diverged(f"the compiled step {state.step - 1} gave {sums[done]}, and the composition a number")
+            raise Diverged(f"the compiled step {state.step} gave {sums[done]}, and the composition a number")
         means: Array = sums / batches
         return means
 
