@@ -96,15 +96,21 @@ def wants(name: str) -> Wants:
         apart=path != NO_PATH and score != TOTAL,
         network=kind in ("score_input", "nvil"),
         moved=kind == "measure",
-        weighed=what in (SOFTMAX, BEST),
+        weighed=what in (SOFTMAX, BEST) and scale_of(name) != 0.0,
     )
+
+
+def scale_of(name: str) -> float:
+    """1 − α of the Rényi bound, 0 for the ELBO; 1 for every other estimator."""
+    kind, _, number = name.partition(":")
+    return 1.0 - float(number) if kind == "vr" else 1.0
 
 
 def rule_of(name: str, m: Placed) -> Rule:
     """The estimator's rule in numbers."""
     kind, _, number = name.partition(":")
     what, path, score = RULES[kind]
-    scale = 1.0 - float(number) if kind == "vr" else 1.0
+    scale = scale_of(name)
     analytic = panels(m.sizes[-1], m.b) if wants(name).analytic else 0
     return Rule(
         kind=what if scale else MEAN,
