@@ -6,9 +6,8 @@ from scratchvae.engine.jit import internal
 from scratchvae.engine.products import tile_at, tile_count
 from scratchvae.engine.threads import out_of_line, static_share, steal
 from scratchvae.engine.tiles import DOT_COLS, DOT_ROWS, MR, dots, panel_of, product_t, transpose, unsigned_divmod
-from scratchvae.engine.vectors import columns, lane_count, load, store, where
+from scratchvae.engine.vectors import columns, lane_count, load, store, where, zeros
 from scratchvae.fast.epilogues import activate_vjp
-from scratchvae.fast.forward import pack_heads
 from scratchvae.fast.optimizer import Constants, update_tile
 from scratchvae.fast.workspace import (
     FEW_ROWS,
@@ -26,30 +25,16 @@ from scratchvae.fast.workspace import (
 
 @internal
 def weigh(s: Workspace, t: int, threads: int, job: Any, now: Now) -> None:
-    """The cotangents of a net's heads, and of the z that it gives the density of, times each sample's weight."""
+    """The input of p's heads, its column of ones too, times each sample's weight: dW = xᵀ (θ ∘ dy) = (θ ∘ x)ᵀ dy, and
+    x is narrower than dy."""
     out_of_line()
-    one, two = s.layers[job.layer], s.layers[job.layer + job.count - 1]
+    layer, to, P = s.layers[job.layer], s.layers[job.below].x, panel_of(s.work)
     rows = rows_of(SAMPLES, now)
-    tiles = tile_count(rows)
-    begin, end = static_share(one.panels * tiles, t, threads)
+    begin, end = static_share((layer.inputs // P + 1) * rows, t, threads)
     for unit in range(begin, end):
-        p, i = unsigned_divmod(unit, tiles)
-        r, height = tile_at(i, rows)
-        for n in range(r, min(r + height, rows)):
-            weigh_row(s, at(s, one.dy, p, n), s.theta[n])
-            if job.count == 2:
-                weigh_row(s, at(s, two.dy, p, n), s.theta[n])
-            if job.latent >= 0:
-                weigh_row(s, at(s, s.latents[job.latent].dvalue, p, n), s.theta[n])
-        if rows >= FEW_ROWS:
-            pack_heads(s, one, two, p, r)
-
-
-@internal
-def weigh_row(s: Workspace, a: int, w: float) -> None:
-    """One row of a panel times w."""
-    for j in range(0, panel_of(s.work), lane_count(s.work)):
-        store(s.work, a + j, load(s.work, a + j) * w)
+        p, n = unsigned_divmod(unit, rows)
+        for j in range(0, P, lane_count(s.work)):
+            store(s.work, at(s, to, p, n) + j, load(s.work, at(s, layer.x, p, n) + j) * s.theta[n])
 
 
 # ── dx = dy Wᵀ, and through the layer that made x ─────────────────────────────────────────────────────────────────────
@@ -96,7 +81,7 @@ def through_transposed(s: Workspace, t: int, threads: int, job: Any, rows: int) 
                 tile_product(s.scratch, c + head * MR * P, s.work, dy, s.transposed, W, layer.outputs, height)
             done = p
             for j in range(0, height * P, lane_count(s.work)):
-                made_by(s, c, j, job, at(s, 0, p, r) + j, p * P + j % P)
+                made_by(s, c, j, job, at(s, 0, p, r) + j, p * P + j % P, r + j // P)
             if job.below >= 0:
                 made = s.layers[job.below]
                 pack_tile(s, made.dy, made.packed_dy, made.outputs, p, r)
@@ -117,7 +102,7 @@ def through_dots(s: Workspace, t: int, threads: int, job: Any, rows: int) -> Non
             for head in range(job.count):
                 dots_tile(s, c + head * MR * P, s.layers[job.layer + head], v * lanes, r, height)
             for q in range(height):
-                made_by(s, c, q * P, job, at(s, 0, v * lanes // P, r + q) + v * lanes % P, v * lanes)
+                made_by(s, c, q * P, job, at(s, 0, v * lanes // P, r + q) + v * lanes % P, v * lanes, r + q)
 
 
 @internal
@@ -133,11 +118,13 @@ def dots_tile(s: Workspace, c: int, layer: Any, column: int, r: int, height: int
 
 
 @internal
-def made_by(s: Workspace, c: int, j: int, job: Any, where_to: int, column: int) -> None:
+def made_by(s: Workspace, c: int, j: int, job: Any, where_to: int, column: int, row: int) -> None:
     """One vector of dx, the sum over the heads in the scratch, to the cotangent of the layer below, or as it is."""
     dx = load(s.scratch, c + j)
     if job.count == 2:
         dx += load(s.scratch, c + MR * panel_of(s.work) + j)
+    if job.weighed:
+        dx *= zeros(s.work) + s.theta[row]
     if job.below >= 0:
         layer = s.layers[job.below]
         da = activate_vjp(dx, load(s.work, layer.y + where_to), layer.activation)

@@ -117,7 +117,7 @@ def density(s: Workspace, t: int, threads: int, job: Any, now: Now, w: float) ->
                 affine(s, c + MR * P, two, p, r, height)
             density_tile(s, c, job, p, r, height, S, w)
             total_rows(s.parts, (job.parts + p) * s.options.capacity + r, s.scratch, c, family == BERNOULLI)
-            if w != 0.0 and job.pack and rows >= FEW_ROWS:
+            if w != 0.0 and rows >= FEW_ROWS:
                 pack_heads(s, one, two, p, r)
 
 

@@ -122,6 +122,12 @@ class Builder:
         self.layers.append(Layer(inputs, outputs, flat, panels, rows, weights, *places, activation, *owned))
         return len(self.layers) - 1
 
+    def weighed(self, heads: tuple[int, ...]) -> tuple[int, ...]:
+        """Heads as those, but for an input of their own: the same times the samples' weights."""
+        x, first = self.take(self.layers[heads[0]].inputs + 1), len(self.layers)
+        self.layers += [self.layers[layer]._replace(x=x) for layer in heads]
+        return tuple(range(first, len(self.layers)))
+
     def net(
         self,
         x: Place,

@@ -26,6 +26,7 @@ class Wants:
     apart: bool  # φ's and z's cotangents differ
     network: bool  # a learned baseline with a network
     moved: bool  # z with one latent moved
+    weighed: bool  # θ's weights hang on r: dW is that of an input times them
 
 
 @dataclass
@@ -40,6 +41,7 @@ class Placed:
     z: list[Place] = field(default_factory=list)
     q: list[Net] = field(default_factory=list)
     p: list[Net] = field(default_factory=list)
+    weighed: list[tuple[int, ...]] = field(default_factory=list)  # p's heads, their input times θ's weights
     shadows: dict[int, Net] = field(default_factory=dict)  # of q's nets, by their number
     baseline: Net = field(default_factory=lambda: Net((), ()))
     moved: Net = field(default_factory=lambda: Net((), ()))
@@ -86,6 +88,8 @@ def place(
         one = b.layer(x, y, (a.columns, HIDDEN), 0, "baseline")
         made.baseline = Net((one,), (b.layer(y, out, (HIDDEN, 1), -1, "baseline"),))
     made.owners = len(b.layers)
+    if wants.weighed:
+        made.weighed = [b.weighed(net.heads) for net in made.p]
     if wants.apart:
         for l in range(1, len(sizes)):
             widths = (below[l], *hidden[l])

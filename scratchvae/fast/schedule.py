@@ -14,6 +14,7 @@ them, help who is late, and meet at a barrier only where the phase ends. The VAE
     THROUGH p's head | THROUGH p, UPDATE p's head | THROUGH_LATENT z, UPDATE p | THROUGH q's heads | UPDATE q's heads, q
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,7 +53,7 @@ JOB = np.dtype([(name, np.int64) for name in (
     "dx",  # … at this place
     "target", "family", "parts",  # of a density: where its values lie, whose it is, its first row of `parts`
     "column",  # the latent that is moved, −1 for none
-    "pack",  # cotangents of heads are packed at once, for no weight will come
+    "weighed",  # dx is to be multiplied with θ's weights
     "silent",  # no cotangents
     "always",  # x is packed although it is listed
     "listed",  # x has lists
@@ -88,21 +89,28 @@ def wants(name: str) -> Wants:
         raise UsageError(
             f"estimator {name!r} has no schedule: it needs a model that gives log p(x, z) factor by factor"
         )
-    _, path, score = RULES[kind]
+    what, path, score = RULES[kind]
     return Wants(
         analytic=kind in ("sgvb_b", "score_kl"),
         path=path != NO_PATH,
         apart=path != NO_PATH and score != TOTAL,
         network=kind in ("score_input", "nvil"),
         moved=kind == "measure",
+        weighed=what in (SOFTMAX, BEST) and scale_of(name) != 0.0,
     )
+
+
+def scale_of(name: str) -> float:
+    """1 − α of the Rényi bound, 0 for the ELBO; 1 for every other estimator."""
+    kind, _, number = name.partition(":")
+    return 1.0 - float(number) if kind == "vr" else 1.0
 
 
 def rule_of(name: str, m: Placed) -> Rule:
     """The estimator's rule in numbers."""
     kind, _, number = name.partition(":")
     what, path, score = RULES[kind]
-    scale = 1.0 - float(number) if kind == "vr" else 1.0
+    scale = scale_of(name)
     analytic = panels(m.sizes[-1], m.b) if wants(name).analytic else 0
     return Rule(
         kind=what if scale else MEAN,
@@ -178,7 +186,7 @@ def up(jobs: Jobs, net: Net, rows: int, x: Any, listed: bool = False) -> Any:
     return x
 
 
-def densities(jobs: Jobs, m: Placed, l: int, family: int, x: Any, weighs: bool) -> None:
+def densities(jobs: Jobs, m: Placed, l: int, family: int, x: Any) -> None:
     """log p(z_l | z_{l+1}), z_0 = x, and the cotangents of its heads."""
     net, z = m.p[l], m.latents[l - 1]
     target = z["z"] if l else m.target
@@ -187,11 +195,11 @@ def densities(jobs: Jobs, m: Placed, l: int, family: int, x: Any, weighs: bool) 
     writes = {("parts", "p", l), *map(dy, net.heads)} | ({("dvalue", l - 1)} if l else set())
     jobs.add(
         DENSITY, {x, "target" if l == 0 else ("z", l - 1)}, writes, layer=net.heads[0], count=len(net.heads),
-        rows=SAMPLES, target=target, family=NORMAL if l else family, parts=parts, pack=int(not weighs), **more,
+        rows=SAMPLES, target=target, family=NORMAL if l else family, parts=parts, **more,
     )  # fmt: skip
 
 
-def forward(m: Placed, rule: Rule, family: int, trains: bool = True) -> Array:
+def forward(m: Placed, rule: Rule, family: int) -> Array:
     """The jobs from x to L: q upwards, sampling, every p at the samples, and the estimator's rule."""
     jobs = Jobs()
     first = (m.q[0].hidden or m.q[0].heads)[0]
@@ -204,7 +212,7 @@ def forward(m: Placed, rule: Rule, family: int, trains: bool = True) -> Array:
     if rule.network >= 0:
         up(jobs, Net((*m.baseline.hidden, *m.baseline.heads), ()), ROWS, "x")
     for l, net in enumerate(m.p):
-        densities(jobs, m, l, family, up(jobs, net, SAMPLES, ("z", l)), weighed(rule))
+        densities(jobs, m, l, family, up(jobs, net, SAMPLES, ("z", l)))
     everything = {("parts", side, l) for side in "pq" for l in range(len(m.sizes))}
     jobs.add(RULE, everything | set(map(y, m.baseline.heads)), {"rule"})
     if rule.score == LEARNED:
@@ -213,10 +221,6 @@ def forward(m: Placed, rule: Rule, family: int, trains: bool = True) -> Array:
         jobs.add(CONTROL_VJP, {"rule"}, set(map(dy, m.q[0].heads)), latent=0)
     if m.moved.heads:
         measured(jobs, m, family)
-    if trains and weighed(rule):
-        for l, net in enumerate(m.p):
-            jobs.add(WEIGH, {"rule"}, {*map(dy, net.heads), ("dvalue", l - 1)},
-                     layer=net.heads[0], count=len(net.heads), latent=l - 1)  # fmt: skip
     return jobs.records()
 
 
@@ -236,6 +240,8 @@ def backward(m: Placed, rule: Rule) -> Array:
     """The jobs from the cotangents of p's heads to the last weight."""
     jobs, path = Jobs(), rule.path != NO_PATH
     for l, net in enumerate(m.p):
+        if m.weighed:
+            jobs.add(WEIGH, set(), {("weighed", l)}, layer=net.heads[0], below=m.weighed[l][0])
         down(jobs, m, net, SAMPLES, ("dparent", l), m.latents[l].get("dparent", -1), path)
     for l in reversed(range(len(m.q))):
         net, shadow, rows = m.q[l], m.shadows.get(l), SAMPLES if l else ROWS
@@ -248,9 +254,11 @@ def backward(m: Placed, rule: Rule) -> Array:
         if shadow:  # φ's cotangent goes down q's own net to its weights, the total derivative's to the z below
             down(jobs, m, shadow, rows, ("dbelow", l - 1), place, path)
     down(jobs, m, Net(m.baseline.hidden, m.baseline.heads), ROWS, None, -1, False)
-    for net, rows in [*((net, SAMPLES) for net in m.p), *((net, SAMPLES if l else ROWS) for l, net in enumerate(m.q))]:
-        updates(jobs, m, net, rows)
-    updates(jobs, m, m.baseline, ROWS)
+    for l, net in enumerate(m.p):
+        heads = m.weighed[l] if m.weighed else net.heads
+        updates(jobs, m, (*heads, *reversed(net.hidden)), SAMPLES, {("weighed", l)})
+    for l, net in enumerate((*m.q, m.baseline)):
+        updates(jobs, m, (*net.heads, *reversed(net.hidden)), SAMPLES if 0 < l < len(m.q) else ROWS)
     return jobs.records()
 
 
@@ -263,7 +271,10 @@ def down(jobs: Jobs, m: Placed, net: Net, rows: int, dx: Any, place: int, to_inp
             return
         reads = {*map(dy, group), *(W(weights_of(m, layer)) for layer in group)}
         writes = {dy(below)} if below >= 0 else {dx}
-        jobs.add(THROUGH, reads, writes, layer=group[0], count=len(group), rows=rows, below=below, dx=place)
+        weighed = int(bool(m.weighed) and any(group == p.heads for p in m.p))
+        jobs.add(
+            THROUGH, reads, writes, layer=group[0], count=len(group), rows=rows, below=below, dx=place, weighed=weighed
+        )
 
 
 def weights_of(m: Placed, layer: int) -> int:
@@ -271,8 +282,8 @@ def weights_of(m: Placed, layer: int) -> int:
     return m.b.layers[layer].weights
 
 
-def updates(jobs: Jobs, m: Placed, net: Net, rows: int) -> None:
+def updates(jobs: Jobs, m: Placed, layers: tuple[int, ...], rows: int, more: Iterable[Any] = ()) -> None:
     """From the top down: the heads' weights, read last, may still be near."""
-    for layer in (*net.heads, *reversed(net.hidden)):
+    for layer in layers:
         listed = int(bool(m.q[0].hidden) and layer == m.q[0].hidden[0])
-        jobs.add(UPDATE, {dy(layer)}, {W(weights_of(m, layer))}, layer=layer, rows=rows, listed=listed)
+        jobs.add(UPDATE, {dy(layer), *more}, {W(weights_of(m, layer))}, layer=layer, rows=rows, listed=listed)

@@ -88,8 +88,6 @@ def bounds(s: Workspace, t: int, threads: int, rows: int, samples: int, batch: i
             density(s, t, threads, job, now, 0.0 if job.silent else w)
         elif job.what == RULE:
             rule(s, t, threads, now)
-        elif job.what == WEIGH:
-            weigh(s, t, threads, job, now)
         else:
             rare(s, j, t, threads, rows, samples, batch)
         if job.last:
@@ -105,7 +103,9 @@ def backward(
     listed = is_sparse(s, rows) and rows >= FEWEST
     for j in range(s.backward.size):
         job = s.backward[j]
-        if job.what == THROUGH:
+        if job.what == WEIGH:
+            weigh(s, t, threads, job, now)
+        elif job.what == THROUGH:
             through(s, t, threads, job, rows_of(job.rows, now))
         elif job.what == THROUGH_LATENT:
             through_latent(s, t, threads, job, now)

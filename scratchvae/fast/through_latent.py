@@ -90,7 +90,8 @@ def path_of(s: Workspace, z: Any, n: int, there: int) -> Any:
     if z.dparent >= 0:
         dz += load(s.work, z.dparent + there)
         if z.dvalue >= 0:
-            dz += load(s.work, z.dvalue + there)
+            weight = s.theta[n] if s.options.weighed else 1.0
+            dz += load(s.work, z.dvalue + there) * weight
         if z.top and not z.analytic:
             dz -= load(s.work, z.z + there) * s.theta[n]
         dz *= zeros(s.work) + s.path[n]

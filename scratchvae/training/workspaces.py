@@ -43,7 +43,7 @@ def workspace(state: State, estimator: str, micro: int, samples: int, threads: i
     rule, layers, panel = schedule.rule_of(estimator, m), m.layers(), m.b.panel
     code = LIKELIHOODS.index(config.likelihood)
     back = schedule.backward(m, rule) if rows else np.zeros(0, schedule.JOB)
-    jobs = schedule.forward(m, rule, code, trains=bool(rows)), back
+    jobs = schedule.forward(m, rule, code), back
     loops = max(int(some["loop"].max(initial=0)) for some in jobs) + 1
     o = options(state, m, x, micro, samples, schedule.weighed(rule), rows)
     weights = m.b.weights + 64 * panel
