@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 
 from scratchvae.kernels import NUMPY
+from scratchvae.training import compiled
 from scratchvae.training.compiled import Compiled
 from scratchvae.training.config import Config
 from scratchvae.training.state import State, Steps
 from scratchvae.types import Array
 
+compiled.MICRO = 256  # so that batches of a few hundred rows are micro-batches here
 TOLERANCE = {"float32": 1e-5, "float64": 1e-11}
 
 
