@@ -56,6 +56,7 @@ class Mutant(NamedTuple):
 
     name: str
     parts: tuple[tuple[Target, FunctionDef], ...]  # each function that changes, and its new syntax tree
+    lines: range = range(0)  # of the statement that changes
 
     @contextlib.contextmanager
     def planted(self) -> Iterator[None]:
@@ -89,13 +90,20 @@ class Result(NamedTuple):
 def make(group: str = "core") -> list[Mutant]:
     """Every mutant of every function of a group's modules, then the pairs that are wrong together."""
     found = [t for name in GROUPS[group][0] for t in targets(f"scratchvae.{name}")]
-    slips = [(f"{t.label} | {m.kind} | {m.before} -> {m.after}", t, m) for t in found for m in mutations(t.tree)]
+    return slips(found) + [Mutant(name, parts) for name, parts in matched(found)]
+
+
+def slips(found: list[Target]) -> list[Mutant]:
+    """Every mutant of each function by itself."""
     times: Counter[str] = Counter()
     mutants = []
-    for name, target, slip in slips:
-        times[name] += 1  # the same statement may stand twice in a function
-        mutants.append(Mutant(name if times[name] == 1 else f"{name} #{times[name]}", ((target, slip.tree),)))
-    return mutants + [Mutant(name, parts) for name, parts in matched(found)]
+    for target in found:
+        for slip in mutations(target.tree):
+            name = f"{target.label} | {slip.kind} | {slip.before} -> {slip.after}"
+            times[name] += 1  # the same statement may stand twice in a function
+            name = name if times[name] == 1 else f"{name} #{times[name]}"
+            mutants.append(Mutant(name, ((target, slip.tree),), slip.lines))
+    return mutants
 
 
 def chosen(names: list[str], limit: int | None, seed: int = 0) -> list[str]:

@@ -39,6 +39,7 @@ class Mutation(NamedTuple):
     before: str
     after: str
     tree: ast.FunctionDef
+    lines: range  # of the statement, or of its head
 
 
 def mutations(tree: ast.FunctionDef) -> Iterator[Mutation]:
@@ -53,8 +54,16 @@ def mutations(tree: ast.FunctionDef) -> Iterator[Mutation]:
             after = ast.unparse(new if child is statement else statement)
             if after != before and (id(statement), after) not in seen:
                 seen.add((id(statement), after))
-                yield Mutation(kind, before.splitlines()[0], after.splitlines()[0], copy.deepcopy(tree))
+                yield Mutation(
+                    kind, before.splitlines()[0], after.splitlines()[0], copy.deepcopy(tree), lines_of(statement)
+                )
             put(parent, field, index, child)
+
+
+def lines_of(node: Any) -> range:
+    """Where a statement stands; one with a body ends where that begins."""
+    last: int = node.body[0].lineno - 1 if hasattr(node, "body") else node.end_lineno
+    return range(node.lineno, max(node.lineno, last) + 1)
 
 
 def put(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> None:

@@ -9,6 +9,7 @@ import importlib
 import inspect
 import types
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
@@ -41,8 +42,12 @@ class Target(NamedTuple):
 
 def targets(module_name: str) -> Iterator[Target]:
     """Every plain function and method that a module defines; compiled twins (`_nb`) are the statement's copies."""
-    module = importlib.import_module(module_name)
-    for node in ast.parse(inspect.getsource(module)).body:
+    yield from targets_in(importlib.import_module(module_name))
+
+
+def targets_in(module: types.ModuleType) -> Iterator[Target]:
+    """The same of a module at hand."""
+    for node in ast.parse(Path(module.__file__ or "").read_text(encoding="utf-8")).body:
         found = [(node, "")] if isinstance(node, FunctionDef) else []
         if isinstance(node, ast.ClassDef):
             found = [(item, f"{node.name}.") for item in node.body if isinstance(item, FunctionDef)]

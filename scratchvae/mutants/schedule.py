@@ -1,0 +1,124 @@
+"""§7.2 Automatic mutants of the schedule: of every function of `fast`, and of the formulas of `kernels` that it calls.
+
+Each is planted in a copy that runs as ordinary Python (`plain_schedule`), and meets the small runs that reach its line
+(`schedule_cases`), the quickest first. What a run does is equal to the composition of the pairs, or the mutant is
+found; so is one that leaves its memory, or hangs.
+"""
+
+import functools
+import sys
+import threading
+import time
+import types
+from collections.abc import Callable
+from multiprocessing import get_context
+from typing import Any, NamedTuple
+
+from ..engine.jit import processors
+from .automatic import Mutant, Result, alarm, slips, why_equivalent
+from .plain_schedule import PACKAGE, PlainSchedule
+from .plant import targets_in
+from .schedule_cases import Case, cases
+
+ROOMS = str(PACKAGE / "fast"), str(PACKAGE / "kernels")
+HANGS = 5.0  # seconds; a case takes a fifth of one
+
+
+class Reached(NamedTuple):
+    """A case, its time in seconds, and the lines that it reaches, of `fast` and `kernels`."""
+
+    case: Case
+    seconds: float
+    lines: set[tuple[str, int]]
+
+
+@functools.cache
+def plain() -> PlainSchedule:
+    """The copy in which mutants are planted."""
+    return PlainSchedule()
+
+
+@functools.cache
+def reached() -> list[Reached]:
+    """Every case on the healthy copy, the quickest first. Raises RuntimeError where one fails."""
+    return sorted(map(observed, cases()), key=lambda found: found.seconds)
+
+
+def observed(case: Case) -> Reached:
+    """Runs a case and notes its lines."""
+    lines: set[tuple[str, int]] = set()
+
+    def each_line(frame: types.FrameType, event: str, arg: Any) -> Any:
+        lines.add((frame.f_code.co_filename, frame.f_lineno))
+        return each_line
+
+    def each_call(frame: types.FrameType, event: str, arg: Any) -> Any:
+        return each_line if frame.f_code.co_filename.startswith(ROOMS) else None
+
+    if why := case.fails(plain()):
+        raise RuntimeError(f"the case {case.name!r} fails without any mutant ({why}): mend that first")
+    start = time.process_time()
+    case.plain(plain())
+    seconds = time.process_time() - start
+    before = sys.gettrace()
+    sys.settrace(each_call)
+    threading.settrace(each_call)
+    try:
+        case.plain(plain())
+    finally:
+        sys.settrace(before)
+        threading.settrace(before)
+    return Reached(case, seconds, lines)
+
+
+@functools.cache
+def make() -> list[Mutant]:
+    """Every mutant of the schedule."""
+    lines = set().union(*(found.lines for found in reached()))
+    found = []
+    for name, module in plain().modules.items():
+        for target in targets_in(module):
+            called = (module.__file__, target.tree.body[-1].lineno) in lines and not target.name.endswith("_np")
+            if name.startswith("fast.") or (name.startswith("kernels.") and called):
+                found.append(target)
+    return slips(found)
+
+
+def killer(mutant: Mutant) -> str:
+    """The first case that fails with the mutant planted, and how; "" if none does."""
+    file = mutant.parts[0][0].module.__file__
+    here = {(file, line) for line in mutant.lines}
+    with mutant.planted():
+        for found in reached():
+            if not here.isdisjoint(found.lines):
+                with alarm(HANGS):
+                    why = found.case.fails(plain())
+                if why:
+                    return f"{found.case.name} ({why})"
+    return ""
+
+
+def killer_of(i: int) -> tuple[int, str]:
+    """The same of mutant number i, in a process of its own."""
+    return i, killer(make()[i])
+
+
+def judged(mutants: list[Mutant], progress: Callable[[int, int, int], None] | None = None) -> Result:
+    """What becomes of the mutants, which are some of `make()`'s."""
+    start = time.perf_counter()
+    numbers = {m.name: i for i, m in enumerate(make())}
+    result = Result({}, [], {}, 0.0)
+    with get_context("fork" if sys.platform == "linux" else "spawn").Pool(processors()) as pool:
+        order = [numbers[m.name] for m in mutants]
+        for done, (i, by) in enumerate(pool.imap_unordered(killer_of, order, 8)):
+            name = make()[i].name
+            reason = why_equivalent(name)
+            if by:
+                result.killed[name] = by
+            elif reason:
+                result.equivalent[name] = reason
+            else:
+                result.survivors.append(name)
+            if progress and done % 20 == 0:
+                progress(done, len(mutants), len(result.survivors))
+    return result._replace(seconds=time.perf_counter() - start)

@@ -1,0 +1,189 @@
+"""§7.2 Small runs of the schedule, by `plain_schedule` and by the composition of the pairs, which must agree to 1e-11.
+
+Between them they reach every line of `fast`: each model, estimator, likelihood, optimizer and kind of data, widths that
+straddle panels of eight, and rows below and above the numbers from which cotangents are packed and lists are taken.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..gradcheck.numeric import spread
+from ..kernels import NUMPY
+from ..noise import Purpose
+from ..training import objective
+from ..training.config import Config
+from ..training.reading import Reading
+from ..training.state import State, Steps, latent_noise
+from ..types import Array
+from .plain_schedule import PlainSchedule
+
+TOLERANCE = 1e-11
+D = 19  # columns: two panels of eight and three more
+Numbers = list[Array]
+
+
+class Case(NamedTuple):
+    """A run: `plain` gives what the schedule makes of it, `expected` what the composition does."""
+
+    name: str
+    plain: Callable[[PlainSchedule], Numbers]
+    expected: Callable[[], Numbers]
+
+    def fails(self, schedule: PlainSchedule) -> str:
+        """Why the two differ, "" if they agree."""
+        expected = self.expected()
+        try:
+            with np.errstate(all="ignore"):  # as compiled code has it
+                found = self.plain(schedule)
+        except Exception as error:  # whatever a mutant breaks
+            return type(error).__name__
+        return "" if all(close(*pair) for pair in zip(found, expected, strict=True)) else "AssertionError"
+
+
+def close(a: Array, b: Array) -> bool:
+    """Equal to rounding, by the largest number; what is no number is so in both."""
+    same = np.isfinite(a) == np.isfinite(b)
+    a, b = np.where(np.isfinite(a), a, 0), np.where(np.isfinite(b), b, 0)
+    return bool(same.all() and np.abs(a - b).max(initial=0) <= TOLERANCE * np.abs(b).max(initial=0))
+
+
+# ── data ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def grey(rows: int) -> Array:
+    """Grey levels of which no row is blank enough for lists."""
+    return (170 * np.abs(spread(1, (rows, D)))).astype(np.uint8)
+
+
+def blank(rows: int) -> Array:
+    """Three pixels in four are zero; a row and a column are so altogether."""
+    x = np.where(np.abs(spread(2, (rows, D))) > 1.25, grey(rows), 0).astype(np.uint8)
+    x[1], x[:, 3] = 0, 0
+    return x
+
+
+def numbers(rows: int) -> Array:
+    return spread(3, (rows, D))
+
+
+def gaps(rows: int) -> Array:
+    """Shares of one, some of them missing, one row altogether."""
+    x = np.abs(spread(4, (rows, D))) - 0.5
+    x[::2, ::3], x[1] = np.nan, np.nan
+    return x
+
+
+# ── training ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def begun(scale: Array | None = None, broken: bool = False, **options: Any) -> State:
+    """A state whose parameters are all some way from zero; a learned baseline has learned something."""
+    options = {"latent": 3, "hidden": (9,), "dtype": "float64", "optimizer": {"epsilon": 1e-2}, **options}
+    reading = Reading(D) if scale is None else Reading(D, "reals", scale=scale, shift=scale - 1, grain=scale / 9)
+    state = State(Config(**options), D, reading)
+    state.arena.flat[...] = 0.3 * spread(5, state.arena.flat.shape)
+    for name, array in state.memory.items():
+        array[...] = {"mean": -9, "variance": 7, "steps": 0}.get(name, 0.2 * np.abs(spread(6, array.shape)))
+    state.arena.flat[-1] = np.inf if broken else state.arena.flat[-1]
+    state.k, state.noise = NUMPY, state.noise._replace(k=NUMPY)
+    return state
+
+
+def training(
+    name: str, x: Array, batch: int = 5, micro: int = 99, steps: int = 2, threads: int = 2, **options: Any
+) -> Case:
+    """Some steps; parameters, and whatever is remembered, are compared."""
+    turned = threads > 1
+
+    def plain(schedule: PlainSchedule) -> Numbers:
+        state = begun(batch=batch, **options)
+        return [*schedule.train(state, x, min(micro, batch), steps, threads, turned), *remembered(state)]
+
+    @functools.cache
+    def expected() -> Numbers:
+        state = begun(batch=batch, **options)
+        try:
+            means = Steps(state, x).advance(steps)
+        except objective.Diverged:
+            means = np.full(steps, np.nan)
+        return [means, np.full(threads, state.step), *remembered(state)]
+
+    return Case(name, plain, expected)
+
+
+def remembered(state: State) -> Numbers:
+    return [state.arena.flat, *state.slots, *state.memory.values()]
+
+
+# ── evaluation ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def evaluation(name: str, x: Array, samples: int, micro: int, size: int = 3, **options: Any) -> Case:
+    """The bound with samples of one name, and log p(x) with noise drawn `size` samples at a time."""
+    names = np.arange(7, 7 + len(x), dtype=np.uint32)
+
+    def plain(schedule: PlainSchedule) -> Numbers:
+        state, found, log_p = begun(**options), np.zeros((2, len(x))), np.zeros(len(x))
+
+        def work(t: int) -> None:
+            schedule.step.evaluate(schedule.evaluator(state, "sgvb_b", micro, samples), x, names, 2, samples, found)
+            schedule.step.log_likelihood(schedule.evaluator(state, "iw", micro, 1), x, names, samples, size, log_p)
+
+        schedule.turns.run(1, work)
+        return [*found, log_p]
+
+    @functools.cache
+    def expected() -> Numbers:
+        state, total = begun(**options), np.full(len(x), -np.inf)
+        L, log_p, _ = objective.bound(state, x, latent_noise(state, Purpose.EVALUATE, 2, len(x), samples, names))
+        for s in range(0, samples, size):
+            eps = latent_noise(state, Purpose.EVALUATE, 1 + s, len(x), min(size, samples - s), names)
+            total = np.logaddexp(total, np.logaddexp.reduce(objective.log_weights(state, x, eps), axis=0))
+        return [L, log_p, total - np.log(samples)]
+
+    return Case(name, plain, expected)
+
+
+# ── the cases ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+TWO: dict[str, Any] = {"latent": (9, 2), "hidden": ((5,), (3, 4))}
+THREE: dict[str, Any] = {"latent": (2, 3, 4), "hidden": ((5,), (), (3,))}
+REAL: dict[str, Any] = {"binarisation": "none", "variance": 0.1}
+
+
+def cases() -> list[Case]:
+    """All of them."""
+    deep = ("score_loo", "stl", "dreg", "iw", "vr:0.5", "vr:1", "vr_max", "sgvb_a", "sgvb_b", "score_constant:-20")
+    found = [
+        training("dense", grey(12)),
+        training("lists", blank(12), binarisation="none", hidden=(17,), batch=7),
+        training("lists of bits, one thread", blank(12), binarisation="fixed", threads=1, hidden=(25,)),
+        training("lists, few rows", blank(7), binarisation="threshold", batch=3, activation="relu"),
+        training("many rows", grey(17), batch=13, hidden=(9, 4), activation="softplus"),
+        training("micro-batches", blank(11), batch=11, micro=4, binarisation="none", samples=2, activation="elu"),
+        training("three threads", grey(12), threads=3, samples=2, hidden=()),
+        training("no steps", grey(5), steps=0),
+        training("broken", grey(9), batch=4, broken=True),
+        training("broken baseline", grey(9), batch=4, broken=True, estimator="nvil"),
+        training("adagrad", grey(12), optimizer={"name": "adagrad", "epsilon": 1e-2}, prior=True),
+        training("momentum", blank(9), optimizer={"name": "sgd"}, prior=True, micro=3, activation="leaky_relu"),
+        training("adamw", grey(12), optimizer={"name": "adamw", "epsilon": 1e-2}, prior=True, epochs=1.0),
+        training("bits", blank(9) > 0, binarisation="none", latent=9),
+        training("hidden values", grey(9), missing="random:0.4", samples=2),
+        training("gaps", gaps(15), missing="nan", batch=13, likelihood="gaussian", **REAL),
+        training("gaps in bits", gaps(9), missing="nan", binarisation="threshold"),
+        training("gaussian", numbers(9), likelihood="gaussian", scale=np.abs(numbers(1)[0]), **REAL),
+        training("gaussian-sigmoid", grey(9), likelihood="gaussian-sigmoid", **REAL),
+        training("gaussian-fixed", grey(9), likelihood="gaussian-fixed", activation="sigmoid", **REAL),
+        training("ladder, many rows", grey(9), estimator="dreg", samples=3, **TWO),
+        training("ladder of three", numbers(9), estimator="stl", samples=2, likelihood="gaussian", **REAL, **THREE),
+        evaluation("evaluation", blank(5) / 255, 2, 3),
+        evaluation("evaluation of gaps", gaps(4), 7, 7, missing="nan", likelihood="gaussian", **REAL),
+        evaluation("evaluation of a ladder", grey(3) / 255, 5, 6, **THREE),
+    ]
+    found += [training(f"ladder by {name}", grey(5), estimator=name, batch=3, samples=3, **TWO) for name in deep]
+    alone = ("score", "score_kl", "score_mean", "score_input", "nvil", "score_cv", "measure")
+    return found + [training(name, grey(8), estimator=name, samples=3, batch=4, latent=2) for name in alone]
