@@ -13,9 +13,10 @@ import pytest
 from scratchvae.distributions import Normal
 from scratchvae.errors import UsageError
 from scratchvae.kernels import NUMPY
-from scratchvae.mutants import automatic, checks, equivalent, gallery
+from scratchvae.mutants import automatic, checks, equivalent, gallery, schedule
 from scratchvae.mutants.operators import mutations
 from scratchvae.mutants.plant import Edit, planted, targets
+from scratchvae.mutants.schedule_cases import cases
 
 ROOT = Path(__file__).parent.parent
 
@@ -56,6 +57,17 @@ def test_a_sample_of_automatic_mutants() -> None:
     assert report["killed"] + report["equivalent"] == 30
 
 
+def test_the_schedule_in_plain_python_and_a_sample_of_its_mutants() -> None:
+    """Every case agrees with the composition, and fifteen mutants with none. Catches what a compiled run hides: memory
+    that is not the job's, what hangs on the order of threads and jobs; and a case that went blind."""
+    some, plain = cases(), schedule.plain()
+    assert {case.name: why for case in some if (why := case.fails(plain))} == {}
+    names = set(automatic.chosen([m.name for m in schedule.make()], 15))
+    for mutant in (m for m in schedule.make() if m.name in names):
+        with mutant.planted(), automatic.alarm(10):
+            assert any(case.fails(plain) for case in some) or automatic.why_equivalent(mutant.name), mutant.name
+
+
 def test_there_are_enough() -> None:
     """At least 200, over every pair, of every kind. Catches an operator that no longer finds its place."""
     mutants = automatic.make()
@@ -76,6 +88,7 @@ def test_equivalents_have_reasons() -> None:
     """Catches a survivor that was waved through."""
     assert all(len(why) > 15 for why in equivalent.EQUIVALENT.values())
     names = [m.name for group in automatic.GROUPS for m in automatic.make(group)]
+    names += [m.name for m in schedule.make()]
     for pattern in equivalent.EQUIVALENT:
         assert fnmatch.filter(names, pattern), f"stale: {pattern}"
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from ..cli import answered
 from ..errors import UsageError
-from . import automatic, gallery
+from . import automatic, gallery, schedule
 
+GROUPS = (*automatic.GROUPS, "schedule")
 TESTS = Path(__file__).parent.parent.parent / "tests"
 
 
@@ -22,7 +23,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="one object: mutants, killed, equivalent, survivors")
     parser.add_argument("--limit", type=int, metavar="N", help="only N mutants, chosen by --seed")
     parser.add_argument("--seed", type=int, default=0, help="which N (default 0)")
-    parser.add_argument("--group", choices=automatic.GROUPS, help="only this part of the mathematics (default: all)")
+    parser.add_argument("--group", choices=GROUPS, help="only this part (default: all, some twenty minutes)")
     parser.add_argument("--only", default="", metavar="TEXT", help="only mutants whose name holds TEXT")
     parser.add_argument("--gallery", action="store_true", help="errors of other people's VAEs: which check kills which")
     parser.add_argument("--tests", type=Path, default=TESTS, metavar="FOLDER", help="where the tests are")
@@ -42,19 +43,19 @@ def progress(done: int, total: int, survivors: int) -> None:
 
 def automatic_mutants(options: argparse.Namespace) -> int:
     """The whole run, or a part of it; prints survivors."""
-    groups = [options.group] if options.group else list(automatic.GROUPS)
-    every = [(group, m) for group in groups for m in automatic.make(group) if options.only in m.name]
+    groups = [options.group] if options.group else GROUPS
+    made = {group: schedule.make() if group == "schedule" else automatic.make(group) for group in groups}
+    every = [(group, m) for group in groups for m in made[group] if options.only in m.name]
     kept = set(automatic.chosen([m.name for _, m in every], options.limit, options.seed))
     if not kept:
         raise UsageError(f"no mutant's name holds {options.only!r}")
     results = []
     for group in groups:
-        files = [options.tests / name for name in automatic.GROUPS[group][1]]
-        if missing := [file for file in files if not file.exists()]:
-            raise UsageError(f"{missing[0]} is not there: run from the repository, or give --tests FOLDER")
         mutants = [m for g, m in every if g == group and m.name in kept]
-        if mutants:
-            results.append(automatic.against_tests(mutants, map(str, files), progress))
+        if mutants and group == "schedule":
+            results.append(schedule.judged(mutants, progress))
+        elif mutants:
+            results.append(automatic.against_tests(mutants, tests_of(group, options.tests), progress))
     result = automatic.merged(results)
     if options.json:
         print(json.dumps(report(result)))
@@ -64,6 +65,14 @@ def automatic_mutants(options: argparse.Namespace) -> int:
         f"({result.by_value} by a wrong number), "
         f"{len(result.equivalent)} change no value, {len(result.survivors)} survive")  # fmt: skip
     return 1 if result.survivors else 0
+
+
+def tests_of(group: str, folder: Path) -> list[str]:
+    """The tests of a group. Raises UsageError where one is not in the folder."""
+    files = [folder / name for name in automatic.GROUPS[group][1]]
+    if missing := [file for file in files if not file.exists()]:
+        raise UsageError(f"{missing[0]} is not there: run from the repository, or give --tests FOLDER")
+    return [str(file) for file in files]
 
 
 def report(result: automatic.Result) -> dict[str, Any]:

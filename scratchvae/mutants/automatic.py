@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from .equivalent import EQUIVALENT
-from .operators import mutations
+from .operators import Mutation, mutations
 from .pairs import matched
 from .plant import FunctionDef, Target, code_of, swapped, targets
 
@@ -55,14 +55,15 @@ class Mutant(NamedTuple):
     "networks.dense | sign flipped | return x @ W + b -> return x @ W - b"."""
 
     name: str
-    parts: tuple[tuple[Target, FunctionDef], ...]  # each function that changes, and its new syntax tree
+    parts: tuple[tuple[Target, FunctionDef | Mutation], ...]  # each function that changes, and what to
     lines: range = range(0)  # of the statement that changes
 
     @contextlib.contextmanager
     def planted(self) -> Iterator[None]:
         """In force inside the block."""
         with contextlib.ExitStack() as stack:
-            for target, tree in self.parts:
+            for target, made in self.parts:
+                tree = made.tree if isinstance(made, Mutation) else made
                 stack.enter_context(swapped(target.function, code_of(tree, target)))
             yield
 
@@ -102,7 +103,7 @@ def slips(found: list[Target]) -> list[Mutant]:
             name = f"{target.label} | {slip.kind} | {slip.before} -> {slip.after}"
             times[name] += 1  # the same statement may stand twice in a function
             name = name if times[name] == 1 else f"{name} #{times[name]}"
-            mutants.append(Mutant(name, ((target, slip.tree),), slip.lines))
+            mutants.append(Mutant(name, ((target, slip),), slip.lines))
     return mutants
 
 

@@ -15,8 +15,6 @@ EQUIVALENT: dict[str, str] = {
         "a NamedTuple is a tuple; the word is for the type checker",
     "*strict=True* -> *":
         "strict=True stops lengths that cannot differ: a guard, not a value",
-    "models.vae.Architecture.__post_init__ | operands swapped | if min(*":
-        "a minimum does not see the order",
     "kernels.activations.elu_np | factor or axis changed | * -> *np.where(positive, 1, a)))":
         "the branch that is not taken is fed any harmless number",
     "* | operands swapped | *(z - mu) ** 2* -> *(mu - z) ** 2*":
@@ -76,8 +74,6 @@ EQUIVALENT: dict[str, str] = {
         "a square has no sign",
     "* | operands swapped | *np.swapaxes(?, -2, -1)* -> *np.swapaxes(?, -1, -2)*":
         "exchanging two axes does not see which is named first",
-    "* | operands swapped | *max(B - 1, 1)* -> *max(1, B - 1)*":
-        "a maximum does not see the order",
     # --- families
     "models.families.FullNormal.* | sign flipped | *self.mu.shape[[]-1]* -> *self.mu.shape[[]1]*":
         "mu has two axes: the last is axis 1",
@@ -90,8 +86,6 @@ EQUIVALENT: dict[str, str] = {
     "models.families.FullNormal.log_prob | operands swapped | *(z - self.mu)* -> *(self.mu - z)*":
         "y is only ever squared here",
     # --- optimizers
-    "training.optim.Optimizer.rate | operands swapped | *min(epoch / epochs, 1.0)* -> *min(1.0, epoch / epochs)*":
-        "a minimum does not see the order",
     "training.optim.Optimizer.update | operands swapped | *('adam', 'adamw')* -> *":
         "membership does not see the order",
     # --- estimators
@@ -109,8 +103,6 @@ EQUIVALENT: dict[str, str] = {
         "a NumPy scalar is the number that it holds",
     "estimators.baselines.update | function dropped | s[[]'*'[]] += share * *float(* -> *":
         "a NumPy scalar is the number that it holds",
-    "estimators.baselines.nvil | operands swapped | *max(1.0, * -> *, 1.0))*":
-        "a maximum does not see the order",
     "estimators.control_variate.coefficient | function dropped | * -> *out=top, where=bottom != 0)":
         "where no score is left to divide by, the sum above it is zero too",
     "estimators.control_variate.of_others | += turned to = | found[[]1:[]] += * -> *":
@@ -141,8 +133,145 @@ EQUIVALENT: dict[str, str] = {
         "a square has no sign",
     "estimators.integrands.exact | operands swapped | * -> *(mean - g) ** 2)":
         "a square has no sign",
-    "estimators.deep.gradient | operands swapped | total = np.array_equal(* -> *":
-        "equality does not see the order",
     "estimators.deep.gradient | branch always taken | ladder.backward(* -> *path, w * score)*":
         "two walks with one weight give what one walk gives: time, not numbers",
+    # --- schedule
+    "fast.* | statement dropped | out_of_line() -> pass":
+        "advice to the compiler",
+    "fast.* | operand swapped | *steal(*, t, threads) -> *steal(*, threads, threads)":
+        "whichever thread takes a unit, it is the same unit",
+    "fast.* | factor or axis changed | *steal(*, 1, t, threads) -> *steal(*, 2, t, threads)":
+        "how many units a thread takes at once: time, not numbers",
+    "fast.* | operands swapped | one, two = * -> one, two = *":
+        "two heads are treated alike",
+    "fast.* | operands swapped | pack_heads(s, one, two, p, r) -> *":
+        "two heads are treated alike",
+    "fast.backward.weigh | function dropped | for n in range(r, min(r + height, rows)): -> *":
+        "what lies beyond the last row is padding, which no sum reads",
+    "fast.backward.through_transposed | factor or axis changed | one, P, done = *, -1) -> *, -2)":
+        "a number that no panel has",
+    "fast.backward.through_transposed | branch always taken | W = * -> W = transpose_panel(*":
+        "a panel is transposed once more: time, not numbers",
+    "fast.backward.through_transposed | factor or axis changed | if job.below >= 0: -> if job.below >= 1:":
+        "no layer reads the packed cotangent of layer 0",
+    "fast.backward.through_* | operands swapped | made_by(s, c, * -> made_by(s, ?*, c, *":
+        "two places of which only the sum is asked for",
+    "fast.backward.dots_tile | function dropped | for i in range(column, min(* -> *":
+        "a surplus that nobody reads",
+    "fast.epilogues.with_ones | * | * -> return where(at < width, y, *":
+        "a number or a mask stands for a vector; columns beyond the one of ones are read by nobody",
+    "fast.epilogues.bernoulli_row | sign flipped | product = value + 1.0 -> *":
+        "the signs of an even number of lanes cancel",
+    "fast.epilogues.* | * | slope, dlog, unit = * -> slope, dlog, unit = *":
+        "a number stands for a vector of it",
+    "fast.epilogues.bernoulli_row | term dropped | product = value + 1.0 -> product = 1.0":
+        "a number stands for a vector of it",
+    "fast.epilogues.gaussian_row | operand swapped | if w != 0.0: -> if how != 0.0:":
+        "in evaluation w is 0, and nobody reads the cotangents",
+    "fast.epilogues.latent_row | * | mu, log_var, real = * -> *":
+        "KL is 0 in the padding, where mu and log_var are",
+    "fast.* | operand swapped | lanes = lane_count(work) -> lanes = lane_count(C)":
+        "both arrays have one type",
+    "fast.* | operands swapped | *[[]1[]]*[[]2[]]* -> *[[]2[]]*[[]1[]]*":
+        "both normals are only ever squared, and added",
+    "fast.epilogues.moved_row | operands swapped | eps, n1, n2 = * -> *":
+        "both normals are only ever squared, and added",
+    "fast.epilogues.moved_row | * | store(work, places[[]4[]] + n, with_ones(* -> store(work, places[[]4[]] + n, *":
+        "z has its column of ones already",
+    "kernels.activations.relu_vjp | * | * -> return where(y > 0.0, dy, *":
+        "zero, whatever it is made of",
+    "fast.forward.hidden_tile | * | if (p + 1) * P > layer.outputs: -> if (p + 2) * P > layer.outputs:":
+        "whole panels are left as they are: time, not numbers",
+    "fast.* | function dropped | tiles, S = (tile_count(rows), * -> tiles, S = (rows, *":
+        "tiles beyond the last have no row",
+    "fast.forward.latent | * | kl = latent_row(* -> kl = latent_row(*, heads, p*":
+        "KL is 0 in the padding, where mu and log_var are",
+    "fast.forward.density | * | if w != 0.0 and job.pack and (rows >= FEW_ROWS): -> *":
+        "cotangents packed that nobody reads: time, not numbers",
+    "fast.forward.density_tile | * | bernoulli_row(* -> bernoulli_row(*, dys[[]1[]], *":
+        "a Bernoulli has one head",
+    "fast.forward.density_tile | condition dropped | how = * -> how = *":
+        "z has no gaps, and without gaps each number is equal to itself",
+    "fast.forward.density_tile | * | if job.family == NORMAL and w != 0.0: -> if job.family == NORMAL*":
+        "in evaluation nobody reads the cotangents",
+    "fast.forward.pack_heads | operand swapped | pack_tile(*, one.outputs, p, r) -> *, two.outputs, p, r)":
+        "the heads of a net have one width",
+    "fast.forward.move | * | z, moved = * -> z, moved = *":
+        "two records of latents, the last the moved one",
+    "fast.* | function dropped | *np.uintp(* -> *":
+        "an unsigned index is not wrapped: time, not numbers",
+    "fast.optimizer.constants | function dropped | adam = *int(s.memory[[]2[]])* -> *":
+        "a whole number, as a float or an int",
+    "fast.optimizer.constants | factor changed | return Constants(ADAM, adam, * -> *":
+        "Adam looks at its own five numbers alone, and no prior pulls at a baseline",
+    "fast.workspace.affine | factor or axis changed | * layer.inputs + 1, height) -> * layer.inputs + 2, height)":
+        "the row of W below the bias is padding, zero",
+    "fast.layout.Builder.place | * | start = * -> *":
+        "more room than is needed",
+    "fast.layout.Builder.place | * | self.work += * -> *":
+        "more room than is needed",
+    "fast.layout.Builder.layer | * | panels, rows = * -> *":
+        "more room than is needed, or an even number of rows: time, not numbers",
+    "fast.layout.Builder.layer | function dropped | *int(owner == * -> *":
+        "a truth is 0 or 1",
+    "fast.layout.Builder.net | condition dropped | made = *other is not None and same_outputs* -> *":
+        "outputs are shared with a shadow alone",
+    "fast.layout.Builder.net | * | places = * -> places = *":
+        "more room than is needed",
+    "fast.layout.Builder.net | function dropped | return Net(tuple(hidden), * -> return Net(hidden, *":
+        "a list, as it is read here, is a tuple",
+    "fast.layout.set_ones | function dropped | *int(layer* -> *":
+        "a NumPy integer is the number that it holds",
+    "fast.layout.set_ones | factor or axis changed | * -> *) + 2, panel))":
+        "it differs for 7, 15, … columns, whose ones come again with each output",
+    "fast.layout.convert | * | for p in range(layer.panels * t // threads, * -> *":
+        "a panel is copied twice, or one that has no columns",
+    "fast.minibatch.* | factor or axis changed | * + 3) // 4* -> * + 4) // 4*":
+        "a block more than is needed",
+    "fast.minibatch.minibatch | term dropped | normals(*, end - begin, blocks) -> normals(*, end, blocks)":
+        "rows more than are needed",
+    "fast.* | function dropped | *real(* -> *":
+        "in float64, as here, a number's type is the arrays'; in float32 it is a rounding",
+    "fast.* | function dropped | *s.work.dtype.type(o.columns* -> *":
+        "in float64, as here, a number's type is the arrays'; in float32 it is a rounding",
+    "fast.minibatch.finish_row | term dropped | s.work[[]np.uintp(o.x + i)[]] = * -> s.work[[]np.uintp(i)[]] = *":
+        "what q reads is placed first",
+    "fast.minibatch.data_row | term dropped | whole = o.columns - o.columns % lanes -> *":
+        "columns by vectors or one at a time: the same numbers",
+    "fast.minibatch.data_row | function dropped | uniform = unsigned_to_float(* -> *":
+        "NumPy makes a float of a word times a float; compiled, it is no program",
+    "fast.minibatch.data_row | * | x = kept(x, where(* -> x = kept(x, *":
+        "a number or a mask stands for a vector",
+    "fast.minibatch.data_row | operands swapped | *data_value(s, *, c, u) -> *data_value(s, *, u, c)":
+        "two places of which only the sum is asked for",
+    "fast.minibatch.kept | operand swapped | return where(x == x, bits, x) -> return where(x == x, bits, bits)":
+        "the bits of a NaN are NaN already: 0 times it",
+    "fast.minibatch.data_value | sign flipped | return x -> return -x":
+        "NaN has no sign that counts",
+    "fast.sparse.list_row | function dropped | * columns(s.work, c) * np.uint32(P))) -> *":
+        "a type that Python's numbers take anyhow",
+    "fast.sparse.is_sparse | * | * -> *":
+        "by lists or by tiles: the same numbers",
+    "fast.sparse.list_columns | factor or axis changed | * -> begin, end = static_share(s.options.columns + 2, *":
+        "a column more, of which no list has an entry",
+    "fast.sparse.listed_sums | operand swapped | listed_1(* -> listed_1(C, c, step, A, a, the_list, *":
+        "the distance of a second panel, where there is none",
+    "fast.sparse.stretch | * | if i > 0 or end - begin < tiles: -> *":
+        "one panel at a time: time, not numbers",
+    "fast.sparse.sparse_* | * | begin, end = steal(*, 2 * tiles, t, threads) -> *, t, threads)":
+        "how many units a thread takes at once, or a counter that no other loop has",
+    "fast.sparse.sparse_hidden | factor dropped | begin += panels * run -> *":
+        "units are done twice: time, not numbers",
+    "fast.sparse.* | term dropped | W = layer.weights + * -> *":
+        "the first layer's weights are the first",
+    "fast.placing.Placed.latent_records | factor or axis changed | *z.get(name, -1)* -> *":
+        "any negative number says that there is no place",
+    "fast.placing.place | branch always taken | places, owner = * -> *":
+        "without a prior, its pull is 0",
+    "fast.placing.place | * | y, out = * -> y, out = *":
+        "a hundred units fill no panel, and one has room enough",
+    "fast.placing.place | * | made.baseline = Net(* -> *":
+        "a number that no activation has",
+    "fast.placing.place_latents | function dropped | count = * -> count = *":
+        "rows of parts that stay zero",
 }  # fmt: skip

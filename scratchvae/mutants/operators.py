@@ -6,6 +6,7 @@ assertions and error messages are left alone: they carry no value.
 
 import ast
 import copy
+import pickle
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ CALLS = {
 }  # fmt: skip
 ATTRIBUTES = {"mu": "log_var", "log_var": "mu"}
 WORDS = {"softplus": "sigmoid", "sigmoid": "tanh", "identity": "tanh"}
+ORDERLESS = ("min", "max", "np.array_equal")  # functions that do not see the order of their arguments
 FLAGS = ("k", "self", "name", "activation", "family", "variance", "p", "dp")  # arguments that are no arrays
 BINARY: dict[type[ast.operator], tuple[str, type[ast.operator]]] = {
     ast.Add: ("sign flipped", ast.Sub), ast.Sub: ("sign flipped", ast.Add),
@@ -33,13 +35,20 @@ COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
 
 
 class Mutation(NamedTuple):
-    """One error: its kind, the statement before and after, and the function with it."""
+    """One error: its kind, the statement before and after, and the function with it, pickled: Python's garbage
+    collector would walk through ten thousand trees again and again."""
 
     kind: str
     before: str
     after: str
-    tree: ast.FunctionDef
+    packed: bytes
     lines: range  # of the statement, or of its head
+
+    @property
+    def tree(self) -> ast.FunctionDef:
+        """The function with the error."""
+        found: ast.FunctionDef = pickle.loads(self.packed)
+        return found
 
 
 def mutations(tree: ast.FunctionDef) -> Iterator[Mutation]:
@@ -48,16 +57,22 @@ def mutations(tree: ast.FunctionDef) -> Iterator[Mutation]:
     parameters = [a.arg for a in tree.args.args if a.arg not in FLAGS]
     seen: set[tuple[int, str]] = set()
     for statement, (parent, field, index, child) in list(sites(tree, tree)):
-        before = ast.unparse(statement)
+        before = said(statement)
         for kind, new in changes(child, parameters, parent):
             put(parent, field, index, ast.fix_missing_locations(ast.copy_location(new, child)))
-            after = ast.unparse(new if child is statement else statement)
+            after = said(new if child is statement else statement)
             if after != before and (id(statement), after) not in seen:
                 seen.add((id(statement), after))
-                yield Mutation(
-                    kind, before.splitlines()[0], after.splitlines()[0], copy.deepcopy(tree), lines_of(statement)
-                )
+                yield Mutation(kind, before, after, pickle.dumps(tree), lines_of(statement))
             put(parent, field, index, child)
+
+
+def said(node: ast.AST) -> str:
+    """A statement's first line."""
+    if isinstance(node, ast.stmt) and hasattr(node, "body"):
+        node = copy.copy(node)
+        node.body = [ast.Pass()]
+    return ast.unparse(node).splitlines()[0]
 
 
 def lines_of(node: Any) -> range:
@@ -122,6 +137,8 @@ def changes(node: ast.AST, parameters: list[str], parent: ast.AST) -> Iterator[C
     elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in parameters:
         i = parameters.index(node.id)
         yield "operand swapped", ast.Name(parameters[(i + 1) % len(parameters)], ast.Load())
+    elif isinstance(node, ast.BoolOp | ast.Set):
+        yield from of_members(node)
     elif isinstance(node, ast.Tuple | ast.List) and isinstance(node.ctx, ast.Load):
         yield from of_sequence(node, parent)
     else:
@@ -158,7 +175,7 @@ def of_constant(node: ast.Constant) -> Iterator[Change]:
 def of_call(node: ast.Call) -> Iterator[Change]:
     """f(a, b): arguments exchanged, f left out, an option forgotten, another reduction."""
     args = node.args
-    for i in range(len(args) - 1):
+    for i in range(0 if ast.unparse(node.func) in ORDERLESS else len(args) - 1):
         yield "operands swapped", ast.Call(node.func, [*args[:i], args[i + 1], args[i], *args[i + 2 :]], node.keywords)
     if args and not isinstance(args[0], ast.Starred | ast.GeneratorExp):
         yield "function dropped", args[0]
@@ -197,10 +214,26 @@ def of_sequence(node: ast.Tuple | ast.List, parent: ast.AST) -> Iterator[Change]
         yield "operands swapped", type(node)(elts, ast.Load())
 
 
+def of_members(node: ast.BoolOp | ast.Set) -> Iterator[Change]:
+    """One of several conditions, or of a set, forgotten."""
+    members = node.values if isinstance(node, ast.BoolOp) else node.elts
+    for i in range(len(members)):
+        rest = [*members[:i], *members[i + 1 :]]
+        if isinstance(node, ast.BoolOp):
+            yield "condition dropped", rest[0] if len(rest) == 1 else ast.BoolOp(node.op, rest)
+        else:
+            yield "name dropped", ast.Set(rest) if rest else ast.parse("set()", mode="eval").body
+
+
 def of_control(node: ast.AST) -> Iterator[Change]:
     """A condition turned, a branch always taken, += made = or −=, a statement lost, a result negated."""
     if isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARED:
-        yield "condition turned", ast.Compare(node.left, [COMPARED[type(node.ops[0])]()], node.comparators)
+        yield (
+            "condition turned",
+            ast.Compare(node.left, [COMPARED[type(node.ops[0])](), *node.ops[1:]], node.comparators),
+        )
+    elif isinstance(node, ast.If) and isinstance(node.test, ast.Name | ast.Attribute):
+        yield "condition turned", ast.If(ast.UnaryOp(ast.Not(), node.test), node.body, node.orelse)
     elif isinstance(node, ast.IfExp):
         yield "branch always taken", node.body
         yield "branch always taken", node.orelse

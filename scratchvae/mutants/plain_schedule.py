@@ -128,11 +128,12 @@ class PlainSchedule:
 
     def __init__(self) -> None:
         self.modules: dict[str, types.ModuleType] = {}
+        self.built: list[Any] = []  # what each workspace was made of
         self.turns, self.engine = Turns(), types.ModuleType("plain")
         vars(self.engine).update(vars(plain), NAMES=linkable.NAMES, pause=self.turns.wait, give_way=self.turns.wait)
         vars(self.engine).update({name: self.in_turn(vars(plain)[name]) for name in TURNS})
         self.noise = types.ModuleType("noise")
-        vars(self.noise).update(words=words, normals=normals)
+        vars(self.noise).update(words=self.in_turn(words), normals=self.in_turn(normals))
         for file in sorted((PACKAGE / "fast").glob("[!_]*.py")):
             self.module(f"fast.{file.stem}")
         self.step, self.workspace = self.modules["fast.step"], self.module("training.workspaces").workspace
@@ -186,19 +187,25 @@ class PlainSchedule:
     ) -> tuple[Array, Array]:
         """Steps of a state, in place, as `training.compiled.Compiled` takes them; mean bounds, steps by thread."""
         config, plan = state.config, Steps(state, x)
-        s = self.workspace(state, config.estimator, micro, config.samples, threads, resident(state, x), plan.rows)
-        s, flats = self.readied(s, turned), flats_of(state)
-        indices = [plan.index(step) for step in range(steps)]
+        numbers = range(state.step, state.step + steps)
+        indices = [plan.index(step) for step in numbers]
         index, batches = np.concatenate([plan.held[:0], *indices]), np.array([len(i) for i in indices], np.int64)
-        rates = np.array([config.optimizer.rate(step / plan.per_epoch, config.epochs) for step in range(steps)])
-        sums, done = np.full(steps, math.nan), np.zeros(threads)
-        args = (flats, 0, (index, index), Records(batches.tolist()), rates, sums)
+        rates = np.array([config.optimizer.rate(step / plan.per_epoch, config.epochs) for step in numbers])
+        sums, done, held, places = np.full(steps, math.nan), np.zeros(threads), resident(state, x), index
+        if held is None:  # as `Compiled.run` reads them
+            held, places = state.rows(x, index), np.arange(len(index))
+        s = self.readied(
+            self.workspace(state, config.estimator, micro, config.samples, threads, held, plan.rows), turned
+        )
+        flats = flats_of(state)
+        args = (flats, state.step, (places, index), Records(batches.tolist()), rates, sums)
 
         def work(t: int) -> None:
             done[t] = self.step.run(s, t, threads, *args)
 
         self.turns.run(threads, work)
         take_back(state, flats, s.memory)
+        state.step += int(done[0])
         return np.asarray(sums / batches), done
 
     def evaluator(self, state: State, estimator: str, micro: int, samples: int) -> Any:

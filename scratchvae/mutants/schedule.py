@@ -2,7 +2,7 @@
 
 Each is planted in a copy that runs as ordinary Python (`plain_schedule`), and meets the small runs that reach its line
 (`schedule_cases`), the quickest first. What a run does is equal to the composition of the pairs, or the mutant is
-found; so is one that leaves its memory, or hangs.
+found; so is one that leaves its memory, or hangs. One of the builder that builds the same records changes no value.
 """
 
 import functools
@@ -21,15 +21,17 @@ from .plant import targets_in
 from .schedule_cases import Case, cases
 
 ROOMS = str(PACKAGE / "fast"), str(PACKAGE / "kernels")
+BUILDER = "fast.schedule.", "fast.placing.", "fast.layout.Builder.", "fast.layout.ceil_to"
 HANGS = 5.0  # seconds; a case takes a fifth of one
 
 
 class Reached(NamedTuple):
-    """A case, its time in seconds, and the lines that it reaches, of `fast` and `kernels`."""
+    """A case, its time in seconds, the lines of `fast` and `kernels` that it reaches, the records that it builds."""
 
     case: Case
     seconds: float
     lines: set[tuple[str, int]]
+    built: list[Any]
 
 
 @functools.cache
@@ -58,7 +60,9 @@ def observed(case: Case) -> Reached:
     if why := case.fails(plain()):
         raise RuntimeError(f"the case {case.name!r} fails without any mutant ({why}): mend that first")
     start = time.process_time()
+    plain().built.clear()
     case.plain(plain())
+    built = list(plain().built)
     seconds = time.process_time() - start
     before = sys.gettrace()
     sys.settrace(each_call)
@@ -68,39 +72,38 @@ def observed(case: Case) -> Reached:
     finally:
         sys.settrace(before)
         threading.settrace(before)
-    return Reached(case, seconds, lines)
+    return Reached(case, seconds, lines, built)
 
 
 @functools.cache
 def make() -> list[Mutant]:
     """Every mutant of the schedule."""
-    lines = set().union(*(found.lines for found in reached()))
-    found = []
-    for name, module in plain().modules.items():
-        for target in targets_in(module):
-            called = (module.__file__, target.tree.body[-1].lineno) in lines and not target.name.endswith("_np")
-            if name.startswith("fast.") or (name.startswith("kernels.") and called):
-                found.append(target)
-    return slips(found)
+    modules = plain().modules
+    used = {id(value) for name in modules if name.startswith("fast.") for value in vars(modules[name]).values()}
+    found = (t for name in modules if name.startswith(("fast.", "kernels.")) for t in targets_in(modules[name]))
+    return slips([t for t in found if id(t.function) in used or "." in t.name])
 
 
-def killer(mutant: Mutant) -> str:
-    """The first case that fails with the mutant planted, and how; "" if none does."""
-    file = mutant.parts[0][0].module.__file__
-    here = {(file, line) for line in mutant.lines}
+def killer(mutant: Mutant) -> tuple[str, str]:
+    """The first case that fails with the mutant planted, and how; if none does, the reason why none can, or ""."""
+    target = mutant.parts[0][0]
+    here = {(target.module.__file__, line) for line in mutant.lines}
+    alike = [target.label.startswith(BUILDER)]
     with mutant.planted():
         for found in reached():
             if not here.isdisjoint(found.lines):
+                plain().built.clear()
                 with alarm(HANGS):
                     why = found.case.fails(plain())
                 if why:
-                    return f"{found.case.name} ({why})"
-    return ""
+                    return f"{found.case.name} ({why})", ""
+                alike.append(plain().built == found.built)
+    return "", "the same records are built" if all(alike) and len(alike) > 1 else why_equivalent(mutant.name)
 
 
-def killer_of(i: int) -> tuple[int, str]:
+def killer_of(i: int) -> tuple[int, str, str]:
     """The same of mutant number i, in a process of its own."""
-    return i, killer(make()[i])
+    return i, *killer(make()[i])
 
 
 def judged(mutants: list[Mutant], progress: Callable[[int, int, int], None] | None = None) -> Result:
@@ -110,9 +113,8 @@ def judged(mutants: list[Mutant], progress: Callable[[int, int, int], None] | No
     result = Result({}, [], {}, 0.0)
     with get_context("fork" if sys.platform == "linux" else "spawn").Pool(processors()) as pool:
         order = [numbers[m.name] for m in mutants]
-        for done, (i, by) in enumerate(pool.imap_unordered(killer_of, order, 8)):
+        for done, (i, by, reason) in enumerate(pool.imap_unordered(killer_of, order, 8)):
             name = make()[i].name
-            reason = why_equivalent(name)
             if by:
                 result.killed[name] = by
             elif reason:

@@ -21,7 +21,7 @@ from ..types import Array
 from .plain_schedule import PlainSchedule
 
 TOLERANCE = 1e-11
-D = 19  # columns: two panels of eight and three more
+D = 19  # columns, unless said: two panels of eight and three more
 Numbers = list[Array]
 
 
@@ -34,10 +34,9 @@ class Case(NamedTuple):
 
     def fails(self, schedule: PlainSchedule) -> str:
         """Why the two differ, "" if they agree."""
-        expected = self.expected()
         try:
             with np.errstate(all="ignore"):  # as compiled code has it
-                found = self.plain(schedule)
+                expected, found = self.expected(), self.plain(schedule)
         except Exception as error:  # whatever a mutant breaks
             return type(error).__name__
         return "" if all(close(*pair) for pair in zip(found, expected, strict=True)) else "AssertionError"
@@ -53,14 +52,14 @@ def close(a: Array, b: Array) -> bool:
 # ── data ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def grey(rows: int) -> Array:
+def grey(rows: int, columns: int = D) -> Array:
     """Grey levels of which no row is blank enough for lists."""
-    return (170 * np.abs(spread(1, (rows, D)))).astype(np.uint8)
+    return (170 * np.abs(spread(1, (rows, columns)))).astype(np.uint8)
 
 
-def blank(rows: int) -> Array:
+def blank(rows: int, columns: int = D) -> Array:
     """Three pixels in four are zero; a row and a column are so altogether."""
-    x = np.where(np.abs(spread(2, (rows, D))) > 1.25, grey(rows), 0).astype(np.uint8)
+    x = np.where(np.abs(spread(2, (rows, columns))) > 1.25, grey(rows, columns), 0).astype(np.uint8)
     x[1], x[:, 3] = 0, 0
     return x
 
@@ -72,44 +71,63 @@ def numbers(rows: int) -> Array:
 def gaps(rows: int) -> Array:
     """Shares of one, some of them missing, one row altogether."""
     x = np.abs(spread(4, (rows, D))) - 0.5
-    x[::2, ::3], x[1] = np.nan, np.nan
+    x[::2, ::3], x[1], x[3, 1:] = np.nan, np.nan, np.nan
     return x
 
 
 # ── training ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def begun(scale: Array | None = None, broken: bool = False, **options: Any) -> State:
-    """A state whose parameters are all some way from zero; a learned baseline has learned something."""
+def begun(
+    columns: int = D,
+    scale: Array | None = None,
+    size: float = 0.3,
+    broken: tuple[str, float] | None = None,
+    **options: Any,
+) -> State:
+    """A state at step 2 whose parameters are all some way from zero, save those `broken`, and whose baseline, if it
+    learns, has learned something."""
     options = {"latent": 3, "hidden": (9,), "dtype": "float64", "optimizer": {"epsilon": 1e-2}, **options}
-    reading = Reading(D) if scale is None else Reading(D, "reals", scale=scale, shift=scale - 1, grain=scale / 9)
-    state = State(Config(**options), D, reading)
-    state.arena.flat[...] = 0.3 * spread(5, state.arena.flat.shape)
+    reading = (
+        Reading(columns) if scale is None else Reading(columns, "reals", scale=scale, shift=scale - 1, grain=scale / 9)
+    )
+    state = State(Config(**options), columns, reading)
+    state.step, state.arena.flat[...] = 2, size * spread(5, state.arena.flat.shape)
     for name, array in state.memory.items():
-        array[...] = {"mean": -9, "variance": 7, "steps": 0}.get(name, 0.2 * np.abs(spread(6, array.shape)))
-    state.arena.flat[-1] = np.inf if broken else state.arena.flat[-1]
+        some = 0.2 * spread(6, array.shape)
+        array[...] = {"mean": -9, "variance": 7, "steps": 0}.get(name, np.abs(some) if name.endswith(".v") else some)
+    if broken:
+        state.arena.views[broken[0]][...] = broken[1]
     state.k, state.noise = NUMPY, state.noise._replace(k=NUMPY)
     return state
 
 
 def training(
-    name: str, x: Array, batch: int = 5, micro: int = 99, steps: int = 2, threads: int = 2, **options: Any
+    name: str,
+    x: Array,
+    batch: int = 5,
+    micro: int = 99,
+    steps: int = 2,
+    threads: int = 2,
+    most: float = 0.4,
+    **options: Any,
 ) -> Case:
-    """Some steps; parameters, and whatever is remembered, are compared."""
-    turned = threads > 1
+    """Some steps; parameters, and whatever is remembered, are compared. `most` ink may be listed."""
+    turned, options = threads > 1, {"batch": batch, "columns": x.shape[1], **options}
 
     def plain(schedule: PlainSchedule) -> Numbers:
-        state = begun(batch=batch, **options)
+        state = begun(**options)
+        vars(schedule.modules["fast.sparse"])["MOST"] = most
         return [*schedule.train(state, x, min(micro, batch), steps, threads, turned), *remembered(state)]
 
     @functools.cache
     def expected() -> Numbers:
-        state = begun(batch=batch, **options)
+        state = begun(**options)
         try:
             means = Steps(state, x).advance(steps)
         except objective.Diverged:
             means = np.full(steps, np.nan)
-        return [means, np.full(threads, state.step), *remembered(state)]
+        return [means, np.full(threads, state.step - 2), *remembered(state)]
 
     return Case(name, plain, expected)
 
@@ -127,6 +145,7 @@ def evaluation(name: str, x: Array, samples: int, micro: int, size: int = 3, **o
 
     def plain(schedule: PlainSchedule) -> Numbers:
         state, found, log_p = begun(**options), np.zeros((2, len(x))), np.zeros(len(x))
+        vars(schedule.modules["fast.sparse"])["MOST"] = 0.4
 
         def work(t: int) -> None:
             schedule.step.evaluate(schedule.evaluator(state, "sgvb_b", micro, samples), x, names, 2, samples, found)
@@ -149,30 +168,43 @@ def evaluation(name: str, x: Array, samples: int, micro: int, size: int = 3, **o
 
 # ── the cases ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-TWO: dict[str, Any] = {"latent": (9, 2), "hidden": ((5,), (3, 4))}
-THREE: dict[str, Any] = {"latent": (2, 3, 4), "hidden": ((5,), (), (3,))}
+TWO: dict[str, Any] = {"latent": (8, 2), "hidden": ((5,), (3, 4))}
+THREE: dict[str, Any] = {"latent": (9, 3, 2), "hidden": ((5,), (), (3,))}
+FORGETFUL: dict[str, Any] = {"name": "adamw", "learning_rate": 1.0, "decay": 1.0, "epsilon": 1e-2}
+HUGE = "q.log_var.b", 710.0  # some z are too large to be squared
 REAL: dict[str, Any] = {"binarisation": "none", "variance": 0.1}
 
 
 def cases() -> list[Case]:
     """All of them."""
+    far = ("iw", "vr:0.5", "vr:3")
     deep = ("score_loo", "stl", "dreg", "iw", "vr:0.5", "vr:1", "vr_max", "sgvb_a", "sgvb_b", "score_constant:-20")
     found = [
-        training("dense", grey(12)),
-        training("lists", blank(12), binarisation="none", hidden=(17,), batch=7),
+        training("dense, 16 columns", grey(12, 16)),
+        training("lists", blank(12, 17), binarisation="none", hidden=(17,), batch=7, most=99.0),
+        training("lists, 16 columns", blank(6, 16), binarisation="none", most=99.0),
+        training("lists, 24 columns", blank(6, 24), binarisation="none", most=99.0, hidden=(5, 4)),
+        training("some listed, 23 columns", np.append(grey(8, 23), blank(8, 23), 0), batch=4, steps=4, most=0.42),
+        training("lists, many panels", blank(4), binarisation="none", most=99.0, hidden=(257,), threads=1, steps=1),
+        training("rows as they are wanted", (grey(9) / 255).astype(">f8"), missing="random:0.3", binarisation="fixed"),
         training("lists of bits, one thread", blank(12), binarisation="fixed", threads=1, hidden=(25,)),
+        training("lists, three rows of many samples", blank(6), batch=3, samples=5, most=99.0),
         training("lists, few rows", blank(7), binarisation="threshold", batch=3, activation="relu"),
-        training("many rows", grey(17), batch=13, hidden=(9, 4), activation="softplus"),
+        training("many rows", grey(17), batch=13, hidden=(8, 7), activation="softplus"),
         training("micro-batches", blank(11), batch=11, micro=4, binarisation="none", samples=2, activation="elu"),
-        training("three threads", grey(12), threads=3, samples=2, hidden=()),
+        training("three threads", blank(12), most=99.0, threads=3, samples=2, hidden=(), optimizer=FORGETFUL),
+        training("one row of data", grey(1), batch=1, optimizer={"name": "sgd"}, prior=True),
         training("no steps", grey(5), steps=0),
-        training("broken", grey(9), batch=4, broken=True),
-        training("broken baseline", grey(9), batch=4, broken=True, estimator="nvil"),
-        training("adagrad", grey(12), optimizer={"name": "adagrad", "epsilon": 1e-2}, prior=True),
+        training("broken", grey(9), batch=4, broken=("p.logits.b", np.inf)),
+        training("broken baseline", grey(9), batch=4, broken=("p.logits.b", np.inf), estimator="nvil"),
+        training("broken samples", grey(9), batch=2, broken=HUGE, estimator="vr_max", samples=4, latent=1, steps=1),
+        training("adagrad", grey(12), optimizer={"name": "adagrad", "epsilon": 1e-2}, prior=True, hidden=(8,)),
+        training("one row", grey(3), batch=1, samples=8, activation="identity"),
+        training("seven rows", grey(7), batch=7, samples=8, hidden=(), steps=1),
         training("momentum", blank(9), optimizer={"name": "sgd"}, prior=True, micro=3, activation="leaky_relu"),
         training("adamw", grey(12), optimizer={"name": "adamw", "epsilon": 1e-2}, prior=True, epochs=1.0),
         training("bits", blank(9) > 0, binarisation="none", latent=9),
-        training("hidden values", grey(9), missing="random:0.4", samples=2),
+        training("hidden values", grey(9), missing="random:0.4", samples=2, latent=5),
         training("gaps", gaps(15), missing="nan", batch=13, likelihood="gaussian", **REAL),
         training("gaps in bits", gaps(9), missing="nan", binarisation="threshold"),
         training("gaussian", numbers(9), likelihood="gaussian", scale=np.abs(numbers(1)[0]), **REAL),
@@ -181,9 +213,23 @@ def cases() -> list[Case]:
         training("ladder, many rows", grey(9), estimator="dreg", samples=3, **TWO),
         training("ladder of three", numbers(9), estimator="stl", samples=2, likelihood="gaussian", **REAL, **THREE),
         evaluation("evaluation", blank(5) / 255, 2, 3),
+        evaluation("evaluation of broken samples", blank(5) / 255, 4, 4, broken=HUGE, latent=1),
         evaluation("evaluation of gaps", gaps(4), 7, 7, missing="nan", likelihood="gaussian", **REAL),
         evaluation("evaluation of a ladder", grey(3) / 255, 5, 6, **THREE),
     ]
     found += [training(f"ladder by {name}", grey(5), estimator=name, batch=3, samples=3, **TWO) for name in deep]
-    alone = ("score", "score_kl", "score_mean", "score_input", "nvil", "score_cv", "measure")
-    return found + [training(name, grey(8), estimator=name, samples=3, batch=4, latent=2) for name in alone]
+    found += [training(f"far apart by {name}", grey(2), estimator=name, size=9.0, samples=3, batch=2) for name in far]
+    alone = ("score", "score_kl", "score_mean", "score_input", "nvil")
+    found += [training(name, grey(8), estimator=name, samples=3, batch=4, latent=2) for name in alone]
+    found += [
+        training("dreg, one row", grey(2), estimator="dreg", batch=1, samples=3),
+        training("stl, one row and sample", grey(2), estimator="stl", batch=1),
+        training("score_loo, two samples", grey(4), estimator="score_loo", samples=2),
+        training("score_mean, two rows", grey(4), estimator="score_mean", batch=2, threads=1),
+        training("nvil, one row", grey(2), estimator="nvil", batch=1),
+        training("nvil, many rows", blank(13), estimator="nvil", batch=13, most=99.0),
+        training("score_cv", grey(4), estimator="score_cv", samples=3, batch=2, latent=9, hidden=(5,)),
+        training("measure", numbers(3), estimator="measure", samples=2, batch=3, likelihood="gaussian", **REAL),
+    ]
+    many: dict[str, Any] = {"estimator": "measure", "samples": 2, "batch": 2, "hidden": (5, 4)}
+    return found + [training(f"measure, {latent} latents", grey(3), latent=latent, **many) for latent in (5, 8, 9)]
