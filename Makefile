@@ -12,7 +12,7 @@ help:
 	@echo "              skipped: those against PyTorch and JAX, without pip install --editable '.[bench]' in .venv)"
 	@echo "make lint     ruff and mypy --strict"
 	@echo "make bench    time it against its peers (ARGS: options of bench)"
-	@echo "make mutants  plant errors in the mathematics and see each one found (ARGS: options of scratchvae.mutants;"
+	@echo "make mutants  plant errors in mathematics and schedule, see each found (ARGS: options of tests.mutants;"
 	@echo "              ARGS=--gallery: errors of other people's VAEs, and which check finds each)"
 	@echo
 	@echo ".venv/bin/scratchvae            every command; --help after any of them teaches it"
@@ -38,7 +38,7 @@ bench: .venv/installed
 	$(RUN) bench $(ARGS)
 
 mutants: .venv/installed
-	$(RUN) scratchvae.mutants $(ARGS)
+	$(RUN) tests.mutants $(ARGS)
 
 clean:
 	rm -rf .venv

@@ -9,24 +9,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mutants import automatic, checks, equivalent, matrix, schedule
+from mutants.schedule_cases import cases
 
 from scratchvae.distributions import Normal
 from scratchvae.errors import UsageError
 from scratchvae.kernels import NUMPY
-from scratchvae.mutants import automatic, checks, equivalent, gallery, schedule
+from scratchvae.mutants import gallery
 from scratchvae.mutants.operators import mutations
 from scratchvae.mutants.plant import Edit, planted, targets
-from scratchvae.mutants.schedule_cases import cases
 
 ROOT = Path(__file__).parent.parent
 
 
 def test_gallery_is_killed_as_its_table_says() -> None:
     """Catches a check that went blind, a bug whose code moved away, and a table in the docs that is no longer true."""
-    matrix = gallery.measure()
-    survivors = [bug for bug, row in matrix.items() if not any(row.values())]
+    found = matrix.measure()
+    survivors = [bug for bug, row in found.items() if not any(row.values())]
     assert not survivors
-    assert gallery.table(matrix) in "\n".join(line[4:] for line in (gallery.__doc__ or "").splitlines())
+    assert matrix.table(found) in "\n".join(line[4:] for line in (gallery.__doc__ or "").splitlines())
 
 
 def test_gradient_checks_are_not_enough() -> None:
@@ -48,7 +49,7 @@ def test_pairs_that_are_wrong_together_pass_the_slopes() -> None:
 
 def test_a_sample_of_automatic_mutants() -> None:
     """Thirty of them, the same each time; `make mutants` runs all. Catches a change that made the tests blind."""
-    command = [sys.executable, "-m", "scratchvae.mutants", "--group", "core", "--limit", "30", "--json"]
+    command = [sys.executable, "-m", "tests.mutants", "--group", "core", "--limit", "30", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -66,6 +67,13 @@ def test_the_schedule_in_plain_python_and_a_sample_of_its_mutants() -> None:
     for mutant in (m for m in schedule.make() if m.name in names):
         with mutant.planted(), automatic.alarm(10):
             assert any(case.fails(plain) for case in some) or automatic.why_equivalent(mutant.name), mutant.name
+
+
+def test_the_package_says_where_the_command_is() -> None:
+    """Catches `python -m scratchvae.mutants` that ends in a traceback: the judging is no part of the package."""
+    done = subprocess.run([sys.executable, "-m", "scratchvae.mutants"], capture_output=True, text=True, cwd=ROOT)
+    said = "scratchvae.mutants: the command is `make mutants` in a clone of the repository\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
 def test_there_are_enough() -> None:

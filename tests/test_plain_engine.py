@@ -1,4 +1,4 @@
-"""§7.2 Each compiled intrinsic of the engine is what `engine.plain` says: one text, compiled and as ordinary Python."""
+"""§7.2 Each compiled intrinsic of the engine is what `mutants/plain_engine.py` says it is."""
 
 import inspect
 import types
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mutants import plain_engine as plain
 
-from scratchvae.engine import plain
 from scratchvae.engine.jit import jit, vector_width
 from scratchvae.engine.shuffles import compress, total
 from scratchvae.engine.threads import atomic_add, atomic_load

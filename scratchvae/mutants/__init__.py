@@ -1,11 +1,11 @@
-"""§7.2 Mutation proof: are the checks worth anything? Plant an error, and see that a check finds it.
+"""§7.2 Planted errors: one small change of one function, in force inside a block.
 
-    python -m scratchvae.mutants              automatic mutants: of the mathematics against the tests, of the schedule
-                                              against the mathematics; prints survivors
-    python -m scratchvae.mutants --gallery    the errors of other people's VAEs, and which check kills which
+    from scratchvae.mutants import Edit, planted
+    with planted([Edit("kernels.normal", "normal_kl_np", "0.5", "0.6")]):
+        ...                                     # every caller sees it, through whatever table or import
 
-A mutant is one small change of one function (`operators` makes them from the syntax tree, `gallery` names famous ones).
-It is planted by exchanging the function's code object, so every caller sees it, through whatever table or import.
+`operators` makes slips of the hand from a function's syntax tree, `gallery` names the errors of other people's VAEs,
+`plant` exchanges a function's code object. Whether every one of them is found `make mutants` says, in the repository.
 """
 
 from .plant import Edit, planted

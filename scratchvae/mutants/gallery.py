@@ -2,7 +2,7 @@
 
     with planted(GALLERY["kl takes exp(log_var) for sigma"].edits): ...
 
-Which check kills which (`python -m scratchvae.mutants --gallery` measures this table; a test holds it true):
+Which check kills which (`make mutants ARGS=--gallery` measures this table; a test holds it true):
 
                                           slopes  adding  moments  entropy  bound  evidence  extremes  steps
     y(1 - y) on the log-variance            x       .        .        .       .       .         .        .
@@ -28,11 +28,9 @@ A gradient check sees no error whose backward agrees with its forward: those row
 the reason why every forward is held against a law of its own.
 """
 
-import json
 from typing import NamedTuple
 
-from .checks import CHECKS, verdict
-from .plant import Edit, planted
+from .plant import Edit
 
 
 class Bug(NamedTuple):
@@ -118,32 +116,3 @@ GALLERY: dict[str, Bug] = {
         Edit(ADAM, "adam_np", "m / (1 - beta1**t)", "m / (1 - beta1 ** ((t - 1) * m.size + 1 + np.arange(m.size)))"),
     )),
 }  # fmt: skip
-
-
-def measure() -> dict[str, dict[str, bool]]:
-    """bug -> check -> whether the check kills it. Every check passes on the healthy library, or this says so."""
-    for name, check in CHECKS.items():
-        if why := verdict(check):
-            raise AssertionError(f"the check {name!r} fails without any bug: {why}")
-    found = {}
-    for name, bug in GALLERY.items():
-        with planted(bug.edits):
-            found[name] = {check: bool(verdict(f)) for check, f in CHECKS.items()}
-    return found
-
-
-def table(matrix: dict[str, dict[str, bool]]) -> str:
-    """The matrix as text, one line a bug."""
-    width = max(map(len, matrix))
-    lines = [" " * width + "  " + "  ".join(CHECKS)]
-    for name, row in matrix.items():
-        marks = "  ".join(("x" if row[c] else ".").center(len(c)) for c in CHECKS)
-        lines.append(f"{name:<{width}}  {marks}".rstrip())
-    return "\n".join(lines)
-
-
-def main(as_json: bool) -> int:
-    """Print the matrix; 1 if a bug survives every check."""
-    matrix = measure()
-    print(json.dumps(matrix) if as_json else table(matrix))
-    return 0 if all(any(row.values()) for row in matrix.values()) else 1

@@ -1,4 +1,4 @@
-"""§7.2 The schedule of `fast` as ordinary Python: its own text, with `engine.plain` for what the engine emits as LLVM.
+"""§7.2 The schedule of `fast` as ordinary Python: its own text, with `plain_engine` for what the engine emits as LLVM.
 
     plain = PlainSchedule()
     plain.modules["fast.rules"]                          a module of its own, whose functions can be exchanged
@@ -22,16 +22,20 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import linkable, plain
-from ..kernels import noise
-from ..training.compiled import flats_of, resident, take_back
-from ..training.state import State, Steps
-from ..types import Array
+import scratchvae
+from scratchvae.kernels import noise
+from scratchvae.training.compiled import flats_of, resident, take_back
+from scratchvae.training.sampler import with_rows
+from scratchvae.training.state import State, Steps
+from scratchvae.types import Array
 
-PACKAGE = Path(__file__).parent.parent
+from . import plain_engine as plain
+
+PACKAGE = Path(scratchvae.__file__).parent
 TEXT = ("fast.", "kernels.", "engine.products", "engine.threads", "training.workspaces")  # is executed …
 KEPT = ("kernels.noise", "kernels.dense")  # … but for these; the rest of the engine is `plain`
-SMALL = {"fast.workspace": {"FEW_ROWS": 12}, "fast.sparse": {"FEWEST": 4}}  # so that few rows are many
+SMALL = {"fast.workspace": {"FEW_ROWS": 12}, "fast.sparse": {"FEWEST": 4}, "training.workspaces": {"DRAW": 3}}
+# so that few rows, and few samples, are many
 TURNS = ("product", "product_t", "dots", "listed_1", "listed_2", "transpose", "pack_rows", "atomic_load")
 
 
@@ -130,7 +134,7 @@ class PlainSchedule:
         self.modules: dict[str, types.ModuleType] = {}
         self.built: list[Any] = []  # what each workspace was made of
         self.turns, self.engine = Turns(), types.ModuleType("plain")
-        vars(self.engine).update(vars(plain), NAMES=linkable.NAMES, pause=self.turns.wait, give_way=self.turns.wait)
+        vars(self.engine).update(vars(plain), pause=self.turns.wait, give_way=self.turns.wait)
         vars(self.engine).update({name: self.in_turn(vars(plain)[name]) for name in TURNS})
         self.noise = types.ModuleType("noise")
         vars(self.noise).update(words=self.in_turn(words), normals=self.in_turn(normals))
@@ -208,10 +212,10 @@ class PlainSchedule:
         state.step += int(done[0])
         return np.asarray(sums / batches), done
 
-    def evaluator(self, state: State, estimator: str, micro: int, samples: int) -> Any:
-        """A workspace for the way forward alone, with the state's weights."""
-        x = np.zeros((1, state.architecture.columns), np.uint8)
-        s = self.readied(self.workspace(state, estimator, micro, samples, 1, x), True)
+    def evaluator(self, state: State, estimator: str, micro: int, samples: int, x: Array) -> Any:
+        """A workspace for the way forward alone, with the state's weights, as `training.sampler` makes it for x."""
+        no_data = np.zeros((0, x.shape[1]), state.config.dtype)
+        s = with_rows(self.readied(self.workspace(state, estimator, micro, samples, 1, no_data), True), x)
         self.modules["fast.layout"].convert(s.owners, plain.panel(s.w.dtype), state.arena.flat, s.w, True, 0, 1)
         return s
 

@@ -1,8 +1,8 @@
-"""Engine. What every intrinsic means, in plain NumPy: a vector is an array of lanes, a tile a product of matrices.
+"""§7.2 The engine in plain NumPy: what every intrinsic means. A vector is an array of lanes, a tile a matrix product.
 
-The readable definition of what the other files of this room emit as LLVM: a test holds each compiled intrinsic to the
-statement here. With these in their place `fast` runs as ordinary Python (`mutants.plain_schedule`): a thousand times
-slower, and any line of it can be changed without compiling.
+The readable definition of what `scratchvae.engine` emits as LLVM: a test holds each compiled intrinsic to the statement
+here. With these in their place `fast` runs as ordinary Python (`plain_schedule`): a thousand times slower, and any line
+of it can be changed without compiling.
 
 Beyond the compiled ones, these refuse memory that is not theirs: IndexError or ValueError. What is undefined there is
 NaN here, or a number that no index may be.
@@ -24,14 +24,22 @@ MR_MIDDLE = 2 * MR_SHORT
 DOT_ROWS, DOT_COLS = MR_SHORT, 4 if WIDTH > 1 else 2
 
 
-# ── engine.jit, linkable: Python needs no compiling
+# ── engine.jit, linkable, shared: Python needs no compiling, and no addresses
 
 
 def jit(fn: F) -> F:
     return fn
 
 
-inline = internal = without_refcounts = separate = jit
+inline = internal = without_refcounts = jit
+
+
+def linkable(table: tuple[str, ...]) -> Callable[[F], F]:
+    return jit
+
+
+def Shared(fields: Any) -> Any:
+    return fields
 
 
 def lazy_import(module: str, *names: str) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ import ast
 import copy
 from collections.abc import Iterator
 
-from .plant import FunctionDef, Target
+from scratchvae.mutants.plant import FunctionDef, Target
 
 Part = tuple[Target, FunctionDef]
 

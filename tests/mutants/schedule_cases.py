@@ -10,15 +10,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..gradcheck.numeric import spread
-from ..kernels import NUMPY
-from ..noise import Purpose
-from ..training import objective
-from ..training.config import Config
-from ..training.reading import Reading
-from ..training.state import State, Steps, latent_noise
-from ..types import Array
-from .plain_schedule import PlainSchedule
+from scratchvae.gradcheck.numeric import spread
+from scratchvae.kernels import NUMPY
+from scratchvae.noise import Purpose
+from scratchvae.training import objective
+from scratchvae.training.config import Config
+from scratchvae.training.reading import Reading
+from scratchvae.training.state import State, Steps, latent_noise
+from scratchvae.types import Array
+
+from .plain_schedule import SMALL, PlainSchedule
 
 TOLERANCE = 1e-11
 D = 19  # columns, unless said: two panels of eight and three more
@@ -139,17 +140,20 @@ def remembered(state: State) -> Numbers:
 # ── evaluation ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def evaluation(name: str, x: Array, samples: int, micro: int, size: int = 3, **options: Any) -> Case:
-    """The bound with samples of one name, and log p(x) with noise drawn `size` samples at a time."""
-    names = np.arange(7, 7 + len(x), dtype=np.uint32)
+def evaluation(name: str, x: Array, samples: int, micro: int, chunk: int = 3, **options: Any) -> Case:
+    """The bound with samples of one name, `micro` rows at once; log p(x) by `chunk` samples, noise by three of them."""
+    names, draw = np.arange(7, 7 + len(x), dtype=np.uint32), SMALL["training.workspaces"]["DRAW"]
+    rows = np.arange(len(x)), names.astype(np.int64)
 
     def plain(schedule: PlainSchedule) -> Numbers:
         state, found, log_p = begun(**options), np.zeros((2, len(x))), np.zeros(len(x))
         vars(schedule.modules["fast.sparse"])["MOST"] = 0.4
 
         def work(t: int) -> None:
-            schedule.step.evaluate(schedule.evaluator(state, "sgvb_b", micro, samples), x, names, 2, samples, found)
-            schedule.step.log_likelihood(schedule.evaluator(state, "iw", micro, 1), x, names, samples, size, log_p)
+            s = schedule.evaluator(state, "sgvb_b", micro, samples, x)
+            schedule.step.evaluate(s, *rows, 2, found)
+            s = schedule.evaluator(state, "iw", 1, chunk, x)
+            schedule.step.log_likelihood(s, *rows, samples, log_p)
 
         schedule.turns.run(1, work)
         return [*found, log_p]
@@ -158,8 +162,8 @@ def evaluation(name: str, x: Array, samples: int, micro: int, size: int = 3, **o
     def expected() -> Numbers:
         state, total = begun(**options), np.full(len(x), -np.inf)
         L, log_p, _ = objective.bound(state, x, latent_noise(state, Purpose.EVALUATE, 2, len(x), samples, names))
-        for s in range(0, samples, size):
-            eps = latent_noise(state, Purpose.EVALUATE, 1 + s, len(x), min(size, samples - s), names)
+        for s in range(0, samples, draw):
+            eps = latent_noise(state, Purpose.EVALUATE, 1 + s, len(x), min(draw, samples - s), names)
             total = np.logaddexp(total, np.logaddexp.reduce(objective.log_weights(state, x, eps), axis=0))
         return [L, log_p, total - np.log(samples)]
 
@@ -214,8 +218,8 @@ def cases() -> list[Case]:
         training("ladder of three", numbers(9), estimator="stl", samples=2, likelihood="gaussian", **REAL, **THREE),
         evaluation("evaluation", blank(5) / 255, 2, 3),
         evaluation("evaluation of broken samples", blank(5) / 255, 4, 4, broken=HUGE, latent=1),
-        evaluation("evaluation of gaps", gaps(4), 7, 7, missing="nan", likelihood="gaussian", **REAL),
-        evaluation("evaluation of a ladder", grey(3) / 255, 5, 6, **THREE),
+        evaluation("evaluation of gaps", gaps(4), 7, 7, 6, missing="nan", likelihood="gaussian", **REAL),
+        evaluation("evaluation of a ladder", grey(3) / 255, 5, 6, 6, **THREE),
     ]
     found += [training(f"ladder by {name}", grey(5), estimator=name, batch=3, samples=3, **TWO) for name in deep]
     found += [training(f"far apart by {name}", grey(2), estimator=name, size=9.0, samples=3, batch=2) for name in far]

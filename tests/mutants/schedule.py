@@ -14,10 +14,11 @@ from collections.abc import Callable
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 
-from ..engine.jit import processors
+from scratchvae.engine.processors import processors
+from scratchvae.mutants.plant import targets_in
+
 from .automatic import Mutant, Result, alarm, slips, why_equivalent
 from .plain_schedule import PACKAGE, PlainSchedule
-from .plant import targets_in
 from .schedule_cases import Case, cases
 
 ROOMS = str(PACKAGE / "fast"), str(PACKAGE / "kernels")

@@ -16,10 +16,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from scratchvae.mutants.operators import Mutation, mutations
+from scratchvae.mutants.plant import FunctionDef, Target, code_of, swapped, targets
+
 from .equivalent import EQUIVALENT
-from .operators import Mutation, mutations
 from .pairs import matched
-from .plant import FunctionDef, Target, code_of, swapped, targets
 
 Names = tuple[str, ...]
 

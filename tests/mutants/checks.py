@@ -17,19 +17,19 @@ from typing import Any
 
 import numpy as np
 
-from ..arena import Arena
-from ..distributions import Bernoulli, Normal
-from ..errors import CheckFailed
-from ..gradcheck import check
-from ..gradcheck.numeric import spread
-from ..kernels import NUMPY
-from ..models.linear_gaussian import LinearGaussian
-from ..models.vae import LIKELIHOODS, Architecture, elbo, elbo_vjp
-from ..training.config import Config
-from ..training.evaluate import log_likelihood
-from ..training.optim import Optimizer
-from ..training.state import State
-from ..types import Array
+from scratchvae.arena import Arena
+from scratchvae.distributions import Bernoulli, Normal
+from scratchvae.errors import CheckFailed
+from scratchvae.gradcheck import check
+from scratchvae.gradcheck.numeric import spread
+from scratchvae.kernels import NUMPY
+from scratchvae.models.linear_gaussian import LinearGaussian
+from scratchvae.models.vae import LIKELIHOODS, Architecture, elbo, elbo_vjp
+from scratchvae.training.config import Config
+from scratchvae.training.evaluate import log_likelihood
+from scratchvae.training.optim import Optimizer
+from scratchvae.training.state import State
+from scratchvae.types import Array
 
 B, D, K = 3, 4, 2
 
