@@ -186,7 +186,8 @@ def codes_of(mutant: Mutant) -> set[types.CodeType]:
 
 
 class alarm:
-    """Raises TimeoutError inside the block after some seconds, where the system has alarms."""
+    """Raises TimeoutError inside the block after some seconds of processor, where the system has alarms: a busy machine
+    must not find a mutant."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -198,14 +199,14 @@ class alarm:
             raise TimeoutError
 
         if hasattr(signal, "setitimer"):
-            signal.signal(signal.SIGALRM, ring)
-            signal.setitimer(signal.ITIMER_REAL, self.seconds)
+            signal.signal(signal.SIGPROF, ring)
+            signal.setitimer(signal.ITIMER_PROF, self.seconds)
 
     def __exit__(self, *_: object) -> None:
         import signal
 
         if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def run(mutants: list[Mutant], items: list[Any], progress: Any = None) -> Result:

@@ -2,7 +2,7 @@
 
 Each is planted in a copy that runs as ordinary Python (`plain_schedule`), and meets the small runs that reach its line
 (`schedule_cases`), the quickest first. What a run does is equal to the composition of the pairs, or the mutant is
-found; so is one that leaves its memory, or hangs. One of the builder that builds the same records changes no value.
+found; so is one that leaves its memory, or hangs. One of the builder that builds the same changes no value.
 """
 
 import functools
@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import types
+from collections import Counter
 from collections.abc import Callable
 from multiprocessing import get_context
 from typing import Any, NamedTuple
@@ -18,21 +19,22 @@ from scratchvae.engine.processors import processors
 from scratchvae.mutants.plant import targets_in
 
 from .automatic import Mutant, Result, alarm, slips, why_equivalent
-from .plain_schedule import PACKAGE, PlainSchedule
+from .plain_schedule import PACKAGE, PlainSchedule, Same
 from .schedule_cases import Case, cases
 
 ROOMS = str(PACKAGE / "fast"), str(PACKAGE / "kernels")
 BUILDER = "fast.schedule.", "fast.placing.", "fast.layout.Builder.", "fast.layout.ceil_to"
-HANGS = 5.0  # seconds; a case takes a fifth of one
+KILLS: Counter[tuple[str, str]] = Counter()  # what a case has found in a function: it comes first for the next
+HANGS = 5.0  # seconds of processor; a case takes a fifth of one
 
 
 class Reached(NamedTuple):
-    """A case, its time in seconds, the lines of `fast` and `kernels` that it reaches, the records that it builds."""
+    """A case, its time in seconds, the lines of `fast` and `kernels` that it reaches, a digest of what it builds."""
 
     case: Case
     seconds: float
     lines: set[tuple[str, int]]
-    built: list[Any]
+    built: list[str]
 
 
 @functools.cache
@@ -61,9 +63,9 @@ def observed(case: Case) -> Reached:
     if why := case.fails(plain()):
         raise RuntimeError(f"the case {case.name!r} fails without any mutant ({why}): mend that first")
     start = time.process_time()
-    plain().built.clear()
+    plain().built, plain().known = [], []
     case.plain(plain())
-    built = list(plain().built)
+    built = plain().built
     seconds = time.process_time() - start
     before = sys.gettrace()
     sys.settrace(each_call)
@@ -87,19 +89,18 @@ def make() -> list[Mutant]:
 
 def killer(mutant: Mutant) -> tuple[str, str]:
     """The first case that fails with the mutant planted, and how; if none does, the reason why none can, or ""."""
-    target = mutant.parts[0][0]
+    target, schedule, outcomes = mutant.parts[0][0], plain(), list[str]()
     here = {(target.module.__file__, line) for line in mutant.lines}
-    alike = [target.label.startswith(BUILDER)]
     with mutant.planted():
-        for found in reached():
+        for found in sorted(reached(), key=lambda found: -KILLS[target.label, found.case.name]):
             if not here.isdisjoint(found.lines):
-                plain().built.clear()
+                schedule.built, schedule.known = [], found.built if target.label.startswith(BUILDER) else []
                 with alarm(HANGS):
-                    why = found.case.fails(plain())
-                if why:
-                    return f"{found.case.name} ({why})", ""
-                alike.append(plain().built == found.built)
-    return "", "the same records are built" if all(alike) and len(alike) > 1 else why_equivalent(mutant.name)
+                    outcomes.append(found.case.fails(schedule))
+                if outcomes[-1] not in ("", Same.__name__):
+                    KILLS[target.label, found.case.name] += 1
+                    return f"{found.case.name} ({outcomes[-1]})", ""
+    return "", "the same is built" if set(outcomes) == {Same.__name__} else why_equivalent(mutant.name)
 
 
 def killer_of(i: int) -> tuple[int, str, str]:
