@@ -142,18 +142,16 @@ EQUIVALENT: dict[str, str] = {
         "whichever thread takes a unit, it is the same unit",
     "fast.* | factor or axis changed | *steal(*, 1, t, threads) -> *steal(*, 2, t, threads)":
         "how many units a thread takes at once: time, not numbers",
-    "fast.* | operands swapped | one, two = * -> one, two = *":
-        "two heads are treated alike",
     "fast.* | operands swapped | pack_heads(s, one, two, p, r) -> *":
         "two heads are treated alike",
-    "fast.backward.weigh | function dropped | for n in range(r, min(r + height, rows)): -> *":
-        "what lies beyond the last row is padding, which no sum reads",
     "fast.backward.through_transposed | factor or axis changed | one, P, done = *, -1) -> *, -2)":
         "a number that no panel has",
     "fast.backward.through_transposed | branch always taken | W = * -> W = transpose_panel(*":
         "a panel is transposed once more: time, not numbers",
     "fast.backward.through_transposed | factor or axis changed | if job.below >= 0: -> if job.below >= 1:":
         "no layer reads the packed cotangent of layer 0",
+    "fast.backward.made_by | term dropped | dx [*]= zeros(s.work) + * -> *":
+        "a number stands for a vector of it",
     "fast.backward.through_* | operands swapped | made_by(s, c, * -> made_by(s, ?*, c, *":
         "two places of which only the sum is asked for",
     "fast.backward.dots_tile | function dropped | for i in range(column, min(* -> *":
@@ -186,7 +184,7 @@ EQUIVALENT: dict[str, str] = {
         "tiles beyond the last have no row",
     "fast.forward.latent | * | kl = latent_row(* -> kl = latent_row(*, heads, p*":
         "KL is 0 in the padding, where mu and log_var are",
-    "fast.forward.density | * | if w != 0.0 and job.pack and (rows >= FEW_ROWS): -> *":
+    "fast.forward.density | * | if w != 0.0 and rows >= FEW_ROWS: -> *":
         "cotangents packed that nobody reads: time, not numbers",
     "fast.forward.density_tile | * | bernoulli_row(* -> bernoulli_row(*, dys[[]1[]], *":
         "a Bernoulli has one head",
@@ -220,6 +218,10 @@ EQUIVALENT: dict[str, str] = {
         "more room than is needed",
     "fast.layout.Builder.net | function dropped | return Net(tuple(hidden), * -> return Net(hidden, *":
         "a list, as it is read here, is a tuple",
+    "fast.layout.Builder.weighed | factor or axis changed | * -> *.inputs + 2), *":
+        "more room than is needed",
+    "fast.layout.Builder.weighed | function dropped | return tuple(range(* -> return range(*":
+        "a range, as it is read here, is a tuple",
     "fast.layout.set_ones | function dropped | *int(layer* -> *":
         "a NumPy integer is the number that it holds",
     "fast.layout.set_ones | factor or axis changed | * -> *) + 2, panel))":
@@ -228,8 +230,8 @@ EQUIVALENT: dict[str, str] = {
         "a panel is copied twice, or one that has no columns",
     "fast.minibatch.* | factor or axis changed | * + 3) // 4* -> * + 4) // 4*":
         "a block more than is needed",
-    "fast.minibatch.minibatch | term dropped | normals(*, end - begin, blocks) -> normals(*, end, blocks)":
-        "rows more than are needed",
+    "fast.minibatch.minibatch | * | many = min(o.draw, * -> *":
+        "noise of samples that nobody reads, in rows that are there: time, not numbers",
     "fast.* | function dropped | *real(* -> *":
         "in float64, as here, a number's type is the arrays'; in float32 it is a rounding",
     "fast.* | function dropped | *s.work.dtype.type(o.columns* -> *":

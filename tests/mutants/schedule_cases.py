@@ -226,6 +226,7 @@ def cases() -> list[Case]:
     alone = ("score", "score_kl", "score_mean", "score_input", "nvil")
     found += [training(name, grey(8), estimator=name, samples=3, batch=4, latent=2) for name in alone]
     found += [
+        training("iw, whole panels", grey(4), estimator="iw", batch=2, samples=3, hidden=(8,)),
         training("dreg, one row", grey(2), estimator="dreg", batch=1, samples=3),
         training("stl, one row and sample", grey(2), estimator="stl", batch=1),
         training("score_loo, two samples", grey(4), estimator="score_loo", samples=2),
