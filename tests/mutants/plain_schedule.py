@@ -56,7 +56,8 @@ class Turns:
         if len(self.alive) > 1:
             t = self.me.t
             self.gates[self.alive[self.alive.index(t) - 1]].release()
-            self.gates[t].acquire()
+            while not self.gates[t].acquire(timeout=1):
+                pass  # a signal is heard between two waits
         if self.errors:
             raise self.errors[0]
 
@@ -76,8 +77,13 @@ class Turns:
         for other in others:
             other.start()
         self.part(0, work)
+        try:
+            while any(other.is_alive() for other in others) and not self.errors:
+                others[-1].join(1)
+        except BaseException as error:  # it takes too long
+            self.errors.append(error)
         for other in others:
-            other.join(None if not self.errors else 0.2)
+            other.join(0.2)
             if other.is_alive():  # it runs wild
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
                     ctypes.c_ulong(other.ident or 0), ctypes.py_object(SystemExit)

@@ -25,7 +25,7 @@ from .schedule_cases import Case, cases
 ROOMS = str(PACKAGE / "fast"), str(PACKAGE / "kernels")
 BUILDER = "fast.schedule.", "fast.placing.", "fast.layout.Builder.", "fast.layout.ceil_to"
 KILLS: Counter[tuple[str, str]] = Counter()  # what a case has found in a function: it comes first for the next
-HANGS = 5.0  # seconds of processor; a case takes a fifth of one
+HANGS = 2.0  # seconds of processor; a case takes a tenth of one
 
 
 class Reached(NamedTuple):
