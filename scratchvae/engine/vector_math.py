@@ -144,6 +144,15 @@ def softplus(x: Any) -> Any:
     return where(x > 0.0, x, e * 0.0) + log_normal(u) + (e - (u - 1.0)) / u
 
 
+@inline
+def softplus_parts(x: Any) -> Any:
+    """(max(x, 0), u, sigmoid(x), sigmoid(−x)) by one e = e^−|x|, u = 1 + e; softplus x is the first + log u."""
+    e = exp_below(-absolute(x))
+    u = e + 1.0
+    large, small, positive = 1.0 / u, e / u, x > 0.0
+    return where(positive, x, 0.0), u, where(positive, large, small), where(positive, small, large)
+
+
 @internal
 def sin_cos(f: Any) -> Any:
     """(sin f, cos f) for |f| ≤ π/4."""

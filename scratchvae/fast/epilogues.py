@@ -4,12 +4,12 @@ The formulas are those of `kernels`, called for one vector; the derivations stan
 `conditional`. A test holds every schedule against the composition of the pairs.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from scratchvae.engine.jit import internal
 from scratchvae.engine.shuffles import total
 from scratchvae.engine.tiles import multiply_rows, sum_rows
-from scratchvae.engine.vector_math import log_normal, sigmoid, softplus, tanh
+from scratchvae.engine.vector_math import exp, log_normal, sigmoid, softplus, softplus_parts, tanh
 from scratchvae.engine.vectors import columns, copysign, lane_count, load, sqrt, store, store_lanes, where, zeros
 from scratchvae.kernels.activations import (
     elu,
@@ -119,47 +119,62 @@ def bernoulli_row(
 
 
 @internal
-def total_rows(parts: Array, at: int, C: Array, c: int, logs: bool) -> None:
-    """Into parts[at:], for each row of a tall tile: Σ of its first vector, less log Π of its second if asked."""
+def total_rows(parts: Array, at: int, C: Array, c: int, logs: float) -> None:
+    """Into parts[at:], for each row of a tall tile: Σ of its first vector, less `logs` times log Π of its second."""
     value = sum_rows(C, c)
-    if logs:
-        value -= log_normal(multiply_rows(C, c + lane_count(C)))
+    if logs != 0.0:
+        value -= log_normal(multiply_rows(C, c + lane_count(C))) * logs
     store_lanes(parts, at, value)
+
+
+class Columns(NamedTuple):
+    """What a Gaussian p(x | z) knows of the columns, padded to whole panels."""
+
+    log_floor: Array  # log c, the floor of σ² (or log σ², where that is fixed) …
+    precision: Array  # … and 1 / c
+    log_scale: Array  # of the columns' unit: densities are those of the raw columns
 
 
 @internal
 def gaussian_row(
     work: Array, x: int, C: Array, c: int, other: int, dys: Any, column: int, width: int, w: float, how: Any
 ) -> None:
-    """Σ log N(x; μ, σ²) over a panel, by lanes, in units of the raw columns; heads at c and c + other.
+    """Σ log N(x; μ, σ²) over a panel, in units of the raw columns; heads at c and c + other.
 
-    how = (family, whether NaN marks what is missing, log floors and log units by column).
+    Left as `bernoulli_row` leaves it, for log σ² = log c + max(a, 0) + log u, 1 / σ² = sigmoid(−a) / c and slope
+    sigmoid(a) (`conditional`) come of one exponential, u = 1 + e^−|a|. how = (family, whether NaN marks what is
+    missing, Columns).
     """
     lanes = lane_count(work)
     value = zeros(C)
-    family, missing, floors, units = how
+    product = value + 1.0
+    family, missing, known = how
     for n in range(0, 2 * lanes, lanes):
         mu, xs, real = load(C, c + n), load(work, x + n), columns(work, column + n) < width
         if missing:
             real = real & (xs == xs)
         slope, dlog, unit = mu * 0.0 + 1.0, mu * 0.0 + 1.0, mu * 0.0
         if family == GAUSSIAN_SIGMOID:
-            mu = sigmoid(mu)
+            _, _, mu, _ = softplus_parts(mu)
             slope = sigmoid_vjp(slope, mu)
         if family == NORMAL:
             log_var = load(C, c + other + n)
+            precision = exp(-log_var)
         else:
-            log_var, unit = load(floors, column + n), load(units, column + n)
+            log_var, precision = load(known.log_floor, column + n), load(known.precision, column + n)
+            unit = load(known.log_scale, column + n)
             if family != GAUSSIAN_FIXED:
-                a = load(C, c + other + n) - log_var
-                log_var, dlog = softplus(a) + log_var, sigmoid(a)
-        term, r, half = normal_terms(xs - mu, log_var)
+                linear, u, dlog, rest = softplus_parts(load(C, c + other + n) - log_var)
+                log_var, precision = log_var + linear, precision * rest
+                product *= where(real, u, 1.0)
+        term, r, half = normal_terms(xs - mu, log_var, precision)
         value += where(real, term - unit, 0.0)
         if w != 0.0:
             store(work, dys[0] + n, where(real, r * slope * w, 0.0))
             if family != GAUSSIAN_FIXED:
                 store(work, dys[1] + n, where(real, half * dlog * w, 0.0))
     store(C, c, value)
+    store(C, c + lanes, product)
 
 
 # ── q(z | x) ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,6 +9,7 @@ from scratchvae.engine.tiles import MR, panel_of, unsigned_divmod
 from scratchvae.engine.vectors import lane_count, load, store
 from scratchvae.fast.epilogues import (
     BERNOULLI,
+    GAUSSIAN_FIXED,
     NORMAL,
     activate_tile,
     bernoulli_row,
@@ -102,9 +103,10 @@ def density(s: Workspace, t: int, threads: int, job: Any, now: Now, w: float) ->
     out_of_line()
     one, two, P = s.layers[job.layer], s.layers[job.layer + job.count - 1], panel_of(s.work)
     rows, c, family = rows_of(job.rows, now), scratch_of(s, t), job.family
-    tiles, S = tile_count(rows), 1
+    tiles, S, logs = tile_count(rows), 1, 0.0
     if family != NORMAL:
         S = now.samples * 3 if job.rows == MOVED else now.samples
+        logs = 1.0 if family == BERNOULLI else 0.0 if family == GAUSSIAN_FIXED else 0.5
     while True:
         begin, end = steal(s.counters, job.loop, one.panels * tiles, 1, t, threads)
         if begin == end:
@@ -116,7 +118,7 @@ def density(s: Workspace, t: int, threads: int, job: Any, now: Now, w: float) ->
             if job.count == 2:
                 affine(s, c + MR * P, two, p, r, height)
             density_tile(s, c, job, p, r, height, S, w)
-            total_rows(s.parts, (job.parts + p) * s.options.capacity + r, s.scratch, c, family == BERNOULLI)
+            total_rows(s.parts, (job.parts + p) * s.options.capacity + r, s.scratch, c, logs)
             if w != 0.0 and rows >= FEW_ROWS:
                 pack_heads(s, one, two, p, r)
 
@@ -133,7 +135,7 @@ def density_tile(s: Workspace, c: int, job: Any, p: int, r: int, height: int, S:
         if job.family == BERNOULLI:
             bernoulli_row(s.work, target, s.scratch, C, dys[0], p * P, one.outputs, w, s.options.missing)
         else:
-            how = job.family, s.options.missing and job.family != NORMAL, s.log_floor, s.log_scale
+            how = job.family, s.options.missing and job.family != NORMAL, s.known
             gaussian_row(s.work, target, s.scratch, C, MR * P, dys, p * P, one.outputs, w, how)
             if job.family == NORMAL and w != 0.0:
                 z = s.latents[job.latent]

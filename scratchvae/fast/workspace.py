@@ -96,8 +96,7 @@ class Workspace(NamedTuple):
     memory: Array  # float64 (3,): a learned baseline's mean, variance, steps
     data: Array  # (N D,) uint8, grey levels or bits, or none …
     numbers: Array  # … but these: so that one version serves data of every kind
-    log_floor: Array  # of σ² by column (or of the fixed variance), padded to whole panels …
-    log_scale: Array  # … and of the columns' unit: densities are those of the raw columns
+    known: Any  # `epilogues.Columns`
     lists: Lists
     counters: Array  # int64, see `engine.threads`
     jump_table: Array  # int64, see `engine.linkable`

@@ -82,9 +82,10 @@ def normal_log_prob_vjp_np(w: Array, z: Array, mu: Array, log_var: Array) -> tup
 
 
 @inline
-def normal_terms(d: Any, log_var: Any) -> Any:
-    """(log N, r, ½ (r d − 1)) of one component, d = z − μ: the slopes by z, μ and log σ² are −r, r and the last."""
-    r = d * exp(-log_var)
+def normal_terms(d: Any, log_var: Any, precision: Any) -> Any:
+    """(log N, r, ½ (r d − 1)) of one component, d = z − μ, precision 1 / σ²: the slopes by z, μ and log σ² are −r, r
+    and the last."""
+    r = d * precision
     return (log_var + d * r + LOG_2PI) * -0.5, r, (r * d - 1.0) * 0.5
 
 
@@ -96,7 +97,8 @@ def log_prob_rows(log_prob: Array, z: Array, m: Any, mu: Array, log_var: Array) 
         summed = 0.0
         for k in range(0, K, lane_count(z)):
             i, stop = b * K + k, b * K + K
-            term, _, _ = normal_terms(read(z, i, stop, z) - read(mu, i, stop, z), read(log_var, i, stop, z))
+            d, spread = read(z, i, stop, z) - read(mu, i, stop, z), read(log_var, i, stop, z)
+            term, _, _ = normal_terms(d, spread, exp(-spread))
             if m is not None:
                 term *= read(m, i, stop, z)
             summed += total(where(columns(z, k) < K, term, 0.0))
@@ -110,7 +112,8 @@ def slope_rows(slopes: Any, w: Array, z: Array, m: Any, mu: Array, log_var: Arra
     for b in range(z.shape[0]):
         for k in range(0, K, lane_count(z)):
             i, stop = b * K + k, b * K + K
-            _, r, half = normal_terms(read(z, i, stop, z) - read(mu, i, stop, z), read(log_var, i, stop, z))
+            d, spread = read(z, i, stop, z) - read(mu, i, stop, z), read(log_var, i, stop, z)
+            _, r, half = normal_terms(d, spread, exp(-spread))
             if m is not None:
                 seen = read(m, i, stop, z)
                 r, half = r * seen, half * seen

@@ -57,7 +57,6 @@ def workspace(state: State, estimator: str, micro: int, samples: int, threads: i
     count = m.parts + (panels_of_moved(m) if wants.moved else 0)
     value, signal, theta, path, score, bound, reconstruction = np.zeros((7, m.b.capacity))
     data, numbers = kinds_of(x, config.dtype)
-    log_floor, log_scale = by_column(family, m.columns, panel, config.dtype)
     return Shared(Workspace(
         options=o, rule=rule, optimizer=optimizer(state, rows),
         layers=layers, owners=layers[: m.owners].copy(), latents=m.latent_records(),
@@ -66,7 +65,7 @@ def workspace(state: State, estimator: str, micro: int, samples: int, threads: i
         noise=np.zeros(threads * o.noise_room, config.dtype), words=np.zeros(threads * o.word_room, np.uint32),
         parts=np.zeros((count, m.b.capacity)), value=value, signal=signal, theta=theta, path=path, score=score,
         bound=bound, reconstruction=reconstruction, memory=memory_of(state),
-        data=data, numbers=numbers, log_floor=log_floor, log_scale=log_scale,
+        data=data, numbers=numbers, known=by_column(family, m.columns, panel, config.dtype),
         lists=lists(micro, panel, m.columns, config.dtype),
         counters=np.zeros(counters_size(threads, loops), np.int64), jump_table=np.zeros(len(LINKED), np.int64),
     ))  # fmt: skip
@@ -96,13 +95,15 @@ def kinds_of(x: Array, dtype: str) -> tuple[Array, Array]:
     return found
 
 
-def by_column(family: Any, columns: int, panel: int, dtype: str) -> tuple[Array, Array]:
-    """(the floor of log σ², the columns' log unit), padded to whole panels."""
+def by_column(family: Any, columns: int, panel: int, dtype: str) -> Any:
+    """What a Gaussian p(x | z) knows of each column, padded to whole panels."""
+    from ..fast.epilogues import Columns
+
     floor, unit = np.zeros((2, -(-columns // panel) * panel), dtype)
     floor[:columns] = np.log(family.variance)
     if family.log_scale is not None:
         unit[:columns] = family.log_scale
-    return floor, unit
+    return Columns(floor, np.exp(-floor), unit)
 
 
 def lists(rows: int, panel: int, columns: int, dtype: str) -> Any:
