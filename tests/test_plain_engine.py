@@ -29,7 +29,17 @@ from scratchvae.engine.tiles import (
     transpose,
     unsigned_divmod,
 )
-from scratchvae.engine.vector_math import exp, exp_below, expm1, expm1_below, log_normal, sigmoid, softplus, tanh
+from scratchvae.engine.vector_math import (
+    exp,
+    exp_below,
+    expm1,
+    expm1_below,
+    log_normal,
+    sigmoid,
+    softplus,
+    softplus_parts,
+    tanh,
+)
 from scratchvae.engine.vector_words import load_words
 from scratchvae.engine.vectors import (
     absolute,
@@ -78,6 +88,8 @@ def functions(a: Array, b: Array, ints: Array, levels: Array, out: Array, sums: 
         x = x * absolute(x) * 9.0
         store(out, i, exp(x) + expm1(x) + sigmoid(x))
         store(out, i + 8 * n, tanh(x) + softplus(x))
+        linear, u, p, rest = softplus_parts(x)
+        store(out, i + 24 * n, linear + u * 3.0 + p * 5.0 + rest * 7.0)
         below = -absolute(x)
         store(out, i + 16 * n, exp_below(below) + expm1_below(below) + log_normal(absolute(x)))
 

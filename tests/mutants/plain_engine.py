@@ -122,6 +122,11 @@ def softplus(x: Array) -> Array:
     return np.logaddexp(x, 0 * x)
 
 
+def softplus_parts(x: Array) -> tuple[Array, Array, Array, Array]:
+    """(max(x, 0), 1 + e^−|x|, sigmoid(x), sigmoid(−x))."""
+    return np.maximum(x, 0), 1 + np.exp(-np.abs(x)), sigmoid(x), sigmoid(-x)
+
+
 # ── engine.shuffles
 
 
