@@ -59,14 +59,14 @@ def test_a_sample_of_automatic_mutants() -> None:
 
 
 def test_the_schedule_in_plain_python_and_a_sample_of_its_mutants() -> None:
-    """Every case agrees with the composition, and fifteen mutants with none. Catches what a compiled run hides: memory
-    that is not the job's, what hangs on the order of threads and jobs; and a case that went blind."""
+    """Every case agrees with the composition, and with each of six mutants one does not. Catches what a compiled run
+    hides: memory that is not the job's, what hangs on the order of threads and jobs; and a case that went blind."""
     some, plain = cases(), schedule.plain()
     assert {case.name: why for case in some if (why := case.fails(plain))} == {}
-    names = set(automatic.chosen([m.name for m in schedule.make()], 15))
+    names = set(automatic.chosen([m.name for m in schedule.make() if not automatic.why_equivalent(m.name)], 6))
     for mutant in (m for m in schedule.make() if m.name in names):
-        with mutant.planted(), automatic.alarm(10):
-            assert any(case.fails(plain) for case in some) or automatic.why_equivalent(mutant.name), mutant.name
+        with mutant.planted(), automatic.alarm(60):
+            assert any(case.fails(plain) for case in some), mutant.name
 
 
 def test_the_package_says_where_the_command_is() -> None:

@@ -274,6 +274,14 @@ EQUIVALENT: dict[str, str] = {
         "a hundred units fill no panel, and one has room enough",
     "fast.placing.place | * | made.baseline = Net(* -> *":
         "a number that no activation has",
+    "fast.placing.place_latents | branch always taken | z |= {'dvalue': * -> *":
+        "a place where zeros stay: they are added",
+    "fast.placing.place_moved | * | b, size, z = * -> *b.place(made.sizes[[]0]*":
+        "the moved z is read packed alone; the ones of its panels, where they have no room, fall where packing writes",
+    "fast.rules.rule | factor changed | S, w = * -> * else 1.0)":
+        "in evaluation nobody reads the weights",
+    "fast.rules.shares | sign flipped | return s.value[[]best[]] + (total - total) -> *":
+        "zero or NaN, whatever its sign",
     "fast.placing.place_latents | function dropped | count = * -> count = *":
         "rows of parts that stay zero",
 }  # fmt: skip

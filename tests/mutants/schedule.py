@@ -65,7 +65,7 @@ def observed(case: Case) -> Reached:
     start = time.process_time()
     plain().built, plain().known = [], []
     case.plain(plain())
-    built = plain().built
+    built = list(plain().built)
     seconds = time.process_time() - start
     before = sys.gettrace()
     sys.settrace(each_call)

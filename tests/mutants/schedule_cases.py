@@ -176,6 +176,7 @@ TWO: dict[str, Any] = {"latent": (8, 2), "hidden": ((5,), (3, 4))}
 THREE: dict[str, Any] = {"latent": (9, 3, 2), "hidden": ((5,), (), (3,))}
 FORGETFUL: dict[str, Any] = {"name": "adamw", "learning_rate": 1.0, "decay": 1.0, "epsilon": 1e-2}
 HUGE = "q.log_var.b", 710.0  # some z are too large to be squared
+SURE: dict[str, Any] = {"likelihood": "gaussian-fixed", "binarisation": "none", "variance": 1e-30}
 REAL: dict[str, Any] = {"binarisation": "none", "variance": 0.1}
 
 
@@ -227,6 +228,7 @@ def cases() -> list[Case]:
     found += [training(name, grey(8), estimator=name, samples=3, batch=4, latent=2) for name in alone]
     found += [
         training("iw, whole panels", grey(4), estimator="iw", batch=2, samples=3, hidden=(8,)),
+        training("great densities by vr:3", np.zeros((2, D)), estimator="vr:3", samples=3, batch=2, size=0.0, **SURE),
         training("dreg, one row", grey(2), estimator="dreg", batch=1, samples=3),
         training("stl, one row and sample", grey(2), estimator="stl", batch=1),
         training("score_loo, two samples", grey(4), estimator="score_loo", samples=2),
