@@ -158,11 +158,11 @@ EQUIVALENT: dict[str, str] = {
         "a surplus that nobody reads",
     "fast.epilogues.with_ones | * | * -> return where(at < width, y, *":
         "a number or a mask stands for a vector; columns beyond the one of ones are read by nobody",
-    "fast.epilogues.bernoulli_row | sign flipped | product = value + 1.0 -> *":
+    "fast.epilogues.*_row | sign flipped | product = value + 1.0 -> *":
         "the signs of an even number of lanes cancel",
     "fast.epilogues.* | * | slope, dlog, unit = * -> slope, dlog, unit = *":
         "a number stands for a vector of it",
-    "fast.epilogues.bernoulli_row | term dropped | product = value + 1.0 -> product = 1.0":
+    "fast.epilogues.*_row | term dropped | product = value + 1.0 -> product = 1.0":
         "a number stands for a vector of it",
     "fast.epilogues.gaussian_row | operand swapped | if w != 0.0: -> if how != 0.0:":
         "in evaluation w is 0, and nobody reads the cotangents",
@@ -184,6 +184,10 @@ EQUIVALENT: dict[str, str] = {
         "tiles beyond the last have no row",
     "fast.forward.latent | * | kl = latent_row(* -> kl = latent_row(*, heads, p*":
         "KL is 0 in the padding, where mu and log_var are",
+    "fast.forward.density | * | tiles, S, logs = * -> *, 1, 1.0)":
+        "between latents u is 1, whose log is 0",
+    "fast.forward.density | * | logs = * if family == GAUSSIAN_FIXED else 0.5 -> *":
+        "where σ² is fixed u is 1, whose log is 0",
     "fast.forward.density | * | if w != 0.0 and rows >= FEW_ROWS: -> *":
         "cotangents packed that nobody reads: time, not numbers",
     "fast.forward.density_tile | * | bernoulli_row(* -> bernoulli_row(*, dys[[]1[]], *":
@@ -278,6 +282,28 @@ EQUIVALENT: dict[str, str] = {
         "a place where zeros stay: they are added",
     "fast.placing.place_moved | * | b, size, z = * -> *b.place(made.sizes[[]0]*":
         "the moved z is read packed alone; the ones of its panels, where they have no room, fall where packing writes",
+    "fast.rules.weights | function dropped | s.path[[]n[]] = * -> *else s.rule.path":
+        "a whole number, as a float or an int",
+    "fast.rules.weights | * | s.path[[]n[]] = * -> s.path[[]n[]] = s.theta[[]n[]] / w if s.rule.path == SHARES*":
+        "evaluation, where w is 0, goes by rules whose path is whole",
+    "fast.rules.weights | function dropped | expected = * -> * / (S - 1)":
+        "of a sample alone nobody reads that score",
+    "fast.rules.weights | factor * | s.score[[]n[]] = * -> s.score[[]n[]] = -s.theta[[]n[]]* if *":
+        "a rule whose score is TOTAL has a whole path: a factor of 1",
+    "fast.rules.learned | factor or axis changed | if s.rule.network >= 0: -> *":
+        "the first layer is q's",
+    "fast.rules.learned | operands swapped | variance += * ** 2 / N -> *":
+        "a square has no sign",
+    "fast.schedule.Jobs.add | * | self.jobs.append(* -> *'latent': ?1, *":
+        "a job that reads its latent names it",
+    "fast.schedule.Jobs.add | factor or axis changed | self.jobs.append(* -> *: -2, *":
+        "any negative number says that there is none",
+    "fast.schedule.wants | condition dropped | * -> *apart=score != TOTAL, *":
+        "shadows whose cotangents nobody reads: time, not numbers",
+    "fast.schedule.wants | condition dropped | * -> *apart=path != NO_PATH, *":
+        "two walks with one cotangent give what one walk gives: time, not numbers",
+    "fast.schedule.rule_of | factor or axis changed | * -> *if m.baseline.heads else -2, *":
+        "any negative number says that there is no layer",
     "fast.rules.rule | factor changed | S, w = * -> * else 1.0)":
         "in evaluation nobody reads the weights",
     "fast.rules.shares | sign flipped | return s.value[[]best[]] + (total - total) -> *":
