@@ -140,6 +140,7 @@ def test_dx_of_the_data_is_spared() -> None:
         p, dp = draw_net("normal", depth), draw_net("normal", depth, zero=True)
         dist, hs = net(X, p)
         assert net_vjp(dist, dist, hs, p, dp, need_dx=False) is None
+        assert net_vjp(dist, dist, hs, p, None, need_dx=False) is None  # nothing is asked for
         np.testing.assert_array_equal(net_vjp(dist, dist, hs, p, None), net_vjp(dist, dist, hs, p, dp))
 
 

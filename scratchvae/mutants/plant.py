@@ -67,12 +67,17 @@ def plain(module: types.ModuleType, name: str) -> types.FunctionType | None:
 
 
 def code_of(tree: FunctionDef, target: Target) -> types.CodeType:
-    """The code object of a changed syntax tree, compiled where the original stood."""
-    bare = ast.FunctionDef(**{**dict(ast.iter_fields(tree)), "decorator_list": []})
-    module = ast.Module([ast.copy_location(bare, tree)], [])
+    """The code object of a changed syntax tree, compiled where the original stood: a method in its class."""
+    owner, free = target.name.rpartition(".")[0], target.function.__code__.co_freevars  # __class__, of super()
+    body = [*([ast.Expr(ast.Name("__class__", ast.Load()))] if free else []), *tree.body]
+    made: ast.stmt = ast.FunctionDef(**{**dict(ast.iter_fields(tree)), "decorator_list": [], "body": body})
+    if owner:
+        made = ast.ClassDef(owner, [], [], [made], [])
     scope = dict(vars(target.module))
-    exec(compile(ast.fix_missing_locations(module), target.module.__file__ or "?", "exec"), scope)
-    code: types.CodeType = scope[tree.name].__code__
+    module = ast.fix_missing_locations(ast.Module([ast.copy_location(made, tree)], []))
+    exec(compile(module, target.module.__file__ or "?", "exec"), scope)
+    found = vars(scope[owner])[tree.name] if owner else scope[tree.name]
+    code: types.CodeType = getattr(found, "__func__", found).__code__
     return code
 
 

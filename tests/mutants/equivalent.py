@@ -7,6 +7,10 @@ EQUIVALENT: dict[str, str] = {
         "dividing by ones, which are there for their shape",
     "*reshape(-2*":
         "NumPy takes any negative length as 'whatever is left'",
+    "distributions.unbroadcast | condition dropped | * -> *or shape[[]i - extra[]] == 1))":
+        "the sum along an axis of one is its one number",
+    "conditional.from_heads_vjp | condition dropped | *isinstance(p, Bernoulli) or isinstance(dp, Bernoulli)* -> *":
+        "a distribution and its cotangent are of one kind: the type checker asks for both",
     "distributions.unbroadcast | branch always taken | * -> summed: Array = d.sum(axis=axes).reshape(shape)":
         "a sum over no axes is the array itself",
     "distributions.Normal.log_prob | operands swapped | * -> shape, rows = as_rows(self.mu, z, self.log_var)":
@@ -294,8 +298,36 @@ EQUIVALENT: dict[str, str] = {
         "the first layer is q's",
     "fast.rules.learned | operands swapped | variance += * ** 2 / N -> *":
         "a square has no sign",
-    "fast.schedule.Jobs.add | * | self.jobs.append(* -> *'latent': ?1, *":
-        "a job that reads its latent names it",
+    "fast.schedule.densities | * | jobs.add(DENSITY, {x, 'target' if l == 0 else ('z', l - 1)}* -> *":
+        "z_l, of which x is made, was made of z_{l-1}",
+    "fast.schedule.forward | option dropped | jobs.add(CONTROL_VJP, * -> *":
+        "the VAE has one latent layer, also counted from the last",
+    "fast.schedule.measured | * | jobs.add(DENSITY, * -> *":
+        "cotangents that nobody reads: time, not numbers",
+    "fast.schedule.backward | * | *.get('d*', -1)* -> *":
+        "a place that is there wherever it is asked for",
+    "fast.schedule.backward | * | jobs.add(THROUGH_LATENT, * -> *column=* if found else -?)":
+        "a sign that they are found, or not",
+    "fast.schedule.backward | condition dropped | down(* -> *, place, path and l > 0)":
+        "what it writes the shadow writes over: time, not numbers",
+    "fast.schedule.backward | * | down(jobs, m, Net(m.baseline.hidden, m.baseline.heads), ROWS, None, -1, False) -> *":
+        "x has no cotangent, so it needs no place",
+    "fast.schedule.backward | function dropped | updates(* -> *, [*]net.hidden), *":
+        "weights are updated in any order: time, not numbers",
+    "fast.schedule.down | factor or axis changed | below = * -> * else -2":
+        "any negative number says that there is none",
+    "fast.schedule.updates | option dropped | jobs.add(UPDATE, * -> *, rows=rows)":
+        "by lists or by tiles: the same numbers",
+    "fast.step.* | * | *Now(* -> *Now(*":
+        "of the micro-batch these jobs read neither step nor first row, the minibatch not how many rows it has",
+    "fast.step.bounds | * | density(*if job.silent else w) -> *":
+        "cotangents that nobody reads: time, not numbers",
+    "fast.step.bounds | factor changed | w = * -> w = 1.0 if batch == 0 else *":
+        "in evaluation nobody reads the cotangents",
+    "fast.step.bounds | * | *sparse* -> *":
+        "by lists or by tiles: the same numbers",
+    "fast.schedule.Jobs.add | sign flipped | self.jobs.append(* -> *":
+        "a job that reads its latent, what is below or where dx lies names it",
     "fast.schedule.Jobs.add | factor or axis changed | self.jobs.append(* -> *: -2, *":
         "any negative number says that there is none",
     "fast.schedule.wants | condition dropped | * -> *apart=score != TOTAL, *":

@@ -235,6 +235,7 @@ def cases() -> list[Case]:
         training("score_mean, two rows", grey(4), estimator="score_mean", batch=2, threads=1),
         training("nvil, one row", grey(2), estimator="nvil", batch=1),
         training("nvil, many rows", blank(13), estimator="nvil", batch=13, most=99.0),
+        training("score_cv, three rows", grey(3), estimator="score_cv", samples=2, batch=3),
         training("score_cv", grey(4), estimator="score_cv", samples=3, batch=2, latent=9, hidden=(5,)),
         training("measure", numbers(3), estimator="measure", samples=2, batch=3, likelihood="gaussian", **REAL),
     ]
