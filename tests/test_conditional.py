@@ -21,11 +21,13 @@ from scratchvae.conditional import (
     floored_vjp,
     from_heads,
     from_heads_vjp,
+    mean_of,
     net,
     net_vjp,
 )
 from scratchvae.distributions import Bernoulli, Normal
 from scratchvae.errors import UsageError
+from scratchvae.models.vae import Architecture
 from scratchvae.networks import Dense
 from scratchvae.tree import transform
 from scratchvae.types import Array
@@ -142,6 +144,19 @@ def test_dx_of_the_data_is_spared() -> None:
         assert net_vjp(dist, dist, hs, p, dp, need_dx=False) is None
         assert net_vjp(dist, dist, hs, p, None, need_dx=False) is None  # nothing is asked for
         np.testing.assert_array_equal(net_vjp(dist, dist, hs, p, None), net_vjp(dist, dist, hs, p, dp))
+
+
+def test_densities_of_standardised_columns() -> None:
+    """log p(x) = log p(x') − Σ log s, with gaps Σ over what is seen. Catches a unit lost, or counted otherwise."""
+    unit, z, seen = np.array([0.3, -1.0, 2.0]), A + 0.2, np.array([[1.0, 0, 1], [0, 0, 1], [1, 1, 1], [0, 0, 0]])
+    p, plain = from_heads([A, B], Family("gaussian", VARIANCE, unit)), from_heads([A, B], Family("gaussian", VARIANCE))
+    close(p.log_prob(z), plain.log_prob(z) - 1.3)
+    close(p.log_prob_observed(z, seen), plain.log_prob_observed(z, seen) - np.array([2.3, 2.0, 1.3, 0]))
+    single = Standardised(*(a.astype("float32") for a in (A, B)), unit)
+    assert single.log_prob_observed(z.astype("float32"), seen.astype("float32")).dtype == np.float32
+    assert mean_of(p) is A
+    np.testing.assert_array_equal(mean_of(Bernoulli(A)), Bernoulli(A).mean)
+    assert Architecture(3, 2, (4,), likelihood="gaussian").likelihood_family.name == "gaussian"
 
 
 def test_unknown_family_is_refused() -> None:

@@ -161,3 +161,8 @@ def test_a_rule_that_needs_more_than_r_is_refused() -> None:
     nets, dnets = tower.nets(tower.arena().views), tower.nets(Arena(tower.shapes, "float64").views)
     with pytest.raises(ValueError, match="'measure' is not defined on several latent layers"):
         deep.gradient(get("measure"), RNG.random((B, D)), noise((2, 2), 2), *nets, *dnets)
+
+
+def test_the_likelihood_is_the_lowest_family() -> None:
+    """Catches p(x | z) taken for the density of a layer above."""
+    assert LadderArchitecture(3, (2, 2), ((4,), ()), likelihood="gaussian").likelihood_family.name == "gaussian"

@@ -170,7 +170,7 @@ def observed(item: Any, codes: set[types.CodeType]) -> Check:
     return Check(item, time.process_time() - start, touched)
 
 
-def killer(mutant: Mutant, checks: list[Check], seconds: float = 10.0) -> str:
+def killer(mutant: Mutant, checks: list[Check], seconds: float = 30.0) -> str:
     """The first test that fails with the mutant planted, "" if all pass; one that hangs is dead too."""
     touching = [c.item for c in checks if not c.touched.isdisjoint(codes_of(mutant))]
     with mutant.planted(), alarm(seconds):

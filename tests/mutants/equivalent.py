@@ -319,9 +319,47 @@ EQUIVALENT: dict[str, str] = {
     "fast.schedule.updates | option dropped | jobs.add(UPDATE, * -> *, rows=rows)":
         "by lists or by tiles: the same numbers",
     "fast.step.* | * | *Now(* -> *Now(*":
-        "of the micro-batch these jobs read neither step nor first row, the minibatch not how many rows it has",
+        "a field of the micro-batch that none of these jobs reads",
     "fast.step.bounds | * | density(*if job.silent else w) -> *":
         "cotangents that nobody reads: time, not numbers",
+    "fast.step.* | operand swapped | *places.size* -> *names.size*":
+        "there is a name for each place",
+    "fast.step.* | factor or axis changed | gather(s, 0, 1, * -> *, 1, rows, *":
+        "in evaluation noise is named by what a row holds",
+    "fast.step.log_likelihood | factor or axis changed | gather(s, 0, 1, * -> *1 + first, 1, 1, *":
+        "in evaluation noise is named by what a row holds",
+    "fast.step.* | factor or axis changed | bounds(s, 0, 1, *, 0) -> *, 1)":
+        "in evaluation nobody reads weights and cotangents",
+    "fast.step.log_likelihood | factor changed | most, total = * -> *, 1.0)":
+        "the first sample leaves nothing of it: times e^-inf",
+    "fast.step.log_likelihood | branch always taken | found[[]b[]] = * -> found[[]b[]] = most + *":
+        "the logarithm of NaN is NaN",
+    "fast.step.run | * | restore(before) -> *":
+        "a register of the processor, which ordinary Python does not have",
+    "fast.through_latent.through_latent | operands swapped | * -> *":
+        "two heads are treated alike",
+    "fast.through_latent.* | factor or axis changed | if z.shadow_mu >= 0: -> *":
+        "the first layer is no shadow",
+    "fast.through_latent.slopes | operands swapped | dmu, twice, total, kw = * -> *":
+        "two sums that are added in the end",
+    "fast.through_latent.slopes | sign flipped | if a + c != 0.0: -> *":
+        "it spares a product with zero: a and c differ in sign where both are there",
+    "fast.through_latent.slopes | term dropped | * += zeros(s.work) + total -> *":
+        "a number stands for a vector of it",
+    "fast.through_latent.slopes | term dropped | * -= zeros(s.work) + * -> *":
+        "a number stands for a vector of it",
+    "conditional.floored_vjp | operand swapped | * -> *log_floor(variance, dlog_var)*":
+        "of the second argument only the type is read",
+    "conditional.Standardised.log_prob | function dropped | * -> return super().log_prob(z, k) - self.log_scale.sum()":
+        "a NumPy scalar is the number that it holds",
+    "models.ladder.up_arrow | condition dropped | if w.score is None or (* -> *":
+        "a score and a closed KL never come together: estimators have the one, the bound the other",
+    "fast.step.train_step | sign flipped | return sum_of_bounds -> *":
+        "no number, whatever its sign",
+    "fast.step.run | operand swapped | *batches.size* -> *rates.size*":
+        "there is a rate for each batch",
+    "fast.step.run | * | barrier(s.counters, t, threads) -> *":
+        "the minibatch ends at a barrier of its own, before anybody reads a weight",
     "fast.step.bounds | factor changed | w = * -> w = 1.0 if batch == 0 else *":
         "in evaluation nobody reads the cotangents",
     "fast.step.bounds | * | *sparse* -> *":
