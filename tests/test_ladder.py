@@ -165,4 +165,5 @@ def test_a_rule_that_needs_more_than_r_is_refused() -> None:
 
 def test_the_likelihood_is_the_lowest_family() -> None:
     """Catches p(x | z) taken for the density of a layer above."""
-    assert LadderArchitecture(3, (2, 2), ((4,), ()), likelihood="gaussian").likelihood_family.name == "gaussian"
+    a = ladder.LadderArchitecture(3, (2, 2), ((4,), ()), likelihood="gaussian")
+    assert a.likelihood_family.name == "gaussian"

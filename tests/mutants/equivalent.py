@@ -354,6 +354,20 @@ EQUIVALENT: dict[str, str] = {
         "a NumPy scalar is the number that it holds",
     "models.ladder.up_arrow | condition dropped | if w.score is None or (* -> *":
         "a score and a closed KL never come together: estimators have the one, the bound the other",
+    "fast.through_latent.path_of | factor or axis changed | if z.d* >= 0: -> *":
+        "the place with number 0 is x's",
+    "fast.through_latent.path_of | += turned to = | dz += load(s.work, z.dparent + there) -> *":
+        "the first share is added to zeros",
+    "fast.through_latent.path_of | term dropped | dz [*]= zeros(s.work) + * -> *":
+        "a number stands for a vector of it",
+    "fast.through_latent.control | operand swapped | * -> *z.log_var*":
+        "two heads have one width",
+    "fast.through_latent.control_row | operands swapped | square = * -> *":
+        "both sums of a quotient change their sign",
+    "fast.through_latent.control_row | factor changed | best_mu, best = * -> *":
+        "of two samples or more these sums are 0 in the padding alone, which is masked, and 1 never",
+    "fast.through_latent.control_row | * | real = * -> real = columns(*":
+        "in the padding ε is 0, and signals less the mean of the others add up to 0",
     "fast.step.train_step | sign flipped | return sum_of_bounds -> *":
         "no number, whatever its sign",
     "fast.step.run | operand swapped | *batches.size* -> *rates.size*":
