@@ -350,6 +350,8 @@ EQUIVALENT: dict[str, str] = {
         "a number stands for a vector of it",
     "conditional.floored_vjp | operand swapped | * -> *log_floor(variance, dlog_var)*":
         "of the second argument only the type is read",
+    "conditional.Standardised.log_prob_observed | operand swapped | * -> *.astype(z.dtype)":
+        "x and its mask have one type",
     "conditional.Standardised.log_prob | function dropped | * -> return super().log_prob(z, k) - self.log_scale.sum()":
         "a NumPy scalar is the number that it holds",
     "models.ladder.up_arrow | condition dropped | if w.score is None or (* -> *":
