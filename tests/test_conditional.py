@@ -152,7 +152,7 @@ def test_densities_of_standardised_columns() -> None:
     p, plain = from_heads([A, B], Family("gaussian", VARIANCE, unit)), from_heads([A, B], Family("gaussian", VARIANCE))
     close(p.log_prob(z), plain.log_prob(z) - 1.3)
     close(p.log_prob_observed(z, seen), plain.log_prob_observed(z, seen) - np.array([2.3, 2.0, 1.3, 0]))
-    single = Standardised(*(a.astype("float32") for a in (A, B)), unit)
+    single = Standardised(A.astype("float32"), B.astype("float32"), unit)
     assert single.log_prob_observed(z.astype("float32"), seen.astype("float32")).dtype == np.float32
     assert mean_of(p) is A
     np.testing.assert_array_equal(mean_of(Bernoulli(A)), Bernoulli(A).mean)
