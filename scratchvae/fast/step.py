@@ -17,7 +17,7 @@ from scratchvae.engine.tiles import panel_of
 from scratchvae.fast.backward import through, update, weigh
 from scratchvae.fast.forward import density, hidden, latent, move, pack_data
 from scratchvae.fast.layout import convert
-from scratchvae.fast.minibatch import minibatch
+from scratchvae.fast.minibatch import epsilon, minibatch
 from scratchvae.fast.optimizer import constants
 from scratchvae.fast.rules import learned, rule
 from scratchvae.fast.schedule import (
@@ -205,6 +205,7 @@ def log_likelihood(s: Workspace, places: Array, names: Array, samples: int, foun
 
 
 # To link them: compiling what calls them puts jumps under the names above, and these keep the functions.
+EPSILON: Any = epsilon
 GATHER: Any = gather
 BACKWARD: Any = backward
 BOUNDS: Any = bounds

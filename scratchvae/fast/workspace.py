@@ -16,7 +16,13 @@ from scratchvae.types import Array
 
 FEW_ROWS = 48  # fewer rows than this do not repay the transposing of W for dx, and dy need not be packed
 IN_FLIGHT = 2  # tiles that a thread has in hand at once: of two heads, or two panels of a walk along a list
-LINKED = ("gather", "backward", "bounds", "rare")  # what is compiled by itself, in the order of the jump table
+LINKED = (
+    "epsilon",
+    "gather",
+    "backward",
+    "bounds",
+    "rare",
+)  # what is compiled by itself, in the order of the jump table
 ROWS, SAMPLES, MOVED = range(3)  # whose rows a matrix has: x's; one for each sample; three for each sample (`measure`)
 
 

@@ -105,6 +105,7 @@ class Compiled(Steps):
         call = f"{compile_the_rest.__name__}({self.state.config.dtype!r})"
         with assistant(call, __name__) if cold else contextlib.nullcontext(), memoised_typing():
             step.BACKWARD.link(self.workspace)
+            step.EPSILON.link(self.workspace)
             if np.isin(self.workspace.forward["what"], RARE).any():
                 step.RARE.link(self.workspace)
             none = np.zeros(0, np.int64)

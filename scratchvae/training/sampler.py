@@ -87,6 +87,7 @@ class Workspaces:
             return s._replace(w=self.first.w, jump_table=self.first.jump_table)
         layout.convert(s.owners, tiles.panel(s.w.dtype), state.arena.flat, s.w, True, 0, 1)
         with patience(), memoised_typing():
+            step.EPSILON.link(s)
             step.GATHER.link(s)
             step.BOUNDS.link(s)
             none = np.zeros(0, np.int64)
