@@ -3,8 +3,8 @@
     take = steps(state, x)          # Compiled(state, x); with the NumPy kernels Steps(state, x)
     means = take.advance(600)       # mean bound of each step, nats per datapoint; state is as after 600 × one()
 
-`Compiled` takes the same steps as `Steps` (equal to rounding): the state's flat arrays are packed when `advance` begins
-and unpacked, exactly, when it ends, so ask for many steps a call.
+`Compiled` takes the same steps as `Steps` (equal to rounding): the state's flat arrays are laid out in micropanels when
+`advance` begins and taken back, exactly, when it ends, so ask for many steps a call.
 """
 
 import contextlib
@@ -99,13 +99,13 @@ class Compiled(Steps):
         Where it is not cached two processes do it, unless it is for one thread: who asks for one wants one at work.
         """
         from ..fast import step
-        from ..fast.schedule import RARE
+        from ..fast.schedule import RARE_JOBS
 
         cold = self.threads > 1 and not step.GATHER.load(self.workspace)  # kept last
         call = f"{compile_the_rest.__name__}({self.state.config.dtype!r})"
         with assistant(call, __name__) if cold else contextlib.nullcontext(), memoised_typing():
             step.BACKWARD.link(self.workspace)
-            if np.isin(self.workspace.forward["what"], RARE).any():
+            if np.isin(self.workspace.forward["what"], RARE_JOBS).any():
                 step.RARE.link(self.workspace)
             none = np.zeros(0, np.int64)
             step.run(self.workspace, 0, 1, flats_of(self.state), 0, (none, none), none, np.zeros(0), np.zeros(0))
