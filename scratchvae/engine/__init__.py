@@ -10,6 +10,7 @@ In the order to read them:
     products        y = x W + b and its two cotangents for plain arrays, by those
     threads         barrier, static_share and steal, for threads inside one compiled call
     processors      how many threads are worth having
+    shared          what threads share, a tuple of arrays, passed by its address
     linkable        functions compiled each by itself and called through a jump table
     cold_start      a second process that compiles half of them
     cache           compiled code on disk, sealed

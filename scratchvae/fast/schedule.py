@@ -97,12 +97,10 @@ RULES: dict[str, tuple[int, int, int]] = {  # what L is, the path's factor, the 
 
 
 def wants(name: str) -> Wants:
-    """What the estimator of that name asks for. Raises UsageError for one that is of no use to a VAE."""
+    """What the estimator of that name asks for. Raises UsageError for one without a schedule."""
     kind = name.partition(":")[0]
     if kind not in RULES:
-        raise UsageError(
-            f"estimator {name!r} has no schedule: it needs a model that gives log p(x, z) factor by factor"
-        )
+        raise UsageError(f"estimator {name!r} has no schedule")
     what, path, score = RULES[kind]
     return Wants(
         analytic=kind in ("sgvb_b", "score_kl"),
