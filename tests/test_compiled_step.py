@@ -11,7 +11,7 @@ import pytest
 from made_steps import blank, grey, mixed, same_steps, start
 
 from scratchvae.engine import products
-from scratchvae.errors import UsageError
+from scratchvae.estimators import ESTIMATORS
 from scratchvae.fast.sparse import FEWEST
 from scratchvae.fast.workspace import FEW_ROWS
 from scratchvae.training.compiled import Compiled, steps
@@ -233,7 +233,7 @@ def test_a_step_that_the_composition_does_not_see_broken_is_an_error(monkeypatch
         take.advance(3)
 
 
-def test_every_run_with_compiled_kernels_has_a_schedule() -> None:
+def test_compiled_kernels_take_the_schedule() -> None:
     x = grey(20, 6)
     others: tuple[dict[str, Any], ...] = ({"estimator": "dreg"}, {"optimizer": {"name": "sgd"}}, {"latent": (4, 2)})
     for options in others:
@@ -242,9 +242,12 @@ def test_every_run_with_compiled_kernels_has_a_schedule() -> None:
     assert type(steps(start(x, latent=2, hidden=(4,), kernels="numpy"), x)) is Steps
 
 
-def test_score_rb_is_refused_at_once() -> None:
-    with pytest.raises(UsageError, match="factor by factor"):
-        steps(start(grey(9, 6), latent=2, hidden=(4,), estimator="score_rb"), grey(9, 6))
+def test_every_estimator_has_a_schedule_but_one() -> None:
+    """Catches an estimator that the compiled kernels refuse though the NumPy ones train it: score_rb once was."""
+    x = grey(20, 6)
+    for name in (*ESTIMATORS, "vr:0.5", "score_constant:-3"):
+        options: dict[str, Any] = {"latent": 2, "hidden": (4,), "batch": 5, "samples": 2, "estimator": name}
+        assert type(steps(start(x, **options), x)) is (Steps if name == "score_rb" else Compiled)
 
 
 def test_flush_to_zero_does_not_leak() -> None:

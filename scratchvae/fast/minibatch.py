@@ -23,8 +23,8 @@ from scratchvae.types import Array
 def minibatch(s: Workspace, t: int, threads: int, now: Now, places: Array, names: Array, start: int) -> None:
     """Thread t's rows: places[start …] of the data, which the noise calls names[start …]; ε, and the rows' lists.
 
-    In training ε is named by the row of the minibatch. Each `draw` samples of a row have one name, those from sample i
-    on that of step number step + i.
+    In training ε is named by the row of the minibatch. So many samples of a row as `samples_per_name` share one name,
+    those from sample i on that of step number step + i.
     """
     out_of_line()
     o, buffer = s.options, t * s.options.noise_room
@@ -33,8 +33,8 @@ def minibatch(s: Workspace, t: int, threads: int, now: Now, places: Array, names
         data_row(s, t, now.step, places[start + r], names[start + r], now.first + r, r)
         finish_row(s, r)
         row = names[start + r] if o.by_name else now.first + r
-        for i in range(0, now.samples, o.draw):
-            many = min(o.draw, now.samples - i)
+        for i in range(0, now.samples, o.samples_per_name):
+            many = min(o.samples_per_name, now.samples - i)
             blocks = (many * o.noise_columns + 3) // 4
             epsilon(s, buffer, now.step + i, row, blocks)
             spread(s, buffer, r * now.samples + i, many)
