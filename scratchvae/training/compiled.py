@@ -31,12 +31,20 @@ ROWS_READ = 20_000  # rows of a memory map, or of another kind of array, that ar
 
 def steps(state: State, x: Array, threads: int | None = None) -> Steps:
     """What takes training steps of `state` over x (N, D)."""
-    return (Compiled if scheduled(state.config) else Steps)(state, x, threads)
+    if scheduled(state.config):
+        return Compiled(state, x, threads)
+    in_numpy(state)
+    return Steps(state, x, threads)
+
+
+def in_numpy(state: State) -> None:
+    """Let the composition do without compiled twins: nobody waits for kernels that one estimator wants."""
+    state.k, state.noise = NUMPY, state.noise._replace(k=NUMPY)
 
 
 def scheduled(config: Config) -> bool:
-    """Whether a run goes by a schedule. All do with the compiled kernels but score_rb's, which is composed of their
-    twins: its score has a weight for each latent, and a schedule one for each sample."""
+    """Whether a run goes by a schedule. All do with the compiled kernels but score_rb's, composed in NumPy: its score
+    has a weight for each latent, and a schedule one for each sample."""
     return config.kernels == "numba" and config.estimator != "score_rb"
 
 
@@ -82,7 +90,7 @@ class Compiled(Steps):
     def explain(self) -> None:
         """Raises what the composition says of the step at hand: which row, which term. The state is left alone."""
         twin = copy.copy(self.state)
-        twin.k, twin.noise = NUMPY, twin.noise._replace(k=NUMPY)  # nothing is to be compiled for one step
+        in_numpy(twin)
         Steps.one(Steps(twin, self.x, self.threads))
 
     def run(self, index: Array, batches: Array, rates: Array, sums: Array) -> None:
