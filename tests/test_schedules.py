@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from made_steps import blank, grey, same_steps
 
+from scratchvae.training import compiled
+
 VAE: dict[str, Any] = {"latent": 5, "hidden": (33,)}
 LADDERS: list[dict[str, Any]] = [
     {"latent": (5, 3), "hidden": ((9,), (7, 6))},
@@ -43,9 +45,10 @@ def test_schedules_of_what_knows_the_vae_alone(estimator: str, batch: int) -> No
 
 
 @pytest.mark.parametrize("estimator", ["score_input", "nvil"])
-@pytest.mark.parametrize("batch", [13, 50])
+@pytest.mark.parametrize("batch", [13, 50, 190])
 def test_schedules_of_learned_baselines(estimator: str, batch: int) -> None:
-    same_steps(grey(70, 37), dtype="float64", estimator=estimator, samples=3, batch=batch, **VAE)
+    """The last would be micro-batches, of which the baseline does not see all rows."""
+    same_steps(grey(200, 37), dtype="float64", estimator=estimator, samples=3, batch=batch, **VAE)
 
 
 @pytest.mark.parametrize("estimator", ["dreg", "stl", "score_mean", "sgvb_b", "iw"])
@@ -89,11 +92,13 @@ def test_schedules_with_a_learned_baseline_and_another_optimizer() -> None:
         same_steps(grey(50, 37), dtype="float64", **options, **VAE)
 
 
-def test_rows_that_are_read_as_they_are_wanted(tmp_path: Path) -> None:
-    """A map of numbers, gaps between rows, another byte order: some steps' rows at a time, the noise by their names."""
+def test_rows_that_are_read_as_they_are_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map of numbers, gaps between rows, another byte order: some steps' rows at a time, the noise by their names;
+    of all nine, of two, of one that is more than was to be read at once."""
     x = grey(60, 19) / 255.0
     np.save(tmp_path / "x.npy", x.astype(np.float32))
     kinds = np.load(tmp_path / "x.npy", mmap_mode="r"), np.asfortranarray(x), x.astype(">f8")
     options: dict[str, Any] = {"latent": 4, "hidden": (11,), "batch": 8, "binarisation": "fixed", "dtype": "float64"}
-    for data in kinds:
+    for data, read in zip(kinds, (20_000, 20, 5), strict=True):
+        monkeypatch.setattr(compiled, "ROWS_READ", read)
         same_steps(data, count=9, missing="random:0.3", **options)
