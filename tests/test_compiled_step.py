@@ -140,7 +140,7 @@ def test_same_bits_for_any_number_of_threads(batch: int, images: Callable[[int, 
 @pytest.mark.parametrize("images", [grey, blank, mixed])
 @pytest.mark.parametrize("batch", [1, 10])
 def test_steps_in_one_call_or_in_many(batch: int, images: Callable[[int, int], Array]) -> None:
-    """Where a run is cut must not show in any bit, of the weights or of the moments; the rate follows the run's steps."""
+    """Where a run is cut must not show in any bit, of the weights or of the moments; the rate follows the step."""
     x, how = images(60, 70), {"schedule": "cosine"}
     one, many = (start(x, latent=3, hidden=(50,), batch=batch, optimizer=how) for _ in range(2))
     Compiled(one, x, 2).advance(40)
