@@ -3,10 +3,14 @@
 import os
 import pickle
 import pwd
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import llvmlite
+import numba
 import pytest
 from numba.core.caching import FunctionCache
 
@@ -92,6 +96,22 @@ def test_without_a_home_no_folder_is_named_by_where_one_stands(tmp_path: Path, m
     assert [base for base in jit.candidates() if not base.is_absolute()] == found
     monkeypatch.setenv("SCRATCHVAE_CACHE", "chosen")  # by whom? by the user, so it is taken; and it stays that folder
     assert (jit.cache_folder.__wrapped__() or "").startswith(f"{tmp_path}/chosen/numba-")
+
+
+def test_code_is_known_by_all_that_it_hangs_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches code for another width, or from before an edit or an update, that passes for ours."""
+    key, read = jit.cache_key.__wrapped__, Path.read_bytes
+    found = [key()]
+    others: list[tuple[Any, str, Any]] = [(kind, "__version__", "0") for kind in (numba, llvmlite)]
+    others += [(sys, "version", "0"), (jit, "vector_width", lambda: 2)]
+    others += [(Path, "read_bytes", lambda path: read(path) + b"#" * (path.name == "networks.py"))]
+    for other in others:
+        with monkeypatch.context() as m:
+            m.setattr(*other)
+            found.append(key())
+    assert len(set(found)) == 6
+    assert all(re.fullmatch("[0-9a-f]{16}", one) for one in found)  # such names `forget_old` looks for
+    assert found[0] == key()
 
 
 @pytest.fixture
