@@ -128,3 +128,4 @@ def test_rows_that_are_read_as_they_are_wanted(tmp_path: Path, monkeypatch: pyte
     for data, read in zip(kinds, (20_000, 20, 5), strict=True):
         monkeypatch.setattr(compiled, "ROWS_READ", read)
         same_steps(data, count=9, missing="random:0.3", **options)
+    assert compiled.resident(start(x, **options), kinds[0]) is None  # or a map larger than memory would not train
