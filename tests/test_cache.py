@@ -147,6 +147,18 @@ def test_code_of_another_function_signature_or_source_is_not_ours(sealed: Sealed
     assert (sealed.load("key"), edited.load("key")) == (None, 2)
 
 
+def test_what_cannot_be_written_leaves_nothing(sealed: Sealed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches half a file for each function of each start on a disk that is full."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        sealed.save("key", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("how", ["loose", "link", "foreign"])
 def test_a_file_of_somebody_else_is_not_unpickled(
     sealed: Sealed, how: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
