@@ -254,6 +254,8 @@ def test_not_finite(write: Write, bad: float, monkeypatch: pytest.MonkeyPatch) -
     rows(found.train, np.array([16, 18]))
     with pytest.raises(DataError, match=r"x\.npy holds -?(nan|inf) at row 17, column 4"):
         rows(found.train, np.array([20, 17, 3]))
+    with pytest.raises(DataError, match=r"x\.npy holds -?(nan|inf) at row 17, column 4"):
+        rows(found.train[10:][5:], np.array([1, 2]))  # a part of a map: the row as the file counts it
 
 
 @pytest.mark.parametrize("bad", [-0.1, 1.5, 255.0])
