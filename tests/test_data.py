@@ -313,8 +313,9 @@ def mat_file(folder: Path) -> bytes:
     return (folder / "other.mat").read_bytes()
 
 
-def test_training_checks_a_map_batch_by_batch(write: Write) -> None:
-    """The step and the evaluation read a map through `rows` with the likelihood: a bad value stops them."""
+def test_training_checks_a_map_batch_by_batch(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step and the evaluation read a map through `rows` with the likelihood: a bad value stops them. Test rows are
+    looked at before, block by block, and counted through all blocks."""
     from scratchvae.training.config import Config
     from scratchvae.training.evaluate import elbo_over
     from scratchvae.training.state import State, Steps
@@ -327,6 +328,9 @@ def test_training_checks_a_map_batch_by_batch(write: Write) -> None:
         Steps(state, found.train).one()
     with pytest.raises(DataError, match=r"holds 1\.5 at row 1, column 2"):
         elbo_over(state, found.test)
+    monkeypatch.setattr(data, "BLOCK", 64)
+    with pytest.raises(DataError, match=r"x\.npy holds 1\.5 at row 11, column 2"):
+        data.check_test(load(write("t.npy", npy(x[:9])), test=write("x.npy", npy(x))), "bernoulli", missing=False)
 
 
 def test_a_map_beyond_the_run_s_type_is_refused_before_its_first_step(tmp_path: Path) -> None:
