@@ -342,5 +342,8 @@ def test_a_map_beyond_the_run_s_type_is_refused_before_its_first_step(tmp_path: 
     for config in (Config(likelihood="gaussian", dtype="float32"), Config(likelihood="gaussian", standardise=False)):
         with pytest.raises(DataError, match=r"1e\+39 at row 31, column 1 .*too large for float32"):
             State.begun(config, learn(mapped, config), mapped)
+    for sign in (-1, 1):
+        with pytest.raises(DataError, match="too large for float32"):
+            check(np.array([[sign * 1e39]]), dtype="float32")
     wide = Config(likelihood="gaussian", standardise=False, dtype="float64", kernels="numpy")
     State.begun(wide, learn(mapped, wide), mapped)
