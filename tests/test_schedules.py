@@ -120,12 +120,12 @@ def test_jobs_of_a_phase_may_come_in_any_order(model: dict[str, Any], estimator:
 
 def test_rows_that_are_read_as_they_are_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A map of numbers, gaps between rows, another byte order: some steps' rows at a time, the noise by their names;
-    of all nine, of two, of one that is more than was to be read at once."""
+    of all, of three, of one that is more than was to be read at once."""
     x = grey(60, 19) / 255.0
     np.save(tmp_path / "x.npy", x.astype(np.float32))
     kinds = np.load(tmp_path / "x.npy", mmap_mode="r"), np.asfortranarray(x), x.astype(">f8")
     options: dict[str, Any] = {"latent": 4, "hidden": (11,), "batch": 8, "binarisation": "fixed", "dtype": "float64"}
-    for data, read in zip(kinds, (20_000, 20, 5), strict=True):
+    for data, read in zip(kinds, (20_000, 24, 5), strict=True):
         monkeypatch.setattr(compiled, "ROWS_READ", read)
         same_steps(data, count=9, missing="random:0.3", **options)
     assert compiled.resident(start(x, **options), kinds[0]) is None  # or a map larger than memory would not train
