@@ -190,8 +190,11 @@ def in_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_damaged_code_is_compiled_and_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches a damage that is met at every start, and one that takes the process with it."""
+    """Catches a damage that is met at every start, and one that takes the process with it; and a folder of ours that
+    Numba then takes for everybody's code."""
+    before = numba.config.CACHE_DIR
     assert in_cache(tmp_path, monkeypatch)(3) == 6
+    assert numba.config.CACHE_DIR == before
     again = in_cache(tmp_path, monkeypatch)
     assert (again(3), sum(again.stats.cache_hits.values())) == (6, 1)
     (path,) = tmp_path.rglob("*.nbc")
