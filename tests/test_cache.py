@@ -194,7 +194,7 @@ def test_damaged_code_is_compiled_and_written_anew(tmp_path: Path, monkeypatch: 
     Numba then takes for everybody's code."""
     before = numba.config.CACHE_DIR
     assert in_cache(tmp_path, monkeypatch)(3) == 6
-    assert numba.config.CACHE_DIR == before
+    assert before == numba.config.CACHE_DIR
     again = in_cache(tmp_path, monkeypatch)
     assert (again(3), sum(again.stats.cache_hits.values())) == (6, 1)
     (path,) = tmp_path.rglob("*.nbc")
