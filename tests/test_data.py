@@ -278,6 +278,13 @@ def test_outside_the_unit_interval(write: Write, bad: float) -> None:
     check(PIXELS.reshape(30, 12), "bernoulli")
 
 
+def test_bytes_that_are_bits_are_bits_in_the_test_rows_too() -> None:
+    """Catches test rows of ones that are divided by 255, under a model of bits."""
+    one = np.eye(20, dtype=np.uint8)
+    for found in (load(one), load(one, test=one[:3])):
+        assert found.train.dtype == found.test.dtype == np.bool_
+
+
 def test_columns() -> None:
     columns(np.ones((2, 784)), 784)
     with pytest.raises(DataError, match="x has 560 columns but D=784 was expected"):

@@ -8,7 +8,7 @@ import pytest
 from scratchvae.errors import UsageError
 from scratchvae.gradcheck import Report, accumulating, check
 from scratchvae.gradcheck.report import METHODS
-from scratchvae.tree import changes, unchanged
+from scratchvae.tree import changes, copied, unchanged
 from scratchvae.types import Array
 
 X, B = np.array([[0.3, -1.2], [0.7, 0.4], [-0.9, 1.1]]), np.array([0.2, -0.5])
@@ -35,6 +35,8 @@ def test_what_differs_is_named_by_its_path() -> None:
     assert unchanged(one, {"a": one["a"].copy()})
     assert [*changes(one, more)] == [*changes(more, one)] == [("b", "0"), ("b", "1")]
     assert [*changes(more, {**more, "b": [np.zeros(2), 4]})] == [("b", "1")]
+    copied(one)["a"][0] = 2
+    assert one["a"][0] == 1
 
 
 def test_a_report_is_true_where_it_is_ok_and_shows_its_table() -> None:
