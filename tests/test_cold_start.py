@@ -154,6 +154,8 @@ def test_with_a_memo_a_call_is_typed_once_and_as_otherwise(monkeypatch: pytest.M
         with pytest.raises(ZeroDivisionError):
             strict()
         assert lenient() == np.inf  # what a caller says of division holds in what it calls
+        named = njit(lambda a, b: quotient(a, b=b))
+        assert [named(1, 2), named(1, 0.5)] == [0.5, 2]  # an argument by its name has a type as well
     assert found == [8, 9, 3.0, 1.5]
     assert added == [[types.int64, types.int64], [types.int64, types.float64], [types.float64, types.float64]]
     assert BaseFunction.get_call_type is get_call_type

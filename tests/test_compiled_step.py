@@ -14,12 +14,14 @@ from scratchvae.engine import products
 from scratchvae.estimators import ESTIMATORS
 from scratchvae.fast.sparse import FEWEST
 from scratchvae.fast.workspace import FEW_ROWS
+from scratchvae.training import compiled
 from scratchvae.training.compiled import Compiled, steps
 from scratchvae.training.objective import Diverged
 from scratchvae.training.optim import SMALLEST
 from scratchvae.training.sampler import Evaluator
 from scratchvae.training.state import Steps
 from scratchvae.training.warmup import warmup
+from scratchvae.tree import unchanged
 from scratchvae.types import Array
 
 
@@ -138,9 +140,9 @@ def test_same_bits_for_any_number_of_threads(batch: int, images: Callable[[int, 
 @pytest.mark.parametrize("images", [grey, blank, mixed])
 @pytest.mark.parametrize("batch", [1, 10])
 def test_steps_in_one_call_or_in_many(batch: int, images: Callable[[int, int], Array]) -> None:
-    """Where a run is cut must not show in any bit, of the weights or of the moments."""
-    x = images(60, 70)
-    one, many = (start(x, latent=3, hidden=(50,), batch=batch) for _ in range(2))
+    """Where a run is cut must not show in any bit, of the weights or of the moments; the rate follows the step."""
+    x, how = images(60, 70), {"schedule": "cosine"}
+    one, many = (start(x, latent=3, hidden=(50,), batch=batch, optimizer=how) for _ in range(2))
     Compiled(one, x, 2).advance(40)
     take = Compiled(many, x, 2)
     for count in (2, 1, 16, 21):
@@ -223,6 +225,23 @@ def test_ctrl_c_leaves_the_step_where_the_parameters_are(monkeypatch: pytest.Mon
     assert broken.step == 30_005
     take.advance(5)
     assert broken.arena.flat.tobytes() == whole.arena.flat.tobytes()
+
+
+def test_ctrl_c_takes_back_what_a_learned_baseline_made_of_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a step number that moved on without the parameters: with a network of its own they are copied."""
+    x = grey(60, 12)
+    whole, broken = (start(x, latent=2, hidden=(5,), batch=10, estimator="nvil") for _ in range(2))
+    Compiled(whole, x, 1).advance(7)
+
+    def heard(threads: int, work: Callable[[int], None]) -> None:
+        work(0)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compiled, "together", heard)
+    with pytest.raises(KeyboardInterrupt):
+        Compiled(broken, x, 1).advance(7)
+    assert broken.step == 7
+    assert unchanged(broken.tensors(), whole.tensors())
 
 
 def test_a_step_that_the_composition_does_not_see_broken_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,8 +106,10 @@ class Compiled(Steps):
         flats = flats_of(state)
         s.counters[:], s.memory[:] = 0, memory_of(state)
         args = (flats, state.step, (places, index), batches, rates, sums)
-        together(self.threads, lambda t: step.run(s, t, self.threads, *args))
-        take_back(state, flats, s.memory)
+        try:
+            together(self.threads, lambda t: step.run(s, t, self.threads, *args))
+        finally:  # Ctrl-C is heard here, and the steps are done
+            take_back(state, flats, s.memory)
 
     def compile(self) -> None:
         """Compile the step or load it, here and not in a race of threads.
