@@ -3,6 +3,7 @@
 import _thread
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -211,8 +212,13 @@ def test_ctrl_c_leaves_the_step_where_the_parameters_are(monkeypatch: pytest.Mon
     steps_taken = Compiled.run
 
     def interrupted(*args: Any) -> None:
-        threading.Timer(0.02, _thread.interrupt_main).start()
+        threading.Thread(target=interrupt, args=args[-1:]).start()
         steps_taken(*args)
+
+    def interrupt(sums: np.ndarray[Any, Any]) -> None:
+        while not np.isfinite(sums[0]):  # not before the threads are at work
+            time.sleep(0.001)
+        _thread.interrupt_main()
 
     monkeypatch.setattr(Compiled, "run", interrupted)
     heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
