@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 
 from scratchvae import cli
 
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("busy", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")  # a machine at work on other things finds no fault by being slow
 
 
