@@ -5,8 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import QUIET, Call, Done, bits, make_run
+from hypothesis import HealthCheck, settings
 
 from scratchvae import cli
+
+settings.register_profile("busy", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")  # a machine at work on other things finds no fault by being slow
 
 
 @pytest.fixture

@@ -61,7 +61,8 @@ def same_steps(x: Array, count: int = 3, threads: int = 2, **options: Any) -> No
     """
     options.setdefault("optimizer", {"epsilon": 1e-2})
     fast, slow = start(x, **options), composed(x, **options)
-    means, expected = Compiled(fast, x, threads).advance(count), Steps(slow, x).advance(count)
+    take, expected = Compiled(fast, x, threads), Steps(slow, x).advance(count)
+    means = np.concatenate([take.advance(1), take.advance(count - 1)])  # the second finds what the first one left
     limit = TOLERANCE[options.get("dtype", "float32")]
     assert fast.step == slow.step == count
     assert relative(means, expected) < limit

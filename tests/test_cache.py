@@ -3,10 +3,14 @@
 import os
 import pickle
 import pwd
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import llvmlite
+import numba
 import pytest
 from numba.core.caching import FunctionCache
 
@@ -94,6 +98,22 @@ def test_without_a_home_no_folder_is_named_by_where_one_stands(tmp_path: Path, m
     assert (jit.cache_folder.__wrapped__() or "").startswith(f"{tmp_path}/chosen/numba-")
 
 
+def test_code_is_known_by_all_that_it_hangs_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches code for another width, or from before an edit or an update, that passes for ours."""
+    key, read = jit.cache_key.__wrapped__, Path.read_bytes
+    found = [key()]
+    others: list[tuple[Any, str, Any]] = [(kind, "__version__", "0") for kind in (numba, llvmlite)]
+    others += [(sys, "version", "0"), (jit, "vector_width", lambda: 2)]
+    others += [(Path, "read_bytes", lambda path: read(path) + b"#" * (path.name == "networks.py"))]
+    for other in others:
+        with monkeypatch.context() as m:
+            m.setattr(*other)
+            found.append(key())
+    assert len(set(found)) == 6
+    assert all(re.fullmatch("[0-9a-f]{16}", one) for one in found)  # such names `forget_old` looks for
+    assert found[0] == key()
+
+
 @pytest.fixture
 def sealed(tmp_path: Path) -> Sealed:
     return Sealed(str(tmp_path), "module.f-1.py311", "stamp")
@@ -127,6 +147,18 @@ def test_code_of_another_function_signature_or_source_is_not_ours(sealed: Sealed
     assert (sealed.load("key"), edited.load("key")) == (None, 2)
 
 
+def test_what_cannot_be_written_leaves_nothing(sealed: Sealed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches half a file for each function of each start on a disk that is full."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        sealed.save("key", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("how", ["loose", "link", "foreign"])
 def test_a_file_of_somebody_else_is_not_unpickled(
     sealed: Sealed, how: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -158,8 +190,11 @@ def in_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_damaged_code_is_compiled_and_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches a damage that is met at every start, and one that takes the process with it."""
+    """Catches a damage that is met at every start, and one that takes the process with it; and a folder of ours that
+    Numba then takes for everybody's code."""
+    before = numba.config.CACHE_DIR
     assert in_cache(tmp_path, monkeypatch)(3) == 6
+    assert before == numba.config.CACHE_DIR
     again = in_cache(tmp_path, monkeypatch)
     assert (again(3), sum(again.stats.cache_hits.values())) == (6, 1)
     (path,) = tmp_path.rglob("*.nbc")

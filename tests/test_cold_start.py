@@ -100,7 +100,7 @@ def test_what_a_linkable_function_raises_is_raised_in_its_caller() -> None:
 
 
 def test_each_has_its_place() -> None:
-    ours = step.GATHER, step.BACKWARD, step.BOUNDS, step.RARE
+    ours = step.EPSILON, step.GATHER, step.BACKWARD, step.BOUNDS, step.RARE
     assert tuple(one.fn.__name__ for one in ours) == LINKED
 
 
@@ -154,6 +154,8 @@ def test_with_a_memo_a_call_is_typed_once_and_as_otherwise(monkeypatch: pytest.M
         with pytest.raises(ZeroDivisionError):
             strict()
         assert lenient() == np.inf  # what a caller says of division holds in what it calls
+        named = njit(lambda a, b: quotient(a, b=b))
+        assert [named(1, 2), named(1, 0.5)] == [0.5, 2]  # an argument by its name has a type as well
     assert found == [8, 9, 3.0, 1.5]
     assert added == [[types.int64, types.int64], [types.int64, types.float64], [types.float64, types.float64]]
     assert BaseFunction.get_call_type is get_call_type
@@ -197,7 +199,8 @@ from scratchvae.fast import step
 from scratchvae.fast.workspace import LINKED
 if "alone" in sys.argv:
     compiled.assistant = None
-means, made = first_steps(2), [step.BACKWARD.own.made, step.run.made, step.BOUNDS.own.made, step.GATHER.own.made]
+jobs = step.BACKWARD.own, step.EPSILON.own, step.run, step.BOUNDS.own, step.GATHER.own
+means, made = first_steps(2), [job.made for job in jobs]
 imported = [name in sys.modules for name in ("numba.np.arraymath", "scipy.linalg")]
 print(json.dumps([means, [sum(one.stats.cache_misses.values()) for one in made], imported, half()]))
 """
@@ -222,8 +225,8 @@ def test_two_processes_compile_a_step_and_later_runs_find_it(tmp_path: Path) -> 
     """What the other process compiled is found in the cache, with the same bits; a later run starts no process, and
     what Numba needs to compile is imported when there is something to compile."""
     alone = int(processors() < 2)
-    assert a_run(tmp_path) == [first_steps(1), [1, 1, alone, alone], [True, False], 2.0]
-    assert a_run(tmp_path, "alone") == [first_steps(1), [0] * 4, [False, False], 2.0]
+    assert a_run(tmp_path) == [first_steps(1), [1, 1, 1, alone, alone], [True, False], 2.0]
+    assert a_run(tmp_path, "alone") == [first_steps(1), [0] * 5, [False, False], 2.0]
 
 
 @pytest.mark.parametrize("writeable", [True, False])
@@ -231,7 +234,7 @@ def test_code_in_memory_needs_no_cache_and_no_process(writeable: bool, monkeypat
     """Also where the data may not be written, as those of a memory map: they are no other type."""
     first_steps(1)
     monkeypatch.setattr(compiled, "assistant", None)
-    for one in (step.GATHER, step.BACKWARD, step.BOUNDS):
+    for one in (step.EPSILON, step.GATHER, step.BACKWARD, step.BOUNDS):
         monkeypatch.setattr(one.own.made._cache, "load_overload", None)
     first_steps(2, writeable)
 

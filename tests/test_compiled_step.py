@@ -3,6 +3,7 @@
 import _thread
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,15 +12,17 @@ import pytest
 from made_steps import blank, grey, mixed, same_steps, start
 
 from scratchvae.engine import products
-from scratchvae.errors import UsageError
+from scratchvae.estimators import ESTIMATORS
 from scratchvae.fast.sparse import FEWEST
 from scratchvae.fast.workspace import FEW_ROWS
+from scratchvae.training import compiled
 from scratchvae.training.compiled import Compiled, steps
 from scratchvae.training.objective import Diverged
 from scratchvae.training.optim import SMALLEST
 from scratchvae.training.sampler import Evaluator
 from scratchvae.training.state import Steps
 from scratchvae.training.warmup import warmup
+from scratchvae.tree import unchanged
 from scratchvae.types import Array
 
 
@@ -138,9 +141,9 @@ def test_same_bits_for_any_number_of_threads(batch: int, images: Callable[[int, 
 @pytest.mark.parametrize("images", [grey, blank, mixed])
 @pytest.mark.parametrize("batch", [1, 10])
 def test_steps_in_one_call_or_in_many(batch: int, images: Callable[[int, int], Array]) -> None:
-    """Where a run is cut must not show in any bit, of the weights or of the moments."""
-    x = images(60, 70)
-    one, many = (start(x, latent=3, hidden=(50,), batch=batch) for _ in range(2))
+    """Where a run is cut must not show in any bit, of the weights or of the moments; the rate follows the step."""
+    x, how = images(60, 70), {"schedule": "cosine"}
+    one, many = (start(x, latent=3, hidden=(50,), batch=batch, optimizer=how) for _ in range(2))
     Compiled(one, x, 2).advance(40)
     take = Compiled(many, x, 2)
     for count in (2, 1, 16, 21):
@@ -209,8 +212,13 @@ def test_ctrl_c_leaves_the_step_where_the_parameters_are(monkeypatch: pytest.Mon
     steps_taken = Compiled.run
 
     def interrupted(*args: Any) -> None:
-        threading.Timer(0.02, _thread.interrupt_main).start()
+        threading.Thread(target=interrupt, args=args[-1:]).start()
         steps_taken(*args)
+
+    def interrupt(sums: np.ndarray[Any, Any]) -> None:
+        while not np.isfinite(sums[0]):  # not before the threads are at work
+            time.sleep(0.001)
+        _thread.interrupt_main()
 
     monkeypatch.setattr(Compiled, "run", interrupted)
     heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
@@ -225,6 +233,23 @@ def test_ctrl_c_leaves_the_step_where_the_parameters_are(monkeypatch: pytest.Mon
     assert broken.arena.flat.tobytes() == whole.arena.flat.tobytes()
 
 
+def test_ctrl_c_takes_back_what_a_learned_baseline_made_of_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a step number that moved on without the parameters: with a network of its own they are copied."""
+    x = grey(60, 12)
+    whole, broken = (start(x, latent=2, hidden=(5,), batch=10, estimator="nvil") for _ in range(2))
+    Compiled(whole, x, 1).advance(7)
+
+    def heard(threads: int, work: Callable[[int], None]) -> None:
+        work(0)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compiled, "together", heard)
+    with pytest.raises(KeyboardInterrupt):
+        Compiled(broken, x, 1).advance(7)
+    assert broken.step == 7
+    assert unchanged(broken.tensors(), whole.tensors())
+
+
 def test_a_step_that_the_composition_does_not_see_broken_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     x = grey(40, 10)
     take = Compiled(start(x, latent=2, hidden=(6,), batch=10), x, 2)
@@ -233,7 +258,7 @@ def test_a_step_that_the_composition_does_not_see_broken_is_an_error(monkeypatch
         take.advance(3)
 
 
-def test_every_run_with_compiled_kernels_has_a_schedule() -> None:
+def test_compiled_kernels_take_the_schedule() -> None:
     x = grey(20, 6)
     others: tuple[dict[str, Any], ...] = ({"estimator": "dreg"}, {"optimizer": {"name": "sgd"}}, {"latent": (4, 2)})
     for options in others:
@@ -242,9 +267,12 @@ def test_every_run_with_compiled_kernels_has_a_schedule() -> None:
     assert type(steps(start(x, latent=2, hidden=(4,), kernels="numpy"), x)) is Steps
 
 
-def test_score_rb_is_refused_at_once() -> None:
-    with pytest.raises(UsageError, match="factor by factor"):
-        steps(start(grey(9, 6), latent=2, hidden=(4,), estimator="score_rb"), grey(9, 6))
+def test_every_estimator_has_a_schedule_but_one() -> None:
+    """Catches an estimator that the compiled kernels refuse though the NumPy ones train it: score_rb once was."""
+    x = grey(20, 6)
+    for name in (*ESTIMATORS, "vr:0.5", "score_constant:-3"):
+        options: dict[str, Any] = {"latent": 2, "hidden": (4,), "batch": 5, "samples": 2, "estimator": name}
+        assert type(steps(start(x, **options), x)) is (Steps if name == "score_rb" else Compiled)
 
 
 def test_flush_to_zero_does_not_leak() -> None:

@@ -254,6 +254,8 @@ def test_not_finite(write: Write, bad: float, monkeypatch: pytest.MonkeyPatch) -
     rows(found.train, np.array([16, 18]))
     with pytest.raises(DataError, match=r"x\.npy holds -?(nan|inf) at row 17, column 4"):
         rows(found.train, np.array([20, 17, 3]))
+    with pytest.raises(DataError, match=r"x\.npy holds -?(nan|inf) at row 17, column 4"):
+        rows(found.train[10:][5:], np.array([1, 2]))  # a part of a map: the row as the file counts it
 
 
 @pytest.mark.parametrize("bad", [-0.1, 1.5, 255.0])
@@ -274,6 +276,13 @@ def test_outside_the_unit_interval(write: Write, bad: float) -> None:
     with pytest.raises(DataError, match="holds 9 at row 1, column 0"):
         check(np.array([[1], [9]]), "bernoulli")
     check(PIXELS.reshape(30, 12), "bernoulli")
+
+
+def test_bytes_that_are_bits_are_bits_in_the_test_rows_too() -> None:
+    """Catches test rows of ones that are divided by 255, under a model of bits."""
+    one = np.eye(20, dtype=np.uint8)
+    for found in (load(one), load(one, test=one[:3])):
+        assert found.train.dtype == found.test.dtype == np.bool_
 
 
 def test_columns() -> None:
@@ -311,8 +320,9 @@ def mat_file(folder: Path) -> bytes:
     return (folder / "other.mat").read_bytes()
 
 
-def test_training_checks_a_map_batch_by_batch(write: Write) -> None:
-    """The step and the evaluation read a map through `rows` with the likelihood: a bad value stops them."""
+def test_training_checks_a_map_batch_by_batch(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step and the evaluation read a map through `rows` with the likelihood: a bad value stops them. Test rows are
+    looked at before, block by block, and counted through all blocks."""
     from scratchvae.training.config import Config
     from scratchvae.training.evaluate import elbo_over
     from scratchvae.training.state import State, Steps
@@ -325,6 +335,9 @@ def test_training_checks_a_map_batch_by_batch(write: Write) -> None:
         Steps(state, found.train).one()
     with pytest.raises(DataError, match=r"holds 1\.5 at row 1, column 2"):
         elbo_over(state, found.test)
+    monkeypatch.setattr(data, "BLOCK", 64)
+    with pytest.raises(DataError, match=r"x\.npy holds 1\.5 at row 11, column 2"):
+        data.check_test(load(write("t.npy", npy(x[:9])), test=write("x.npy", npy(x))), "bernoulli", missing=False)
 
 
 def test_a_map_beyond_the_run_s_type_is_refused_before_its_first_step(tmp_path: Path) -> None:
@@ -336,5 +349,8 @@ def test_a_map_beyond_the_run_s_type_is_refused_before_its_first_step(tmp_path: 
     for config in (Config(likelihood="gaussian", dtype="float32"), Config(likelihood="gaussian", standardise=False)):
         with pytest.raises(DataError, match=r"1e\+39 at row 31, column 1 .*too large for float32"):
             State.begun(config, learn(mapped, config), mapped)
+    for sign in (-1, 1):
+        with pytest.raises(DataError, match="too large for float32"):
+            check(np.array([[sign * 1e39]]), dtype="float32")
     wide = Config(likelihood="gaussian", standardise=False, dtype="float64", kernels="numpy")
     State.begun(wide, learn(mapped, wide), mapped)

@@ -8,6 +8,7 @@ import pytest
 from scratchvae.errors import UsageError
 from scratchvae.gradcheck import Report, accumulating, check
 from scratchvae.gradcheck.report import METHODS
+from scratchvae.tree import changes, copied, unchanged
 from scratchvae.types import Array
 
 X, B = np.array([[0.3, -1.2], [0.7, 0.4], [-0.9, 1.1]]), np.array([0.2, -0.5])
@@ -25,6 +26,17 @@ def shifted(x: Array, b: Any) -> Array:
 def summed(dy: Array, b: Any) -> Any:
     """The cotangent of a bias, a row or one number."""
     return dy.sum(axis=0) if np.ndim(b) else dy.sum()
+
+
+def test_what_differs_is_named_by_its_path() -> None:
+    """Catches a NaN that differs from itself, which condemns a function that returns one, and a block that is in one
+    tree alone."""
+    one, more = {"a": np.array([1.0, np.nan])}, {"a": np.array([1.0, np.nan]), "b": [np.zeros(2), 3]}
+    assert unchanged(one, {"a": one["a"].copy()})
+    assert [*changes(one, more)] == [*changes(more, one)] == [("b", "0"), ("b", "1")]
+    assert [*changes(more, {**more, "b": [np.zeros(2), 4]})] == [("b", "1")]
+    copied(one)["a"][0] = 2
+    assert one["a"][0] == 1
 
 
 def test_a_report_is_true_where_it_is_ok_and_shows_its_table() -> None:

@@ -36,6 +36,7 @@ TRAIN = [
     ["bytes.npy", *VAE],
     ["bytes.npy", *VAE, "--estimator", "measure", "--optimizer", "sgd"],
     ["bytes.npy", *VAE, "--estimator", "nvil", "--samples", "2", "--prior"],
+    ["bytes.npy", *VAE, "--estimator", "score_rb", "--samples", "2"],
     ["bytes.npy", *VAE, "--missing", "random:0.5", "--binarisation", "fixed"],
     ["bytes.npy", *LADDER, "--estimator", "dreg", "--samples", "3"],
     ["reals.npy", *VAE, "--likelihood", "gaussian", "--optimizer", "adagrad", *LEAVE_ONE_OUT],

@@ -201,7 +201,7 @@ def test_what_a_baseline_learns(name: str, steps: int) -> None:
 def test_a_new_baseline() -> None:
     """It starts at nothing: C_ψ(x) = 0, with hidden units of size 1 for x of size 1, and floats of the given type."""
     state = get("nvil").state(4, lambda *s: np.ones(s, np.float32))
-    close(state["hidden.W"], np.full((4, baselines.HIDDEN), 0.5, np.float32))
+    close(state["hidden.W"], np.full((4, baselines.UNITS), 0.5, np.float32))
     assert {v.dtype.name for k, v in state.items() if "." in k} == {"float32"}
     others = {k: v.shape for k, v in state.items() if k != "hidden.W"}
     hidden = {"hidden.b": (100,), "out.W": (100, 1), "out.b": (1,), "hidden.W.m": (4, 100), "hidden.W.v": (4, 100)}

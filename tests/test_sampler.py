@@ -17,7 +17,7 @@ import pytest
 from scratchvae.noise import Purpose
 from scratchvae.training import evaluate, objective
 from scratchvae.training.config import Config
-from scratchvae.training.sampler import Evaluator
+from scratchvae.training.sampler import TOGETHER, Evaluator
 from scratchvae.training.state import State, Steps, latent_noise
 from scratchvae.training.workspaces import workspace
 from scratchvae.types import Array
@@ -172,9 +172,12 @@ LADDER: dict[str, Any] = {"latent": (4, 2), "hidden": ((5,), ())}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("options", [{}, LADDER, {"missing": "nan"}, {"likelihood": "gaussian"}])
+@pytest.mark.parametrize(
+    "options", [{}, LADDER, {"missing": "nan"}, {"missing": "random:0.5"}, {"likelihood": "gaussian"}]
+)
 def test_the_bound_and_log_p_of_every_model(options: dict[str, Any], dtype: str) -> None:
-    """Ladders, and rows with gaps, one of them all gap: equal the composition."""
+    """Ladders, and rows with gaps, one of them all gap, and none but their own: equal the composition. By an evaluator
+    that was asked for other samples before, for more of them than it decodes at once, for another step's noise."""
     how: dict[str, Any] = {"latent": 3, "hidden": (9,), "dtype": dtype, "binarisation": "none", **options}
     state, plain = model(21, **how), model(21, **how, kernels="numpy")
     state.arena.flat[...] = plain.arena.flat[...] = plain.arena.flat / 3
@@ -183,8 +186,10 @@ def test_the_bound_and_log_p_of_every_model(options: dict[str, Any], dtype: str)
         x[::2, ::3], x[4] = np.nan, np.nan
     names, close = state.numbers(x, 0), 1e-5 if dtype == "float32" else 1e-11
     evaluator = Evaluator(state)
-    L, reconstruction, _ = objective.bound(plain, x, latent_noise(plain, Purpose.EVALUATE, 0, 9, 3, names))
-    np.testing.assert_allclose(evaluator.bound(x, 3, 0, names), [L, reconstruction], rtol=close, atol=close)
+    for samples in (3, TOGETHER + 1):
+        L, reconstruction, _ = objective.bound(plain, x, latent_noise(plain, Purpose.EVALUATE, 2, 9, samples, names))
+        found = evaluator.bound(x, samples, 2, names)
+        np.testing.assert_allclose(found, [L, reconstruction], rtol=close, atol=close)
     wanted = evaluate.composed(plain, x, 130, names)
     np.testing.assert_allclose(evaluator.log_likelihood(x, 130, names), wanted, rtol=close, atol=close)
 

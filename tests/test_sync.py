@@ -1,5 +1,7 @@
 """§7.3 What threads of a compiled step share: units that are claimed once, by whoever is free, and packed tiles."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -65,6 +67,25 @@ def test_a_thread_that_is_through_helps_one_that_is_late(late: int) -> None:
 def test_a_fast_thread_begins_with_its_own_share() -> None:
     """Catches shares that wander from core to core for nothing: alone, a thread's units come in order."""
     assert claims(2, 1000, 1, late=1)[0, :, 0, :500].all()
+
+
+def test_all_threads_start_or_none_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches threads that wait for ever at a barrier for one that the system would not give."""
+    begun: list[threading.Thread] = []
+    worked: list[int] = []
+    begin = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if begun:
+            raise RuntimeError("can't start new thread")
+        begun.append(thread)
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(RuntimeError, match="new thread"):
+        together(3, worked.append)
+    begun[0].join()
+    assert worked == []
 
 
 @jit

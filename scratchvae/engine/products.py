@@ -1,7 +1,8 @@
-"""Engine. The products of a dense layer for plain (rows, columns) arrays: packed into panels, multiplied in tiles.
+"""Engine. The products of a dense layer for plain (rows, columns) arrays: laid out, multiplied in tiles.
 
 y = x W + b,  dW += xᵀ dy,  dx = dy Wᵀ, each as in `engine.tiles`. The bias is one more row of W against a column of
-ones. Packing costs two passes over the operands; the compiled step, which keeps everything packed, has its own loops.
+ones. Laying operands out in micropanels costs a pass over each; the compiled step, where they always lie so, has its
+own loops.
 """
 
 from typing import Any
@@ -27,7 +28,7 @@ from scratchvae.types import Array
 
 @internal
 def tile_count(rows: int) -> Any:
-    """Tiles of `rows` rows; the last may be padding in part."""
+    """How many tiles cover `rows` rows; the last may be padding in part."""
     return unsigned_divmod(rows + MR - 1, MR)[0]
 
 
@@ -40,13 +41,13 @@ def tile_at(i: int, rows: int) -> Any:
 
 @internal
 def padded(rows: int) -> int:
-    """Rows of a panel: whole short tiles, and an odd number, so that panels do not share sets of the cache."""
+    """Rows of a micropanel: whole short tiles, and an odd number, so that no two share sets of the cache."""
     return ((rows + MR_SHORT - 1) // MR_SHORT * MR_SHORT) | 1
 
 
 @internal
 def fill_panels(out: Array, a: Array, row: int, capacity: int, P: int) -> None:
-    """a (R, N) into the rows from `row` on of panels [N / P][capacity][P], zeros right of its last column."""
+    """a (R, N) into the rows from `row` on of micropanels [N / P][capacity][P], zeros right of its last column."""
     rows, N, lanes = a.shape[0], a.shape[1], lane_count(a)
     for c in range(0, N, P):
         for r in range(rows):
@@ -64,7 +65,7 @@ def aligned(size: int, like: Array) -> Array:
 
 @internal
 def panels_of(a: Array, below: Array, P: int) -> Array:
-    """a (R, N) and the rows `below` it as panels [N / P][padded R][P], flat, zeros elsewhere."""
+    """a (R, N) and the rows `below` it as micropanels [N / P][padded R][P], flat, zeros elsewhere."""
     rows = a.shape[0] + below.shape[0]
     capacity, panels = padded(rows), (a.shape[1] + P - 1) // P
     out = aligned(panels * capacity * P + 4 * P, a)
@@ -78,13 +79,13 @@ def panels_of(a: Array, below: Array, P: int) -> Array:
 
 @internal
 def alone(a: Array, P: int) -> Array:
-    """The panels of one array."""
+    """The micropanels of one array."""
     return panels_of(np.ascontiguousarray(a), np.empty((0, a.shape[1]), a.dtype), P)
 
 
 @internal
-def strips_of(a: Array) -> Array:
-    """a (R, N) and a column of ones as strips [R / MR][N + 1][MR], flat; zeros in the rows beyond R."""
+def packed_rows(a: Array) -> Array:
+    """a (R, N) and a column of ones packed, [R / MR][N + 1][MR], flat; zeros in the rows beyond R."""
     depth, tiles = a.shape[1] + 1, tile_count(a.shape[0])
     out = np.empty(tiles * depth * MR, a.dtype)
     out[(tiles - 1) * depth * MR :] = 0
@@ -98,7 +99,7 @@ def strips_of(a: Array) -> Array:
 
 @internal
 def weight_panels(W: Array, b: Array, P: int) -> Array:
-    """W (I, O) and b (O,) as panels of rows I + 1."""
+    """W (I, O) and b (O,) as micropanels of I + 1 rows."""
     return panels_of(np.ascontiguousarray(W), np.ascontiguousarray(b).reshape(1, b.size), P)
 
 
@@ -116,7 +117,7 @@ def put(C: Array, y: Array, r: int, c: int, height: int, P: int, add: bool) -> N
 def dense(x: Array, W: Array, b: Array) -> Array:
     """y = x W + b."""
     P, rows, depth = 2 * lane_count(x), x.shape[0], x.shape[1] + 1
-    X, panels, C = strips_of(x), weight_panels(W, b, P), np.empty(MR * P, x.dtype)
+    X, panels, C = packed_rows(x), weight_panels(W, b, P), np.empty(MR * P, x.dtype)
     y = np.empty((rows, W.shape[1]), x.dtype)
     for c in range(0, W.shape[1], P):
         for tile in range(tile_count(rows)):

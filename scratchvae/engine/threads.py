@@ -8,8 +8,9 @@ The work between two barriers is a range of units, cut into equal shares, one a 
 
     counters = [arrivals, …][phases, even and odd][threads][loops]    int64, cache lines for each of the brackets
 
-counts how far each share has been claimed, for each loop over units that a phase has. A thread sets its counts for the
-next phase to zero before it arrives at the barrier: the last phase that used them is over for all.
+counts how far each share has been claimed, for each loop over units that a phase has (a job of the schedule is one). A
+thread sets its counts for the next phase to zero before it arrives at the barrier: the last phase that used them is
+over for all.
 """
 
 import platform
@@ -27,7 +28,7 @@ from scratchvae.types import Array
 X86 = platform.machine().lower() in ("x86_64", "amd64", "i686")
 FLUSH = 0x8040  # MXCSR: results (bit 15) and operands (bit 6) that are subnormal count as zero
 LINE = 16  # int64 of a cache line and of its neighbour, which processors fetch in pairs
-PATIENCE = 1_000  # spins, some ten microseconds, before the core is offered: more threads than cores must not hang
+SPINS = 1_000  # some ten microseconds, before the core is offered: more threads than cores must not hang
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -93,7 +94,7 @@ def out_of_line(typingctx: Any) -> Any:
 
 
 def counters_size(threads: int, loops: int) -> int:
-    """Length of a counters."""
+    """Length of `counters` for so many threads and, in a phase, loops."""
     return LINE + 2 * threads * (-(-loops // LINE) * LINE)
 
 
@@ -119,7 +120,7 @@ def barrier(counters: Array, t: int, threads: int) -> None:
     goal, spins = (phase + 1) * threads, 0
     while atomic_load(counters, 0) < goal:
         spins += 1
-        if spins > PATIENCE:
+        if spins > SPINS:
             give_way()
         else:
             pause()

@@ -1,18 +1,18 @@
 """Engine. The matrix product's innermost loops: a tile of C in vector registers, emitted as LLVM by hand.
 
-Every operand lies in *panels* (BLIS: micropanels, NR for P): a matrix (R, N) is stored as [N / P][R][P], P = two
-vectors wide, so that one row of a panel is two registers, and the rows of a tile lie at constant distances. What y = x
-W reads of x, a number of each row of a tile at a time, lies in *strips* (packed rows) as well: MR rows column by
-column, [R / MR][N][MR], since numbers one below the other in a panel lie in one bank of the first-level cache, which
-gives one of them at a time. Three tiles do all of y = x W:
+Every operand lies in *micropanels*: a matrix (R, N) is stored as [N / P][R][P], P = two vectors wide, so that one row
+of a micropanel is two registers, and the rows of a tile lie at constant distances. What y = x W reads of x, a number of
+each row of a tile at a time, is *packed* as well: MR rows column by column, [R / MR][N][MR], since numbers one below
+the other in a micropanel lie in one bank of the first-level cache, which gives one of them at a time. Three tiles do
+y = x W and both of its cotangents:
 
-    y  = x W     C[b, o] = Σᵢ x[b, i] W[i, o]    `product`: x broadcast from a strip, W by vectors along o
-    dW = xᵀ dy   C[i, o] = Σ_b x[b, i] dy[b, o]  `product_t`: x broadcast along a row of a panel, dy by vectors
+    y  = x W     C[b, o] = Σᵢ x[b, i] W[i, o]    `product`: x packed and broadcast, W by vectors along o
+    dW = xᵀ dy   C[i, o] = Σ_b x[b, i] dy[b, o]  `product_t`: x broadcast along a row of a micropanel, dy by vectors
     dx = dy Wᵀ   C[b, i] = Σₒ dy[b, o] W[i, o]   `dots`: both by vectors along o, the lanes added at the end; with many
-                                                 rows `product` on a panel of Wᵀ, turned by `transpose`
+                                                 rows `product` on a micropanel of Wᵀ, made by `transpose`
 
 The contraction is never unrolled: with 12 × 2 accumulators, two vectors of B and a broadcast, 27 of 32 registers are
-taken, and unrolling by two makes LLVM spill.
+taken, and unrolling by two makes LLVM spill (with 16 registers 6 × 2, two and one: 15 are taken).
 """
 
 from typing import Any
@@ -30,17 +30,17 @@ MR = 12 if vector_width() == 16 else 6  # rows of the big tile: 2 MR accumulator
 MR_SHORT = MR // 3  # rows of the small one: every row count is padded to a multiple of MR_SHORT
 MR_MIDDLE = 2 * MR_SHORT  # and of one between: what is left below the tall tiles is a single tile
 DOT_ROWS = MR_SHORT  # tile of `dots` …
-DOT_COLS = 4 if vector_width() > 1 else 2  # … whose columns stay within a panel
+DOT_COLS = 4 if vector_width() > 1 else 2  # … whose columns stay within a micropanel
 
 
 def panel(dtype: Any) -> int:
-    """Columns of a panel: two vectors."""
+    """P, the columns of a micropanel: two vectors."""
     return 2 * lanes(dtype)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def panel_of(typingctx: Any, array: Any) -> Any:
-    """Columns of a panel of `array`'s type, a constant."""
+    """P for `array`'s type, a constant."""
     width = panel(array.dtype)
     return types.intp(array), lambda context, builder, sig, args: ir.Constant(ir.IntType(64), width)
 
@@ -124,21 +124,21 @@ def emit_product(builder: Any, ty: Vector, rows: int, pitch: int, ptrs: Any, dep
         store_at(builder, value, c, j * ty.lanes, ty)
 
 
-def make_product(rows: int, strips: bool) -> Any:
-    """The tile of `rows` rows: intrinsic (C, c, A, a, B, b, depth) → C[c:] as [rows][P]; A in strips or in panels."""
+def make_product(rows: int, packed: bool) -> Any:
+    """The tile of `rows` rows: intrinsic (C, c, A, a, B, b, depth) → C[c:] as [rows][P]; A packed or in micropanels."""
 
     def typing(typingctx: Any, C: Any, c: Any, A: Any, a: Any, B: Any, b: Any, depth: Any) -> Any:
         ty = Vector(C.dtype, lanes(C.dtype))
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             ptrs = [element(context, builder, sig.args[i], args[i], args[i + 1]) for i in (0, 2, 4)]
-            emit_product(builder, ty, rows, MR if strips else 2 * ty.lanes, ptrs, args[6])
+            emit_product(builder, ty, rows, MR if packed else 2 * ty.lanes, ptrs, args[6])
             return context.get_dummy_value()
 
         n = types.intp
         return types.void(C, n, A, n, B, n, n), codegen
 
-    typing.__name__ = f"product{'' if strips else '_t'}_{rows}"
+    typing.__name__ = f"product{'' if packed else '_t'}_{rows}"
     return intrinsic(typing)
 
 
@@ -148,7 +148,7 @@ product_t_tall, product_t_middle, product_t_short = (make_product(rows, False) f
 
 @inline
 def product(C: Array, c: int, A: Array, a: int, B: Array, b: int, depth: int, height: int) -> None:
-    """The tile of that height: C[c:] = A B, A in strips."""
+    """The tile of that height: C[c:] = A B, A packed."""
     if height == MR:
         product_tall(C, c, A, a, B, b, depth)
     elif height == MR_MIDDLE:
@@ -159,7 +159,7 @@ def product(C: Array, c: int, A: Array, a: int, B: Array, b: int, depth: int, he
 
 @inline
 def product_t(C: Array, c: int, A: Array, a: int, B: Array, b: int, depth: int, height: int) -> None:
-    """The tile of that height: C[c:] = Aᵀ B, A in panels."""
+    """The tile of that height: C[c:] = Aᵀ B, A in micropanels."""
     if height == MR:
         product_t_tall(C, c, A, a, B, b, depth)
     elif height == MR_MIDDLE:
@@ -169,10 +169,10 @@ def product_t(C: Array, c: int, A: Array, a: int, B: Array, b: int, depth: int, 
 
 
 def make_listed(panels: int) -> Any:
-    """Sums along a list for `panels` panels of A at once: a list is short, and the end of each walk a wrong guess.
+    """Sums along a list for `panels` micropanels of A at once: a list is short, and its end a branch guessed wrong.
 
     Intrinsic (C, c, step, A, a, hop, at, x, first, count) → C[c + g · step :][:P] = Σ over the list's entries n of
-    x[n] A[a + g · hop + at[n] :][:P] for each panel g.
+    x[n] A[a + g · hop + at[n] :][:P] for each micropanel g.
     """
 
     def typing(
@@ -210,7 +210,7 @@ listed_1, listed_2 = (make_listed(panels) for panels in (1, 2))
 
 @intrinsic  # type: ignore[untyped-decorator]
 def dots(typingctx: Any, C: Any, c: Any, A: Any, a: Any, B: Any, b: Any, panels: Any, hop_a: Any, hop_b: Any) -> Any:
-    """C[c + r P + j] = Σ over panels of A[a + r P :][:P] · B[b + j P :][:P] for r < DOT_ROWS, j < DOT_COLS."""
+    """C[c + r P + j] = Σ over micropanels of A[a + r P :][:P] · B[b + j P :][:P] for r < DOT_ROWS, j < DOT_COLS."""
     ty = Vector(C.dtype, lanes(C.dtype))
     width = 2 * ty.lanes
 
@@ -246,7 +246,7 @@ def concatenate(builder: Any, vectors: list[Any]) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def transpose(typingctx: Any, A: Any, a: Any, B: Any, b: Any) -> Any:
-    """B[b + j P + i] = A[a + i P + j] for a block of lanes × lanes; P is the width of a panel on both sides."""
+    """B[b + j P + i] = A[a + i P + j] for a block of lanes × lanes; P is the width of a micropanel on both sides."""
     ty = Vector(A.dtype, lanes(A.dtype))
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -261,7 +261,7 @@ def transpose(typingctx: Any, A: Any, a: Any, B: Any, b: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def pack_rows(typingctx: Any, A: Any, a: Any, B: Any, b: Any) -> Any:
-    """B[b + j MR + i] = A[a + i P + j] for i < MR, j < P: the rows of a panel behind a tall tile, as a strip."""
+    """B[b + j MR + i] = A[a + i P + j] for i < MR, j < P: a tall tile of a micropanel, packed."""
     ty = Vector(A.dtype, lanes(A.dtype))
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:

@@ -21,7 +21,7 @@ from .frame import Cotangents, Draw, Estimator, Memory
 from .score import with_baseline
 
 DECAY = 0.9  # of the running mean and variance
-HIDDEN = 100  # units of C_ψ
+UNITS = 100  # of C_ψ's hidden layer
 HYPER = (1e-3, 0.9, 0.999, 1e-8, 0.0)  # Adam for ψ: rate, β₁, β₂, ε, decay
 NET = ("hidden.W", "hidden.b", "out.W", "out.b")
 
@@ -33,8 +33,8 @@ def initial_mean(columns: int, normals: Callable[..., Array]) -> Memory:
 
 def initial_net(columns: int, normals: Callable[..., Array]) -> Memory:
     """c and σ², C_ψ, which starts at zero, and Adam's slots."""
-    hidden = normals(columns, HIDDEN) / math.sqrt(columns)
-    params = [hidden, np.zeros_like(hidden[0]), np.zeros((HIDDEN, 1), hidden.dtype), np.zeros(1, hidden.dtype)]
+    hidden = normals(columns, UNITS) / math.sqrt(columns)
+    params = [hidden, np.zeros_like(hidden[0]), np.zeros((UNITS, 1), hidden.dtype), np.zeros(1, hidden.dtype)]
     state = initial_mean(columns, normals) | dict(zip(NET, params, strict=True))
     return state | {f"{name}.{slot}": np.zeros_like(p) for name, p in zip(NET, params, strict=True) for slot in "mv"}
 

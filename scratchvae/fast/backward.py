@@ -52,7 +52,7 @@ def through(s: Workspace, t: int, threads: int, job: Any, rows: int) -> None:
 
 @internal
 def transpose_panel(s: Workspace, t: int, layer: Any, p: int, head: int) -> int:
-    """The P rows of W behind panel p of dx, transposed: panel p of Wᵀ as (outputs, P); returns where it lies."""
+    """The P rows of W behind micropanel p of dx, transposed: that of Wᵀ, (outputs, P); returns where it lies."""
     P, lanes = panel_of(s.work), lane_count(s.w)
     to = (2 * t + head) * s.options.transposed_room
     for o in range(0, layer.panels * P, lanes):
@@ -64,7 +64,7 @@ def transpose_panel(s: Workspace, t: int, layer: Any, p: int, head: int) -> int:
 
 @internal
 def through_transposed(s: Workspace, t: int, threads: int, job: Any, rows: int) -> None:
-    """`through` by panels of dx, each from its panel of Wᵀ."""
+    """`through` by micropanels of dx, each from its micropanel of Wᵀ."""
     one, P, done = s.layers[job.layer], panel_of(s.work), -1
     tiles, c, panels = tile_count(rows), scratch_of(s, t), (one.inputs + P - 1) // P  # beyond the inputs dx is junk
     while True:
@@ -89,7 +89,7 @@ def through_transposed(s: Workspace, t: int, threads: int, job: Any, rows: int) 
 
 @internal
 def through_dots(s: Workspace, t: int, threads: int, job: Any, rows: int) -> None:
-    """`through` by vectors of dx, finer units than panels: with few rows there are few."""
+    """`through` by vectors of dx, finer units than micropanels: with few rows there are few of those."""
     one, P, lanes = s.layers[job.layer], panel_of(s.work), lane_count(s.work)
     tiles, c = tile_count(rows), scratch_of(s, t)
     while True:
@@ -137,28 +137,28 @@ def made_by(s: Workspace, c: int, j: int, job: Any, where_to: int, column: int, 
 
 
 @internal
-def update(s: Workspace, t: int, threads: int, job: Any, rows: int, phase: Any, k: Constants) -> None:
-    """dW = xᵀ dy a tile at a time, and the optimizer on it at once; phase = (first, last) micro-batch.
+def update(s: Workspace, t: int, threads: int, job: Any, rows: int, ends: Any, k: Constants) -> None:
+    """dW = xᵀ dy a tile at a time, and the optimizer on it at once; `ends` as in `update_tile`.
 
-    A layer is shared as on the way forward, by panels: a thread reads next the weights that it wrote now, and they need
-    not travel from core to core.
+    A layer is shared as on the way forward, by micropanels: a thread reads next the weights that it wrote now, and they
+    need not travel from core to core.
     """
     out_of_line()
     layer, P = s.layers[job.layer], panel_of(s.work)
-    across = layer.inputs // P + 1  # panels of x, with its column of ones
+    across = layer.inputs // P + 1  # micropanels of x, with its column of ones
     while True:
         begin, end = steal(s.counters, job.loop, layer.panels * across, 1, t, threads)
         if begin == end:
             break
         for unit in range(begin, end):
             p, a = unsigned_divmod(unit, across)
-            update_panel(s, scratch_of(s, t), layer, p, a, rows, phase, k)
+            update_panel(s, scratch_of(s, t), layer, p, a, rows, ends, k)
 
 
 @internal
-def update_panel(s: Workspace, c: int, layer: Any, p: int, across: int, rows: int, phase: Any, k: Constants) -> None:
-    """The weights that join one panel of x to one panel of dy. Padding of the last tile is this panel's own, since the
-    tiles fill P rows exactly (12 + 12 + 8, 6 + 6 + 4, 12 + 4, 6 + 2, 4, 2): no two threads write the same weights."""
+def update_panel(s: Workspace, c: int, layer: Any, p: int, across: int, rows: int, ends: Any, k: Constants) -> None:
+    """The weights that join one micropanel of x to one of dy. Padding of the last tile is their own, since the tiles
+    fill P rows exactly (12 + 12 + 8, 6 + 6 + 4, 12 + 4, 6 + 2, 4, 2): no two threads write the same weights."""
     P = panel_of(s.work)
     inputs = min(P, layer.inputs + 1 - across * P)
     for tile in range(tile_count(inputs)):
@@ -166,4 +166,4 @@ def update_panel(s: Workspace, c: int, layer: Any, p: int, across: int, rows: in
         x, dy = at(s, layer.x, across, 0) + i, at(s, layer.dy, p, 0)
         W = layer.weights + (p * layer.rows + across * P + i) * P
         product_t(s.scratch, c, s.work, x, s.work, dy, rows, height)
-        update_tile(s, c, layer, W, height * P, phase, k)
+        update_tile(s, c, layer, W, height * P, ends, k)

@@ -128,7 +128,7 @@ def total_rows(parts: Array, at: int, C: Array, c: int, logs: float) -> None:
 
 
 class Columns(NamedTuple):
-    """What a Gaussian p(x | z) knows of the columns, padded to whole panels."""
+    """What a Gaussian p(x | z) knows of the columns, padded to whole micropanels."""
 
     log_floor: Array  # log c, the floor of σ² (or log σ², where that is fixed) …
     precision: Array  # … and 1 / c

@@ -98,7 +98,7 @@ def latent(s: Workspace, t: int, threads: int, job: Any, now: Now) -> None:
 
 @internal
 def density(s: Workspace, t: int, threads: int, job: Any, now: Now, w: float) -> None:
-    """log p(x | z), or log p(z | what lies above), by panel and sample, and the cotangents of the heads for the
+    """log p(x | z), or log p(z | what lies above), by micropanel and sample, and the cotangents of the heads for the
     cotangent w of each."""
     out_of_line()
     one, two, P = s.layers[job.layer], s.layers[job.layer + job.count - 1], panel_of(s.work)

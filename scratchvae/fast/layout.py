@@ -3,11 +3,11 @@
 A matrix (R, N) is stored as [N / P][R][P]: P columns (two vectors) side by side, so that a row of a micropanel is two
 registers. Weights (I, O) have the bias as row I, met by a column of ones at I in the input. Sizes are padded with zeros
 that stay zero: a padded column of W has no cotangent, so no optimizer moves it. Rows are padded to whole tall tiles and
-made odd in number, since panels at a power of two apart would meet in a few sets of the cache. Padded rows of
+made odd in number, since micropanels at a power of two apart would meet in a few sets of the cache. Padded rows of
 activations hold whatever a tile left there: no sum over rows goes beyond the rows that are real.
 
 What a product reads number by number (x, z, hidden outputs, and cotangents on their way to dx) is also *packed*,
-[R / MR][N + 1, to whole panels][MR]: `engine.tiles` says why.
+[R / MR][N + 1, to whole micropanels][MR]: `engine.tiles` says why.
 
 The VAE is the ladder with one arrow each way (`models.ladder`). Layers are records in the order of the arena: the nets
 of q from x upwards, then those of p. A *shadow* of a layer shares its weights and has matrices of its own: the same net
@@ -159,7 +159,8 @@ class Builder:
 
 
 def set_ones(layers: Array, capacity: int, panel: int, work: Array) -> None:
-    """Write the columns of ones that meet the biases (they also come again with each output, save in whole panels)."""
+    """Write the columns of ones that meet the biases (they also come again with each output, save where it fills
+    its last micropanel)."""
     for layer in layers:
         column, depth = int(layer["inputs"]), ceil_to(int(layer["inputs"]) + 1, panel)
         at = int(layer["x"]) + column // panel * capacity * panel
@@ -176,10 +177,10 @@ def copy(a: Array, at: int, b: Array, to: int, size: int) -> None:
 
 
 @jit
-def convert(layers: Array, panel: int, flat: Array, panels: Array, pack: bool, t: int, threads: int) -> None:
+def convert(layers: Array, panel: int, flat: Array, panels: Array, to_panels: bool, t: int, threads: int) -> None:
     """Flat (in, out) arrays, each W followed by its b, into micropanels, or back: exact. Padding is left alone.
 
-    Thread t takes a run of panels, row by row: the flat side is read in order, each panel is a stream of its own.
+    Thread t takes a run of micropanels, row by row: the flat side is read in order, each of them is a stream.
     """
     for l in range(layers.size):
         layer = layers[l]
@@ -187,7 +188,7 @@ def convert(layers: Array, panel: int, flat: Array, panels: Array, pack: bool, t
             for p in range(layer.panels * t // threads, layer.panels * (t + 1) // threads):
                 size = min(panel, layer.outputs - p * panel)
                 at, to = layer.flat + i * layer.outputs + p * panel, layer.weights + (p * layer.rows + i) * panel
-                if pack:
+                if to_panels:
                     copy(flat, at, panels, to, size)
                 else:
                     copy(panels, to, flat, at, size)

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from scratchvae.engine.jit import internal
+from scratchvae.engine.linkable import linkable
 from scratchvae.engine.threads import out_of_line, static_share
 from scratchvae.engine.tiles import panel_of
 from scratchvae.engine.vector_words import load_words
 from scratchvae.engine.vectors import lane_count, load, load_as, store, unsigned_to_float, where
 from scratchvae.fast.sparse import list_row
-from scratchvae.fast.workspace import Now, Workspace, at
+from scratchvae.fast.workspace import LINKED, Now, Workspace, at
 from scratchvae.kernels.noise_vectors import normals, words
 from scratchvae.types import Array
 
@@ -22,8 +23,8 @@ from scratchvae.types import Array
 def minibatch(s: Workspace, t: int, threads: int, now: Now, places: Array, names: Array, start: int) -> None:
     """Thread t's rows: places[start …] of the data, which the noise calls names[start …]; ε, and the rows' lists.
 
-    In training ε is named by the row of the minibatch. Each `draw` samples of a row have one name, those from sample i
-    on that of step number step + i.
+    In training ε is named by the row of the minibatch. So many samples of a row as `samples_per_name` share one name,
+    those from sample i on that of step number step + i.
     """
     out_of_line()
     o, buffer = s.options, t * s.options.noise_room
@@ -32,11 +33,17 @@ def minibatch(s: Workspace, t: int, threads: int, now: Now, places: Array, names
         data_row(s, t, now.step, places[start + r], names[start + r], now.first + r, r)
         finish_row(s, r)
         row = names[start + r] if o.by_name else now.first + r
-        for i in range(0, now.samples, o.draw):
-            many = min(o.draw, now.samples - i)
+        for i in range(0, now.samples, o.samples_per_name):
+            many = min(o.samples_per_name, now.samples - i)
             blocks = (many * o.noise_columns + 3) // 4
-            normals(s.noise, buffer, (o.seed, o.latent_purpose, now.step + i, row), 1, blocks)
+            epsilon(s, buffer, now.step + i, row, blocks)
             spread(s, buffer, r * now.samples + i, many)
+
+
+@linkable(LINKED)
+def epsilon(s: Workspace, buffer: int, step: int, row: int, blocks: int) -> None:
+    """So many blocks of four normals, named by (step, row), into the noise from `buffer` on."""
+    normals(s.noise, buffer, (s.options.seed, s.options.latent_purpose, step, row), 1, blocks)
 
 
 @internal

@@ -48,9 +48,12 @@ def constants(s: Workspace, baseline: int, step: int, rate: float) -> Constants:
 
 
 @internal
-def update_tile(s: Workspace, c: int, layer: Any, at: int, size: int, phase: Any, k: Constants) -> None:
-    """Gather the tile of dW in the scratch at c, and with the last micro-batch update the weights from `at` on."""
-    first, last = phase
+def update_tile(s: Workspace, c: int, layer: Any, at: int, size: int, ends: Any, k: Constants) -> None:
+    """Gather the tile of dW in the scratch at c, and with the last micro-batch update the weights from `at` on.
+
+    ends = (first, last): whether this micro-batch is its minibatch's first one, its last one; both where it is alone.
+    """
+    first, last = ends
     if not (first and last):
         add_tile(s.g, at, s.scratch, c, size, first, last)
     if last:

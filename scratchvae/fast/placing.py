@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchvae.estimators.baselines import HIDDEN
+from scratchvae.estimators.baselines import UNITS
 from scratchvae.fast.layout import LATENT, LAYER, Builder, Net, Place
 from scratchvae.models.ladder import LadderArchitecture
 from scratchvae.models.vae import Architecture
@@ -48,7 +48,7 @@ class Placed:
     latents: list[dict[str, int]] = field(default_factory=list)
     draws: list[tuple[int, int]] = field(default_factory=list)  # (columns, where) of each run of a sample's normals
     owners: int = 0  # so many layers own their weights: the first
-    parts: int = 0
+    parts: int = 0  # rows of `Workspace.parts` that add up to r
 
     def layers(self) -> Array:
         """LAYER records."""
@@ -84,9 +84,9 @@ def place(
         outputs = (below[l],) * (2 if l else heads)
         made.p.append(b.net(places[l + 1], (size, *hidden[l][::-1]), outputs, activation, owner))
     if wants.network:
-        y, out = b.place(HIDDEN, ones=True), b.place(1, ones=True)
-        one = b.layer(x, y, (a.columns, HIDDEN), 0, "baseline")
-        made.baseline = Net((one,), (b.layer(y, out, (HIDDEN, 1), -1, "baseline"),))
+        y, out = b.place(UNITS, ones=True), b.place(1, ones=True)
+        one = b.layer(x, y, (a.columns, UNITS), 0, "baseline")
+        made.baseline = Net((one,), (b.layer(y, out, (UNITS, 1), -1, "baseline"),))
     made.owners = len(b.layers)
     if wants.weighed:
         made.weighed = [b.weighed(net.heads) for net in made.p]

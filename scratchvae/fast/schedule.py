@@ -2,16 +2,30 @@
 
     model × estimator × missing values × baseline  →  jobs, each a record: what, which layers, whose rows, where to
 
-A job is a fused twin of one or two pairs of the chapter: HIDDEN of `networks.dense` and `activate`, DENSITY of a net's
-heads with `log_prob` and its vjp, LATENT of `Normal.sample` and `kl`, THROUGH of `dense_vjp` and `activate_vjp`, UPDATE
-of `dense_vjp_params` with the optimizer. A new model or estimator is a new list, and compiles nothing. Lists count from
-0, the chapter from 1: ("z", l) is z_{l+1}, p[l] gives z_l at z_{l+1}, and z_0 is x.
+A job is a fused twin of one or two pairs of the chapter, or a line of `estimators.frame`:
+
+    PACK_DATA       x packed, where it is not taken by lists
+    HIDDEN          y = f(x W + b)                              `networks.dense`, `activate`
+    LATENT          q's heads, z = μ + σ ε, what z adds to r    `Normal.sample`, `kl` or `log_prob`
+    DENSITY         p's heads, log p, their cotangents          `log_prob`, `log_prob_vjp`
+    RULE            L of each row, the weights of each sample   `estimators.frame`
+    WEIGH           the input of p's heads times θ's weights, where those hang on r
+    THROUGH         dx = dy Wᵀ, da = f'(a) dx                   `networks.dense_vjp`, `activate_vjp`
+    THROUGH_LATENT  dz to dμ and dlog σ²                        `sample_vjp`, `kl_vjp`, `log_prob_vjp`
+    UPDATE          dW = xᵀ dy, and W moves                     `networks.dense_vjp_params`, `kernels.optimizers`
+
+A new model or estimator is a new list, and compiles nothing. Lists count from 0, the chapter from 1: ("z", l) is
+z_{l+1}, p[l] gives z_l at z_{l+1}, and z_0 is x.
 
 Jobs say what they read and write. Those that do not hang on one another form a *phase*: threads take units of all of
 them, help who is late, and meet at a barrier only where the phase ends. The VAE's step by SGVB B, phase by phase:
 
     PACK_DATA | HIDDEN q | LATENT z | HIDDEN p | DENSITY x | RULE
     THROUGH p's head | THROUGH p, UPDATE p's head | THROUGH_LATENT z, UPDATE p | THROUGH q's heads | UPDATE q's heads, q
+
+and on the way forward that of a ladder of two layers, q₂ = q(z₂ | z₁) and p₂ = p(z₁ | z₂):
+
+    PACK_DATA | HIDDEN q₁ | LATENT z₁ | HIDDEN q₂, HIDDEN p₁ | LATENT z₂, DENSITY x | HIDDEN p₂ | DENSITY z₁ | RULE
 """
 
 from collections.abc import Iterable
@@ -42,25 +56,25 @@ from scratchvae.fast.workspace import MOVED, ROWS, SAMPLES
 from scratchvae.types import Array
 
 PACK_DATA, HIDDEN, LATENT, DENSITY, RULE, WEIGH, THROUGH, THROUGH_LATENT, UPDATE = range(9)
-RARE = BASELINE, MOVE, COLLECT, CONTROL_VJP = range(9, 13)  # what few estimators want
+RARE_JOBS = BASELINE, MOVE, COLLECT, CONTROL_VJP = range(9, 13)  # what few estimators want
 
 JOB = np.dtype([(name, np.int64) for name in (
     "what", "layer",
     "count",  # heads: two of them follow one another
     "rows",  # workspace.ROWS, SAMPLES or MOVED
     "latent",  # number of the latent layer, −1 for none
-    "below",  # the layer whose output is the input here, −1 where dx is kept as it is …
+    "below",  # the layer whose output is the input here (WEIGH: whose input is made); −1 where dx is kept as it is …
     "dx",  # … at this place
     "target", "family", "parts",  # of a density: where its values lie, whose it is, its first row of `parts`
-    "column",  # the latent that is moved, −1 for none
+    "column",  # number of the latent that is moved (MOVE, COLLECT)
     "weighed",  # dx is to be multiplied with θ's weights
-    "silent",  # no cotangents
-    "always",  # x is packed although it is listed
-    "listed",  # x has lists
-    "loop",  # number of the job in its phase
+    "silent",  # no cotangents: none are wanted, or a job on the way forward has found them
+    "always",  # x is packed, also where it is taken by lists: who reads it has no other way
+    "listed",  # x may be taken by lists (`fast.sparse`)
+    "loop",  # number of the job in its phase: whose counts are its own (`engine.threads`)
     "last",  # a barrier follows
 )])  # fmt: skip
-DRAW = np.dtype([("columns", np.int64), ("eps", np.int64)])
+DRAW = np.dtype([("columns", np.int64), ("eps", np.int64)])  # a run of a sample's normals: how many, and where to
 
 RULES: dict[str, tuple[int, int, int]] = {  # what L is, the path's factor, the score's weight: `estimators.frame`
     "score": (MEAN, NO_PATH, CONSTANT),
@@ -83,12 +97,10 @@ RULES: dict[str, tuple[int, int, int]] = {  # what L is, the path's factor, the 
 
 
 def wants(name: str) -> Wants:
-    """What the estimator of that name asks for. Raises UsageError for one that is of no use to a VAE."""
+    """What the estimator of that name asks for. Raises UsageError for one without a schedule."""
     kind = name.partition(":")[0]
     if kind not in RULES:
-        raise UsageError(
-            f"estimator {name!r} has no schedule: it needs a model that gives log p(x, z) factor by factor"
-        )
+        raise UsageError(f"estimator {name!r} has no schedule")
     what, path, score = RULES[kind]
     return Wants(
         analytic=kind in ("sgvb_b", "score_kl"),
@@ -150,7 +162,7 @@ class Jobs:
         """Append a job: after what wrote what it reads, and after what read or wrote what it writes."""
         after = [self.written.get(name, -1) for name in reads | writes] + [self.read.get(name, -1) for name in writes]
         phase = max(after, default=-1) + 1
-        self.jobs.append(Job(phase, {"what": what, "latent": -1, "below": -1, "dx": -1, "column": -1, **fields}))
+        self.jobs.append(Job(phase, {"what": what, "latent": -1, "below": -1, "dx": -1, **fields}))
         for names, last in ((reads, self.read), (writes, self.written)):
             last.update({name: max(phase, last.get(name, -1)) for name in names})
 
@@ -247,8 +259,8 @@ def backward(m: Placed, rule: Rule) -> Array:
         net, shadow, rows = m.q[l], m.shadows.get(l), SAMPLES if l else ROWS
         reads = {("dparent", l), ("dvalue", l), ("dbelow", l)}
         writes = set(map(dy, net.heads + (shadow.heads if shadow else ())))
-        found = bool(m.moved.heads) or rule.score == CONTROL  # on the way forward
-        jobs.add(THROUGH_LATENT, reads, writes, latent=l, rows=rows, column=0 if found else -1)
+        silent = int(bool(m.moved.heads) or rule.score == CONTROL)  # COLLECT or CONTROL_VJP has found them
+        jobs.add(THROUGH_LATENT, reads, writes, latent=l, rows=rows, silent=silent)
         place = m.latents[l - 1].get("dbelow", -1) if l else -1
         down(jobs, m, net, rows, ("dbelow", l - 1), place, path and l > 0 and shadow is None)
         if shadow:  # φ's cotangent goes down q's own net to its weights, the total derivative's to the z below

@@ -32,7 +32,7 @@ FEWEST = 8  # rows, below which dW takes them, too: a sum of one or two terms is
 
 @internal
 def list_row(s: Workspace, r: int) -> None:
-    """The list of row r: where in a panel of W its rows begin, and x; last the column of ones, for the bias."""
+    """The list of row r: where in a micropanel of W its rows begin, and x; last the column of ones, for the bias."""
     P, lists, first = panel_of(s.work), s.lists, r * s.lists.row_room
     n = first
     for c in range(0, s.options.columns + 1, lane_count(s.work)):
@@ -55,7 +55,7 @@ def is_sparse(s: Workspace, rows: int) -> bool:
 
 @internal
 def list_columns(s: Workspace, t: int, threads: int, rows: int) -> None:
-    """The lists of thread t's columns, from those of the rows: where in a panel of dy the rows begin, and x."""
+    """The lists of thread t's columns, from those of the rows: where in a micropanel of dy the rows begin, and x."""
     P, lists = panel_of(s.work), s.lists
     begin, end = static_share(s.options.columns + 1, t, threads)
     lists.column_nnz[begin:end] = 0
@@ -72,7 +72,8 @@ def list_columns(s: Workspace, t: int, threads: int, rows: int) -> None:
 
 @internal
 def listed_sums(C: Array, c: int, A: Array, a: int, stride: int, the_list: Any, panels: int) -> None:
-    """C[c + g MR P:][:P] = Σ over the list's entries of x · A[a + g stride + at:][:P] for one or two panels g."""
+    """C[c + g MR P:][:P] = Σ over the list's entries n of x[n] A[a + g stride + indices[n]:][:P] for one or two
+    micropanels g; the_list = (indices, x, the first entry's number, how many)."""
     indices, x, first, count = the_list
     step = MR * panel_of(C)
     if panels == 2:
@@ -83,9 +84,9 @@ def listed_sums(C: Array, c: int, A: Array, a: int, stride: int, the_list: Any, 
 
 @internal
 def stretch(begin: int, end: int, tiles: int) -> Any:
-    """Of the units from `begin` on, panel after panel, those that can be walked together: (panels, tiles of each).
+    """Of the units from `begin` on those that are walked together: (micropanels, tiles of each).
 
-    Two whole panels or one, or a part of one.
+    Two whole micropanels or one, or a part of one.
     """
     i = unsigned_divmod(begin, tiles)[1]
     if i > 0 or end - begin < tiles:
@@ -119,7 +120,7 @@ def sparse_hidden(s: Workspace, t: int, threads: int, layer: Any, loop: int, row
 
 
 @internal
-def sparse_update(s: Workspace, t: int, threads: int, layer: Any, loop: int, phase: Any, k: Constants) -> None:
+def sparse_update(s: Workspace, t: int, threads: int, layer: Any, loop: int, ends: Any, k: Constants) -> None:
     """`backward.update` for the first layer, by columns' lists."""
     out_of_line()
     P, tiles, c, lists = panel_of(s.work), tile_count(layer.inputs + 1), scratch_of(s, t), s.lists
@@ -139,5 +140,5 @@ def sparse_update(s: Workspace, t: int, threads: int, layer: Any, loop: int, pha
                     listed_sums(s.scratch, c + q * P, s.work, layer.dy + p * stride, stride, the_list, panels)
                 for g in range(panels):
                     W = layer.weights + ((p + g) * layer.rows + i) * P
-                    update_tile(s, c + g * MR * P, layer, W, height * P, phase, k)
+                    update_tile(s, c + g * MR * P, layer, W, height * P, ends, k)
             begin += panels * run

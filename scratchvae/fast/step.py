@@ -17,7 +17,7 @@ from scratchvae.engine.tiles import panel_of
 from scratchvae.fast.backward import through, update, weigh
 from scratchvae.fast.forward import density, hidden, latent, move, pack_data
 from scratchvae.fast.layout import convert
-from scratchvae.fast.minibatch import minibatch
+from scratchvae.fast.minibatch import epsilon, minibatch
 from scratchvae.fast.optimizer import constants
 from scratchvae.fast.rules import learned, rule
 from scratchvae.fast.schedule import (
@@ -99,7 +99,7 @@ def backward(
     s: Workspace, t: int, threads: int, step: int, first: int, rows: int, samples: int, batch: int, rate: float
 ) -> None:
     """The jobs of the way back; with the last micro-batch the weights move."""
-    now, phase = Now(step, first, rows, samples, batch), (first == 0, first + rows == batch)
+    now, ends = Now(step, first, rows, samples, batch), (first == 0, first + rows == batch)
     listed = is_sparse(s, rows) and rows >= FEWEST
     for j in range(s.backward.size):
         job = s.backward[j]
@@ -112,9 +112,9 @@ def backward(
         elif job.what == UPDATE:
             k = constants(s, s.layers[job.layer].baseline, step, rate)
             if job.listed and listed:
-                sparse_update(s, t, threads, s.layers[job.layer], job.loop, phase, k)
+                sparse_update(s, t, threads, s.layers[job.layer], job.loop, ends, k)
             else:
-                update(s, t, threads, job, rows_of(job.rows, now), phase, k)
+                update(s, t, threads, job, rows_of(job.rows, now), ends, k)
         if job.last:
             barrier(s.counters, t, threads)
 
@@ -143,7 +143,8 @@ def run(
 ) -> int:
     """Thread t's part of len(batches) steps from `step` on; sums[i] = Σ_b L_b of the i-th. Returns the steps taken.
 
-    flats = (θ, m, v), flat arrays: packed into panels first, unpacked in the end; index = (places, names) of the rows.
+    flats = (θ, m, v), flat arrays: laid out in micropanels first, taken back in the end. index = (places, names) of the
+    rows: where they lie in the data, and what the noise calls them.
     """
     if batches.size == 0:
         return 0
@@ -164,12 +165,12 @@ def run(
 
 
 @internal
-def convert_all(s: Workspace, t: int, threads: int, flats: Any, pack: bool) -> None:
-    """Parameters and what the optimizer remembers into panels, or back."""
+def convert_all(s: Workspace, t: int, threads: int, flats: Any, to_panels: bool) -> None:
+    """Parameters and what the optimizer remembers into micropanels, or back."""
     P = panel_of(s.w)
-    convert(s.owners, P, flats[0], s.w, pack, t, threads)
-    convert(s.owners, P, flats[1], s.m, pack, t, threads)
-    convert(s.owners, P, flats[2], s.v, pack, t, threads)
+    convert(s.owners, P, flats[0], s.w, to_panels, t, threads)
+    convert(s.owners, P, flats[1], s.m, to_panels, t, threads)
+    convert(s.owners, P, flats[2], s.v, to_panels, t, threads)
 
 
 # ── evaluation, one thread's work: a workspace of its own, so threads never wait ──────────────────────────────────────
@@ -205,6 +206,7 @@ def log_likelihood(s: Workspace, places: Array, names: Array, samples: int, foun
 
 
 # To link them: compiling what calls them puts jumps under the names above, and these keep the functions.
+EPSILON: Any = epsilon
 GATHER: Any = gather
 BACKWARD: Any = backward
 BOUNDS: Any = bounds

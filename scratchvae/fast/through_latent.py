@@ -28,7 +28,7 @@ from scratchvae.kernels.normal import kl_slopes
 
 @internal
 def through_latent(s: Workspace, t: int, threads: int, job: Any, now: Now) -> None:
-    """dμ and dlog σ² of one latent layer; its shadow has those of the total derivative, for the z below."""
+    """dμ and dlog σ² of one latent layer, packed; its shadow has those of the total derivative, for the z below."""
     out_of_line()
     z = s.latents[job.latent]
     mu, log_var, rows = s.layers[z.mu], s.layers[z.log_var], rows_of(job.rows, now)
@@ -39,7 +39,7 @@ def through_latent(s: Workspace, t: int, threads: int, job: Any, now: Now) -> No
         r, height = tile_at(i, rows)
         for b in range(r, min(r + height, rows)):
             for j in range(0, panel_of(s.work), lane_count(s.work)):
-                if job.column >= 0:
+                if job.silent:
                     break  # `collect` or `control` has found them
                 slopes(s, z, p, b, j, now.samples if z.fan else 1)
         if rows >= FEW_ROWS:
@@ -50,7 +50,7 @@ def through_latent(s: Workspace, t: int, threads: int, job: Any, now: Now) -> No
 
 @internal
 def slopes(s: Workspace, z: Any, p: int, b: int, j: int, S: int) -> None:
-    """One vector of the row b."""
+    """One vector of row b. `twice` is 2 dlog σ²: the formulas above without their ½."""
     here = at(s, 0, p, b) + j
     mu, log_var = load(s.work, s.layers[z.mu].y + here), load(s.work, s.layers[z.log_var].y + here)
     sigma, kw, total = exp(log_var * 0.5), 0.0, 0.0
@@ -114,7 +114,7 @@ def control(s: Workspace, t: int, threads: int, job: Any, now: Now) -> None:
 
 @internal
 def control_row(s: Workspace, z: Any, p: int, b: int, j: int, now: Now) -> None:
-    """One vector of the row b."""
+    """One vector of row b; `twice` is 2 dlog σ², h = ε/σ and ½ (ε² − 1)."""
     S, w, here = now.samples, 1.0 / now.batch, at(s, 0, p, b) + j
     log_var = load(s.work, s.layers[z.log_var].y + here)
     inverse, dmu, twice = exp(log_var * -0.5), zeros(s.work), zeros(s.work)

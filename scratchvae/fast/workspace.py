@@ -15,8 +15,8 @@ from scratchvae.engine.tiles import MR, pack_rows, panel_of, product, unsigned_d
 from scratchvae.types import Array
 
 FEW_ROWS = 48  # fewer rows than this do not repay the transposing of W for dx, and dy need not be packed
-IN_FLIGHT = 2  # tiles that a thread has in hand at once: of two heads, or two panels of a walk along a list
-LINKED = ("gather", "backward", "bounds", "rare")  # what is compiled by itself, in the order of the jump table
+IN_FLIGHT = 2  # tiles that a thread has in hand at once: of two heads, or two micropanels of a walk along a list
+LINKED = ("epsilon", "gather", "backward", "bounds", "rare")  # each compiled by itself; the order of the jump table
 ROWS, SAMPLES, MOVED = range(3)  # whose rows a matrix has: x's; one for each sample; three for each sample (`measure`)
 
 
@@ -27,7 +27,7 @@ class Options(NamedTuple):
     latent_purpose: int
     binarise_purpose: int  # 0: bits are not drawn
     by_name: bool  # ε is named by what a row holds: in evaluation
-    draw: int  # samples whose ε has one name
+    samples_per_name: int  # of a row: so many samples' ε have one name
     by_source: bool  # the uniforms of binarisation are named by the row of the data set, the same in every epoch
     threshold: bool  # bits are x > ½
     divisor: float  # 255 for uint8 grey levels
@@ -42,7 +42,7 @@ class Options(NamedTuple):
     capacity: int  # rows of a micropanel of activations
     x: int  # the micropanels of what q reads …
     target: int  # … and of what p(x | z) is asked for: the same, but where values are missing
-    transposed_room: int  # floats of a panel of the largest Wᵀ
+    transposed_room: int  # floats of a micropanel of the largest Wᵀ
     noise_room: int  # normals that one thread draws at once, with room for a vector of blocks beyond
     word_room: int  # words of one row of the data, with room for two
 
@@ -50,11 +50,11 @@ class Options(NamedTuple):
 class Lists(NamedTuple):
     """The entries of the data that are not zero, by row (CSR) and by column (CSC): see `fast.sparse`."""
 
-    row_indices: Array  # int32, (rows, row_room): where a row of a panel of W begins, so at most 2³¹ / P columns
+    row_indices: Array  # int32, (rows, row_room): where a row of a micropanel of W begins: at most 2³¹ / P columns
     row_data: Array
     row_nnz: Array  # int64 (rows,)
     row_room: int
-    column_indices: Array  # int32, (columns + 1, column_room): where a row of a panel of dy begins
+    column_indices: Array  # int32, (columns + 1, column_room): where a row of a micropanel of dy begins
     column_data: Array
     column_nnz: Array
     column_room: int
@@ -81,8 +81,8 @@ class Workspace(NamedTuple):
     v: Array
     g: Array  # … and of cotangents, gathered over micro-batches
     work: Array  # micropanels of activations and their cotangents
-    transposed: Array  # (threads, heads, outputs, panel): a panel of Wᵀ
-    scratch: Array  # (threads, IN_FLIGHT, MR, panel): the tiles in hand
+    transposed: Array  # (threads, heads, outputs, P): a micropanel of Wᵀ
+    scratch: Array  # (threads, IN_FLIGHT, MR, P): the tiles in hand
     noise: Array  # (threads, noise_room): normals by row, sample and latent, each row padded to blocks of four
     words: Array  # uint32, (threads, word_room): blocks of four for one row of the data
     parts: Array  # float64, (parts, capacity): what each micropanel adds to a sample's r
@@ -126,13 +126,13 @@ def at(s: Workspace, place: int, p: int, r: int) -> int:
 
 @internal
 def packed_at(packed: int, columns: int, r: int, P: int) -> int:
-    """Where the packed tile with first row r begins: (columns and room for ones, whole panels) × MR."""
+    """Where the packed tile with first row r begins: (columns and room for ones, whole micropanels) × MR."""
     return packed + r * (columns // P + 1) * P
 
 
 @internal
 def pack_tile(s: Workspace, place: int, packed: int, columns: int, p: int, r: int) -> None:
-    """Pack the tall tile (rows r …, panel p) of a matrix, for the next product to read."""
+    """Pack the tall tile (rows r …, micropanel p) of a matrix, for the next product to read."""
     P = panel_of(s.work)
     pack_rows(s.work, at(s, place, p, r), s.work, packed_at(packed, columns, r, P) + p * P * MR)
 
@@ -155,7 +155,7 @@ def tile_product(C: Array, c: int, A: Array, a: int, B: Array, b: int, depth: in
 
 @internal
 def affine(s: Workspace, c: int, layer: Any, p: int, r: int, height: int) -> None:
-    """Tile (rows r …, panel p) of x W + b into the scratch at c."""
+    """Tile (rows r …, micropanel p) of x W + b into the scratch at c."""
     P = panel_of(s.work)
     W, x = layer.weights + p * layer.rows * P, packed_at(layer.packed_x, layer.inputs, r, P)
     tile_product(s.scratch, c, s.work, x, s.w, W, layer.inputs + 1, height)

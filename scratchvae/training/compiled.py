@@ -1,10 +1,10 @@
 """§7.3 The fast way to take training steps: the schedule of the run's model and estimator (`fast.schedule`), executed.
 
-    take = steps(state, x)          # Compiled(state, x); with the NumPy kernels Steps(state, x)
+    take = steps(state, x)          # Compiled(state, x); with the NumPy kernels, and for score_rb, Steps(state, x)
     means = take.advance(600)       # mean bound of each step, nats per datapoint; state is as after 600 × one()
 
-`Compiled` takes the same steps as `Steps` (equal to rounding): the state's flat arrays are packed when `advance` begins
-and unpacked, exactly, when it ends, so ask for many steps a call.
+`Compiled` takes the same steps as `Steps` (equal to rounding): the state's flat arrays are laid out in micropanels when
+`advance` begins and taken back, exactly, when it ends, so ask for many steps a call.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ import numpy as np
 from ..engine.cold_start import assistant
 from ..engine.jit import memoised_typing
 from ..estimators.baselines import NET
+from ..kernels import NUMPY
 from ..types import Array
 from .config import Config
 from .objective import Diverged
@@ -30,7 +31,21 @@ ROWS_READ = 20_000  # rows of a memory map, or of another kind of array, that ar
 
 def steps(state: State, x: Array, threads: int | None = None) -> Steps:
     """What takes training steps of `state` over x (N, D)."""
-    return (Compiled if state.config.kernels == "numba" else Steps)(state, x, threads)
+    if scheduled(state.config):
+        return Compiled(state, x, threads)
+    in_numpy(state)
+    return Steps(state, x, threads)
+
+
+def in_numpy(state: State) -> None:
+    """Let the composition do without compiled twins: nobody waits for kernels that one estimator wants."""
+    state.k, state.noise = NUMPY, state.noise._replace(k=NUMPY)
+
+
+def scheduled(config: Config) -> bool:
+    """Whether a run goes by a schedule. All do with the compiled kernels but score_rb's, composed in NumPy: its score
+    has a weight for each latent, and a schedule one for each sample."""
+    return config.kernels == "numba" and config.estimator != "score_rb"
 
 
 class Compiled(Steps):
@@ -75,6 +90,7 @@ class Compiled(Steps):
     def explain(self) -> None:
         """Raises what the composition says of the step at hand: which row, which term. The state is left alone."""
         twin = copy.copy(self.state)
+        in_numpy(twin)
         Steps.one(Steps(twin, self.x, self.threads))
 
     def run(self, index: Array, batches: Array, rates: Array, sums: Array) -> None:
@@ -90,8 +106,10 @@ class Compiled(Steps):
         flats = flats_of(state)
         s.counters[:], s.memory[:] = 0, memory_of(state)
         args = (flats, state.step, (places, index), batches, rates, sums)
-        together(self.threads, lambda t: step.run(s, t, self.threads, *args))
-        take_back(state, flats, s.memory)
+        try:
+            together(self.threads, lambda t: step.run(s, t, self.threads, *args))
+        finally:  # Ctrl-C is heard here, and the steps are done
+            take_back(state, flats, s.memory)
 
     def compile(self) -> None:
         """Compile the step or load it, here and not in a race of threads.
@@ -99,13 +117,14 @@ class Compiled(Steps):
         Where it is not cached two processes do it, unless it is for one thread: who asks for one wants one at work.
         """
         from ..fast import step
-        from ..fast.schedule import RARE
+        from ..fast.schedule import RARE_JOBS
 
         cold = self.threads > 1 and not step.GATHER.load(self.workspace)  # kept last
         call = f"{compile_the_rest.__name__}({self.state.config.dtype!r})"
         with assistant(call, __name__) if cold else contextlib.nullcontext(), memoised_typing():
             step.BACKWARD.link(self.workspace)
-            if np.isin(self.workspace.forward["what"], RARE).any():
+            step.EPSILON.link(self.workspace)
+            if np.isin(self.workspace.forward["what"], RARE_JOBS).any():
                 step.RARE.link(self.workspace)
             none = np.zeros(0, np.int64)
             step.run(self.workspace, 0, 1, flats_of(self.state), 0, (none, none), none, np.zeros(0), np.zeros(0))

@@ -23,10 +23,10 @@ from ..types import Array
 from .objective import bound, encode, log_weights
 from .sampler import Evaluator
 from .state import State, latent_noise
-from .workspaces import DRAW
+from .workspaces import SAMPLES_PER_NAME
 
 T = TypeVar("T")
-BLOCK = 100  # rows of which DRAW samples each are decoded at a time, by all threads
+BLOCK = 100  # rows of which SAMPLES_PER_NAME samples each are decoded at a time, by all threads
 
 
 class Bound(NamedTuple):
@@ -144,7 +144,8 @@ def log_likelihoods(
     if samples < 1:
         raise UsageError(f"samples={samples}: log p(x) needs at least one draw a row")
     if state.config.kernels == "numba":  # a row is a batch of its own, and a block is worth a call
-        block, estimate = max(1, BLOCK * DRAW // max(DRAW, samples)), Evaluator(state).log_likelihood
+        most = max(SAMPLES_PER_NAME, samples)
+        block, estimate = max(1, BLOCK * SAMPLES_PER_NAME // most), Evaluator(state).log_likelihood
     else:  # a block is a batch
         block, estimate = BLOCK, functools.partial(composed, state)
 
@@ -158,7 +159,7 @@ def log_likelihoods(
 def composed(state: State, x: Array, samples: int, names: Array) -> Array:
     """log p(x) (B,) by `objective.log_weights`."""
     total = np.full(len(x), -np.inf)
-    for s, size in blocks(samples, DRAW):
+    for s, size in blocks(samples, SAMPLES_PER_NAME):
         eps = latent_noise(state, Purpose.EVALUATE, 1 + s, len(x), size, names)
         log_w = log_weights(state, x, eps).astype(np.float64)
         total = np.logaddexp(total, np.logaddexp.reduce(log_w, axis=0))

@@ -18,9 +18,9 @@ from ..engine.cold_start import patience
 from ..engine.jit import memoised_typing
 from ..types import Array
 from .state import State
-from .workspaces import DRAW, kinds_of, workspace
+from .workspaces import SAMPLES_PER_NAME, kinds_of, workspace
 
-TOGETHER = 4 * DRAW  # samples that are decoded at once: the hidden layer of so many stays in the second-level cache
+TOGETHER = 4 * SAMPLES_PER_NAME  # are decoded at once: the hidden layer of so many stays in the second-level cache
 
 
 class Evaluator:
@@ -57,7 +57,7 @@ def with_rows(s: Any, x: Array) -> Any:
 
 
 class Workspaces:
-    """One for each thread that is at work, all with the same weights, packed once."""
+    """One for each thread that is at work, all with the same weights, laid out in micropanels once."""
 
     def __init__(self, state: State, estimator: str) -> None:
         self.state, self.estimator, self.lock = state, estimator, threading.Lock()
@@ -87,6 +87,7 @@ class Workspaces:
             return s._replace(w=self.first.w, jump_table=self.first.jump_table)
         layout.convert(s.owners, tiles.panel(s.w.dtype), state.arena.flat, s.w, True, 0, 1)
         with patience(), memoised_typing():
+            step.EPSILON.link(s)
             step.GATHER.link(s)
             step.BOUNDS.link(s)
             none = np.zeros(0, np.int64)

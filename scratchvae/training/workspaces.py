@@ -10,7 +10,7 @@ from ..types import Array
 from .missing import fraction
 from .state import State
 
-DRAW = 50  # samples of a row whose noise has one name: the noise of a row is the same however many are asked for
+SAMPLES_PER_NAME = 50  # in evaluation, of one row: its noise is the same however many samples are asked for
 
 
 def aligned(sizes: list[int], dtype: str) -> list[Array]:
@@ -96,7 +96,7 @@ def kinds_of(x: Array, dtype: str) -> tuple[Array, Array]:
 
 
 def by_column(family: Any, columns: int, panel: int, dtype: str) -> Any:
-    """What a Gaussian p(x | z) knows of each column, padded to whole panels."""
+    """What a Gaussian p(x | z) knows of each column, padded to whole micropanels."""
     from ..fast.epilogues import Columns
 
     floor, unit = np.zeros((2, -(-columns // panel) * panel), dtype)
@@ -128,7 +128,7 @@ def options(state: State, m: Any, x: Array, micro: int, samples: int, weighed: b
         latent_purpose=int(Purpose.LATENT if rows else Purpose.EVALUATE),
         binarise_purpose=int(how.get(config.binarisation, 0)) if rows else 0,
         by_name=not rows,
-        draw=DRAW if weighed and not rows else samples,
+        samples_per_name=SAMPLES_PER_NAME if weighed and not rows else samples,
         by_source=config.binarisation == "fixed",
         threshold=config.binarisation == "threshold" and bool(rows),
         divisor=255.0 if x.dtype == np.uint8 else 1.0,
