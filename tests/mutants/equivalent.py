@@ -238,7 +238,7 @@ EQUIVALENT: dict[str, str] = {
         "a panel is copied twice, or one that has no columns",
     "fast.minibatch.* | factor or axis changed | * + 3) // 4* -> * + 4) // 4*":
         "a block more than is needed",
-    "fast.minibatch.minibatch | * | many = min(o.draw, * -> *":
+    "fast.minibatch.minibatch | * | many = min(o.samples_per_name, * -> *":
         "noise of samples that nobody reads, in rows that are there: time, not numbers",
     "fast.* | function dropped | *real(* -> *":
         "in float64, as here, a number's type is the arrays'; in float32 it is a rounding",
@@ -306,8 +306,6 @@ EQUIVALENT: dict[str, str] = {
         "cotangents that nobody reads: time, not numbers",
     "fast.schedule.backward | * | *.get('d*', -1)* -> *":
         "a place that is there wherever it is asked for",
-    "fast.schedule.backward | * | jobs.add(THROUGH_LATENT, * -> *column=* if found else -?)":
-        "a sign that they are found, or not",
     "fast.schedule.backward | condition dropped | down(* -> *, place, path and l > 0)":
         "what it writes the shadow writes over: time, not numbers",
     "fast.schedule.backward | * | down(jobs, m, Net(m.baseline.hidden, m.baseline.heads), ROWS, None, -1, False) -> *":

@@ -36,7 +36,11 @@ from . import plain_engine as plain
 PACKAGE = Path(scratchvae.__file__).parent
 TEXT = ("fast.", "kernels.", "engine.products", "engine.threads", "training.workspaces")  # is executed …
 KEPT = ("kernels.noise", "kernels.dense")  # … but for these; the rest of the engine is `plain`
-SMALL = {"fast.workspace": {"FEW_ROWS": 12}, "fast.sparse": {"FEWEST": 4}, "training.workspaces": {"DRAW": 3}}
+SMALL = {
+    "fast.workspace": {"FEW_ROWS": 12},
+    "fast.sparse": {"FEWEST": 4},
+    "training.workspaces": {"SAMPLES_PER_NAME": 3},
+}
 # so that few rows, and few samples, are many
 TURNS = ("product", "product_t", "dots", "listed_1", "listed_2", "transpose", "pack_rows", "atomic_load")
 

@@ -142,7 +142,7 @@ def remembered(state: State) -> Numbers:
 
 def evaluation(name: str, x: Array, samples: int, micro: int, chunk: int = 3, **options: Any) -> Case:
     """The bound with samples of one name, `micro` rows at once; log p(x) by `chunk` samples, noise by three of them."""
-    names, draw = np.arange(7, 7 + len(x), dtype=np.uint32), SMALL["training.workspaces"]["DRAW"]
+    names, draw = np.arange(7, 7 + len(x), dtype=np.uint32), SMALL["training.workspaces"]["SAMPLES_PER_NAME"]
     rows = np.arange(len(x)), names.astype(np.int64)
 
     def plain(schedule: PlainSchedule) -> Numbers:
