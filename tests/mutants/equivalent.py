@@ -316,7 +316,7 @@ EQUIVALENT: dict[str, str] = {
         "any negative number says that there is none",
     "fast.schedule.updates | option dropped | jobs.add(UPDATE, * -> *, rows=rows)":
         "by lists or by tiles: the same numbers",
-    "fast.step.* | * | *Now(* -> *Now(*":
+    "fast.step.[!g]* | * | *Now(* -> *Now(*":
         "a field of the micro-batch that none of these jobs reads",
     "fast.step.bounds | * | density(*if job.silent else w) -> *":
         "cotangents that nobody reads: time, not numbers",

@@ -91,8 +91,9 @@ def killer(mutant: Mutant) -> tuple[str, str]:
     """The first case that fails with the mutant planted, and how; if none does, the reason why none can, or ""."""
     target, schedule, outcomes = mutant.parts[0][0], plain(), list[str]()
     here = {(target.module.__file__, line) for line in mutant.lines}
+    healthy = sorted(reached(), key=lambda found: -KILLS[target.label, found.case.name])
     with mutant.planted():
-        for found in sorted(reached(), key=lambda found: -KILLS[target.label, found.case.name]):
+        for found in healthy:
             if not here.isdisjoint(found.lines):
                 schedule.built, schedule.known = [], found.built if target.label.startswith(BUILDER) else []
                 with alarm(HANGS):
@@ -111,6 +112,7 @@ def killer_of(i: int) -> tuple[int, str, str]:
 def judged(mutants: list[Mutant], progress: Callable[[int, int, int], None] | None = None) -> Result:
     """What becomes of the mutants, which are some of `make()`'s."""
     start = time.perf_counter()
+    reached()  # once, before there are other processes
     numbers = {m.name: i for i, m in enumerate(make())}
     result = Result({}, [], {}, 0.0)
     with get_context("fork" if sys.platform == "linux" else "spawn").Pool(processors()) as pool:
