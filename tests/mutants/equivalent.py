@@ -316,6 +316,8 @@ EQUIVALENT: dict[str, str] = {
         "any negative number says that there is none",
     "fast.schedule.updates | option dropped | jobs.add(UPDATE, * -> *, rows=rows)":
         "by lists or by tiles: the same numbers",
+    "fast.step.gather | factor or axis changed | * -> *Now(step, first, rows, samples, 1)*":
+        "how large the whole minibatch is, what fills it does not read",
     "fast.step.[!g]* | * | *Now(* -> *Now(*":
         "a field of the micro-batch that none of these jobs reads",
     "fast.step.bounds | * | density(*if job.silent else w) -> *":
