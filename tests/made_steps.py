@@ -4,9 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from scratchvae.kernels import NUMPY
 from scratchvae.training import compiled
-from scratchvae.training.compiled import Compiled
+from scratchvae.training.compiled import Compiled, in_numpy
 from scratchvae.training.config import Config
 from scratchvae.training.state import State, Steps
 from scratchvae.types import Array
@@ -46,7 +45,7 @@ def start(x: Array, **options: Any) -> State:
 def composed(x: Array, **options: Any) -> State:
     """The same state with the NumPy statements, noise included."""
     state = start(x, **options)
-    state.k, state.noise = NUMPY, state.noise._replace(k=NUMPY)
+    in_numpy(state)
     return state
 
 

@@ -248,6 +248,7 @@ def test_output_bias_is_the_heads_that_names_the_mean() -> None:
     """Catches a data mean written into a log-variance."""
     assert Architecture(5).output_bias == "p.logits.b"
     assert Architecture(5, likelihood="gaussian").output_bias == "p.mu.b"
+    assert Architecture(5, likelihood="gaussian").likelihood_family.name == "gaussian"
 
 
 def test_architecture_is_a_value() -> None:

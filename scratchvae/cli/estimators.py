@@ -148,7 +148,7 @@ def listing() -> list[str]:
         needs = ["log p(x | z) apart"] if e.analytic_kl else []
         needs += ["d log p/dz, a smooth q"] if e.pathwise else []
         needs += ["a state (baseline)"] if e.initial else []
-        needs += ["log p(x, z) factor by factor"] if e.name == "score_rb" else []
+        needs += ["log p(x, z) factor by factor"] if e.by_factor else []
         lines.append(f"{e.name:12}  {e.samples:>7}  {', '.join(needs) or 'log_joint alone'}")
     return [*lines, "vr:ALPHA, score_constant:NATS take a number"]
 

@@ -75,6 +75,7 @@ class Estimator:
     noise: int = 1  # columns of noise for each column of z
     pathwise: bool = False  # differentiates log p by z, and z by φ
     analytic_kl: bool = False
+    by_factor: bool = False  # weights the score of each latent by itself, with log p(x, z) factor by factor
     initial: Callable[[int, Callable[..., Array]], Memory] | None = None  # (columns of x, normals(*shape)) -> state
     update: Callable[[Draw], None] | None = None  # what the state learns from a draw, after it was used
 

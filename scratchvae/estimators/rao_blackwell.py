@@ -37,4 +37,4 @@ def rule(d: Draw) -> Cotangents:
     return with_baseline(d.r, 0.0)._replace(score=r / r.shape[0])
 
 
-score_rb = Estimator("score_rb", rule)
+score_rb = Estimator("score_rb", rule, by_factor=True)

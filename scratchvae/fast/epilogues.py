@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from scratchvae.engine.jit import internal
 from scratchvae.engine.shuffles import total
-from scratchvae.engine.tiles import multiply_rows, sum_rows
+from scratchvae.engine.tiles import MR, multiply_rows, sum_rows
 from scratchvae.engine.vector_math import exp, log_normal, sigmoid, softplus, softplus_parts, tanh
 from scratchvae.engine.vectors import columns, copysign, lane_count, load, sqrt, store, store_lanes, where, zeros
 from scratchvae.kernels.activations import (
@@ -121,10 +121,7 @@ def bernoulli_row(
 @internal
 def total_rows(parts: Array, at: int, C: Array, c: int, logs: float) -> None:
     """Into parts[at:], for each row of a tall tile: Σ of its first vector, less `logs` times log Π of its second."""
-    value = sum_rows(C, c)
-    if logs != 0.0:
-        value -= log_normal(multiply_rows(C, c + lane_count(C))) * logs
-    store_lanes(parts, at, value)
+    store_lanes(parts, at, sum_rows(C, c) - log_normal(multiply_rows(C, c + lane_count(C))) * logs)
 
 
 class Columns(NamedTuple):
@@ -137,18 +134,27 @@ class Columns(NamedTuple):
 
 @internal
 def gaussian_row(
-    work: Array, x: int, C: Array, c: int, other: int, dys: Any, column: int, width: int, w: float, how: Any
+    work: Array,
+    x: int,
+    C: Array,
+    c: int,
+    dys: Any,
+    column: int,
+    width: int,
+    w: float,
+    family: int,
+    missing: bool,
+    known: Columns,
 ) -> None:
-    """Σ log N(x; μ, σ²) over a panel, in units of the raw columns; heads at c and c + other.
+    """Σ log N(x; μ, σ²) over a panel, in units of the raw columns; the row's μ at c, its other head a tile beyond.
 
-    Left as `bernoulli_row` leaves it, for log σ² = log c + max(a, 0) + log u, 1 / σ² = sigmoid(−a) / c and slope
-    sigmoid(a) (`conditional`) come of one exponential, u = 1 + e^−|a|. how = (family, whether NaN marks what is
-    missing, Columns).
+    Left as `bernoulli_row` leaves it, with ½ log Π u still to go: of one exponential, u = 1 + e^−|a|, come log σ² =
+    log c + max(a, 0) + log u, 1 / σ² = sigmoid(−a) / c and the slope sigmoid(a) (`conditional`, a less its log c).
     """
     lanes = lane_count(work)
+    other = c + MR * 2 * lanes
     value = zeros(C)
     product = value + 1.0
-    family, missing, known = how
     for n in range(0, 2 * lanes, lanes):
         mu, xs, real = load(C, c + n), load(work, x + n), columns(work, column + n) < width
         if missing:
@@ -158,13 +164,13 @@ def gaussian_row(
             _, _, mu, _ = softplus_parts(mu)
             slope = sigmoid_vjp(slope, mu)
         if family == NORMAL:
-            log_var = load(C, c + other + n)
+            log_var = load(C, other + n)
             precision = exp(-log_var)
         else:
             log_var, precision = load(known.log_floor, column + n), load(known.precision, column + n)
             unit = load(known.log_scale, column + n)
             if family != GAUSSIAN_FIXED:
-                linear, u, dlog, rest = softplus_parts(load(C, c + other + n) - log_var)
+                linear, u, dlog, rest = softplus_parts(load(C, other + n) - log_var)
                 log_var, precision = log_var + linear, precision * rest
                 product *= where(real, u, 1.0)
         term, r, half = normal_terms(xs - mu, log_var, precision)

@@ -9,7 +9,6 @@ from scratchvae.engine.tiles import MR, panel_of, unsigned_divmod
 from scratchvae.engine.vectors import lane_count, load, store
 from scratchvae.fast.epilogues import (
     BERNOULLI,
-    GAUSSIAN_FIXED,
     NORMAL,
     activate_tile,
     bernoulli_row,
@@ -103,10 +102,9 @@ def density(s: Workspace, t: int, threads: int, job: Any, now: Now, w: float) ->
     out_of_line()
     one, two, P = s.layers[job.layer], s.layers[job.layer + job.count - 1], panel_of(s.work)
     rows, c, family = rows_of(job.rows, now), scratch_of(s, t), job.family
-    tiles, S, logs = tile_count(rows), 1, 0.0
+    tiles, S, logs = tile_count(rows), 1, 1.0 if family == BERNOULLI else 0.5  # 1 or ½ log Π u
     if family != NORMAL:
         S = now.samples * 3 if job.rows == MOVED else now.samples
-        logs = 1.0 if family == BERNOULLI else 0.0 if family == GAUSSIAN_FIXED else 0.5
     while True:
         begin, end = steal(s.counters, job.loop, one.panels * tiles, 1, t, threads)
         if begin == end:
@@ -135,8 +133,8 @@ def density_tile(s: Workspace, c: int, job: Any, p: int, r: int, height: int, S:
         if job.family == BERNOULLI:
             bernoulli_row(s.work, target, s.scratch, C, dys[0], p * P, one.outputs, w, s.options.missing)
         else:
-            how = job.family, s.options.missing and job.family != NORMAL, s.known
-            gaussian_row(s.work, target, s.scratch, C, MR * P, dys, p * P, one.outputs, w, how)
+            missing = s.options.missing and job.family != NORMAL
+            gaussian_row(s.work, target, s.scratch, C, dys, p * P, one.outputs, w, job.family, missing, s.by_column)
             if job.family == NORMAL and w != 0.0:
                 z = s.latents[job.latent]
                 negative_row(s, at(s, one.dy, p, r + q), at(s, z.dvalue, p, r + q))

@@ -96,7 +96,7 @@ class Workspace(NamedTuple):
     memory: Array  # float64 (3,): a learned baseline's mean, variance, steps
     data: Array  # (N D,) uint8, grey levels or bits, or none …
     numbers: Array  # … but these: so that one version serves data of every kind
-    known: Any  # `epilogues.Columns`
+    by_column: Any  # `epilogues.Columns`
     lists: Lists
     counters: Array  # int64, see `engine.threads`
     jump_table: Array  # int64, see `engine.linkable`

@@ -97,8 +97,8 @@ def log_prob_rows(log_prob: Array, z: Array, m: Any, mu: Array, log_var: Array) 
         summed = 0.0
         for k in range(0, K, lane_count(z)):
             i, stop = b * K + k, b * K + K
-            d, spread = read(z, i, stop, z) - read(mu, i, stop, z), read(log_var, i, stop, z)
-            term, _, _ = normal_terms(d, spread, exp(-spread))
+            d, log_s2 = read(z, i, stop, z) - read(mu, i, stop, z), read(log_var, i, stop, z)
+            term, _, _ = normal_terms(d, log_s2, exp(-log_s2))
             if m is not None:
                 term *= read(m, i, stop, z)
             summed += total(where(columns(z, k) < K, term, 0.0))
@@ -112,8 +112,8 @@ def slope_rows(slopes: Any, w: Array, z: Array, m: Any, mu: Array, log_var: Arra
     for b in range(z.shape[0]):
         for k in range(0, K, lane_count(z)):
             i, stop = b * K + k, b * K + K
-            d, spread = read(z, i, stop, z) - read(mu, i, stop, z), read(log_var, i, stop, z)
-            _, r, half = normal_terms(d, spread, exp(-spread))
+            d, log_s2 = read(z, i, stop, z) - read(mu, i, stop, z), read(log_var, i, stop, z)
+            _, r, half = normal_terms(d, log_s2, exp(-log_s2))
             if m is not None:
                 seen = read(m, i, stop, z)
                 r, half = r * seen, half * seen

@@ -41,13 +41,13 @@ class Mutation(NamedTuple):
     kind: str
     before: str
     after: str
-    packed: bytes
+    pickled: bytes
     lines: range  # of the statement, or of its head
 
     @property
     def tree(self) -> ast.FunctionDef:
         """The function with the error."""
-        found: ast.FunctionDef = pickle.loads(self.packed)
+        found: ast.FunctionDef = pickle.loads(self.pickled)
         return found
 
 

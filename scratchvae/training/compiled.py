@@ -30,8 +30,9 @@ ROWS_READ = 20_000  # rows of a memory map, or of another kind of array, that ar
 
 
 def steps(state: State, x: Array, threads: int | None = None) -> Steps:
-    """What takes training steps of `state` over x (N, D)."""
-    if scheduled(state.config):
+    """What takes training steps of `state` over x (N, D). A schedule has one weight for each sample, so what weights
+    latent by latent is composed."""
+    if state.config.kernels == "numba" and not state.estimator.by_factor:
         return Compiled(state, x, threads)
     in_numpy(state)
     return Steps(state, x, threads)
@@ -40,12 +41,6 @@ def steps(state: State, x: Array, threads: int | None = None) -> Steps:
 def in_numpy(state: State) -> None:
     """Let the composition do without compiled twins: nobody waits for kernels that one estimator wants."""
     state.k, state.noise = NUMPY, state.noise._replace(k=NUMPY)
-
-
-def scheduled(config: Config) -> bool:
-    """Whether a run goes by a schedule. All do with the compiled kernels but score_rb's, composed in NumPy: its score
-    has a weight for each latent, and a schedule one for each sample."""
-    return config.kernels == "numba" and config.estimator != "score_rb"
 
 
 class Compiled(Steps):
@@ -68,16 +63,13 @@ class Compiled(Steps):
 
     def advance_at_once(self, count: int) -> Array:
         """The same for steps whose rows are in memory at once."""
-        state, config = self.state, self.state.config
+        state = self.state
         if not self.ready:
             self.compile()
         sums = np.full(count, math.nan)  # as far as the threads have come
-        indices = [self.index(step) for step in range(state.step, state.step + count)]
-        batches = np.array([len(i) for i in indices])
-        epochs = [step / self.per_epoch for step in range(state.step, state.step + count)]
-        rates = np.array([config.optimizer.rate(epoch, config.epochs) for epoch in epochs])
+        index, batches, rates = ahead(self, count)
         try:
-            self.run(np.concatenate(indices).astype(np.int64), batches, rates, sums)
+            self.run(index, batches, rates, sums)
         finally:  # also on Ctrl-C, which is heard when the steps are done: the step is where the parameters are
             done = int(np.append(np.isfinite(sums), False).argmin())
             state.step += done
@@ -138,6 +130,14 @@ class Compiled(Steps):
 
         step.BOUNDS.link(self.workspace)
         step.GATHER.link(self.workspace)
+
+
+def ahead(take: Steps, count: int) -> tuple[Array, Array, Array]:
+    """Of the next `count` steps: the rows of all, one after the other, how many each has, the optimizer's rates."""
+    numbers = range(take.state.step, take.state.step + count)
+    indices = [take.index(step) for step in numbers]
+    index = np.concatenate([np.zeros(0, np.int64), *indices])
+    return index, np.array([len(i) for i in indices], np.int64), np.array([take.rate(step) for step in numbers])
 
 
 def resident(state: State, x: Array) -> Array | None:

@@ -144,6 +144,11 @@ class Steps:
         start = i * self.state.config.batch
         return self.order(epoch)[start : start + self.state.config.batch]
 
+    def rate(self, step: int) -> float:
+        """The optimizer's rate at that step."""
+        config = self.state.config
+        return config.optimizer.rate(step / self.per_epoch, config.epochs)
+
     def minibatch(self, step: int) -> tuple[Array, Array]:
         """x (B, D), binarised, NaN where it is missing, and ε (L, B, columns)."""
         config, noise = self.state.config, self.state.noise
@@ -174,8 +179,8 @@ class Steps:
         if config.prior:
             generative = slice(*self.generative())
             log_prior_vjp(1.0, state.arena.flat[generative], self.rows, state.gradient.flat[generative])
-        rate = config.optimizer.rate(state.step / self.per_epoch, config.epochs)
-        config.optimizer.update(state.arena.flat, state.gradient.flat, state.slots, state.step + 1, rate, state.k)
+        flats, rate = (state.arena.flat, state.gradient.flat, state.slots), self.rate(state.step)
+        config.optimizer.update(*flats, state.step + 1, rate, state.k)
         state.step += 1
         return float(L.mean(dtype=np.float64))
 

@@ -65,7 +65,7 @@ def workspace(state: State, estimator: str, micro: int, samples: int, threads: i
         noise=np.zeros(threads * o.noise_room, config.dtype), words=np.zeros(threads * o.word_room, np.uint32),
         parts=np.zeros((count, m.b.capacity)), value=value, signal=signal, theta=theta, path=path, score=score,
         bound=bound, reconstruction=reconstruction, memory=memory_of(state),
-        data=data, numbers=numbers, known=by_column(family, m.columns, panel, config.dtype),
+        data=data, numbers=numbers, by_column=by_column(family, m.columns, panel, config.dtype),
         lists=lists(micro, panel, m.columns, config.dtype),
         counters=np.zeros(counters_size(threads, loops), np.int64), jump_table=np.zeros(len(LINKED), np.int64),
     ))  # fmt: skip

@@ -24,7 +24,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="one object: mutants, killed, equivalent, survivors")
     parser.add_argument("--limit", type=int, metavar="N", help="only N mutants, chosen by --seed")
     parser.add_argument("--seed", type=int, default=0, help="which N (default 0)")
-    parser.add_argument("--group", choices=GROUPS, help="only this part (default: all, some forty minutes)")
+    parser.add_argument("--group", choices=GROUPS, help="only this part (default: all, 25 minutes on two cores)")
     parser.add_argument("--only", default="", metavar="TEXT", help="only mutants whose name holds TEXT")
     parser.add_argument("--gallery", action="store_true", help="errors of other people's VAEs: which check kills which")
     return parser

@@ -168,8 +168,8 @@ EQUIVALENT: dict[str, str] = {
         "a number stands for a vector of it",
     "fast.epilogues.*_row | term dropped | product = value + 1.0 -> product = 1.0":
         "a number stands for a vector of it",
-    "fast.epilogues.gaussian_row | operand swapped | if w != 0.0: -> if how != 0.0:":
-        "in evaluation w is 0, and nobody reads the cotangents",
+    "fast.epilogues.gaussian_row | operand swapped | if missing: -> if known:":
+        "without gaps each number is equal to itself",
     "fast.epilogues.latent_row | * | mu, log_var, real = * -> *":
         "KL is 0 in the padding, where mu and log_var are",
     "fast.* | operand swapped | lanes = lane_count(work) -> lanes = lane_count(C)":
@@ -188,15 +188,11 @@ EQUIVALENT: dict[str, str] = {
         "tiles beyond the last have no row",
     "fast.forward.latent | * | kl = latent_row(* -> kl = latent_row(*, heads, p*":
         "KL is 0 in the padding, where mu and log_var are",
-    "fast.forward.density | * | tiles, S, logs = * -> *, 1, 1.0)":
-        "between latents u is 1, whose log is 0",
-    "fast.forward.density | * | logs = * if family == GAUSSIAN_FIXED else 0.5 -> *":
-        "where σ² is fixed u is 1, whose log is 0",
     "fast.forward.density | * | if w != 0.0 and rows >= FEW_ROWS: -> *":
         "cotangents packed that nobody reads: time, not numbers",
     "fast.forward.density_tile | * | bernoulli_row(* -> bernoulli_row(*, dys[[]1[]], *":
         "a Bernoulli has one head",
-    "fast.forward.density_tile | condition dropped | how = * -> how = *":
+    "fast.forward.density_tile | condition dropped | missing = * -> missing = *":
         "z has no gaps, and without gaps each number is equal to itself",
     "fast.forward.density_tile | * | if job.family == NORMAL and w != 0.0: -> if job.family == NORMAL*":
         "in evaluation nobody reads the cotangents",

@@ -167,12 +167,12 @@ def matrix(array: Array, index: int, rows: int, pitch: int, width: int) -> Array
 
 
 def product(C: Array, c: int, A: Array, a: int, B: Array, b: int, depth: int, height: int) -> None:
-    """C (height, P) = A B, A (height, depth) in strips of MR rows, column by column, B (depth, P)."""
+    """C (height, P) = A B, A (height, depth) packed, MR rows column by column, B (depth, P)."""
     multiply(C, c, matrix(A, a, depth, MR, MR), B, b, height)
 
 
 def product_t(C: Array, c: int, A: Array, a: int, B: Array, b: int, depth: int, height: int) -> None:
-    """C (height, P) = Aᵀ B, A (depth, height) within a panel, B (depth, P)."""
+    """C (height, P) = Aᵀ B, A (depth, height) within a micropanel, B (depth, P)."""
     rows = height if height in (MR, MR_MIDDLE) else MR_SHORT
     multiply(C, c, matrix(A, a, depth, panel_of(A), rows), B, b, height)
 
@@ -184,7 +184,7 @@ def multiply(C: Array, c: int, At: Array, B: Array, b: int, height: int) -> None
 
 
 def dots(C: Array, c: int, A: Array, a: int, B: Array, b: int, panels: int, hop_a: int, hop_b: int) -> None:
-    """C (DOT_ROWS, DOT_COLS) = A Bᵀ, rows of both panel after panel."""
+    """C (DOT_ROWS, DOT_COLS) = A Bᵀ, rows of both micropanel after micropanel."""
     P, sums = panel_of(C), np.zeros((DOT_ROWS, DOT_COLS), C.dtype)
     for p in range(panels):
         sums += matrix(A, a + p * hop_a, DOT_ROWS, P, P) @ matrix(B, b + p * hop_b, DOT_COLS, P, P).T
@@ -203,19 +203,19 @@ def listed_1(
 def listed_2(
     C: Array, c: int, step: int, A: Array, a: int, hop: int, at: Array, x: Array, first: int, count: int
 ) -> None:
-    """The same for two panels of A, `hop` apart, to two tiles, `step` apart."""
+    """The same for two micropanels of A, `hop` apart, to two tiles, `step` apart."""
     for g in (0, 1):
         listed_1(C, c + g * step, step, A, a + g * hop, hop, at, x, first, count)
 
 
 def transpose(A: Array, a: int, B: Array, b: int) -> None:
-    """A square block, lanes wide, of a panel of A turned into one of B."""
+    """A square block, lanes wide, of a micropanel of A turned into one of B."""
     P, n = panel_of(A), lane_count(A)
     matrix(B, b, n, P, n)[...] = matrix(A, a, n, P, n).T
 
 
 def pack_rows(A: Array, a: int, B: Array, b: int) -> None:
-    """MR rows of a panel as a strip."""
+    """MR rows of a micropanel, packed."""
     P = panel_of(A)
     matrix(B, b, P, MR, MR)[...] = matrix(A, a, MR, P, P).T
 

@@ -26,7 +26,7 @@ import numpy as np
 
 import scratchvae
 from scratchvae.kernels import noise
-from scratchvae.training.compiled import flats_of, resident, take_back
+from scratchvae.training.compiled import ahead, flats_of, resident, take_back
 from scratchvae.training.sampler import with_rows
 from scratchvae.training.state import State, Steps
 from scratchvae.types import Array
@@ -36,12 +36,11 @@ from . import plain_engine as plain
 PACKAGE = Path(scratchvae.__file__).parent
 TEXT = ("fast.", "kernels.", "engine.products", "engine.threads", "training.workspaces")  # is executed …
 KEPT = ("kernels.noise", "kernels.dense")  # … but for these; the rest of the engine is `plain`
-SMALL = {
+SMALL = {  # so that few rows, and few samples, are many
     "fast.workspace": {"FEW_ROWS": 12},
     "fast.sparse": {"FEWEST": 4},
     "training.workspaces": {"SAMPLES_PER_NAME": 3},
 }
-# so that few rows, and few samples, are many
 TURNS = ("product", "product_t", "dots", "listed_1", "listed_2", "transpose", "pack_rows", "atomic_load")
 
 
@@ -145,16 +144,12 @@ def digest(s: Any) -> str:
     return held.hexdigest()
 
 
-def backwards(jobs: Records) -> Records:
-    """Each phase from its last job to its first."""
-    found, phase = Records(), Records()
-    for job in jobs:
-        phase.append(job)
-        if job.last:
-            phase[0].last, job.last = job.last, phase[0].last
-            found += phase[::-1]
-            phase.clear()
-    return Records(found + phase)
+def backwards(jobs: Array) -> Array:
+    """JOB records, each phase from its last job to its first."""
+    phases = np.split(jobs, np.flatnonzero(jobs["last"]) + 1)
+    found = np.concatenate([phase[::-1] for phase in phases])
+    found["last"] = jobs["last"]
+    return found
 
 
 class PlainSchedule:
@@ -213,27 +208,22 @@ class PlainSchedule:
         self.built.append(digest(s))
         if self.built == self.known:
             raise Same
-        some = {
-            name: records(getattr(s, name)) for name in ("layers", "owners", "latents", "draws", "forward", "backward")
-        }
         if turned:
-            some |= {name: backwards(some[name]) for name in ("forward", "backward")}
-        return s._replace(**some)
+            s = s._replace(forward=backwards(s.forward), backward=backwards(s.backward))
+        names = ("layers", "owners", "latents", "draws", "forward", "backward")
+        return s._replace(**{name: records(getattr(s, name)) for name in names})
 
     def train(
         self, state: State, x: Array, micro: int, steps: int, threads: int = 1, turned: bool = False
     ) -> tuple[Array, Array]:
         """Steps of a state, in place, as `training.compiled.Compiled` takes them; mean bounds, steps by thread."""
-        config, plan = state.config, Steps(state, x)
-        numbers = range(state.step, state.step + steps)
-        indices = [plan.index(step) for step in numbers]
-        index, batches = np.concatenate([plan.held[:0], *indices]), np.array([len(i) for i in indices], np.int64)
-        rates = np.array([config.optimizer.rate(step / plan.per_epoch, config.epochs) for step in numbers])
+        config, take = state.config, Steps(state, x)
+        index, batches, rates = ahead(take, steps)
         sums, done, held, places = np.full(steps, math.nan), np.zeros(threads), resident(state, x), index
         if held is None:  # as `Compiled.run` reads them
             held, places = state.rows(x, index), np.arange(len(index))
         s = self.readied(
-            self.workspace(state, config.estimator, micro, config.samples, threads, held, plan.rows), turned
+            self.workspace(state, config.estimator, micro, config.samples, threads, held, take.rows), turned
         )
         flats = flats_of(state)
         args = (flats, state.step, (places, index), Records(batches.tolist()), rates, sums)

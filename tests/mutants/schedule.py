@@ -6,6 +6,7 @@ found; so is one that leaves its memory, or hangs. One of the builder that build
 """
 
 import functools
+import signal
 import sys
 import threading
 import time
@@ -115,7 +116,8 @@ def judged(mutants: list[Mutant], progress: Callable[[int, int, int], None] | No
     reached()  # once, before there are other processes
     numbers = {m.name: i for i, m in enumerate(make())}
     result = Result({}, [], {}, 0.0)
-    with get_context("fork" if sys.platform == "linux" else "spawn").Pool(processors()) as pool:
+    quietly = signal.signal, (signal.SIGTERM, signal.SIG_DFL)  # a process that is told to end says nothing
+    with get_context("fork" if sys.platform == "linux" else "spawn").Pool(processors(), *quietly) as pool:
         order = [numbers[m.name] for m in mutants]
         for done, (i, by, reason) in enumerate(pool.imap_unordered(killer_of, order, 8)):
             name = make()[i].name

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scratchvae.gradcheck.numeric import spread
-from scratchvae.kernels import NUMPY
 from scratchvae.noise import Purpose
 from scratchvae.training import objective
+from scratchvae.training.compiled import in_numpy
 from scratchvae.training.config import Config
 from scratchvae.training.reading import Reading
 from scratchvae.training.state import State, Steps, latent_noise
@@ -99,7 +99,7 @@ def begun(
         array[...] = {"mean": -9, "variance": 7, "steps": 0}.get(name, np.abs(some) if name.endswith(".v") else some)
     if broken:
         state.arena.views[broken[0]][...] = broken[1]
-    state.k, state.noise = NUMPY, state.noise._replace(k=NUMPY)
+    in_numpy(state)
     return state
 
 
