@@ -6,6 +6,7 @@ import lzma
 import os
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,28 @@ def test_corrupt_packing(write: Write, pack: str) -> None:
     refused("corrupt", write("c.idx" + pack, packed[:100] + bytes([packed[100] ^ 8]) + packed[101:]))
     if pack == ".gz":  # Python's lzma passes over what follows the last stream
         refused("corrupt", write("d.idx" + pack, packed + b"garbage"))
+
+
+@EACH
+@given(st.lists(st.binary(max_size=300), min_size=1, max_size=3), st.integers(0, 9), st.integers(1, 40), st.data())
+def test_gz_is_unpacked_as_by_the_standard_library(
+    parts: list[bytes], zeros: int, block: int, data: st.DataObject
+) -> None:
+    """Members one after the other, zeros behind the last, in pieces of any size; a cut is seen by both or none."""
+    packed = b"".join(gzip.compress(part) for part in parts) + bytes(zeros)
+    packed = packed[: data.draw(st.integers(1, len(packed)))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(idx, "BLOCK", block)
+        stream = idx.Gunzipped(io.BytesIO(packed))
+        try:
+            whole = gzip.decompress(packed)
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            with pytest.raises((EOFError, zlib.error)):
+                all(iter(lambda: stream.read(7), b""))
+        else:
+            pieces = list(iter(lambda: stream.read(7), b""))
+            assert b"".join(pieces) == whole
+            assert max(map(len, pieces), default=0) <= 7
 
 
 def evil_npz(size: int) -> bytes:

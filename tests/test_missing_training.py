@@ -121,6 +121,13 @@ def test_the_mean_counts_what_was_seen() -> None:
         mean_row(np.array([[1.0, np.nan]]), missing="nan")
 
 
+def test_the_mean_of_bytes_is_that_of_grey_levels() -> None:
+    """Bytes are counted whole, before they are divided."""
+    x = np.random.default_rng(0).integers(0, 256, (301, 5), dtype=np.uint8)
+    np.testing.assert_allclose(mean_row(x), (x / 255).mean(axis=0), rtol=1e-14)
+    np.testing.assert_allclose(mean_row(x, missing="nan"), mean_row(x), rtol=1e-14)
+
+
 def test_fit_takes_gaps() -> None:
     """The object's face too."""
     x = pixels()

@@ -11,6 +11,7 @@ import contextlib
 import copy
 import math
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -155,11 +156,34 @@ def resident(state: State, x: Array) -> Array | None:
     return made
 
 
+def prepare(config: Config) -> Callable[[], None]:
+    """Import Numba, and load the step where it is cached, on a thread while the caller reads its data; what is given
+    back waits for it. Whatever fails here is met, and said, where it is wanted."""
+
+    def work() -> None:
+        from ..fast import step
+
+        with contextlib.suppress(Exception):
+            small = tiny(config.dtype)
+            if step.GATHER.load(small.workspace):
+                small.compile()
+
+    if config.kernels != "numba":
+        return lambda: None
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread.join
+
+
+def tiny(dtype: str) -> Compiled:
+    """The smallest run: all runs of a dtype share their code."""
+    return Compiled(State(Config(latent=1, hidden=(1,), dtype=dtype), 1), np.zeros((1, 1), np.uint8), 1)
+
+
 def compile_the_rest(dtype: str) -> None:
     """What `cold_start.assistant` does in a process of its own."""
     with memoised_typing():
-        state = State(Config(latent=1, hidden=(1,), dtype=dtype), 1)
-        Compiled(state, np.zeros((1, 1), np.uint8), 1).finish()
+        tiny(dtype).finish()
 
 
 def together(threads: int, work: Any) -> None:

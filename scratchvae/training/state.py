@@ -215,7 +215,10 @@ def mean_row(
     limit: DTypeLike = "float64",
 ) -> Array:
     """The mean of what a run sees of its training rows, (D,) float64, by blocks as `reading.seen` gives them: what
-    cannot be used, or is beyond the range of `limit`, the run's type, is refused before the first step."""
+    cannot be used, or is beyond the range of `limit`, the run's type, is refused before the first step. Bytes in
+    memory are counted as they are: none of them can be refused, and a float64 holds their sum exactly."""
+    if x.dtype == np.uint8 and len(x) and not missing and not isinstance(x, np.memmap):
+        return np.asarray(x.sum(axis=0, dtype=np.float64) / len(x) / 255)
     total, count = np.zeros((2, x.shape[1]))
     for part in seen(x, likelihood, missing, noise or Noise(0), limit, block):
         there = ~np.isnan(part)
