@@ -175,12 +175,11 @@ def run_alone(args: argparse.Namespace, held: contextlib.ExitStack) -> int:
         raise UsageError("--resume takes the run's own config: leave --config out" if args.out else "--out is empty")
     base = resumed(args.out).as_dict() if args.resume else read_config(args.config)
     config = config_from(args, base)
-    wait = compiled.prepare(config)
-    found = data.load(config.data, config.test, args.data_folder, config.missing == "nan", judge=False)
+    with compiled.prepared(config):
+        found = data.load(config.data, config.test, args.data_folder, config.missing == "nan", judge=False)
     config = with_length(args, config, base, found.train)
     folder, state, found, pending = open_folder(args, config, found, held)
     args.threads = threads_for(args.threads)
-    wait()
     steps = compiled.steps(state, found.train, args.threads)
     plan = Plan.of(steps, args.evaluate_every, args.save_every)
     rows, columns = found.train.shape

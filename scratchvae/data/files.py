@@ -53,6 +53,8 @@ def read(path: Path) -> Found:
         seen_from = "" if path.is_absolute() else f" (seen from {Path.cwd()})"
         raise DataError(f"{path} does not exist or is not a file{seen_from}; give a data file: {KNOWN}")
     try:
+        if reader is _idx:  # nobody doubts it; and filters of warnings are shared with the thread that imports Numba
+            return reader(path)
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a parser's doubts, such as NumPy's of an odd header
             warnings.simplefilter("ignore", ResourceWarning)  # of what an interruption left open
@@ -67,11 +69,15 @@ def read(path: Path) -> Found:
 def _reader(path: Path) -> Callable[[Path], Found]:
     name = re.sub(r"\.(gz|xz)$", "", path.name.lower())
     if re.search(r"idx\d*$|idx\d+-|-ubyte$", name):
-        return lambda path: Found({"train": read_idx(path)})
+        return _idx
     suffix = Path(name).suffix
     if suffix not in READERS or (suffix in (".npy", ".npz", ".mat") and name != path.name.lower()):
         raise DataError(f"{path} is of no known kind (by its extension); expected {KNOWN}")
     return READERS[suffix]
+
+
+def _idx(path: Path) -> Found:
+    return Found({"train": read_idx(path)})
 
 
 def _npy(path: Path) -> Found:  # not np.load, which goes by content: zip, pickle; nor open_memmap, which opens twice
