@@ -7,29 +7,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import CheckFailed, UsageError
-from ..tree import Path, flat, kind, leaves, like, replaced
+from ..tree import Path, kind, leaves
 from ..types import Array
 from . import numeric
 from .contract import Claims, argument_names, claims, cotangent, one_line, promote, promoted, pull_back
-from .report import METHODS, Measure, Report, Row
+from .judge import SURE, ZERO, Block, Finding, Line, Place, Point, Said, elsewhere, finding
+from .report import METHODS, OK, RANK, UNKNOWN, WRONG, Measure, Report, Row
 
 TOLERANCE: Mapping[str, float] = {"complex": 1e-12, "central": 1e-7, "direction": 1e-9}
 DIRECTIONS = 10**6  # seeds of the directions u start here, those of the cotangents dy at 0
-FLOOR = 1e-3  # a block's scale is at least this share of the largest block's, or rounding in an idle block would count
-
-
-Place = tuple[int, ...]  # of an element; () for a direction
-
-
-class Finding(NamedTuple):
-    """What one method said of one block: two arrays of one shape, () for a direction."""
-
-    block: str
-    size: int
-    method: str
-    analytic: Array
-    numeric: Array
-    tolerance: float
+NEARBY = "it has no slope here, and is wrong at a point near by"
 
 
 class Settings(NamedTuple):
@@ -92,8 +79,9 @@ def check(
     except CheckFailed as problem:
         return Report(title, notes=tuple(notes), problems=(str(problem),))
     blocks = promoted(f, blocks, said)
-    findings = list(differentiate(f, blocks, said.grads, flat(dy), settings, said.notes))
-    said.problems.extend(forgotten(f, blocks, said, flat(dy), settings))
+    point = Point(f, f_vjp, blocks, dy, said.grads)
+    findings = list(differentiate(point, settings, said.notes))
+    said.problems.extend(forgotten(point, said, settings))
     return Report(title, grade(findings), (*notes, *said.notes), tuple(said.problems))
 
 
@@ -104,114 +92,118 @@ def check_names(constants: Sequence[str], args: dict[str, Any]) -> None:
         raise UsageError(f"constants names {unknown[0]!r}; expected a tuple of names out of {', '.join(args)}")
 
 
-def block_of(f: Callable[..., Any], args: dict[str, Any], path: Path) -> numeric.Function:
-    """All of f's outputs as a function of one leaf, the others held where they are."""
-    leaf = dict(leaves(args))[path]
-    return lambda value: flat(f(*replaced(args, path, like(leaf, value)).values()))
-
-
-def forgotten(f: Callable[..., Any], args: dict[str, Any], said: Claims, c: Array, how: Settings) -> Iterator[str]:
+def forgotten(point: Point, said: Claims, how: Settings) -> Iterator[str]:
     """One line for each number that got None and is no constant, for f depends on it along a direction."""
-    values = dict(leaves(args))
     for number, path in enumerate(said.silent):
-        name, leaf = ".".join(path), values[path]
+        name, leaf = ".".join(path), point.values[path]
         way = f'return its cotangent, or say constants=("{name}",)'
         if kind(leaf) == "object":
             way = way.replace("return its cotangent", "build it inside f out of plain arrays")
             yield f"f_vjp returned None for {name}, a {type(leaf).__name__}, which cannot be moved from outside: {way}"
             continue
-        block, x = block_of(f, args, path), np.asarray(leaf)
-        u, length = numeric.spread(how.seed + 2 * DIRECTIONS + number, x.shape), how.step * numeric.size(x)
+        block, x, size = point.block(path), np.asarray(leaf), numeric.size(np.asarray(leaf))
+        u = numeric.spread(how.seed + 2 * DIRECTIONS + number, x.shape)
         try:
-            slope, rounding = numeric.central(block, x, u, length), 1e-13 * np.abs(block(x)) / length
+            block(x + how.step * size * u)
         except Exception as error:  # a domain's edge, an index
             yield f"f_vjp returned None for {name}, and f fails where it is moved ({one_line(error)}): {way}"
             continue
-        if (np.abs(slope) <= rounding).all():
+        slopes = numeric.slopes(block, x, u, numeric.ladder(size, size))
+        if (np.abs(slopes.middle) <= 3 * slopes.error).all() and not slopes.kinked.any():
             said.notes.append(f"{name} got no cotangent, and f does not depend on it")
         else:
-            found = f"f depends on it (slope {c @ slope:.3g} along a direction)"
+            found = f"f depends on it (slope {point.c @ slopes.middle:.3g} along a direction)"
             yield f"f_vjp returned None for {name}, but {found}: {way}"
 
 
-def differentiate(
-    f: Callable[..., Any],
-    args: dict[str, Any],
-    grads: dict[Path, Array],
-    c: Array,
-    settings: Settings,
-    notes: list[str],
-) -> Iterator[Finding]:
+def differentiate(point: Point, how: Settings, notes: list[str]) -> Iterator[Finding]:
     """Every block by every method that fits it, the other blocks held where they are."""
-    values = dict(leaves(args))
-    for number, (path, grad) in enumerate(grads.items()):
-        block = block_of(f, args, path)
-        x, u = np.asarray(values[path]), numeric.spread(settings.seed + DIRECTIONS + number, grad.shape)
-        if not x.size:
+    for number, path in enumerate(point.grads):
+        if not np.size(point.values[path]):
             notes.append(f"{'.'.join(path)} is empty")
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            yield from methods_of(".".join(path), block, x, u, grad, c, settings, notes)
+            found = list(methods_of(point, path, how.seed + DIRECTIONS + number, how, notes))
+            yield from confirmed(point, path, found, how, notes)
 
 
-def methods_of(
-    name: str, block: numeric.Function, x: Array, u: Array, grad: Array, c: Array, how: Settings, notes: list[str]
-) -> Iterator[Finding]:
+def methods_of(point: Point, path: Path, seed: int, how: Settings, notes: list[str]) -> Iterator[Finding]:
     """The methods for one block; along a direction, or where asked for, the complex step if the path is analytic."""
-    methods, length, h = set(how.methods), how.step * numeric.size(x), numeric.steps(x, how.step)
+    name, grad, methods = ".".join(path), point.grads[path], set(how.methods)
+    block = Block(point, path, how.step, how.tolerance["central"], False)
+    x, c, f, u = block.x, point.c, block.f, numeric.spread(seed, grad.shape)
     if x.size > how.limit and methods != {"direction"}:
         notes.append(f"{name} has {x.size} elements, over limit={how.limit}: checked along one direction")
         methods = {"direction"}
-    reason = numeric.analytic(block, x, u, length) if methods & {"complex", "direction"} else ""
+    reason = numeric.analytic(f, x, u, how.step * block.size) if methods & {"complex", "direction"} else ""
     if reason:
         notes.append(f"{name}: no complex step: {reason}")
         methods = {"central" if method == "complex" else method for method in methods}
+    block.exact = not reason and methods != {"central"}
+    if not block.exact and block.single(u):
+        notes.append(f"{name}: f rounds to float32 on the way, and is judged by that: within {block.tolerance:.0e}")
+    h = numeric.steps(x, block.step)
 
     def real(v: Array, h: float) -> Array:
-        return numeric.central(block, x, v, h)
+        return numeric.central(f, x, v, h)
 
     def exact(v: Array, h: float) -> Array:
-        return real(v, h) if reason else numeric.complex_step(block, x, v)
+        return numeric.complex_step(f, x, v)
+
+    def element(i: Place) -> Line:
+        return numeric.axis(x.shape, i), abs(float(x[i])) or block.size, float(point.wobble[path][i])
+
+    def direction(_: Place) -> Line:
+        return u, block.size, float(np.sum(np.abs(u) * point.wobble[path]))
 
     if "complex" in methods:
-        yield Finding(name, x.size, "complex", grad, numeric.vjp(exact, x, c, h), how.tolerance["complex"])
+        block.tolerance = how.tolerance["complex"]
+        yield finding(block, "complex", grad, numeric.vjp(exact, x, c, h), element)
     if "central" in methods:
-        found, bound = numeric.vjp(real, x, c, h), how.tolerance["central"]
-        look_again(lambda i: c @ numeric.settled(block, x, numeric.axis(x.shape, i), float(h[i])), found, grad, bound)
-        yield Finding(name, x.size, "central", grad, found, bound)
-    if "direction" in methods:  # without the complex step a direction can be no surer than central differences are
-        found, bound = np.asarray(c @ exact(u, length)), how.tolerance["central" if reason else "direction"]
-        if reason:
-            look_again(lambda _: c @ numeric.settled(block, x, u, length), found, np.sum(grad * u), bound)
-        yield Finding(name, x.size, "direction", np.sum(grad * u), found, bound)
+        block.tolerance = how.tolerance["central"] if block.sure == SURE else block.tolerance
+        yield finding(block, "central", grad, numeric.vjp(real, x, c, h), element)
+    if "direction" in methods:
+        block.tolerance = how.tolerance["direction"] if block.exact else block.tolerance
+        along = (exact if block.exact else real)(u, block.step * block.size)
+        yield finding(block, "direction", np.asarray(np.sum(grad * u)), np.asarray(c @ along), direction)
 
 
-def look_again(again: Callable[[Place], Any], found: Array, analytic: Array, bound: float) -> None:
-    """Put again(i) in place of the worst difference of `found`, until the worst is good or has been looked at."""
-    seen: set[Place] = set()
-    while True:
-        error = np.abs(found - analytic) / (np.max(np.abs(found)) or 1.0)
-        worst = tuple(map(int, np.unravel_index(int(np.argmax(error)), error.shape)))
-        if error[worst] <= bound or worst in seen:
-            return
-        seen.add(worst)
-        found[worst] = again(worst)
+def confirmed(point: Point, path: Path, found: list[Finding], how: Settings, notes: list[str]) -> Iterator[Finding]:
+    """The findings; where the whole block vanishes, as at an optimum, what f_vjp says at a point near by counts."""
+    silent = all(not one.numeric.any() and not one.analytic.any() for one in found)
+    doubts = [said for one in found for said in one.said.values() if said.verdict != OK]
+    if not silent and not (doubts and all(said.why == ZERO for said in doubts)):
+        yield from found
+        return
+    other, name = elsewhere(point, path, how.seed + 3 * DIRECTIONS), ".".join(path)
+    again = [] if other is None else list(methods_of(other, path, how.seed + DIRECTIONS, how, []))
+    said = [s.verdict for one in again for s in one.said.values() if s.why != ZERO]
+    verdict = WRONG if WRONG in said else UNKNOWN if UNKNOWN in said or (not again and not silent) else OK
+    if verdict == OK:
+        if not silent:
+            notes.append(f"{name} has no slope here but for rounding, and is right at a point near by")
+        yield from (one._replace(said={}) for one in found)
+        return
+    for one in again or found:
+        yield one._replace(said={i: s._replace(why=f"{s.why or NEARBY}") for i, s in one.said.items()})
 
 
 def grade(findings: Sequence[Finding]) -> tuple[Row, ...]:
     """Relative errors per block, and the worst element with both numbers."""
-    largest: dict[str, float] = {}
-    for x in findings:
-        largest[x.method] = max(largest.get(x.method, 0.0), float(np.max(np.abs(x.numeric))))
     rows: dict[str, Row] = {}
     for x in findings:
-        scale = max(float(np.max(np.abs(x.numeric))), FLOOR * largest[x.method])
-        scale = scale or float(np.max(np.abs(x.analytic))) or 1.0  # all derivatives zero: so must the analytic ones be
+        scale = float(np.max(np.abs(x.numeric))) or float(np.max(np.abs(x.analytic))) or 1.0
         error = np.abs(x.analytic - x.numeric) / scale
-        at = np.unravel_index(int(np.argmax(error)), error.shape)
-        place = None if x.method == "direction" else tuple(map(int, at))
-        measure = Measure(x.method, place, float(x.analytic[at]), float(x.numeric[at]), float(error[at]), x.tolerance)
+        rank = np.where(np.isnan(error), np.inf, error)
+        for i, said in x.said.items():
+            doubt = (RANK[said.verdict] + min(rank[i], 1.0)) * 1e300
+            rank[i] = min(rank[i], x.tolerance) if said.verdict == OK else doubt
+        at = tuple(map(int, np.unravel_index(int(np.argmax(rank)), error.shape)))
+        said = x.said.get(at, Said(""))
+        place = None if x.method == "direction" else at
+        numbers = float(x.analytic[at]), float(x.numeric[at]), float(error[at])
+        measure = Measure(x.method, place, *numbers, x.tolerance, said.verdict, said.why)
         row = rows.get(x.block, Row(x.block, x.size, ()))
         rows[x.block] = row._replace(measures=(*row.measures, measure))
     return tuple(rows.values())

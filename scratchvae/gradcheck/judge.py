@@ -1,0 +1,212 @@
+"""§7.2.4 The verdict on one number: ok, wrong or cannot tell, by how sure the numerical derivative is.
+
+Two numbers d apart, the scale s of their block, the tolerance t and the error e of the numerical one:
+
+    ok            d <= t s + e,  and  e <= SURE s    so that a factor of 1 + 1e-4 would have been seen
+    wrong         d >  t s + 3 e
+    cannot tell   anything else
+
+e is what the disagreement of steps and sides shows, or for the complex step and for f_vjp itself what a change of the
+last digit of every argument does: near an optimum terms cancel, and what is left is rounding. Where a whole block is
+rounding, as at an optimum, the same is asked at a point near by.
+
+At a kink of F = Σ c_j f_j each output j has a slope l_j from the left and r_j from the right. A cotangent that takes
+all from one side, or the smaller of each pair, or the larger (relu′(0) is 0 or 1 for weights of either sign), is ok;
+one between Σ min(c_j l_j, c_j r_j) and Σ max is some convention's, and nobody can tell; outside it is wrong.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..tree import Path, flat, leaves, like, replaced, transform
+from ..types import Array
+from . import numeric
+from .contract import claims, pull_back
+from .report import OK, UNKNOWN, WRONG
+
+SURE = 1e-5
+SINGLE = (1e-4, 1e-3)  # tolerance, and how sure one has to be, where f rounds to float32
+ROUNDED = 1e-10  # noise of an output, as a part of it, that betrays float32
+FEW = 8  # elements of a block that the complex step has settled at which differences are looked at closely
+
+Place = tuple[int, ...]  # of an element; () for a direction
+Line = tuple[Array, float, float]  # a direction, the size of what it moves, f_vjp's own rounding along it
+
+
+class Said(NamedTuple):
+    """A verdict on one number, and the reason where it is not plain from the numbers."""
+
+    verdict: str
+    why: str = ""
+
+
+Judged = tuple[float, Said]
+
+
+class Finding(NamedTuple):
+    """What one method says of one block: two arrays of one shape, () for a direction, and what was said of those
+    elements that were looked at; the others are ok."""
+
+    block: str
+    size: int
+    method: str
+    analytic: Array
+    numeric: Array
+    tolerance: float
+    said: dict[Place, Said]
+
+
+class Point:
+    """A pair at a point: f, f_vjp, arguments as named blocks, dy, and the cotangents that f_vjp gave there."""
+
+    def __init__(self, f: Any, f_vjp: Any, args: dict[str, Any], dy: Any, grads: dict[Path, Array]) -> None:
+        self.f, self.f_vjp, self.args, self.dy, self.grads = f, f_vjp, args, dy, grads
+        self.c, self.values = flat(dy), dict(leaves(args))
+
+    def block(self, path: Path, args: dict[str, Any] | None = None) -> numeric.Function:
+        """All of f's outputs as a function of one leaf, the others held where they are."""
+        args, leaf = args or self.args, self.values[path]
+        return lambda value: flat(self.f(*replaced(args, path, like(leaf, value)).values()))
+
+    @cached_property
+    def shaken(self) -> list[dict[str, Any]]:
+        """The arguments twice, each with another last digit."""
+        return [last_digit(self.args, k) for k in range(2)]
+
+    @cached_property
+    def wobble(self) -> dict[Path, Array]:
+        """How far each cotangent moves with the last digits of dy and the arguments; nothing where f_vjp fails."""
+        found = {path: np.zeros(grad.shape) for path, grad in self.grads.items()}
+        for k, args in enumerate(self.shaken):
+            try:
+                others = claims(pull_back(self.f_vjp, last_digit(self.dy, k + 2), args), args, ()).grads
+            except Exception:  # an edge of the domain
+                continue
+            for path, other in others.items():
+                if path in found:
+                    found[path] = np.maximum(found[path], np.nan_to_num(np.abs(other - self.grads[path])))
+        return found
+
+
+def last_digit(tree: Any, seed: int) -> Any:
+    """A tree whose floats are moved by one unit in the last place of their block's size, up or down."""
+
+    def one(_: Path, leaf: Any) -> Any:
+        if leaf is None or np.asarray(leaf).dtype.kind != "f":
+            return leaf
+        x = np.asarray(leaf)
+        sign = np.sign(numeric.spread(seed + 77, x.shape))
+        return like(leaf, x + np.finfo(float).eps * sign * np.maximum(np.abs(x), numeric.size(x) if x.size else 1))
+
+    return transform(one, tree)
+
+
+class Block:
+    """One leaf of the arguments at a point, and how one method differentiates by it."""
+
+    def __init__(self, point: Point, path: Path, step: float, tolerance: float, exact: bool) -> None:
+        self.point, self.path, self.exact, self.tolerance, self.sure = point, path, exact, tolerance, SURE
+        self.x, self.f, self.c = np.asarray(point.values[path]), point.block(path), point.c
+        self.grad, self.step, self.size = point.grads[path], step, numeric.size(self.x)
+
+    def complex_step(self, u: Array, args: dict[str, Any] | None = None) -> float:
+        """⟨dy, J u⟩, here or at shaken arguments."""
+        x = self.x if args is None else np.asarray(dict(leaves(args))[self.path])
+        return float(self.c @ numeric.complex_step(self.point.block(self.path, args), x, u))
+
+    def single(self, u: Array) -> bool:
+        """Whether f rounds to float32: its noise is that of 24 bits. Differences take longer steps then."""
+        zero, noise = np.abs(self.f(self.x)), numeric.noise(numeric.tolerant(self.f, self.x, u), self.size)
+        rough = np.abs(self.c) @ noise > ROUNDED * (np.abs(self.c) @ zero)
+        if rough:
+            (self.tolerance, self.sure), self.step = SINGLE, 0.03
+        return bool(rough)
+
+    def judge(self, u: Array, size: float, analytic: float, number: float, scale: float, wobble: float) -> Judged:
+        """The numerical derivative along u, and the verdict on `analytic`, which a first look did not accept."""
+        if not np.isfinite(analytic):
+            return number, Said(WRONG)
+        first, exact = Said(UNKNOWN), 0.0
+        if self.exact:
+            exact = self.complex_step(u)
+            digits = max(abs(self.complex_step(u, args) - exact) for args in self.point.shaken)
+            first = self.verdict(analytic, exact, scale, 4 * (wobble + digits))
+            if number == exact and first.verdict == OK:
+                return number, first
+        steps = numeric.ladder(max(size, self.size), size)
+        found = numeric.slopes(self.f, self.x, u, steps, 0.01 * self.tolerance * scale, self.c)
+        middle, error = float(self.c @ found.middle), float(np.abs(self.c) @ found.error)
+        if self.exact and not found.kinked.any() and abs(middle - exact) <= 3 * error + 1e-6 * abs(exact):
+            return exact, first  # differences say the same of f as the complex step
+        if found.kinked.any():
+            return middle, self.at_a_kink(analytic, found, scale, 4 * wobble)
+        return middle, self.verdict(analytic, middle, scale, error + 4 * wobble)
+
+    def verdict(self, analytic: float, number: float, scale: float, error: float) -> Said:
+        """By the three rules above."""
+        apart, allowed = abs(analytic - number), self.tolerance * scale
+        if apart > allowed + 3 * error:
+            return Said(WRONG)
+        if apart <= allowed + error and error <= self.sure * scale:
+            return Said(OK)
+        if max(abs(analytic), abs(number)) <= allowed + 3 * error:
+            return Said(UNKNOWN, ZERO)
+        return Said(UNKNOWN, f"differences are no surer than ±{error:.1e} here: the rounding of f, or no limit")
+
+    def at_a_kink(self, analytic: float, found: numeric.Slopes, scale: float, wobble: float) -> Said:
+        """By the slopes from both sides."""
+        kinked, c = found.kinked, self.c
+        rest = float((c * found.middle)[~kinked].sum())
+        sides = np.stack([found.left, found.right])[:, kinked]
+        small = np.argmin(np.abs(sides), axis=0)[None]
+        chosen = [sides[0], sides[1], *(np.take_along_axis(sides, k, axis=0)[0] for k in (small, 1 - small))]
+        left, right, *mixed = (rest + float(c[kinked] @ one) for one in chosen)
+        error = float(np.abs(c) @ np.where(kinked, found.side_error, found.error)) + wobble
+        near = self.tolerance * max(scale, abs(left), abs(right)) + 3 * error
+        words = f"a kink: slopes {left + 0.0:.4g} from the left, {right + 0.0:.4g} from the right"
+        names = ("the left one", "the right one", "one side's at each output", "one side's at each output")
+        for slope, name in zip((left, right, *mixed), names, strict=True):
+            if abs(analytic - slope) <= near:
+                return Said(OK, f"{words}; yours is {name}")
+        ends = np.sort(c[kinked] * sides, axis=0).sum(axis=1) + rest
+        if ends[0] - near <= analytic <= ends[1] + near:
+            return Said(UNKNOWN, f"{words}; yours, {analytic:.4g}, lies between")
+        return Said(WRONG, f"{words}; yours, {analytic:.4g}, lies outside")
+
+
+def finding(block: Block, method: str, analytic: Array, number: Array, line: Callable[[Place], Line]) -> Finding:
+    """The verdicts on one block by one method, `number` its derivatives at a first look: those elements that it does
+    not accept are looked at closely, the worst first, until one is wrong or all are done."""
+    said, seen = dict[Place, Said](), np.zeros(number.shape, bool)
+    while True:
+        scale = float(np.max(np.abs(number[np.isfinite(number)]), initial=0))
+        scale = scale or float(np.max(np.abs(analytic), initial=0)) or 1.0
+        error = np.where(seen, 0, np.nan_to_num(np.abs(analytic - number) / scale, nan=np.inf))
+        i = tuple(map(int, np.unravel_index(int(np.argmax(error)), error.shape)))
+        enough = block.exact and method == "central" and len(said) >= FEW
+        if error[i] <= block.tolerance or enough or (said and [*said.values()][-1].verdict == WRONG):
+            return Finding(".".join(block.path), block.x.size, method, analytic, number, block.tolerance, said)
+        u, size, wobble = line(i)
+        seen[i] = True
+        number[i], said[i] = block.judge(u, size, float(analytic[i]), float(number[i]), scale, wobble)
+
+
+def elsewhere(point: Point, path: Path, seed: int) -> Point | None:
+    """The same pair with one leaf moved by a tenth of its size, or a hundredth; None where it cannot be."""
+    x = np.asarray(point.values[path])
+    for part in (0.1, 0.01):
+        moved = x + part * numeric.size(x) * numeric.spread(seed, x.shape)
+        args = replaced(point.args, path, like(point.values[path], moved))
+        try:
+            grads = claims(pull_back(point.f_vjp, point.dy, args), args, ()).grads
+            if np.isfinite(flat(point.f(*args.values()))).all() and path in grads:
+                return Point(point.f, point.f_vjp, args, point.dy, grads)
+        except Exception:  # an edge of the domain
+            continue
+    return None
+
+
+ZERO = "it vanishes here but for rounding"
