@@ -11,12 +11,12 @@ from ..tree import Path, kind, leaves
 from ..types import Array
 from . import numeric
 from .contract import Claims, argument_names, claims, cotangent, one_line, promote, promoted, pull_back
-from .judge import SURE, ZERO, Block, Finding, Line, Place, Point, Said, elsewhere, finding
-from .report import METHODS, OK, RANK, UNKNOWN, WRONG, Measure, Report, Row
+from .judge import SURE, Block, Finding, Line, Place, Point, Said, elsewhere, finding
+from .report import METHODS, OK, RANK, WRONG, Measure, Report, Row
 
 TOLERANCE: Mapping[str, float] = {"complex": 1e-12, "central": 1e-7, "direction": 1e-9}
 DIRECTIONS = 10**6  # seeds of the directions u start here, those of the cotangents dy at 0
-NEARBY = "it has no slope here, and is wrong at a point near by"
+NEARBY = "it is rounding here, and wrong at a point near by"
 
 
 class Settings(NamedTuple):
@@ -132,7 +132,7 @@ def methods_of(point: Point, path: Path, seed: int, how: Settings, notes: list[s
     """The methods for one block; along a direction, or where asked for, the complex step if the path is analytic."""
     name, grad, methods = ".".join(path), point.grads[path], set(how.methods)
     block = Block(point, path, how.step, how.tolerance["central"], False)
-    x, c, f, u = block.x, point.c, block.f, numeric.spread(seed, grad.shape)
+    x, c, f, u = block.x, point.c, block.f, numeric.direction(seed, block.x)
     if x.size > how.limit and methods != {"direction"}:
         notes.append(f"{name} has {x.size} elements, over limit={how.limit}: checked along one direction")
         methods = {"direction"}
@@ -143,7 +143,7 @@ def methods_of(point: Point, path: Path, seed: int, how: Settings, notes: list[s
     block.exact = not reason and methods != {"central"}
     if not block.exact and block.single(u):
         notes.append(f"{name}: f rounds to float32 on the way, and is judged by that: within {block.tolerance:.0e}")
-    h = numeric.steps(x, block.step)
+    h = block.step * numeric.sizes(x)
 
     def real(v: Array, h: float) -> Array:
         return numeric.central(f, x, v, h)
@@ -166,27 +166,30 @@ def methods_of(point: Point, path: Path, seed: int, how: Settings, notes: list[s
     if "direction" in methods:
         block.tolerance = how.tolerance["direction"] if block.exact else block.tolerance
         along = (exact if block.exact else real)(u, block.step * block.size)
-        yield finding(block, "direction", np.asarray(np.sum(grad * u)), np.asarray(c @ along), direction)
+        parts = grad * u  # of random sign: their sum may cancel
+        terms = float(np.sqrt(np.sum(parts**2)))
+        yield finding(block, "direction", np.asarray(parts.sum()), np.asarray(c @ along), direction, terms)
 
 
 def confirmed(point: Point, path: Path, found: list[Finding], how: Settings, notes: list[str]) -> Iterator[Finding]:
-    """The findings; where the whole block vanishes, as at an optimum, what f_vjp says at a point near by counts."""
+    """The findings; where the whole block vanishes or is rounding, as at an optimum, a point near by is asked: what is
+    right there, and here as small as it should be, is right."""
     silent = all(not one.numeric.any() and not one.analytic.any() for one in found)
     doubts = [said for one in found for said in one.said.values() if said.verdict != OK]
-    if not silent and not (doubts and all(said.why == ZERO for said in doubts)):
-        yield from found
-        return
-    other, name = elsewhere(point, path, how.seed + 3 * DIRECTIONS), ".".join(path)
+    rounding = bool(doubts) and all(said.rounding for said in doubts)
+    error = max((said.rounding for said in doubts), default=0.0)
+    other = elsewhere(point, path, how.seed + 3 * DIRECTIONS) if silent or rounding else None
     again = [] if other is None else list(methods_of(other, path, how.seed + DIRECTIONS, how, []))
-    said = [s.verdict for one in again for s in one.said.values() if s.why != ZERO]
-    verdict = WRONG if WRONG in said else UNKNOWN if UNKNOWN in said or (not again and not silent) else OK
-    if verdict == OK:
+    said = [said for one in again for said in one.said.values() if said.verdict != OK]
+    if again and not said and error <= SURE * max(float(np.max(np.abs(one.numeric))) for one in again):
         if not silent:
-            notes.append(f"{name} has no slope here but for rounding, and is right at a point near by")
-        yield from (one._replace(said={}) for one in found)
-        return
-    for one in again or found:
-        yield one._replace(said={i: s._replace(why=f"{s.why or NEARBY}") for i, s in one.said.items()})
+            notes.append(f"{'.'.join(path)} is rounding here, and right at a point near by")
+        yield from (one._replace(said=dict.fromkeys(one.said, Said(OK))) for one in found)
+    elif any(one.verdict == WRONG for one in said):
+        for one in again:
+            yield one._replace(said={i: s._replace(why=s.why or NEARBY) for i, s in one.said.items()})
+    else:
+        yield from found
 
 
 def grade(findings: Sequence[Finding]) -> tuple[Row, ...]:
@@ -200,7 +203,7 @@ def grade(findings: Sequence[Finding]) -> tuple[Row, ...]:
             doubt = (RANK[said.verdict] + min(rank[i], 1.0)) * 1e300
             rank[i] = min(rank[i], x.tolerance) if said.verdict == OK else doubt
         at = tuple(map(int, np.unravel_index(int(np.argmax(rank)), error.shape)))
-        said = x.said.get(at, Said(""))
+        said = x.said.get(at, Said(OK if error[at] > x.tolerance else ""))
         place = None if x.method == "direction" else at
         numbers = float(x.analytic[at]), float(x.numeric[at]), float(error[at])
         measure = Measure(x.method, place, *numbers, x.tolerance, said.verdict, said.why)

@@ -33,10 +33,9 @@ def complex_step(f: Function, x: Array, u: Array) -> Array:
 
 
 def central(f: Function, x: Array, u: Array, h: float) -> Array:
-    """J u by four evaluations; outputs that do not depend on x cancel exactly, whatever their size."""
-    near = f(x + h * u) - f(x - h * u)
-    far = f(x + 2 * h * u) - f(x - 2 * h * u)
-    ju: Array = (8 * near - far) / (12 * h)
+    """J u by four evaluations, NaN where f fails; outputs without x cancel exactly, whatever their size."""
+    at = tolerant(f, x, u)
+    ju: Array = (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)
     return ju
 
 
@@ -45,9 +44,19 @@ def size(x: Array) -> float:
     return float(np.sqrt(np.mean(x * x))) or 1.0
 
 
-def steps(x: Array, step: float) -> Array:
-    """One h per element, step times its own size or the block's, whichever is larger."""
-    return step * np.maximum(np.abs(x), size(x))
+def sizes(x: Array) -> Array:
+    """The length against which a step is small, of each element: its own or the block's, whichever is larger, and its
+    own where the block holds numbers of all scales."""
+    there, whole = np.abs(x[x != 0]), size(x)
+    if there.size and np.median(there) < 0.01 * whole:
+        return np.where(x == 0, there.min(), np.abs(x))
+    return np.maximum(np.abs(x), whole)
+
+
+def direction(seed: int, x: Array) -> Array:
+    """A fixed direction that moves every element, those of a block of all scales each by its own."""
+    own, whole = sizes(x), size(x)
+    return spread(seed, x.shape) * (np.minimum(own, whole) / whole if own.min(initial=whole) < whole else 1)
 
 
 def vjp(derivative: Callable[[Array, float], Array], x: Array, c: Array, h: Array) -> Array:
@@ -88,15 +97,16 @@ def analytic(f: Function, x: Array, u: Array, h: float) -> str:
     except Exception as error:  # whatever the code says to a complex array, it is a reason not to use one
         return f"the code refused a complex argument ({type(error).__name__}: {str(error).splitlines()[0][:90]})"
     exact = out.imag / H
+    dropped = "the code dropped the imaginary part of a complex argument"
     real = central(f, x, u, h)  # mostly enough
+    if not exact.any() and real.any():  # be it rounding
+        return dropped
     noise = 1e-5 * np.max(np.abs(real), initial=0) + 1e-14 * np.max(np.abs(out.real), initial=0) / h
     if np.max(np.abs(exact - real), initial=0) <= noise:
         return ""
     found = slopes(f, x, u, ladder(size(x), size(x)))
     if (np.abs(exact - found.middle) <= 1e-5 * np.max(np.abs(exact), initial=0) + 3 * found.error).all():
         return ""
-    if not np.any(exact):
-        return "the code dropped the imaginary part of a complex argument"
     return "it disagrees with central differences: the code is not analytic here (abs, .real, or a kink)"
 
 
@@ -104,6 +114,7 @@ def analytic(f: Function, x: Array, u: Array, h: float) -> str:
 
 RIGHT = np.array([-25, 48, -36, 16, -3]) / 12
 MIDDLE = np.array([8, -1]) / 12
+SETTLED = 1e-5  # a relative error
 NEAR = 2.0**-20  # the distance of points that tell F's noise, in sizes of x
 
 
@@ -113,93 +124,109 @@ class Slopes(NamedTuple):
     middle: Array
     error: Array
     left: Array
+    left_error: Array
     right: Array
-    side_error: Array  # of left and right, which need not agree
-    noise: Array  # of the output itself
+    right_error: Array
 
     @property
     def kinked(self) -> Array:
         """Where the sides disagree by more than they can be off, (m,) bool: a kink at x itself."""
         gap = np.abs(self.right - self.left)
-        return (gap > 8 * self.side_error) & (self.error > 0.1 * gap)
+        return (gap > 8 * (self.left_error + self.right_error)) & (self.error > 0.1 * gap)
 
 
-def ladder(large: float, small: float) -> list[float]:
-    """Steps to try, the likeliest first: from a tenth of `large`, the block's size, down to 1e-9 of `small`, the
-    element's."""
-    decades = np.arange(-1.0, math.log10(small / large) - 9.5, -0.5)
-    likely = sorted(decades, key=lambda d: (abs(d + 3), d))
-    return [large * 10.0**d for d in likely]
+def ladder(block: float, element: float, digits: float = 9) -> list[float]:
+    """Steps to try, the likeliest first: two a decade, from a tenth of the block's size, or of 1, down to `digits`
+    decades below the element's."""
+    low, high = math.log10(element) - digits, math.log10(max(block, 1.0)) - 1
+    likely = math.log10(block) - 3
+    return [10.0**d for d in sorted(np.arange(high, low, -0.5), key=lambda d: (abs(d - likely), d))]
 
 
 def slopes(
     f: Function, x: Array, u: Array, steps: Sequence[float], enough: float = 0.0, c: Array | None = None
 ) -> Slopes:
     """The slopes along u at x, of each output by the step that suits it; steps are tried until Σ|c| error <= enough."""
-    at = tolerant(f, x, u)
+    at, tried = tolerant(f, x, u), list[tuple[float, Array]]()
     zero = at(0.0)
-    sigma, tried = noise(at, max(steps) * 10), list[tuple[float, Array]]()
     for step in steps:
-        points = np.array([at(k * step) for k in range(-4, 5)])
-        tried.append((step, points))
-        found = best(tried, zero, sigma)
+        points = (at(k * step) if k else zero for k in range(-4, 5))
+        tried.append((step, np.array([p if p.size == zero.size else zero * np.nan for p in points])))
+        if len(tried) < 3:
+            continue
+        found = settled(sorted(tried, key=lambda one: -one[0]))
         if c is not None and np.abs(c) @ found.error <= enough:
             break
     return found
 
 
-def best(tried: list[tuple[float, Array]], zero: Array, sigma: Array) -> Slopes:
-    """Of all steps tried each output takes the one whose three slopes agree best, and each side the one that moves
-    least from a step to the next."""
-    tried = sorted(tried, key=lambda one: -one[0])
+def settled(tried: list[tuple[float, Array]]) -> Slopes:
+    """Of steps tried, the largest first, each output and each side takes its own."""
     h = np.array([step for step, _ in tried])[:, None]
     points = np.array([p for _, p in tried])
-    points[:, 4] = zero
+    rise = points - points[:, 4:5]
     with np.errstate(all="ignore"):
-        right = np.tensordot(RIGHT, points[:, 4:], (0, 1)) / h
-        left = -np.tensordot(RIGHT, points[:, 4::-1], (0, 1)) / h
-        middle = np.tensordot(MIDDLE, points[:, 5:7] - points[:, 3:1:-1], (0, 1)) / h
-        constant = (points == zero).all(axis=(0, 1))  # does not depend on x: no noise either
-        floor = np.where(constant, 0, 2 * sigma / h)
-        error = wild(np.maximum(np.abs(right - middle), np.abs(left - middle)) + floor)
-        moves = wild(np.abs(np.diff(np.stack([left, right]), axis=1)).max(axis=0) + 3 * floor[1:])
-    k = np.argmin(error, axis=0)[None]
-    if len(h) == 1:
-        return Slopes(middle[0], error[0], left[0], right[0], error[0], sigma)
-    side = np.argmin(moves, axis=0)[None]
-    wanted = ((middle, k), (error, k), (left, side + 1), (right, side + 1), (moves, side))
-    return Slopes._make([*(np.take_along_axis(a, i, axis=0)[0] for a, i in wanted), sigma])
+        right = np.tensordot(rise[:, 4:], RIGHT, (1, 0)) / h
+        left = -np.tensordot(rise[:, 4::-1], RIGHT, (1, 0)) / h
+        middle = np.tensordot(rise[:, 5:7] - rise[:, 3:1:-1], MIDDLE, (1, 0)) / h
+        constant = (rise == 0).all(axis=(0, 1))  # it does not depend on x, and has no rounding either
+        digit = np.where(constant, 0, 4 * np.finfo(float).eps * np.abs(points).max(axis=1) / h)
+        digit = np.nan_to_num(digit, nan=np.inf)
+        apart = np.maximum(np.abs(right - middle), np.abs(left - middle))
+        moves = [np.abs(np.diff(side, axis=0, prepend=np.nan)) for side in (left, right)]
+    error = cautious(apart) + digit
+    found = [
+        chosen(middle, error),
+        *(chosen(a, cautious(e) + digit) for a, e in zip((left, right), moves, strict=True)),
+    ]
+    return Slopes(*(array for pair in found for array in pair))
 
 
-def wild(error: Array) -> Array:
-    """An error that is no number is without bound."""
-    return np.nan_to_num(error, nan=np.inf)
+def cautious(apart: Array) -> Array:
+    """Of how far numbers are apart, step by step, the larger of a step's and of the next larger one's: two may agree by
+    chance. What is no number is without bound."""
+    apart = np.nan_to_num(apart, nan=np.inf)
+    return np.maximum(apart, np.concatenate([np.full((1, *apart.shape[1:]), np.inf), apart[:-1]]))
+
+
+def chosen(slope: Array, error: Array) -> tuple[Array, Array]:
+    """The surest slope of each output, from the largest step on: by the relative error, for over a step that is far too
+    long all slopes of a bounded function are small; by the error itself where a slope is no more than that.
+
+    A step over which all is flat is not to be trusted where a larger one is sure: (x + 1e10) − 1e10 has lost all digits
+    there; and what is sure to SETTLED is contradicted by none.
+    """
+    best, least = slope[0], error[0]
+    for new, its in zip(slope[1:], error[1:], strict=True):
+        with np.errstate(all="ignore"):
+            before, now = np.nan_to_num([least / np.abs(best), its / np.abs(new)], nan=np.inf, posinf=np.inf)
+            apart = np.abs(new - best) > 3 * (its + least)
+        better = np.where((before > 0.1) & (now > 0.1), its < least, now < before)
+        better = np.where(new == 0, (before > 1e-3) & (its < least), better)
+        better = np.isinf(least) | (better & ~(apart & (before < SETTLED)))
+        best, least = np.where(better, new, best), np.where(better, its, least)
+    return best, least
 
 
 def tolerant(f: Function, x: Array, u: Array) -> Callable[[float], Array]:
-    """t -> f(x + t u), NaN where f fails, as it may beyond its domain."""
-    many = f(x).size
+    """t -> f(x + t u), (m,), or (1,) of NaN where f fails, as it may beyond its domain."""
 
     def at(t: float) -> Array:
         try:
             with np.errstate(all="ignore"):
                 out = np.asarray(f(x + t * u), dtype=np.float64)
         except Exception:
-            return np.full(many, np.nan)
-        return out if out.size == many else np.full(many, np.nan)
+            return np.full(1, np.nan)
+        return out
 
     return at
 
 
 def noise(at: Callable[[float], Array], scale: float) -> Array:
     """The standard deviation σ of each output's rounding, (m,): from 6th differences T of points `scale` · NEAR apart,
-    σ² = mean T² (6!)² / 12!, at two places, for one may have a kink in it; at least a part of the last digit."""
-    apart = scale * NEAR
+    σ² = mean T² (6!)² / 12!, at two places, for one may have a kink in it; 0 where no number is found."""
     found = []
     for centre in (-40, 40):
-        values = np.array([at((centre + k) * apart) for k in range(-4, 5)])
-        table = np.diff(values, n=6, axis=0)
-        found.append(np.sqrt(np.mean(table**2, axis=0) / 924))
-        digit = 0.3 * np.finfo(float).eps * np.abs(values).max(axis=0)
-        found[-1] = np.maximum(found[-1], digit)
-    return wild(np.fmin(*found))
+        values = np.array(np.broadcast_arrays(*(at((centre + k) * scale * NEAR) for k in range(-4, 5))))
+        found.append(np.sqrt(np.mean(np.diff(values, n=6, axis=0) ** 2, axis=0) / 924))
+    return np.nan_to_num(np.fmin(*found))
