@@ -28,6 +28,19 @@ sample: FAIL
 
 from .check import TOLERANCE, check
 from .contract import accumulating
+from .doors import assert_vjp, check_gradient, check_hvp, check_jvp, check_on
 from .report import Measure, Report, Row
 
-__all__ = ["TOLERANCE", "Measure", "Report", "Row", "accumulating", "check"]
+__all__ = [
+    "TOLERANCE",
+    "Measure",
+    "Report",
+    "Row",
+    "accumulating",
+    "assert_vjp",
+    "check",
+    "check_gradient",
+    "check_hvp",
+    "check_jvp",
+    "check_on",
+]
