@@ -182,13 +182,15 @@ def probed(
 ) -> dict[str, Any]:
     """The vjp of a jvp: ⟨dy, J u⟩ for u a one at each element in turn, None for what is no float or a constant."""
 
+    def unit(path: Path, i: tuple[int, ...]) -> dict[str, Any]:
+        return tangents(lambda at, x: numeric.axis(np.shape(x), i) if at == path else np.zeros(np.shape(x)), args)
+
     def one(path: Path, leaf: Any) -> Any:
         if not is_float(leaf) or fixed(path, constants):
             return None
         out = np.empty(np.shape(leaf))
         for i in np.ndindex(out.shape):
-            unit = tangents(lambda at, x: numeric.axis(np.shape(x), i) if at == path else np.zeros(np.shape(x)), args)
-            out[i] = product(dy, jvp(tuple(unit.values())))
+            out[i] = product(dy, jvp(tuple(unit(path, i).values())))
         return out
 
     return dict(transform(one, args))
