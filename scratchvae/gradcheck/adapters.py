@@ -161,11 +161,8 @@ def of_autograd(function: Function) -> Pair:
     def f_vjp(dy: Any, *args: Any) -> Any:
         def slope(path: Path, x: Any) -> Any:
             def total(value: Any) -> Any:
-                outs = [
-                    y
-                    for _, y in leaves(function(*filled(args, {path: value})))
-                    if not hasattr(y, "dtype") or y.dtype.kind == "f"
-                ]
+                found = leaves(function(*filled(args, {path: value})))
+                outs = [y for _, y in found if autograd.tracer.isbox(y) or is_float(y)]
                 return sum(autograd.numpy.sum(w * y) for y, w in zip(outs, weights(dy), strict=True))
 
             try:
@@ -179,7 +176,7 @@ def of_autograd(function: Function) -> Pair:
     def f(*args: Any) -> Any:
         return function(*args)
 
-    return named(f, function), f_vjp
+    return named(f, function, getattr(function, "fun", None)), f_vjp
 
 
 def of_numba(function: Any, function_vjp: Function) -> Pair:
