@@ -17,7 +17,7 @@ from ..tree import Path, flat, is_float, leaves, like, spare, transform
 from ..types import Array
 from . import numeric
 from .check import check
-from .contract import argument_names, by_argument
+from .contract import argument_names, by_argument, promote
 from .report import WRONG, Report
 from .sets import DIRECTIONS, Move, moved
 
@@ -41,13 +41,13 @@ def check_on(
     """
     if not move:
         return check(f, f_vjp, args, **options)
+    notes = [f"{name} was moved along {DIRECTIONS} directions of its set: a place is a direction" for name in move]
+    own = promote(dict(zip(argument_names(f, len(args)), args, strict=True)), notes)
     try:
-        pair = moved(f, f_vjp, move, args, options.get("seed", 0))
+        pair = moved(f, f_vjp, move, tuple(own.values()), options.get("seed", 0))
     except CheckFailed as problem:
-        title = options.get("name") or str(getattr(f, "__name__", "f"))
-        return Report(title, problems=(str(problem),))
+        return Report(options.get("name") or str(getattr(f, "__name__", "f")), problems=(str(problem),))
     report = check(*pair, **options)
-    notes = (f"{name} was moved along {DIRECTIONS} directions of its set: a place is a direction" for name in move)
     return replace(report, notes=(*notes, *report.notes))
 
 

@@ -36,6 +36,7 @@ def moved(
               unit norm    lambda x, v: (x + v) / np.sqrt(np.sum((x + v) ** 2))
 
           A fn that takes complex arrays, as these do, leaves f the complex step.
+    args  in float64, and copies: an f that is not pure writes into them
 
     Raises UsageError for a name that is nowhere or an fn that leaves x at v = 0, CheckFailed where f is not pure.
     """
