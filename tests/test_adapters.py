@@ -9,8 +9,16 @@ import numpy as np
 import pytest
 
 from scratchvae.errors import UsageError
-from scratchvae.gradcheck import Report, check
-from scratchvae.gradcheck.adapters import of_autograd, of_jax, of_numba, of_pytensor, of_torch, parameters
+from scratchvae.gradcheck import (
+    Report,
+    check,
+    of_autograd,
+    of_jax,
+    of_numba,
+    of_pytensor,
+    of_torch,
+    parameters_of,
+)
 
 rng = np.random.default_rng(3)
 X, W = rng.normal(size=(3, 4)), rng.normal(size=(4, 2))
@@ -107,11 +115,26 @@ def test_torch_module(slip: float, torch: Any) -> None:
 
     net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3), Act(), torch.nn.Linear(3, 2, bias=False))
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    report = check(*of_torch(net), (parameters(net), X))
+    report = check(*of_torch(net), (parameters_of(net), X))
     assert "parameters.0.weight" in {row.block for row in report.rows}
     assert report.ok == (slip == 1.0), report
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert net[0].weight.dtype == torch.float32
+
+
+def test_torch_buffers_start_anew(torch: Any) -> None:
+    """Catches a module that remembers how often it was called."""
+
+    class Counts(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(()))
+
+        def forward(self, x: Any) -> Any:
+            return x * self.calls.add_(1)
+
+    report = check(*of_torch(Counts()), ({}, X))
+    assert report, report
 
 
 def test_torch_noise_is_named(torch: Any) -> None:

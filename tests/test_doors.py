@@ -59,6 +59,9 @@ def test_a_gradient_s_contract() -> None:
     """A shape that is not x's, and a fun that writes into its argument, are said."""
     assert "shape (5, 1), expected (5,)" in check_gradient(rosen, lambda x: rosen_der(x)[:, None], X).problems[0]
 
+    fun, jac, x, args = GRADIENTS["least squares"]
+    assert "shape (5, 3), expected (3, 5)" in check_gradient(fun, lambda *a: jac(*a).T, x, args=args).problems[0]
+
     def writes(x: Array, scale: Array) -> Any:
         scale *= 2
         return np.sum(x**2)
@@ -110,11 +113,12 @@ def test_jvp(slip: float, limit: int) -> None:
     report = check_jvp(several, lambda args, u: several_jvp(args, u, slip), POINT, limit=limit)
     assert wrong(report) == ["net.W"] * (slip != 1), report
     assert report.ok == (slip == 1)
+    assert ("x was moved along 8 directions: it is over limit=4" in report.notes) == (limit == 4)
     assert [row.size for row in report.rows] == ([5, 1, 25] if limit == 4096 else [8, 1, 8])
 
 
 def test_a_jvp_that_is_not_linear() -> None:
-    """Right for a one at each element, wrong for two at once; and one that is right for them together alone."""
+    """Catches one that is right for a one at each element, and wrong for two at once."""
 
     def product(args: Any, u: Any) -> Any:
         return args[1] * u[0] + args[0] * u[1] + u[0] * u[1]
@@ -132,6 +136,7 @@ def test_a_jvp_that_is_not_linear() -> None:
 def test_a_jvp_s_contract(said: str, jvp: Any) -> None:
     """Catches an answer that NumPy would broadcast, or that is not there."""
     assert said in check_jvp(np.square, jvp, (X,)).problems[0]
+    assert "returned nothing" in check_jvp(np.sum, lambda args, u: None, (X,)).problems[0]
 
 
 def test_constants_of_a_jvp() -> None:

@@ -5,7 +5,7 @@ derivative of their own function. Each framework is imported when its adapter is
 `check_gradient`.
 
     check(*of_torch(Swish.apply), (x,))            torch.autograd.Function, a function of tensors
-    check(*of_torch(net), (parameters(net), x))    torch.nn.Module
+    check(*of_torch(net), (parameters_of(net), x))    torch.nn.Module
     check(*of_jax(swish), (x,))                    jax.custom_vjp, or any function that JAX differentiates
     check(*of_autograd(swish), (x,))               an autograd primitive with its defvjp
     check(*of_numba(swish, swish_vjp), (x,))       two compiled functions
@@ -64,7 +64,7 @@ def named(f: Function, source: Any, parameters: Function | None = None, drop: in
 def of_torch(function: Any) -> Pair:
     """A `torch.autograd.Function`, a module, or a function of tensors.
 
-    A module's pair is f(parameters, *inputs), and `parameters(module)` are the first, by name; f works on a copy of
+    A module's pair is f(parameters, *inputs), and `parameters_of(module)` are the first, by name; f works on a copy of
     the module in float64, with fresh copies of its buffers in every call. Where backward returns None, so does f_vjp.
     """
     import torch
@@ -118,7 +118,7 @@ def of_module(module: Any) -> Function:
     return run
 
 
-def parameters(module: Any) -> dict[str, Array]:
+def parameters_of(module: Any) -> dict[str, Array]:
     """A torch module's parameters by name, in NumPy and float64."""
     return {name: value.detach().double().numpy(force=True) for name, value in module.named_parameters()}
 

@@ -144,8 +144,8 @@ def check_jvp(
     f_jvp is called with a one for each element in turn, zeros elsewhere, and must be linear in all tangents together:
     then J u is right for every u.
     """
-    names = argument_names(f, len(args))
-    given = dict(zip(names, args, strict=True))
+    names, notes = argument_names(f, len(args)), list[str]()
+    given = promote(dict(zip(names, args, strict=True)), notes)
     big = {path: x for path, x in leaves(given) if is_float(x) and np.size(x) > limit and not fixed(path, constants)}
     ways = {path: numeric.spread(seed + i, (DIRECTIONS, *np.shape(x))) for i, (path, x) in enumerate(big.items())}
 
@@ -165,9 +165,9 @@ def check_jvp(
 
         return tuple(probed(jvp, dy, dict(zip(names, ts, strict=True)), constants).values())
 
+    notes += [f"{'.'.join(path)} was moved along {DIRECTIONS} directions: it is over limit={limit}" for path in big]
     start = transform(lambda path, x: np.zeros(DIRECTIONS) if path in big else x, given)
     report = check_on(along, along_vjp, tuple(start.values()), seed=seed, constants=constants, **options)
-    notes = tuple(f"{'.'.join(path)} was moved along {DIRECTIONS} directions: it is over limit={limit}" for path in big)
     problems = () if report.problems else tuple(nonlinear(f_jvp, given, constants, seed))
     return replace(report, notes=(*notes, *report.notes), problems=(*report.problems, *problems))
 
