@@ -26,8 +26,28 @@ sample: FAIL
 `python -m scratchvae gradcheck` runs every pair of the library and whole bounds.
 """
 
+from .adapters import of_autograd, of_jax, of_numba, of_pytensor, of_torch, parameters_of
 from .check import TOLERANCE, check
 from .contract import accumulating
+from .doors import assert_vjp, check_gradient, check_hvp, check_jvp, check_on
 from .report import Measure, Report, Row
 
-__all__ = ["TOLERANCE", "Measure", "Report", "Row", "accumulating", "check"]
+__all__ = [
+    "TOLERANCE",
+    "Measure",
+    "Report",
+    "Row",
+    "accumulating",
+    "assert_vjp",
+    "check",
+    "check_gradient",
+    "check_hvp",
+    "check_jvp",
+    "check_on",
+    "of_autograd",
+    "of_jax",
+    "of_numba",
+    "of_pytensor",
+    "of_torch",
+    "parameters_of",
+]
