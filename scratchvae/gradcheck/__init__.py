@@ -23,11 +23,24 @@ sample: FAIL
   mu          2  complex       0,0  -1.4...        -1.4...         ...        -          -       ok
   log_var     2  complex       0,0  -1.31101243  -0.655506216  1.0e+00        -          -     FAIL
 
-`python -m scratchvae gradcheck` runs every pair of the library and whole bounds.
+A gradient that is drawn at random is checked in its mean, by `check_expectation`. `scratchvae gradcheck FILE.py` runs
+every pair of a file of yours, `scratchvae gradcheck` every pair of the library and whole bounds.
 """
 
 from .check import TOLERANCE, check
 from .contract import accumulating
+from .expectation import check_expectation, singly
+from .integral import expectation_gradient
 from .report import Measure, Report, Row
 
-__all__ = ["TOLERANCE", "Measure", "Report", "Row", "accumulating", "check"]
+__all__ = [
+    "TOLERANCE",
+    "Measure",
+    "Report",
+    "Row",
+    "accumulating",
+    "check",
+    "check_expectation",
+    "expectation_gradient",
+    "singly",
+]
