@@ -247,18 +247,18 @@ def rows(found: Findings, blocks: dict[Path, Array], exact: Array, limit: float,
     for path, leaf, cut in cuts(blocks):
         worst = max(range(cut.start, cut.stop), key=lambda i: (rank[verdicts[i]], found.error[i]))
         at = tuple(int(i) for i in np.unravel_index(worst - cut.start, leaf.shape))
-        numbers = (float(a[worst]) for a in (found.mean, exact, found.error))
+        mean, target, z = (float(a[worst]) for a in (found.mean, exact, found.error))
         given, why = (UNKNOWN, found.doubt[worst]) if found.doubt[worst] else ("", found.why[worst])
         bias = visible(found, exact, cut, limit)
         if verdicts[worst] == OK and bias > 1 and np.max(np.abs(leaf)) > nothing:
             given, why = UNKNOWN, f"twice the gradient would look the same: take {math.ceil(bias**2)} times the draws"
-        yield Row(block_name(path), leaf.size, (Measure("z-score", at, *numbers, limit, given, why),))
+        yield Row(block_name(path), leaf.size, (Measure("z-score", at, mean, target, z, limit, given, why),))
 
 
 def visible(found: Findings, exact: Array, cut: slice, limit: float) -> float:
     """The relative bias of a block that would have been seen: `limit` standard errors over |exact|, where that is
     least; infinite for a block that is zero."""
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         return float(np.min(limit * found.deviation[cut] / np.abs(exact[cut])))
 
 

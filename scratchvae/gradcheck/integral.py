@@ -20,8 +20,9 @@ from . import numeric
 
 SPACING = {1: 0.005, 2: 0.05}  # in t, by dimensions
 REACH = {1: 20.0, 2: 12.0}  # in t: sinh 20 = 2e8 widths, sinh 12 = 8e4
+NOTHING = 1e-60  # q dz where h is not looked at: it may be the log of an underflow
 STEP = 1e-3  # of a central difference, in sizes of θ
-AGREE = 1e-5  # of two grids, and of q's sum with one, relative
+AGREE = 1e-4  # of two grids, and of q's sum with one, relative: the finer one is good to a quarter of that
 
 Density = Callable[[Array, Any], Array]  # (z, θ) -> one number for each z
 
@@ -59,8 +60,8 @@ def expectation_gradient(
         """Of q, of q h, and of q h over every other point."""
         with np.errstate(all="ignore"):
             mass = weight * np.exp(log_q(z, t))
-            terms = np.where(mass == 0, 0.0, mass * h(z, t))  # far away h may overflow where q is nothing
-        return np.array([mass.sum(), terms.sum(), (terms * every_other).sum()])
+            terms = np.where(np.abs(mass) < NOTHING, 0.0, mass * h(z, t))  # far away h may overflow
+            return np.array([mass.sum(), terms.sum(), (terms * every_other).sum()])
 
     total = sums(theta)
     if not abs(total[0] - 1) <= AGREE:
