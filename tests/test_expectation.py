@@ -73,7 +73,7 @@ def test_of_two_hundred_runs_of_a_right_one_none_is_condemned(h: Integrand, esti
     assert 0.85 < np.sqrt(np.mean(z**2)) < 1.15
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(st.floats(-1.2, 1.2), st.floats(-0.8, 0.3), st.integers(0, 10**6), st.sampled_from([SQUARE, COSINE]))
 def test_a_right_one_is_not_condemned_anywhere(mu: float, s: float, first: int, h: Integrand) -> None:
     """Catches a verdict that leans on one point, on a gradient of zero, or on one sign."""
@@ -172,19 +172,18 @@ def test_a_bad_block_does_not_hide_a_wrong_one() -> None:
 
 def test_heavy_tails_seldom_condemn() -> None:
     """Catches a mean that misses its rare large draws, called wrong: log-normal with σ = 2, infinite Pareto."""
-    for name, mean in (("lognormal", np.exp(2)), ("pareto", 2.0)):
-        parameters = (0.0, 2.0) if name == "lognormal" else (1.5,)
-        found = [
-            check_expectation(
-                lambda s, n, i=i, name=name, p=parameters: getattr(np.random.default_rng(50 * i + s), name)(*p, n),
-                mean,
-                draws=100,
-                seeds=10,
-            ).verdict
-            for i in range(150)
-        ]
-        assert found.count("wrong") <= 3
-        assert found.count("ok") < 30
+    for name, mean, parameters in (("lognormal", np.exp(2), (0.0, 2.0)), ("pareto", 2.0, (1.5,))):
+
+        def sample(seed: int, draws: int, name: str = name, parameters: tuple[float, ...] = parameters) -> Array:
+            rare: Array = getattr(np.random.default_rng(seed), name)(*parameters, draws)
+            return rare
+
+        found = []
+        for first in range(0, 3000, 50):
+            moved = lambda seed, draws, first=first, sample=sample: sample(first + seed, draws)  # noqa: E731
+            found.append(check_expectation(moved, mean, draws=100, seeds=10).verdict)
+        assert found.count("wrong") <= 1
+        assert found.count("ok") < 10
 
 
 # --- no variance, rounding, shapes ------------------------------------------------------------------
@@ -224,12 +223,13 @@ def test_structure_and_shapes_are_those_of_exact() -> None:
         (lambda s, n: {**right(s, n), "c": normal(s, n)}, "returned more than exact has: c"),
         (lambda s, n: {**right(s, n), "a": normal(s, 2, 3)}, "a has shape (2, 3), expected (500, 2, 3): draws first"),
         (lambda s, n: {**right(s, n), "a": 1j * normal(s, n, 2, 3)}, "a is no plain array of real numbers"),
-        (lambda s, n: {}["lost"], "sample_gradient(0, 500) raised KeyError: 'lost'"),
+        (lambda s, n: right(s, n)["lost"], "sample_gradient(0, 500) raised KeyError: 'lost'"),
     ):
         report = check_expectation(sample, tree, draws=500)
         assert report.verdict == "wrong"
         assert words in report.problems[0]
-    for nothing in ({}, None, "a", np.nan, 1j):
+    nothings: tuple[Any, ...] = ({}, None, "a", np.nan, 1j)
+    for nothing in nothings:
         with pytest.raises(UsageError, match="exact "):
             check_expectation(right, nothing)
     with pytest.raises(UsageError, match="draws=0, seeds=20"):
@@ -246,8 +246,13 @@ def test_one_draw_at_a_time() -> None:
     assert report, report
     assert report.name == "one"
     taken: list[int] = []
-    sample = singly(lambda seed: taken.append(seed) or 0.0)
-    sample(0, 3), sample(1, 3)
+
+    def noted(seed: int) -> float:
+        taken.append(seed)
+        return 0.0
+
+    for seed in (0, 1):
+        singly(noted)(seed, 3)
     assert taken == [0, 1, 2, 3, 4, 5]
 
 
@@ -341,7 +346,7 @@ def test_an_importance_weighted_bound_against_its_own_target() -> None:
         return {"mu": (w * slope).sum(axis=1), "s": (w * (slope * sigma * e + 1)).sum(axis=1)}
 
     target = expectation_gradient(bound, gaussian, t, around=((0.1, 0.1), 1.2))
-    report = check_expectation(multisample, target, draws=20_000, seeds=5)
+    report = check_expectation(multisample, target, draws=10_000, seeds=5)
     assert report, report
     elbo = expectation_gradient(log_w, gaussian, t, around=(0.1, 1.2))
-    assert check_expectation(multisample, elbo, draws=20_000, seeds=5).verdict == "wrong"
+    assert check_expectation(multisample, elbo, draws=10_000, seeds=5).verdict == "wrong"

@@ -57,7 +57,7 @@ def running(path: str) -> Iterator[tuple[dict[str, Any], set[str]]]:
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}: give a Python file with pairs") from error
     module, before = ModuleType(MODULE), sys.path[:]
-    module.__file__, sys.modules[MODULE] = path, module
+    module.__file__, module.__package__, sys.modules[MODULE] = path, "", module
     sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
     try:
         tree = ast.parse(source, path)
