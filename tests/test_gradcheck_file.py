@@ -182,8 +182,7 @@ def test_names_points_and_imports(of_file: Call) -> None:
 
         valley_args = np.array([0.3, 0.5]), 1.0
 
-        def zero_grad():
-            pass
+        def zero_grad(): pass
 
         if __name__ == "__main__":
             raise SystemExit(1)
