@@ -7,7 +7,7 @@ right mean; that takes an exact gradient and
 
 Of one component |z| exceeds 4 by chance in 6e-5 of all runs; of a thousand right ones in 6 %. Hence a component above
 the limit is drawn again with as many fresh seeds, and is wrong where all draws together are above the limit too: by
-chance in some 3e-6, while a bias that stood at 4 now stands at 5.7. With 10⁵ components and more, raise the limit.
+chance in some 5e-6, while a bias that stood at 4 now stands at 5.7. With 10⁵ components and more, raise the limit.
 
 A standard error is trusted where enough draws carry it: (Σ d²)² / Σ d⁴ of the deviations d, the number of draws N for
 d = ±1, N/3 for a normal d, near 1 where the variance is infinite. Where few do, the verdict is "cannot tell".
