@@ -23,13 +23,16 @@ sample: FAIL
   mu          2  complex       0,0  -1.4...        -1.4...         ...        -          -       ok
   log_var     2  complex       0,0  -1.31101243  -0.655506216  1.0e+00        -          -     FAIL
 
-`python -m scratchvae gradcheck` runs every pair of the library and whole bounds.
+A gradient that is drawn at random is checked in its mean, by `check_expectation`. `scratchvae gradcheck FILE.py` runs
+every pair of a file of yours, `scratchvae gradcheck` every pair of the library and whole bounds.
 """
 
 from .adapters import of_autograd, of_jax, of_numba, of_pytensor, of_torch, parameters_of
 from .check import TOLERANCE, check
 from .contract import accumulating
 from .doors import assert_vjp, check_gradient, check_hvp, check_jvp, check_on
+from .expectation import check_expectation, singly
+from .integral import expectation_gradient
 from .report import Measure, Report, Row
 
 __all__ = [
@@ -40,14 +43,17 @@ __all__ = [
     "accumulating",
     "assert_vjp",
     "check",
+    "check_expectation",
     "check_gradient",
     "check_hvp",
     "check_jvp",
     "check_on",
+    "expectation_gradient",
     "of_autograd",
     "of_jax",
     "of_numba",
     "of_pytensor",
     "of_torch",
     "parameters_of",
+    "singly",
 ]

@@ -11,6 +11,7 @@ that of a multi-sample bound by Gauss-Hermite quadrature over the noise of all i
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,12 +30,12 @@ from ..tasks.exact import elbo_vjp
 from ..tasks.quadrature import around
 from ..tree import flat, leaves, zeros_like
 from ..types import Array
+from .expectation import FEWEST, check_expectation
 from .numeric import spread
-from .report import Measure, Report, Row
+from .report import Report
 
-LIMIT = 4.0  # standard errors
 ROWS = 20_000  # draws in one call at most: their mean is one observation
-OBSERVATIONS = 100  # at least, or a standard error would be a guess, and z as wide as Student's t
+OBSERVATIONS = 300  # so many means show how heavy their tails are
 UNBIASED = tuple(name for name in ESTIMATORS if name not in ("nvil", "iw", "dreg", "vr_max"))  # of the ELBO, any S
 MULTISAMPLE = ("iw", "dreg", "vr:0.5", "vr:-1")  # of their own bound
 
@@ -140,31 +141,29 @@ def compare(name: str, p: Problem, samples: int, seeds: int, draws_each: int) ->
     """
     e = get(name)
     leave_alone(e, p.model, p.q, p.x, np.zeros((1, *p.q.mu.shape)), p.theta)
-    chunks = max(-(-draws_each // ROWS), -(-OBSERVATIONS // seeds))
-    rows = draws_each // chunks
-    if rows < 1:
+    if seeds * draws_each < FEWEST:
         raise UsageError(f"seeds={seeds} of {draws_each} draws are too few for a z-score: ask for more draws")
-    found = np.concatenate([draws(e, p, samples, seed, chunks, rows).chunks for seed in range(seeds)])
-    mean, error = found.mean(axis=0), found.std(axis=0, ddof=1) / np.sqrt(len(found))
-    exact = target(e, p, samples)
-    # the floor is rounding: sticking the landing may be exact
-    z = np.abs(mean - exact) / np.maximum(error, 1e-13 * np.maximum(1, np.abs(exact)))
-    title = f"in expectation: {name} on {p.name}, {samples} samples"
-    return Report(title, tuple(blocks(p, z, mean, exact)), (f"{seeds} seeds of {draws_each} draws",))
+    chunks = min(draws_each, max(-(-draws_each // ROWS), -(-OBSERVATIONS // seeds)))
+    rows = draws_each // chunks
+    report = check_expectation(
+        lambda seed, chunks: named(p, draws(e, p, samples, seed, chunks, rows).chunks),
+        named(p, target(e, p, samples)),
+        draws=chunks,
+        seeds=seeds,
+        name=f"in expectation: {name} on {p.name}, {samples} samples",
+    )
+    return replace(report, notes=(f"{seeds} seeds of {draws_each} draws", *report.notes[1:]))
 
 
-def blocks(p: Problem, z: Array, mean: Array, exact: Array) -> Iterator[Row]:
-    """Cut flat results into named blocks."""
-    start = 0
+def named(p: Problem, found: Array) -> dict[str, Array]:
+    """Cut flat results, along the last axis, into named blocks."""
+    blocks, start = {}, 0
     for path, leaf in [*leaves(p.q, ("q",)), *leaves(p.theta, ("theta",))]:
-        if not isinstance(leaf, np.ndarray):
-            continue
-        cut = slice(start, start + leaf.size)
-        start += leaf.size
-        worst = int(np.argmax(z[cut]))
-        at = tuple(int(i) for i in np.unravel_index(worst, leaf.shape))
-        measure = Measure("z-score", at, float(mean[cut][worst]), float(exact[cut][worst]), float(z[cut][worst]), LIMIT)
-        yield Row(".".join(path), leaf.size, (measure,))
+        if isinstance(leaf, np.ndarray):
+            cut = slice(start, start + leaf.size)
+            blocks[".".join(path)] = found[..., cut].reshape(*found.shape[:-1], *leaf.shape)
+            start += leaf.size
+    return blocks
 
 
 def run(seeds: int = 20, draws_each: int = 100_000) -> Iterator[Report]:

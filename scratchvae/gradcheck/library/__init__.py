@@ -8,12 +8,12 @@ with relu, leaky_relu or elu are moved until no unit is near one.
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
-from fnmatch import fnmatch
 from typing import Any, NamedTuple
 
 from ...errors import UsageError
 from ...types import Array
 from ..check import check
+from ..file import fits
 from ..numeric import spread
 from ..report import Report
 
@@ -45,10 +45,9 @@ def at(seed: int, *shape: int) -> Array:
 def cases(pattern: str = "*") -> Iterator[Case]:
     """Every case whose name fits the pattern (a glob, or a part of the name); UsageError if none does."""
     found = False
-    glob = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
     for module in sorted(m.name for m in pkgutil.iter_modules(__path__)):
         for case in importlib.import_module(f"{__name__}.{module}").cases():
-            if fnmatch(case.name, glob):
+            if fits(case.name, pattern):
                 found = True
                 yield case
     if not found:
