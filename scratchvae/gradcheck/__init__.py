@@ -30,7 +30,7 @@ every pair of a file of yours, `scratchvae gradcheck` every pair of the library 
 from .adapters import of_autograd, of_jax, of_numba, of_pytensor, of_torch, parameters_of
 from .check import TOLERANCE, check
 from .contract import accumulating
-from .doors import assert_vjp, check_gradient, check_hvp, check_jvp, check_on
+from .doors import assert_vjp, check_gradient, check_hvp, check_jvp
 from .expectation import check_expectation, singly
 from .integral import expectation_gradient
 from .report import Measure, Report, Row
@@ -47,7 +47,6 @@ __all__ = [
     "check_gradient",
     "check_hvp",
     "check_jvp",
-    "check_on",
     "expectation_gradient",
     "of_autograd",
     "of_jax",

@@ -13,9 +13,10 @@ from . import numeric
 from .contract import Claims, argument_names, claims, cotangent, one_line, promote, promoted, pull_back
 from .judge import SURE, Block, Finding, Line, Place, Point, Said, elsewhere, finding
 from .report import METHODS, OK, RANK, WRONG, Measure, Report, Row
+from .sets import DIRECTIONS, Move, moved
 
 TOLERANCE: Mapping[str, float] = {"complex": 1e-12, "central": 1e-7, "direction": 1e-9}
-DIRECTIONS = 10**6  # seeds of the directions u start here, those of the cotangents dy at 0
+SEEDS = 10**6  # of the directions u start here, those of the cotangents dy at 0
 NEARBY = "it is rounding here, and wrong at a point near by"
 
 
@@ -41,6 +42,7 @@ def check(
     limit: int = 4096,
     tolerance: Mapping[str, float] | None = None,
     constants: Sequence[str] = (),
+    move: Mapping[str, Move] | None = None,
 ) -> Report:
     """Compare f_vjp(dy, *args) with numerical derivatives of ⟨dy, f(*args)⟩ for one fixed dy.
 
@@ -52,15 +54,19 @@ def check(
     methods           "complex" and "central" look at every element of blocks up to `limit` elements, "direction" at
                       one fixed direction a block, ⟨dy, J u⟩ against ⟨vjp(dy), u⟩, and at every larger block. Where
                       the path is not analytic the report says why and central differences stand in.
-    step              central differences move each element by step times its size (the block's rms if larger), twice;
-                      where they disagree, down to step/10⁵, so that a kink near by (relu near 0) is no error. Keep args
-                      off the kinks themselves, and at least 2 step away from the edge of f's domain.
-    tolerance         per method; the error is max|analytic − numeric| in a block over the block's max|numeric|, or
-                      over 1e-3 of the largest block's where the block's own is smaller than that.
+    step              of the first look by central differences, in sizes of the element or of its block. What it does
+                      not accept is looked at by many steps, and from either side (`judge`).
+    tolerance         per method; the error is max|analytic − numeric| in a block over the block's max|numeric|.
+    constants         names of arguments, or of leaves ("p.scale"), that get None though f depends on them.
+    move              {name: fn(x, v)} for arguments that live on a set, a simplex say: they move along it (`sets`).
+
+    The verdict is "ok", "wrong" or "cannot tell" with its reason, and the report is true for "ok" alone. At a kink the
+    slope of either side is ok, one between the two is some convention's, which nobody can tell. Where f rounds more
+    than the tolerance allows for (float32 inside, terms of 1e10), or has no limit, nobody can tell either.
 
     The computation is in float64; float32 arguments are promoted, with a note. f and f_vjp are called twice to find
     hidden state, and must leave args alone. Raises UsageError for a call that makes no sense; what is wrong with f_vjp
-    is in the report (`report.ok`, `print(report)`, `report.to_json()`).
+    is in the report (`report.verdict`, `print(report)`, `report.failed()`, `report.to_json()`).
     """
     if unknown := set(methods) - set(METHODS):
         raise UsageError(f"methods has {sorted(unknown)}; expected some of {METHODS}")
@@ -72,6 +78,12 @@ def check(
     blocks = promote(dict(zip(argument_names(f, len(args)), args, strict=True)), notes)
     check_names(constants, blocks)
     try:
+        if move:
+            notes += [
+                f"{one} was moved along {DIRECTIONS} directions of its set: a place is a direction" for one in move
+            ]
+            f, f_vjp, start = moved(f, f_vjp, move, tuple(blocks.values()), seed)
+            blocks = dict(zip(blocks, start, strict=True))
         dy = cotangent(f, blocks, seed)
         said = claims(pull_back(f_vjp, dy, blocks), blocks, constants)
         if not said.grads and not said.problems:
@@ -102,7 +114,7 @@ def forgotten(point: Point, said: Claims, how: Settings) -> Iterator[str]:
             yield f"f_vjp returned None for {name}, a {type(leaf).__name__}, which cannot be moved from outside: {way}"
             continue
         block, x, size = point.block(path), np.asarray(leaf), numeric.size(np.asarray(leaf))
-        u = numeric.spread(how.seed + 2 * DIRECTIONS + number, x.shape)
+        u = numeric.spread(how.seed + 2 * SEEDS + number, x.shape)
         try:
             block(x + how.step * size * u)
         except Exception as error:  # a domain's edge, an index
@@ -124,7 +136,7 @@ def differentiate(point: Point, how: Settings, notes: list[str]) -> Iterator[Fin
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            found = list(methods_of(point, path, how.seed + DIRECTIONS + number, how, notes))
+            found = list(methods_of(point, path, how.seed + SEEDS + number, how, notes))
             yield from confirmed(point, path, found, how, notes)
 
 
@@ -178,8 +190,8 @@ def confirmed(point: Point, path: Path, found: list[Finding], how: Settings, not
     doubts = [said for one in found for said in one.said.values() if said.verdict != OK]
     rounding = bool(doubts) and all(said.rounding for said in doubts)
     error = max((said.rounding for said in doubts), default=0.0)
-    other = elsewhere(point, path, how.seed + 3 * DIRECTIONS) if silent or rounding else None
-    again = [] if other is None else list(methods_of(other, path, how.seed + DIRECTIONS, how, []))
+    other = elsewhere(point, path, how.seed + 3 * SEEDS) if silent or rounding else None
+    again = [] if other is None else list(methods_of(other, path, how.seed + SEEDS, how, []))
     said = [said for one in again for said in one.said.values() if said.verdict != OK]
     if again and not said and error <= SURE * max(float(np.max(np.abs(one.numeric))) for one in again):
         if not silent:

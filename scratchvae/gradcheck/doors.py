@@ -19,36 +19,11 @@ from . import numeric
 from .check import check
 from .contract import argument_names, by_argument, promote
 from .report import WRONG, Report
-from .sets import DIRECTIONS, Move, moved
+from .sets import DIRECTIONS
 
 PLANTED = 1e-3  # the relative error of a control: far above every tolerance, far below what an eye would see
 LINEAR = 1e-5  # of its size, that J(2u - 3w) may be off: rounding in float32 is less
 LIMIT = 4096  # elements of a block that are looked at one by one, as in `check`
-
-
-def check_on(
-    f: Callable[..., Any],
-    f_vjp: Callable[..., Any],
-    args: Sequence[Any],
-    *,
-    move: Mapping[str, Move] | None = None,
-    **options: Any,
-) -> Report:
-    """`check`, with the arguments that `move` names moved along a set of theirs (`sets.moved` says how to write one).
-
-    Such a block has one row, whose place is the number of the direction, and the part of its cotangent that is normal
-    to the set counts for nothing. `options` are those of `check`.
-    """
-    if not move:
-        return check(f, f_vjp, args, **options)
-    notes = [f"{name} was moved along {DIRECTIONS} directions of its set: a place is a direction" for name in move]
-    own = promote(dict(zip(argument_names(f, len(args)), args, strict=True)), notes)
-    try:
-        pair = moved(f, f_vjp, move, tuple(own.values()), options.get("seed", 0))
-    except CheckFailed as problem:
-        return Report(options.get("name") or str(getattr(f, "__name__", "f")), problems=(str(problem),))
-    report = check(*pair, **options)
-    return replace(report, notes=(*notes, *report.notes))
 
 
 def check_gradient(
@@ -66,7 +41,7 @@ def check_gradient(
                       (value, gradient), as in `minimize(fun, x, jac=True)`
     x              any shape, or a number
     args           what fun and jac get beside x, constants here
-    options        those of `check_on`
+    options        those of `check`
     """
 
     @functools.wraps(fun)
@@ -82,7 +57,7 @@ def check_gradient(
         return (np.tensordot(dy, slope, np.ndim(dy)), *(None for _ in rest))
 
     constants = argument_names(fun, 1 + len(args))[1:]
-    return check_on(value, value_vjp, (x, *args), **{"constants": constants, **options})
+    return check(value, value_vjp, (x, *args), **{"constants": constants, **options})
 
 
 def check_hvp(
@@ -94,7 +69,7 @@ def check_hvp(
     grad(*args)    -> its gradient, one array per argument, None for a constant; with one argument, that array alone
     hvp(v, *args)  -> H v in the same structure, v in that of grad. H is symmetric, so this is grad's vjp, and the two
                       are a pair. SciPy's hessp(x, v) is ``lambda v, x: hessp(x, v)``.
-    options        those of `check_on`
+    options        those of `check`
     """
 
     def f_vjp(dy: Any, *at: Any) -> Any:
@@ -103,7 +78,7 @@ def check_hvp(
         return transform(lambda _, g: None if g is None else np.reshape(dy, ()) * g, grad(*at))
 
     title = options.pop("name", None) or str(getattr(f, "__name__", "f"))
-    return together(title, grad=check_on(f, f_vjp, args, **options), hvp=check_on(grad, hvp, args, **options))
+    return together(title, grad=check(f, f_vjp, args, **options), hvp=check(grad, hvp, args, **options))
 
 
 def together(title: str, **reports: Report) -> Report:
@@ -139,7 +114,7 @@ def check_jvp(
     f_jvp(args, tangents) -> J u in the structure of f's output. Both are tuples with the structure of args; a tangent
                              is None for what is no float, zero for a constant. A rule of `jax.custom_jvp` gives the
                              value as well: ``lambda args, tangents: rule(args, tangents)[1]``.
-    limit, options        those of `check_on`; a block over `limit` is moved along 8 directions instead
+    limit, options        those of `check`; a block over `limit` is moved along 8 directions instead
 
     f_jvp is called with a one for each element in turn, zeros elsewhere, and must be linear in all tangents together:
     then J u is right for every u.
@@ -167,7 +142,7 @@ def check_jvp(
 
     notes += [f"{'.'.join(path)} was moved along {DIRECTIONS} directions: it is over limit={limit}" for path in big]
     start = transform(lambda path, x: np.zeros(DIRECTIONS) if path in big else x, given)
-    report = check_on(along, along_vjp, tuple(start.values()), seed=seed, constants=constants, **options)
+    report = check(along, along_vjp, tuple(start.values()), seed=seed, constants=constants, **options)
     problems = () if report.problems else tuple(nonlinear(f_jvp, given, constants, seed))
     return replace(report, notes=(*notes, *report.notes), problems=(*report.problems, *problems))
 
@@ -243,16 +218,16 @@ def assert_vjp(
     """For a test: the report where it is ok, else an AssertionError with the table.
 
     control   also plants an error, a factor 1 + 1e-3 on one block's cotangent after the other, and wants each to be
-              found wrong: a test that could not fail proves nothing. A block that has no slope fails it, so take
-              another point.
-    options   those of `check_on`
+              found wrong: a test that could not fail proves nothing. A block on which f does not depend
+              fails it.
+    options   those of `check`
     """
     __tracebackhide__ = True  # pytest: show the line that called
-    report = check_on(f, f_vjp, args, **options)
+    report = check(f, f_vjp, args, **options)
     if not report:
         raise AssertionError(f"\n{report}")
     for row in report.rows if control else ():
-        found = check_on(f, planted(f, f_vjp, row.block), args, **options)
+        found = check(f, planted(f, f_vjp, row.block), args, **options)
         if not any(other.block == row.block and other.verdict == WRONG for other in found.rows):
             raise AssertionError(f"the control was not seen in block {row.block}: a factor of 1.001 passed\n{found}")
     return report
