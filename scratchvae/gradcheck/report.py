@@ -128,6 +128,21 @@ class Report:
     def __repr__(self) -> str:
         return str(self)
 
+    @property
+    def first_failure(self) -> str:
+        """What is not ok, in one line: the element with both numbers, or what else there is; "" where all is."""
+        if lines := (*self.problems, *self.doubts):
+            return lines[0].partition(", or say constants")[0]
+        if not (rows := [row for row in self.failed() if row.verdict == self.verdict]):
+            return "" if self.ok else "nothing was checked"
+        row = rows[0]
+        m = next((m for m in row.measures if m.at is not None and m.verdict == row.verdict), row.worst)
+        at = "along a direction" if m.at is None else f"at {list(m.at)}"
+        said = "; ".join((*filter(None, [m.why]), *(f"perhaps: {line}" for line in row.perhaps[:1])))
+        return f"{row.block} {at} is {m.analytic:g} by the vjp and {m.numeric:g} numerically" + f" ({said})" * bool(
+            said
+        )
+
     def worst(self, method: str) -> float | None:
         """The largest relative error by this method, None if it was not used, inf if one was not finite."""
         errors = [m.error for row in self.rows for m in row.measures if m.method == method]

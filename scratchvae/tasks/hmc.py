@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import DataError, UsageError
+from ..errors import CheckFailed, DataError, UsageError
+from ..gradcheck import check as gradcheck
 from ..gradcheck.contract import untouched
+from ..gradcheck.report import WRONG
 from ..noise import Noise, Purpose, Rows, place
 from ..types import Array
 
@@ -147,15 +149,40 @@ def begin(start: Array, log_density: Density, slope: Density) -> ChainState:
     return ChainState(start, np.array(log_p), np.array(gradient))
 
 
-def hmc(log_density: Density, slope: Density, start: Array, noise: Noise, plan: ChainPlan = ChainPlan()) -> Chains:  # noqa: B008
+def agree(log_density: Density, slope: Density, start: Array) -> None:
+    """Raises CheckFailed where the slope is not that of the log density along a direction, in z's own type."""
+
+    def f(z: Array) -> Array:
+        return log_density(z.astype(start.dtype))
+
+    def f_vjp(w: Array, z: Array) -> Array:
+        return w[..., None] * slope(z.astype(start.dtype))
+
+    found = gradcheck(f, f_vjp, (start,), methods=("direction",), tolerance={"direction": 1e-5, "central": 1e-5})
+    if found.verdict == WRONG:  # of what nobody can tell, nobody is accused
+        raise CheckFailed(f"slope disagrees with log_density: {found.first_failure}")
+
+
+def hmc(
+    log_density: Density,
+    slope: Density,
+    start: Array,
+    noise: Noise,
+    plan: ChainPlan = ChainPlan(),  # noqa: B008
+    checked: bool = True,
+) -> Chains:
     """Hamiltonian Monte Carlo from `start` (C, B, K), which is left as it is.
 
-    Raises DataError if the density is not finite there, UsageError if a function writes into its z."""
+    Raises DataError if the density is not finite there, UsageError if a function writes into its z, and, if `checked`,
+    CheckFailed if the slope is not that of the density at the start."""
 
     def transition(state: ChainState, v: Array, u: Array, step: Array) -> tuple[ChainState, Move]:
         return hmc_step(state, v, u, step, log_density, slope, plan.leapfrog)
 
     state = begin(start, log_density, slope)
+    check(state, plan)
+    if checked:
+        agree(log_density, slope, start)
     return run(transition, state, noise, plan, (plan.leapfrog + 1) * start[..., 0].size)
 
 
