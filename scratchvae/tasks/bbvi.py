@@ -87,9 +87,11 @@ def fit(
     batch    rows a step, drawn afresh each epoch (a Net only); all rows by default
     report   called after each step with (step, mean bound, the Fit so far): a copy, to keep or not
 
-    Before the first step the model is called on copies, which it must not write into, and its vjp, if it is used, is
-    compared with numerical derivatives, unless checked=False; a kink near by is no error. Raises CheckFailed with the element that differs;
-    UsageError where the estimator needs what model or q lacks, or log_joint misbehaves.
+    checked  whether the model's vjp, if it is used, is compared with numerical derivatives first
+
+    Before the first step the model is called on copies, which it must not write into. Raises CheckFailed with the
+    element where the vjp differs (a kink near by is no error); UsageError where the estimator needs what model or q
+    lacks, or log_joint misbehaves.
     """
     s = FitSettings(get(estimator), samples, steps, rate, batch, Noise(seed, k), k, checked)
     if batch is not None and not isinstance(q, Net):
