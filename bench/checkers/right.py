@@ -5,11 +5,8 @@ from collections.abc import Iterator
 from . import arrays, kinks, layouts, matrices, optima, scales
 from .family import Case, Family
 
-FAMILIES: dict[str, Family] = {
-    name: family
-    for module in (kinks, optima, scales, layouts, arrays, matrices)
-    for name, family in module.FAMILIES.items()
-}
+MODULES = (kinks, optima, scales, layouts, arrays, matrices)
+FAMILIES: dict[str, Family] = {name: family for module in MODULES for name, family in module.FAMILIES.items()}
 
 
 def cases(seeds: int, only: str = "") -> Iterator[tuple[str, Case]]:

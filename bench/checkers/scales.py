@@ -88,35 +88,40 @@ def offset_points(low: float, high: float) -> Callable[[Rng], tuple[Any, ...]]:
     return lambda rng: (normal(rng, 6), np.asarray(10.0 ** rng.uniform(low, high)))
 
 
+def single(x: Array) -> Array:
+    """In float32."""
+    return x.astype(np.float32)
+
+
 def dense32(x: Array, W: Array, b: Array) -> Array:
-    x, W, b = (a.astype(np.float32) for a in (x, W, b))
+    x, W, b = map(single, (x, W, b))
     return np.tanh(x @ W + b).astype(np.float64)
 
 
 def dense32_vjp(dy: Array, x: Array, W: Array, b: Array) -> tuple[Array, ...]:
-    x, W, b, dy = (a.astype(np.float32) for a in (x, W, b, dy))
+    x, W, b, dy = map(single, (x, W, b, dy))
     da = dy * (1 - np.tanh(x @ W + b) ** 2)
     return da @ W.T, x.T @ da, da.sum(axis=0)
 
 
 def loss32(x: Array, W: Array) -> np.float32:
-    a = np.float32(x) @ np.float32(W)
+    a = single(x) @ single(W)
     return np.log1p(np.exp(a)).mean(dtype=np.float32)
 
 
 def loss32_vjp(dy: Array, x: Array, W: Array) -> tuple[Array, Array]:
-    x, W = np.float32(x), np.float32(W)
+    x, W = single(x), single(W)
     da = np.float32(dy) / (1 + np.exp(-(x @ W)))
     da /= np.float32(da.size)
     return da @ W.T, x.T @ da
 
 
 def relu32(x: Array, W: Array) -> Array:
-    return np.maximum(np.float32(x) @ np.float32(W), 0)
+    return np.maximum(single(x) @ single(W), 0)
 
 
 def relu32_vjp(dy: Array, x: Array, W: Array) -> tuple[Array, Array]:
-    x, W = np.float32(x), np.float32(W)
+    x, W = single(x), single(W)
     da = dy * (x @ W > 0)
     return da @ W.T, x.T @ da
 

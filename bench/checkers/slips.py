@@ -116,8 +116,10 @@ def one_buffer(blocks: list[Any], _: list[Array]) -> None:
                 return
 
 
-def none_for_last(blocks: list[Any], _: list[Array]) -> None:
-    blocks[-1] = None
+def none_for_last(blocks: list[Any], args: list[Array]) -> None:
+    """None for integers is no slip: they are constants."""
+    if args[-1].dtype.kind == "f":
+        blocks[-1] = None
 
 
 def sevenfold(blocks: list[Any], args: list[Array]) -> None:

@@ -8,16 +8,17 @@ or answers otherwise when called again. At a kink two slopes are right, so nothi
 
 import ast
 import inspect
-import types
+import sys
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from scratchvae.errors import CheckFailed
-from scratchvae.gradcheck import accumulating, library
+from scratchvae.gradcheck import accumulating
+from scratchvae.gradcheck.library import vae
 from scratchvae.gradcheck.numeric import size, spread
 from scratchvae.mutants.gallery import GALLERY
 from scratchvae.mutants.operators import mutations
@@ -30,42 +31,37 @@ from .layouts import dense_adding, dense_into
 from .right import FAMILIES
 from .slips import SLIPS, Pull
 
-PER_FAMILY = 5  # slips, those first that were used least so far
+PER_FAMILY = 5  # slips, in turn
+RARE = ("integers sevenfold", "second output off", "transposed", "two blocks swapped", "two blocks in one buffer")
 PER_FUNCTION = 2  # edits of the source of each f_vjp, spread evenly over all that are wrong
 PUBLISHED = (  # a gradient check sees them; "log of a clamped probability" is off by 1e-8, too little to count here
     "y(1 - y) on the log-variance", "a lost half", "variance head's path forgotten", "backward draws another eps",
     "= for +=",
 )  # fmt: skip
-PLANTED_IN = "vae.elbo[[]gaussian-sigmoid, 1 hidden, tanh[]]"
+PLANTED_IN = "vae.elbo[gaussian-sigmoid, 1 hidden, tanh]"
 
 
-def cases(only: str = "") -> Iterator[tuple[str, Case]]:
-    """(family, case) of all, families whose name contains `only`, each at the point of seed 0."""
-    used: Counter[str] = Counter()
-    seen: set[Any] = set()
-    for name, family in FAMILIES.items():
-        if family.at_kink:
-            continue
-        mutants = chosen(name, family, used)
-        if family.f_vjp not in seen:
-            seen.add(family.f_vjp)
-            mutants += edited(family)
+def cases(only: str = "", every: int = 1) -> Iterator[tuple[str, str, Case]]:
+    """(family, kind of slip, case), each at the point of seed 0; of the families whose name contains `only`, or of
+    every so many."""
+    smooth = {name: family for name, family in FAMILIES.items() if not family.at_kink}
+    first = {family.f_vjp: name for name, family in reversed(smooth.items())}  # edits of a source, once
+    for number, (name, family) in list(enumerate(smooth.items()))[::every]:
         if only in name:
-            yield from ((name, family.at(f"{name}: {how}", 0)._replace(f_vjp=make())) for how, make in mutants)
-    yield from published(only)
+            for kind, how, make in (*chosen(family, number), *(edited(family) if first[family.f_vjp] == name else ())):
+                yield name, kind, family.at(f"{name}: {how}", 0)._replace(f_vjp=make())
+    yield from published(only, every)
 
 
-Mutant = tuple[str, Callable[[], Pull]]  # made anew for every use, for some keep state
+Mutant = tuple[str, str, Callable[[], Pull]]  # kind, name, and the f_vjp: made when it is used, for some keep state
 
 
-def chosen(name: str, family: Family, used: Counter[str]) -> list[Mutant]:
-    """The slips for a family."""
-    found: list[Mutant] = []
-    for how in sorted(SLIPS, key=lambda how: used[how]):
-        if len(found) < PER_FAMILY and is_wrong(family, SLIPS[how](family.f_vjp)):
-            used[how] += 1
-            found.append((how, lambda how=how: SLIPS[how](family.f_vjp)))  # type: ignore[misc]
-    return found
+def chosen(family: Family, number: int) -> list[Mutant]:
+    """The rare slips and the next ones in turn, if they are wrong in this family."""
+    turn = [how for how in SLIPS if how not in RARE]
+    start = number * (PER_FAMILY - 1) % len(turn)
+    found = [how for how in (*RARE, *turn[start:], *turn[:start]) if is_wrong(family, SLIPS[how](family.f_vjp))]
+    return [(how, how, partial(SLIPS[how], family.f_vjp)) for how in found[:PER_FAMILY]]
 
 
 def edited(family: Family) -> list[Mutant]:
@@ -73,27 +69,30 @@ def edited(family: Family) -> list[Mutant]:
     adding = family.f_vjp is dense_adding
     plain = dense_into if adding else family.f_vjp
     tree = ast.parse(inspect.getsource(plain)).body[0]
-    assert isinstance(tree, ast.FunctionDef) and isinstance(plain, types.FunctionType)
-    found = []
+    assert isinstance(tree, ast.FunctionDef)
+    found: list[Mutant] = []
     for mutation in mutations(tree):
-        scope = dict(plain.__globals__)
+        scope = dict(vars(sys.modules[plain.__module__]))
         exec(compile(ast.Module([mutation.tree], []), inspect.getfile(plain), "exec"), scope)
         vjp = accumulating(scope[tree.name], into=(1, 2)) if adding else scope[tree.name]
         if is_wrong(family, vjp):
-            found.append((f"{mutation.kind}, {mutation.after}", lambda vjp=vjp: vjp))
-    lost = [one for one in found if one[0].startswith("+= turned to =")] if adding else []
+            found.append((f"source: {mutation.kind}", f"{mutation.kind}, {mutation.after}", partial(same, vjp)))
+    lost = [one for one in found if one[0] == "source: += turned to ="] if adding else []
     step = max(1, len(found) // PER_FUNCTION)
     return lost + found[step // 2 :: step][:PER_FUNCTION]
 
 
-def published(only: str) -> Iterator[tuple[str, Case]]:
+def same(vjp: Pull) -> Pull:
+    return vjp
+
+
+def published(only: str, every: int) -> Iterator[tuple[str, str, Case]]:
     """Errors of other people's VAEs, each in force while its case is out."""
-    for bug in PUBLISHED:
-        if only in f"gallery: {bug}":
+    for bug in PUBLISHED[::every]:
+        if only in (name := f"gallery: {bug}"):
             with planted(GALLERY[bug].edits):
-                for case in library.cases(PLANTED_IN):
-                    name = f"gallery: {bug}"
-                    yield name, Case(f"{name} in {case.name}", case.f, case.f_vjp, case.args, case.constants)
+                case = next(case for case in vae.cases() if case.name == PLANTED_IN)
+                yield name, "gallery", Case(name, case.f, case.f_vjp, case.args, case.constants)
 
 
 def is_wrong(family: Family, vjp: Pull) -> bool:
