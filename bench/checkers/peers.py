@@ -91,9 +91,8 @@ def torch(case: Case) -> Said:
         grads = flat.vjp([dy.numpy() for dy in dys], [x.detach().numpy() for x in ctx.saved_tensors])
         return tuple(map(lib.from_numpy, grads))
 
-    pair = type(
-        "Pair", (lib.autograd.Function,), {"forward": staticmethod(forward), "backward": staticmethod(backward)}
-    )
+    passes = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+    pair = cast(Any, type("Pair", (lib.autograd.Function,), passes))
     xs = [lib.from_numpy(x).requires_grad_() for x in flat.x]
     try:
         grads_of.gradcheck(pair.apply, xs, fast_mode=sum(x.size for x in flat.x) > DENSE_JACOBIAN)
