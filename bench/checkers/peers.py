@@ -10,6 +10,7 @@ autograd   primitive and defvjp, `autograd.test_util.check_grads(modes=["rev"], 
 
 import importlib
 import importlib.metadata
+import logging
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
@@ -105,6 +106,7 @@ def jax(case: Case) -> Said:
     """`jax.test_util.check_grads`."""
     lib: Any = importlib.import_module("jax")
     lib.config.update("jax_enable_x64", True)
+    logging.getLogger("jax").setLevel(logging.CRITICAL)  # it prints what a callback raises
     flat = flattened(case)
     shapes = tuple(lib.ShapeDtypeStruct(y.shape, y.dtype) for y in flat.f(flat.x))
 
