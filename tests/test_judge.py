@@ -24,18 +24,18 @@ def line(f: Callable[[Array], Array], x: float) -> numeric.Slopes:
 @settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from([(np.exp, np.exp), (np.sin, np.cos), (np.tanh, lambda x: 1 - np.tanh(x) ** 2)]),
-    st.floats(-3, 3),
+    st.floats(0.1, 3).flatmap(lambda x: st.sampled_from([x, -x])),
     st.sampled_from([1e-6, 1e-3, 1.0, 1e3]),
     st.sampled_from([0.0, 1.0, 1e6, 1e10]),
 )
 def test_the_error_of_a_difference_is_not_beyond_what_is_said(pair: Any, a: float, scale: float, offset: float) -> None:
     """Catches an error that forgets the rounding of an offset, which then passes for a slope, and one so cautious that
-    nothing could be told: s f(x / s) + c has the slope f'(x / s) at any scale s."""
+    nothing could be told: s (f(x / s) + c) has the slope f'(x / s) at any scale s."""
     f, slope = pair
-    found = line(lambda x: scale * f(x / scale) + offset, a * scale)
+    found = line(lambda x: scale * (f(x / scale) + offset), a * scale)
     apart = abs(float(found.middle[0]) - float(slope(a)))
     assert apart <= 3 * found.error[0] + 1e-13
-    assert found.error[0] <= 1e-8 + 1e-11 * offset / scale
+    assert found.error[0] <= 1e-7 + 1e-12 * offset
     assert not found.kinked[0]
 
 
