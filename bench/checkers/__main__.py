@@ -137,7 +137,7 @@ def details(found: dict[str, Found]) -> Iterator[list[list[str]]]:
 
 
 def line(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 if __name__ == "__main__":

@@ -43,13 +43,13 @@ class CannotRun(Exception):
     """What a checker cannot be asked, in words."""
 
 
-def flattened(case: Case, integers: bool = False) -> Flat:
-    """Any structure as lists. Integers that are no constants are for checkers that make floats of them."""
+def flattened(case: Case) -> Flat:
+    """Any structure as lists."""
     args = dict(zip(argument_names(case.f, len(case.args)), case.args, strict=True))
     fixed = [f"{name}." for name in case.constants]
     moved = {path: leaf for path, leaf in leaves(args) if not any(f"{'.'.join(path)}.".startswith(n) for n in fixed)}
     moved = {path: leaf for path, leaf in moved.items() if is_float(leaf) or kind(leaf) == "integer"}
-    if not integers and any(kind(leaf) == "integer" for leaf in moved.values()):
+    if any(kind(leaf) == "integer" for leaf in moved.values()):
         raise CannotRun("integers have no cotangent there")
     if "adds into buffers" in case.name or "for +=" in case.name:
         raise CannotRun("adds into buffers of its own")
@@ -129,7 +129,7 @@ def jax(case: Case) -> Said:
 
 def scipy(case: Case) -> Said:
     """`scipy.optimize.check_grad`."""
-    flat = flattened(case, integers=True)
+    flat = flattened(case)
     ends = np.cumsum([x.size for x in flat.x])[:-1]
     dys = [np.asarray(spread(i, y.shape)) for i, y in enumerate(flat.f(flat.x))]
 
