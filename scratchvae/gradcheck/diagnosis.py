@@ -1,0 +1,431 @@
+"""§7.2.4 What a wrong cotangent may come from, in one short line: the first rung of a ladder that fits.
+
+A finding is an equation between f_vjp's answer and the derivative of f ("it lacks the factor exp(log_var/2)"). It is
+said only if it holds at every point of the evidence: that of the check, and another one near by, rows in another order,
+with another dy. Where nothing fits, nothing is said.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..tree import Path, flat, is_float, kind, leaves, like, replaced, transform
+from ..types import Array
+from . import numeric
+from .contract import claims, cotangent
+from .products import FULL, atoms, equation, number, worded
+from .report import WRONG, Report
+
+Terms = Mapping[str, Callable[..., Any]]
+
+COMPLEX, CENTRAL = 1e-8, 1e-5  # accuracy of a derivative, relative to the largest of its block
+LISTED = 4  # rows or elements that a line names
+OTHER = 10**7  # seeds of the second point start here
+MOVES = ((True, 0.1), (False, 0.1), (False, 1e-3))  # (rows in another order?, size of the move): the first that f takes
+
+
+class Evidence(NamedTuple):
+    """What is known of one block at one point, and of the others beside it."""
+
+    path: Path
+    analytic: Mapping[Path, Array]  # f_vjp's cotangents of all blocks
+    tripled: Mapping[Path, Array]  # f_vjp(3 dy, *args)
+    numeric: Mapping[Path, Array]  # the derivatives of f; none of a block above the limit
+    accuracy: float  # of numeric[path], relative to its largest
+    args: Mapping[str, Array]  # by name: theta.W
+    dy: Mapping[str, Array]
+    y: Mapping[str, Array]  # f's outputs
+    terms: Mapping[str, Mapping[Path, Array]] = {}  # what the author's terms say of all blocks
+
+    @property
+    def said(self) -> Array:
+        """f_vjp's answer."""
+        return self.analytic[self.path]
+
+    @property
+    def true(self) -> Array:
+        """What it should be."""
+        return self.numeric[self.path]
+
+    @property
+    def known(self) -> bool:
+        """Whether the derivative is there, and not zero."""
+        return self.path in self.numeric and bool(np.any(np.abs(self.true) > self.noise))
+
+    @property
+    def noise(self) -> float:
+        """An error of this size in one element means nothing."""
+        largest = max((float(np.max(np.abs(d), initial=0)) for d in self.numeric.values()), default=0.0)
+        return self.accuracy * max(float(np.max(np.abs(self.true), initial=0)), 1e-6 * largest)
+
+    def equal(self, a: Array, b: Array) -> bool:
+        """The same numbers but for the accuracy of the derivative."""
+        return a.shape == b.shape and bool(np.all(np.abs(a - b) <= self.accuracy * np.max(np.abs(b), initial=0)))
+
+
+Points = Sequence[Evidence]
+
+
+def perhaps(evidence: Points) -> tuple[str, ...]:
+    """What was slipped in a wrong block: one line, or () where nothing fits at all points, of which two are needed."""
+    if len(evidence) < 2:
+        return ()
+    with np.errstate(all="ignore"):
+        for rung in LADDER:
+            if line := rung(evidence):
+                return (line,)
+    return ()
+
+
+# --- the ladder: (points) -> one line, "" where it does not apply -------------------------------------
+
+
+def not_finite(points: Points) -> str:
+    """NaN or infinity, anywhere."""
+    return "not finite" if any(not np.all(np.isfinite(p.said)) for p in points) else ""
+
+
+def zero(points: Points) -> str:
+    """Nothing arrived; or nothing should have."""
+    if not any(np.any(p.said) for p in points):
+        return "zero: no path reaches it"
+    if all(p.path in p.numeric and not np.any(np.abs(p.true) > p.noise) for p in points):
+        return "not zero, though f does not depend on it"
+    return ""
+
+
+def in_dy(points: Points) -> str:
+    """vjp(3 dy) = 3ⁿ vjp(dy) with n = 1, or else."""
+
+    def power(n: int) -> bool:
+        return all(np.allclose(p.tripled[p.path], 3.0**n * p.said, rtol=1e-9, atol=1e-12 * most(p.said)) for p in points)
+
+    if power(1):
+        return ""
+    ways = {0: "does not depend on dy", 2: "not linear in dy: dy is there twice", -1: "not linear in dy: divides by dy"}
+    return next((line for n, line in ways.items() if power(n)), "not linear in dy: a term without dy, or with dy twice")
+
+
+def most(a: Array) -> float:
+    """The largest absolute value."""
+    return float(np.max(np.abs(a), initial=0))
+
+
+def swapped(points: Points) -> str:
+    """Two blocks have each other's cotangents."""
+    for other in others(points):
+        for sign in (1, -1):
+            if all(p.equal(p.said, sign * p.numeric[other]) for p in points) and all(
+                p.equal(p.analytic[other], sign * p.true) for p in points
+            ):
+                name = ".".join(other)
+                if sign == 1 and not is_ratio(points, -1):
+                    return f"swapped with the cotangent of {name}"
+                return f"minus the derivative: a flipped sign, or swapped with {name}" if sign == 1 else ""
+    return ""
+
+
+def others(points: Points) -> Iterator[Path]:
+    """Blocks of the same shape with another derivative."""
+    path, first = points[0].path, points[0]
+    for other, value in first.numeric.items():
+        if other != path and value.shape == first.true.shape and not first.equal(value, first.true):
+            yield other
+
+
+def is_ratio(points: Points, c: float) -> bool:
+    """Whether the answer is c times the derivative."""
+    return all(p.equal(p.said, c * p.true) for p in points)
+
+
+def ratio(points: Points) -> str:
+    """A sign, a factor, a mean for a sum."""
+    c = float(np.vdot(points[0].true, points[0].said) / np.vdot(points[0].true, points[0].true))
+    if not is_ratio(points, c):
+        return ""
+    if abs(c + 1) < 1e-9:
+        return "minus the derivative: a flipped sign"
+    for length, where in lengths(points[0]).items():
+        for sign in (1, -1):
+            if abs(sign * c * length - 1) < 1e-6:
+                return f"{number(c)} of the derivative: {length} is {where} (a mean for a sum?)"
+            if abs(sign * c / length - 1) < 1e-6:
+                return f"{number(c)} times the derivative: {length} is {where} (a sum for a mean?)"
+    return f"{number(c)} times the derivative"
+
+
+def lengths(p: Evidence) -> dict[int, str]:
+    """Each length above 2 that an axis, or a whole array, has: whose it is. 2 and ½ stand for too much."""
+    found: dict[int, str] = {}
+    for name, value in (*p.dy.items(), *p.args.items()):
+        for axis, length in enumerate(value.shape):
+            found.setdefault(length, f"the length of {name}'s axis {axis}")
+    for name, value in (*p.dy.items(), *p.args.items()):
+        found.setdefault(value.size, f"the size of {name}")
+    return {length: where for length, where in found.items() if length > 2}
+
+
+def another(points: Points) -> str:
+    """The cotangent of another block, which has its own."""
+    for other in others(points):
+        for sign, word in ((1, ""), (-1, "minus ")):
+            if all(p.equal(p.said, sign * p.numeric[other]) for p in points):
+                return f"it is {word}the cotangent of {'.'.join(other)}"
+    return ""
+
+
+def reordered(points: Points) -> str:
+    """The right numbers in wrong places."""
+    shape = points[0].true.shape
+    if len(shape) == 2 and shape[0] == shape[1] and all(p.equal(p.said, p.true.T) for p in points):
+        return "transposed"
+    if len(shape) >= 2 and all(p.equal(p.said, p.true.T.reshape(shape)) for p in points):
+        return "the right numbers, read by columns for rows"
+    for axis in range(len(shape)):
+        if all(p.equal(p.said, np.flip(p.true, axis)) for p in points):
+            return f"the right numbers, axis {axis} in reverse"
+        for way in (1, -1):
+            if all(p.equal(p.said, np.roll(p.true, way, axis)) for p in points):
+                return f"the right numbers, shifted by one along axis {axis}"
+    if all(p.true.size > 2 and p.equal(np.sort(p.said, axis=None), np.sort(p.true, axis=None)) for p in points):
+        return "the right numbers in another order"
+    return ""
+
+
+def by_terms(points: Points) -> str:
+    """f_vjp's answer as a sum of the author's terms, each of which should be there once."""
+    found = [coefficients(p) for p in points]
+    first = found[0]
+    if first is None or any(c is None or not np.allclose(c, first, atol=1e-4) for c in found):
+        return ""
+    pairs = zip(points[0].terms, first, strict=True)
+    return ", ".join(f"{name}: {number(c, 3)}" for name, c in pairs if abs(c - 1) > 1e-3)
+
+
+def coefficients(p: Evidence) -> Array | None:
+    """c with Σ c_k term_k = f_vjp's answer, where the terms' plain sum is the derivative."""
+    columns = [np.ravel(term[p.path]) for term in p.terms.values() if p.path in term]
+    if not columns or len(columns) != len(p.terms) or not p.equal(sum(columns), np.ravel(p.true)):
+        return None
+    A = np.stack(columns, axis=1)
+    used = np.flatnonzero(np.any(A, axis=0))  # a term that does not reach this block has nothing to say
+    c, _, rank, _ = np.linalg.lstsq(A[:, used], np.ravel(p.said), rcond=1e-9)
+    whole = np.ones(len(columns))
+    whole[used] = np.round(c, 6)
+    return whole if rank == len(used) and p.equal(A[:, used] @ c, np.ravel(p.said)) else None
+
+
+def partly(points: Points) -> str:
+    """Right but for some: rows, a triangle, one sign of an argument, a few elements; the same at all points."""
+    wrong = [np.abs(p.said - p.true) > 10 * p.noise for p in points]
+    if any(not w.any() or w.all() for w in wrong):
+        return ""
+    for axis in range(wrong[0].ndim):
+        rows = [along(w, axis) for w in wrong]
+        if rows[0] is not None and all(np.array_equal(r, rows[0]) for r in rows) and len(rows[0]) <= LISTED:
+            return f"right but for index {listed(rows[0])} of axis {axis}"
+    for place in places(points[0]):
+        if all(np.array_equal(w, places(p).get(place)) for w, p in zip(wrong, points, strict=True)):
+            return f"right but {place}"
+    if all(np.array_equal(w, wrong[0]) for w in wrong) and np.sum(wrong[0]) <= LISTED:
+        return f"right but for {', '.join(str(tuple(map(int, i))) for i in np.argwhere(wrong[0]))}"
+    return ""
+
+
+def along(wrong: Array, axis: int) -> Array | None:
+    """The slices of one axis that hold all that is wrong and nothing else."""
+    rest = tuple(i for i in range(wrong.ndim) if i != axis)
+    rows: Array = np.flatnonzero(wrong.all(axis=rest))
+    return rows if np.sum(wrong) == len(rows) * wrong.size // wrong.shape[axis] else None
+
+
+def listed(rows: Array) -> str:
+    """1, 2 and 5."""
+    *most_of, last = map(str, rows)
+    return f"{', '.join(most_of)} and {last}" if most_of else last
+
+
+def places(p: Evidence) -> dict[str, Array]:
+    """Sets of elements that have a name."""
+    shape, found = p.true.shape, {}
+    if len(shape) >= 2:
+        one = np.ones(shape, bool)
+        found = {
+            "on the diagonal": np.tril(one) & np.triu(one),
+            "off the diagonal": ~(np.tril(one) & np.triu(one)),
+            "above the diagonal": np.triu(one, 1),
+            "below the diagonal": np.tril(one, -1),
+        }
+    for name, value in (*p.args.items(), *p.y.items()):
+        if value.shape == shape:
+            found |= {f"where {name} < 0": value < 0, f"where {name} > 0": value > 0, f"where {name} = 0": value == 0}
+    return found
+
+
+def times_known(points: Points) -> str:
+    """Too many factors, too few, or one in place of another: A · bottom = c · D · top."""
+    found = equation([(p.said, p.true, atoms(p.args, p.y, p.true.shape), p.accuracy) for p in points])
+    if not found:
+        return ""
+    c, top, bottom = found
+    if not bottom:
+        return f"a factor {worded(c, top)} too many"
+    return f"has {worded(c, top)} in place of {worded(1, bottom)}" if top else f"lacks the factor {worded(1 / c, bottom)}"
+
+
+def one_term(points: Points) -> str:
+    """The difference is one product of dy and known arrays."""
+    lost = [p.true - p.said for p in points]
+    if any(most(d) < 1000 * p.noise for d, p in zip(lost, points, strict=True)):
+        return ""
+    for name in points[0].dy:
+        for view in FULL:
+            dys = [view(p.dy[name], p.true.shape) for p in points]
+            if any(d is None for d in dys):
+                continue
+            cases = [
+                (d, dy, atoms(p.args, p.y, p.true.shape), p.accuracy * most(p.true) / most(d))
+                for d, dy, p in zip(lost, dys, points, strict=True)
+            ]
+            if found := equation(cases):
+                c, top, bottom = found
+                line = f"missing term {worded(c, (name, *top), bottom)}"
+                turned = f" (a flipped sign of {worded(c / 2, (name, *top), bottom)}?)"
+                return line + turned * (abs(c) in (1, 2, 4))
+    return ""
+
+
+def numbers_known(rung: Callable[[Points], str]) -> Callable[[Points], str]:
+    """A rung for which the derivative must be there."""
+    return lambda points: rung(points) if all(p.known for p in points) else ""
+
+
+NUMERIC = (swapped, ratio, another, reordered, by_terms, partly, times_known, one_term)
+LADDER = (not_finite, zero, in_dy, *map(numbers_known, NUMERIC))
+
+
+# --- gathering the evidence ---------------------------------------------------------------------------
+
+
+def explain(
+    f: Callable[..., Any],
+    f_vjp: Callable[..., Any],
+    args: dict[str, Any],
+    report: Report,
+    *,
+    seed: int = 0,
+    terms: Terms | None = None,
+    limit: int = 4096,
+) -> Report:
+    """The report with `perhaps` filled in where a row is wrong; never raises: what fails says nothing.
+
+    args are {name: value}, floats in float64; terms are {name: fn}, fn(dy, *args) with the structure of f_vjp's answer.
+    """
+    with contextlib.suppress(Exception), np.errstate(all="ignore"):
+        return explained(f, f_vjp, args, report, seed, terms or {}, limit)
+    return report
+
+
+def explained(
+    f: Callable[..., Any], f_vjp: Callable[..., Any], args: dict[str, Any], report: Report, seed: int, terms: Terms, limit: int
+) -> Report:
+    """The same, with errors."""
+    wrong = {row.block for row in report.rows if row.verdict == WRONG}
+    paths = [path for path, _ in leaves(args) if ".".join(path) in wrong]
+    if not paths:
+        return report
+    points = gather(f, f_vjp, args, paths, seed, terms, limit)
+    lines = {".".join(path): perhaps([p[path] for p in points]) for path in paths}
+    return Report(
+        report.name,
+        tuple(row._replace(perhaps=lines.get(row.block, ())) for row in report.rows),
+        report.notes,
+        report.problems,
+        report.doubts,
+    )
+
+
+def gather(
+    f: Callable[..., Any],
+    f_vjp: Callable[..., Any],
+    args: dict[str, Any],
+    paths: Sequence[Path],
+    seed: int = 0,
+    terms: Terms | None = None,
+    limit: int = 4096,
+) -> list[dict[Path, Evidence]]:
+    """Evidence of the blocks at `paths`, here and at a second point; the latter is left out where f takes none."""
+    found = [at_point(f, f_vjp, args, paths, seed, terms or {}, limit)]
+    for turned, size in MOVES:
+        with contextlib.suppress(Exception):  # outside f's domain
+            there = moved(args, turned, size, seed + OTHER)
+            found.append(at_point(f, f_vjp, there, paths, seed + OTHER, terms or {}, limit))
+            break
+    return found
+
+
+def moved(args: dict[str, Any], turned: bool, size: float, seed: int) -> dict[str, Any]:
+    """Another point near by: rows rolled by one if `turned`, floats scaled by 1 ± `size`; whole numbers stay whole."""
+    seeds = iter(range(seed, seed + OTHER))
+
+    def one(_: Path, leaf: Any) -> Any:
+        if not kind(leaf) or kind(leaf) == "object":
+            return leaf
+        x = np.asarray(leaf)
+        x = np.roll(x, 1, axis=0) if turned and x.ndim else x
+        if is_float(leaf) and not (x.any() and np.array_equal(x, np.round(x))):
+            x = np.where(x == 0, size * (not x.any()), x) * (1 + size * numeric.spread(next(seeds), x.shape))
+        return like(leaf, x)
+
+    found: dict[str, Any] = transform(one, args)
+    return found
+
+
+def at_point(
+    f: Callable[..., Any], f_vjp: Callable[..., Any], args: dict[str, Any], paths: Sequence[Path], seed: int, terms: Terms, limit: int
+) -> dict[Path, Evidence]:
+    """Both derivatives at one point, for the blocks asked for and for those of the same shapes."""
+    dy = cotangent(f, args, seed)
+    analytic = claims(f_vjp(dy, *args.values()), args, ()).grads
+    three = transform(lambda _, leaf: None if leaf is None else like(leaf, 3.0 * np.asarray(leaf)), dy)
+    tripled = claims(f_vjp(three, *args.values()), args, ()).grads
+    shapes = {analytic[path].shape for path in paths}
+    both = {
+        path: derivative(f, args, path, flat(dy))
+        for path, d in analytic.items()
+        if d.shape in shapes and 0 < d.size <= limit
+    }
+    said = {name: claims(term(dy, *args.values()), args, ()).grads for name, term in terms.items()}
+    shared = {
+        "analytic": analytic,
+        "tripled": tripled,
+        "numeric": {path: d for path, (d, _) in both.items()},
+        "args": named(args),
+        "dy": named(dy, "dy"),
+        "y": named(f(*args.values()), "y"),
+        "terms": said,
+    }
+    return {path: Evidence(path, accuracy=both.get(path, (0, CENTRAL))[1], **shared) for path in paths}
+
+
+def named(tree: Any, root: str = "") -> dict[str, Array]:
+    """Its floats by name: dy, dy.0, q.mu."""
+    path = (root,) if root else ()
+    return {".".join(at): np.asarray(leaf, dtype=float) for at, leaf in leaves(tree, path) if is_float(leaf)}
+
+
+def derivative(f: Callable[..., Any], args: dict[str, Any], path: Path, c: Array) -> tuple[Array, float]:
+    """⟨c, ∂f/∂x⟩ for every element of one block, and its accuracy: by complex steps where f takes them."""
+    leaf = dict(leaves(args))[path]
+    x = np.asarray(leaf, dtype=float)
+
+    def block(value: Array) -> Array:
+        return flat(f(*replaced(args, path, like(leaf, value)).values()))
+
+    h = numeric.steps(x, 1e-3)
+    if numeric.analytic(block, x, numeric.spread(OTHER, x.shape), 1e-3 * numeric.size(x)):
+        return numeric.vjp(lambda u, step: numeric.central(block, x, u, step), x, c, h), CENTRAL
+    return numeric.vjp(lambda u, _: numeric.complex_step(block, x, u), x, c, h), COMPLEX

@@ -1,0 +1,187 @@
+"""§7.2.4 Known arrays and their products: which of them turns one array into another.
+
+`equation` looks for A · bottom = c · B · top, up to three factors of known arrays on both sides together, c a simple
+number. A product is a sum of logarithms, so a random projection of them finds the triples by bisection.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from ..types import Array
+from .numeric import spread
+
+FACTORS = 3
+POWERS = (1, -1, 2, -2)
+SUPERSCRIPT = {1: "", 2: "²"}
+FEW = 4  # with fewer elements at all points together one factor has to do
+ZERO = 1e-3  # elements below this share of the largest say nothing about a ratio
+
+# of an array x; the first that fits is said
+FUNCTIONS: dict[str, Callable[[Array], Array]] = {
+    "{}": lambda x: x,
+    "exp({})": np.exp,
+    "exp({}/2)": lambda x: np.exp(x / 2),
+    "(1 - {}²)": lambda x: 1 - x * x,
+    "(1 - {})": lambda x: 1 - x,
+    "(1 + {})": lambda x: 1 + x,
+    "(1 + {}²)": lambda x: 1 + x * x,
+    "sigmoid({})": lambda x: 1 / (1 + np.exp(-x)),
+    "(1 - sigmoid({}))": lambda x: 1 / (1 + np.exp(x)),
+    "tanh({})": np.tanh,
+    "(1 - tanh²({}))": lambda x: 1 - np.tanh(x) ** 2,
+    "expm1({})": np.expm1,
+    "log({})": np.log,
+    "log1p(exp({}))": lambda x: np.log1p(np.exp(x)),
+    "cos({})": np.cos,
+    "sin({})": np.sin,
+}
+
+
+Case = tuple[Array, Array, Mapping[str, Array], float]  # A, B, known arrays by name, accuracy
+
+
+def trailing(x: Array, shape: tuple[int, ...]) -> Array | None:
+    """x as NumPy broadcasts it to the shape; None where it does not."""
+    fits = x.ndim <= len(shape) and all(n in (1, m) for n, m in zip(x.shape[::-1], shape[::-1], strict=False))
+    return np.broadcast_to(x, shape) if fits else None
+
+
+def leading(x: Array, shape: tuple[int, ...]) -> Array | None:
+    """x with one number for each row, (B,) for (B, K)."""
+    if not 0 < x.ndim < len(shape):
+        return None
+    return trailing(x.reshape(x.shape + (1,) * (len(shape) - x.ndim)), shape)
+
+
+FULL = (trailing, leading)
+
+
+def atoms(args: Mapping[str, Array], y: Mapping[str, Array], shape: tuple[int, ...]) -> dict[str, Array]:
+    """Every array that a factor may be, broadcast to the shape: functions of arguments and outputs, sums of two."""
+    plain = {}
+    for name, value in {**args, **y}.items():
+        for view in FULL:
+            if name not in plain and (full := view(value, shape)) is not None:
+                plain[name] = full
+    found = {}
+    for form, function in FUNCTIONS.items():
+        found |= {form.format(name): function(value) for name, value in plain.items()}
+    for one, two in combinations((name for name in plain if name in args), 2):
+        found |= {f"({one} - {two})": plain[one] - plain[two], f"({one} + {two})": plain[one] + plain[two]}
+    return found
+
+
+class Book(NamedTuple):
+    """Factors x^p by name and power, and the projection of log |x^p| over the elements that count."""
+
+    names: list[tuple[str, int]]
+    projections: Array
+    target: float
+    slack: float
+
+
+def equation(cases: Sequence[Case]) -> tuple[float, tuple[str, ...], tuple[str, ...]] | None:
+    """(c, top, bottom) with A · bottom = c · B · top in all cases; fewest factors first, None where there is none."""
+    book = written(cases)
+    if book is None:
+        return None
+    for chosen in candidates(book):
+        top = tuple(power(n, p) for n, p in chosen if p > 0)
+        bottom = tuple(power(n, -p) for n, p in chosen if p < 0)
+        c = constant(cases, chosen)
+        if c is not None:
+            return c, top, bottom
+    return None
+
+
+def written(cases: Sequence[Case]) -> Book | None:
+    """The logarithms of all factors, projected along one direction in which constants do not count."""
+    counts = [(np.abs(A) > ZERO * np.max(np.abs(A))) & (np.abs(B) > ZERO * np.max(np.abs(B))) for A, B, _, _ in cases]
+    size = int(sum(map(np.sum, counts)))
+    if size < FEW:
+        return None
+    r = spread(77, (size,))
+    r -= r.mean()
+    names, rows = [], []
+    for name in cases[0][2]:
+        values = np.concatenate([np.abs(known[name])[at] for (_, _, known, _), at in zip(cases, counts, strict=True)])
+        logs = np.log(values)
+        if np.all(np.isfinite(logs)) and np.ptp(logs) > 1e-6:
+            names += [(name, p) for p in POWERS]
+            rows += [p * (logs @ r) for p in POWERS]
+    wanted = np.concatenate([np.log(np.abs(A[at] / B[at])) for (A, B, _, _), at in zip(cases, counts, strict=True)])
+    slack = np.sum(np.abs(r)) * max(accuracy for *_, accuracy in cases) / ZERO + 1e-10
+    return Book(names, np.array(rows), float(wanted @ r), float(slack)) if rows else None
+
+
+def candidates(book: Book) -> Iterator[list[tuple[str, int]]]:
+    """Sets of up to three factors whose projections add up to the target's."""
+    n, P = len(book.names), book.projections
+    if abs(book.target) <= book.slack:
+        yield []
+    for i in np.flatnonzero(np.abs(P - book.target) <= book.slack):
+        yield [book.names[i]]
+    one, two = np.triu_indices(n, 1)
+    pairs = P[one] + P[two]
+    for i in np.flatnonzero(np.abs(pairs - book.target) <= book.slack):
+        yield from distinct(book, one[i], two[i])
+    order = np.argsort(pairs)
+    ordered = pairs[order]
+    first = np.searchsorted(ordered, book.target - P - book.slack)
+    last = np.searchsorted(ordered, book.target - P + book.slack)
+    found = [(k, order[j]) for k in range(n) for j in range(first[k], last[k])]
+    for k, j in sorted(found, key=lambda kj: (kj[0] + one[kj[1]] + two[kj[1]])):
+        if k < one[j]:
+            yield from distinct(book, k, one[j], two[j])
+
+
+def distinct(book: Book, *places: int) -> Iterator[list[tuple[str, int]]]:
+    """The factors at these places, if they are powers of different arrays."""
+    chosen = [book.names[i] for i in places]
+    if len({name for name, _ in chosen}) == len(chosen):
+        yield chosen
+
+
+def constant(cases: Sequence[Case], chosen: Sequence[tuple[str, int]]) -> float | None:
+    """The simple number c with A · bottom = c · B · top everywhere, None if there is none."""
+    c = None
+    for A, B, known, accuracy in cases:
+        left, right = A, B
+        for name, p in chosen:
+            left, right = (left, right * known[name] ** p) if p > 0 else (left * known[name] ** -p, right)
+        if c is None:
+            c = simple(float(np.vdot(right, left) / np.vdot(right, right)), 100 * accuracy)
+        if c is None or not np.all(np.abs(left - c * right) <= 10 * accuracy * np.max(np.abs(right))):
+            return None
+    return c
+
+
+def simple(c: float, slack: float) -> float | None:
+    """The fraction of small numbers that c is."""
+    if not np.isfinite(c) or not 1e-3 < abs(c) < 1e3:
+        return None
+    near = Fraction(c).limit_denominator(8)
+    return float(near) if near and abs(near.numerator) <= 16 and abs(float(near) / c - 1) <= slack else None
+
+
+def power(name: str, p: int) -> str:
+    """x, x²."""
+    return name + SUPERSCRIPT[p]
+
+
+def number(c: float, digits: int = 6) -> str:
+    """½, 2, 1/3, 1.0001."""
+    near = Fraction(c).limit_denominator(1000)
+    if near.numerator in (1, -1, 3, -3) and near.denominator > 1 and abs(float(near) - c) < 1e-9:
+        return str(near).replace("1/2", "½").replace("1/4", "¼") if abs(near.numerator) == 1 else str(near)
+    return f"{c:.{digits}g}".replace("-", "−") if c else "0"
+
+
+def worded(c: float, top: Sequence[str], bottom: Sequence[str] = ()) -> str:
+    """−½ · dy · x / exp(log_var)."""
+    lead = {1.0: [], -1.0: ["−1"]}.get(c, [number(c)]) if top else [number(c)]
+    return " / ".join([" · ".join([*lead, *top]), *bottom])
