@@ -58,20 +58,25 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--out")
     parser.add_argument("--only", default="")
+    parser.add_argument("--limit", type=int)
     parser.add_argument("--groups", default="core,linear_gaussian,ladder,estimators,models,optim")
     o = parser.parse_args()
     found = [t for g in o.groups.split(",") for name in automatic.GROUPS[g][0] for t in targets(f"scratchvae.{name}")]
     codes = {t.function.__code__ for t in found}
     every = [observed(c, codes) for c in cases() if "784" not in c.name]
-    every.sort(key=lambda t: len(t.codes))
     seen = set().union(*(t.codes for t in every))
     mutants = [m for m in automatic.slips([t for t in found if t.function.__code__ in seen]) if o.only in m.name]
+    kept = set(automatic.chosen([m.name for m in mutants], o.limit))
+    mutants = [m for m in mutants if m.name in kept]
     print(len(every), "cases", len(mutants), "mutants", file=sys.stderr)
     out = []
     start = time.time()
     for i, m in enumerate(mutants):
         code = m.parts[0][0].function.__code__
-        near = [t.case for t in every if code in t.codes][:NEAREST]
+        stem = m.parts[0][0].name.rpartition(".")[2].removesuffix("_np").replace("_vjp", "").split("_params")[0]
+        near = [t for t in every if code in t.codes]
+        near.sort(key=lambda t: (t.case.name.split("[")[0].rpartition(".")[2] != stem, len(t.codes)))
+        near = [t.case for t in near[:NEAREST]]
         verdict, lines, name = "ok", {}, ""
         with m.planted():
             for case in near:

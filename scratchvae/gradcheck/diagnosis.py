@@ -16,13 +16,14 @@ from ..tree import Path, flat, is_float, kind, leaves, like, replaced, transform
 from ..types import Array
 from . import numeric
 from .contract import claims, cotangent
-from .products import FULL, atoms, equation, number, worded
+from .products import FULL, atoms, equation, number, two_terms, worded, written
 from .report import WRONG, Report
 
 Terms = Mapping[str, Callable[..., Any]]
 
 COMPLEX, CENTRAL = 1e-8, 1e-5  # accuracy of a derivative, relative to the largest of its block
 LISTED = 4  # rows or elements that a line names
+MINUS = -3.0  # times dy; not positive, for dy > 0 is no linear function of dy
 OTHER = 10**7  # seeds of the second point start here
 MOVES = ((True, 0.1), (False, 0.1), (False, 1e-3))  # (rows in another order?, size of the move): the first that f takes
 
@@ -32,7 +33,7 @@ class Evidence(NamedTuple):
 
     path: Path
     analytic: Mapping[Path, Array]  # f_vjp's cotangents of all blocks
-    tripled: Mapping[Path, Array]  # f_vjp(3 dy, *args)
+    minus: Mapping[Path, Array]  # f_vjp(−3 dy, *args)
     numeric: Mapping[Path, Array]  # the derivatives of f; none of a block above the limit
     accuracy: float  # of numeric[path], relative to its largest
     args: Mapping[str, Array]  # by name: theta.W
@@ -98,15 +99,16 @@ def zero(points: Points) -> str:
 
 
 def in_dy(points: Points) -> str:
-    """vjp(3 dy) = 3ⁿ vjp(dy) with n = 1, or else."""
+    """vjp(−3 dy) = (−3)ⁿ vjp(dy) with n = 1, or else."""
 
     def power(n: int) -> bool:
-        return all(np.allclose(p.tripled[p.path], 3.0**n * p.said, rtol=1e-9, atol=1e-12 * most(p.said)) for p in points)
+        factor = MINUS**n
+        return all(np.allclose(p.minus[p.path], factor * p.said, rtol=1e-9, atol=1e-12 * most(p.said)) for p in points)
 
     if power(1):
         return ""
-    ways = {0: "does not depend on dy", 2: "not linear in dy: dy is there twice", -1: "not linear in dy: divides by dy"}
-    return next((line for n, line in ways.items() if power(n)), "not linear in dy: a term without dy, or with dy twice")
+    ways = {0: "does not depend on dy", 2: "not linear in dy: uses dy twice", -1: "not linear in dy: divides by dy"}
+    return next((line for n, line in ways.items() if power(n)), "not linear in dy")
 
 
 def most(a: Array) -> float:
@@ -218,21 +220,46 @@ def coefficients(p: Evidence) -> Array | None:
     return whole if rank == len(used) and p.equal(A[:, used] @ c, np.ravel(p.said)) else None
 
 
+def summed(points: Points) -> str:
+    """Too much was added up, and the sum stands everywhere."""
+    for axis in range(points[0].true.ndim):
+        for word, over in (("summed", np.sum), ("averaged", np.mean)):
+            if all(p.equal(p.said, over(p.true, axis=axis, keepdims=True) + 0 * p.true) for p in points):
+                return f"{word} over axis {axis} as well"
+    whole = all(p.equal(p.said, np.sum(p.true) + 0 * p.true) for p in points)
+    return "summed over all axes" if whole else ""
+
+
 def partly(points: Points) -> str:
     """Right but for some: rows, a triangle, one sign of an argument, a few elements; the same at all points."""
     wrong = [np.abs(p.said - p.true) > 10 * p.noise for p in points]
-    if any(not w.any() or w.all() for w in wrong):
-        return ""
-    for axis in range(wrong[0].ndim):
-        rows = [along(w, axis) for w in wrong]
-        if rows[0] is not None and all(np.array_equal(r, rows[0]) for r in rows) and len(rows[0]) <= LISTED:
-            return f"right but for index {listed(rows[0])} of axis {axis}"
+    if any(not w.any() or not np.any(~w & (np.abs(p.true) > p.noise)) for w, p in zip(wrong, points, strict=True)):
+        return ""  # nothing is right but zeros
+    how = what_is_there(points, wrong)
     for place in places(points[0]):
         if all(np.array_equal(w, places(p).get(place)) for w, p in zip(wrong, points, strict=True)):
-            return f"right but {place}"
-    if all(np.array_equal(w, wrong[0]) for w in wrong) and np.sum(wrong[0]) <= LISTED:
-        return f"right but for {', '.join(str(tuple(map(int, i))) for i in np.argwhere(wrong[0]))}"
+            return f"right but {place}{how}"
+    if any(not np.array_equal(w, wrong[0]) for w in wrong):
+        return ""
+    for axis in range(wrong[0].ndim):
+        rows = along(wrong[0], axis)
+        if rows is not None and 2 * len(rows) <= max(2, wrong[0].shape[axis]):
+            return f"right but for index {listed(rows)} of axis {axis}{how}" if len(rows) <= LISTED else ""
+    if np.sum(wrong[0]) <= LISTED:
+        return f"right but for {', '.join(str(tuple(map(int, i))) for i in np.argwhere(wrong[0]))}{how}"
     return ""
+
+
+def what_is_there(points: Points, wrong: Sequence[Array]) -> str:
+    """Of the elements that are wrong: zero, a ratio, or what should be zero."""
+    pairs = [(p.said[w], p.true[w], p) for p, w in zip(points, wrong, strict=True)]
+    if not any(np.any(said) for said, _, _ in pairs):
+        return ", zero there"
+    if all(np.all(np.abs(true) <= p.noise) for _, true, p in pairs):
+        return ", where it should be zero"
+    said, true, _ = pairs[0]
+    c = float(np.vdot(true, said) / np.vdot(true, true))
+    return f", {number(c)} times the derivative there" if all(p.equal(a, c * b) for a, b, p in pairs) else ""
 
 
 def along(wrong: Array, axis: int) -> Array | None:
@@ -244,8 +271,8 @@ def along(wrong: Array, axis: int) -> Array | None:
 
 def listed(rows: Array) -> str:
     """1, 2 and 5."""
-    *most_of, last = map(str, rows)
-    return f"{', '.join(most_of)} and {last}" if most_of else last
+    *before, last = map(str, rows)
+    return f"{', '.join(before)} and {last}" if before else last
 
 
 def places(p: Evidence) -> dict[str, Array]:
@@ -265,37 +292,61 @@ def places(p: Evidence) -> dict[str, Array]:
     return found
 
 
-def times_known(points: Points) -> str:
-    """Too many factors, too few, or one in place of another: A · bottom = c · D · top."""
-    found = equation([(p.said, p.true, atoms(p.args, p.y, p.true.shape), p.accuracy) for p in points])
-    if not found:
-        return ""
-    c, top, bottom = found
+def by_sign(points: Points) -> str:
+    """Two branches, each with a factor of its own or with zeros: one condition turned, two branches exchanged."""
+    for place in places(points[0]):
+        masks = [places(p).get(place) for p in points]
+        if all(m is not None and m.any() and not m.all() for m in masks):
+            parts = [
+                what_is_there(points, [m == side for m in masks]).removeprefix(", ").removesuffix(" there")
+                for side in (True, False)
+            ]
+            if all(parts):
+                return f"{place}: {parts[0]}; elsewhere: {parts[1]}"
+    return ""
+
+
+def as_products(points: Points) -> str:
+    """Too many factors, too few, one in place of another; or the difference is one product of dy and known arrays.
+
+    The finding with the fewest factors is said.
+    """
+    books = [atoms(p.args, p.y, p.true.shape) for p in points]
+    tries = [("", written([(p.said, p.true, book, p.accuracy) for p, book in zip(points, books, strict=True)]))]
+    lost = [p.true - p.said for p in points]
+    if all(most(d) > 1000 * p.noise for d, p in zip(lost, points, strict=True)):
+        for name, dys in weights(points):
+            rough = [p.accuracy * most(p.true) / most(d) for d, p in zip(lost, points, strict=True)]
+            tries.append((name, written(list(zip(lost, dys, books, rough, strict=True)))))
+    for count in range(4):
+        for name, book in tries:
+            if book and (found := equation(book, count)):
+                return lost_term(name, *found) if name else wrong_factor(*found)
+    for name, book in tries[1:]:
+        if book and (terms := two_terms(book)):
+            return "missing terms " + " and ".join(worded(c, (name, *factor)) for c, factor in terms)
+    return ""
+
+
+def weights(points: Points) -> Iterator[tuple[str, list[Array]]]:
+    """Each part of dy in the block's shape."""
+    for name in points[0].dy:
+        for view in FULL:
+            dys = [full for p in points if (full := view(p.dy[name], p.true.shape)) is not None]
+            if len(dys) == len(points):
+                yield name, dys
+
+
+def wrong_factor(c: float, top: tuple[str, ...], bottom: tuple[str, ...]) -> str:
+    """said · bottom = c · true · top."""
     if not bottom:
         return f"a factor {worded(c, top)} too many"
     return f"has {worded(c, top)} in place of {worded(1, bottom)}" if top else f"lacks the factor {worded(1 / c, bottom)}"
 
 
-def one_term(points: Points) -> str:
-    """The difference is one product of dy and known arrays."""
-    lost = [p.true - p.said for p in points]
-    if any(most(d) < 1000 * p.noise for d, p in zip(lost, points, strict=True)):
-        return ""
-    for name in points[0].dy:
-        for view in FULL:
-            dys = [view(p.dy[name], p.true.shape) for p in points]
-            if any(d is None for d in dys):
-                continue
-            cases = [
-                (d, dy, atoms(p.args, p.y, p.true.shape), p.accuracy * most(p.true) / most(d))
-                for d, dy, p in zip(lost, dys, points, strict=True)
-            ]
-            if found := equation(cases):
-                c, top, bottom = found
-                line = f"missing term {worded(c, (name, *top), bottom)}"
-                turned = f" (a flipped sign of {worded(c / 2, (name, *top), bottom)}?)"
-                return line + turned * (abs(c) in (1, 2, 4))
-    return ""
+def lost_term(name: str, c: float, top: tuple[str, ...], bottom: tuple[str, ...]) -> str:
+    """(true − said) · bottom = c · dy · top."""
+    return f"missing term {worded(c, (name, *top), bottom)}" + " (a flipped sign?)" * (abs(c) == 2)
 
 
 def numbers_known(rung: Callable[[Points], str]) -> Callable[[Points], str]:
@@ -303,7 +354,7 @@ def numbers_known(rung: Callable[[Points], str]) -> Callable[[Points], str]:
     return lambda points: rung(points) if all(p.known for p in points) else ""
 
 
-NUMERIC = (swapped, ratio, another, reordered, by_terms, partly, times_known, one_term)
+NUMERIC = (swapped, ratio, another, reordered, summed, by_terms, partly, by_sign, as_products)
 LADDER = (not_finite, zero, in_dy, *map(numbers_known, NUMERIC))
 
 
@@ -390,8 +441,8 @@ def at_point(
     """Both derivatives at one point, for the blocks asked for and for those of the same shapes."""
     dy = cotangent(f, args, seed)
     analytic = claims(f_vjp(dy, *args.values()), args, ()).grads
-    three = transform(lambda _, leaf: None if leaf is None else like(leaf, 3.0 * np.asarray(leaf)), dy)
-    tripled = claims(f_vjp(three, *args.values()), args, ()).grads
+    times = transform(lambda _, leaf: None if leaf is None else like(leaf, MINUS * np.asarray(leaf)), dy)
+    minus = claims(f_vjp(times, *args.values()), args, ()).grads
     shapes = {analytic[path].shape for path in paths}
     both = {
         path: derivative(f, args, path, flat(dy))
@@ -401,7 +452,7 @@ def at_point(
     said = {name: claims(term(dy, *args.values()), args, ()).grads for name, term in terms.items()}
     shared = {
         "analytic": analytic,
-        "tripled": tripled,
+        "minus": minus,
         "numeric": {path: d for path, (d, _) in both.items()},
         "args": named(args),
         "dy": named(dy, "dy"),

@@ -76,26 +76,13 @@ def atoms(args: Mapping[str, Array], y: Mapping[str, Array], shape: tuple[int, .
 
 
 class Book(NamedTuple):
-    """Factors x^p by name and power, and the projection of log |x^p| over the elements that count."""
+    """Factors x^p by name and power, and the projections of log |x^p| over the elements that count."""
 
+    cases: Sequence[Case]
     names: list[tuple[str, int]]
     projections: Array
     target: float
     slack: float
-
-
-def equation(cases: Sequence[Case]) -> tuple[float, tuple[str, ...], tuple[str, ...]] | None:
-    """(c, top, bottom) with A · bottom = c · B · top in all cases; fewest factors first, None where there is none."""
-    book = written(cases)
-    if book is None:
-        return None
-    for chosen in candidates(book):
-        top = tuple(power(n, p) for n, p in chosen if p > 0)
-        bottom = tuple(power(n, -p) for n, p in chosen if p < 0)
-        c = constant(cases, chosen)
-        if c is not None:
-            return c, top, bottom
-    return None
 
 
 def written(cases: Sequence[Case]) -> Book | None:
@@ -115,35 +102,74 @@ def written(cases: Sequence[Case]) -> Book | None:
             rows += [p * (logs @ r) for p in POWERS]
     wanted = np.concatenate([np.log(np.abs(A[at] / B[at])) for (A, B, _, _), at in zip(cases, counts, strict=True)])
     slack = np.sum(np.abs(r)) * max(accuracy for *_, accuracy in cases) / ZERO + 1e-10
-    return Book(names, np.array(rows), float(wanted @ r), float(slack)) if rows else None
+    return Book(cases, names, np.array(rows), float(wanted @ r), float(slack))
 
 
-def candidates(book: Book) -> Iterator[list[tuple[str, int]]]:
-    """Sets of up to three factors whose projections add up to the target's."""
-    n, P = len(book.names), book.projections
+def equation(book: Book, count: int) -> tuple[float, tuple[str, ...], tuple[str, ...]] | None:
+    """(c, top, bottom) with A · bottom = c · B · top in all cases, of so many factors; None where there is none."""
+    for chosen in (none, single, pairs, triples)[count](book):
+        factors = [book.names[i] for i in chosen]
+        if len({name for name, _ in factors}) == count and (c := constant(book.cases, factors)) is not None:
+            top, bottom = ([(n, abs(p)) for n, p in factors if p * sign > 0] for sign in (1, -1))
+            return c, tuple(power(*x) for x in top), tuple(power(*x) for x in bottom)
+    return None
+
+
+Chosen = Iterator[tuple[int, ...]]  # places of factors whose projections add up to the target's
+
+
+def none(book: Book) -> Chosen:
+    """A constant ratio."""
     if abs(book.target) <= book.slack:
-        yield []
-    for i in np.flatnonzero(np.abs(P - book.target) <= book.slack):
-        yield [book.names[i]]
-    one, two = np.triu_indices(n, 1)
-    pairs = P[one] + P[two]
-    for i in np.flatnonzero(np.abs(pairs - book.target) <= book.slack):
-        yield from distinct(book, one[i], two[i])
-    order = np.argsort(pairs)
-    ordered = pairs[order]
-    first = np.searchsorted(ordered, book.target - P - book.slack)
-    last = np.searchsorted(ordered, book.target - P + book.slack)
-    found = [(k, order[j]) for k in range(n) for j in range(first[k], last[k])]
-    for k, j in sorted(found, key=lambda kj: (kj[0] + one[kj[1]] + two[kj[1]])):
-        if k < one[j]:
-            yield from distinct(book, k, one[j], two[j])
+        yield ()
 
 
-def distinct(book: Book, *places: int) -> Iterator[list[tuple[str, int]]]:
-    """The factors at these places, if they are powers of different arrays."""
-    chosen = [book.names[i] for i in places]
-    if len({name for name, _ in chosen}) == len(chosen):
-        yield chosen
+def single(book: Book) -> Chosen:
+    """One factor."""
+    for i in np.flatnonzero(np.abs(book.projections - book.target) <= book.slack):
+        yield (int(i),)
+
+
+def pairs(book: Book) -> Chosen:
+    """Two."""
+    one, two = np.triu_indices(len(book.names), 1)
+    for i in np.flatnonzero(np.abs(book.projections[one] + book.projections[two] - book.target) <= book.slack):
+        yield int(one[i]), int(two[i])
+
+
+def triples(book: Book) -> Chosen:
+    """Three: for each factor the pairs that make up the rest, by bisection."""
+    one, two = np.triu_indices(len(book.names), 1)
+    both = book.projections[one] + book.projections[two]
+    order = np.argsort(both)
+    rest = book.target - book.projections
+    first = np.searchsorted(both, rest - book.slack, sorter=order)
+    last = np.searchsorted(both, rest + book.slack, sorter=order)
+    found = [(k, int(one[j]), int(two[j])) for k in range(len(rest)) for j in order[first[k] : last[k]] if k < one[j]]
+    yield from sorted(found, key=sum)
+
+
+def two_terms(book: Book) -> list[tuple[float, tuple[str, ...]]]:
+    """[(c, factor), (d, factor)] with A = B (c · factor + d · factor), simple c and d; [] where there are none."""
+    names = ["", *book.cases[0][2]]
+    A, scale = np.concatenate([np.ravel(A) for A, *_ in book.cases]), []
+    X = np.stack([
+        np.concatenate([np.ravel(B * (known[name] if name else 1)) for _, B, known, _ in book.cases]) for name in names
+    ])  # fmt: skip
+    accuracy = max(accuracy for *_, accuracy in book.cases)
+    X = np.where(np.all(np.isfinite(X), axis=1, keepdims=True), X, 0.0)
+    G, b = X @ X.T, X @ A
+    i, j = np.triu_indices(len(names), 1)
+    det = G[i, i] * G[j, j] - G[i, j] ** 2
+    c, d = (b[i] * G[j, j] - b[j] * G[i, j]) / det, (b[j] * G[i, i] - b[i] * G[i, j]) / det
+    left = A @ A - c * b[i] - d * b[j]
+    for k in np.flatnonzero((np.abs(left) <= 1e-6 * (A @ A)) & (det > 1e-6 * G[i, i] * G[j, j])):
+        near = [simple(float(v[k]), 1e-3) for v in (c, d)]
+        if None not in near and A.size > FEW:
+            fit = near[0] * X[i[k]] + near[1] * X[j[k]]
+            if np.max(np.abs(A - fit)) <= 10 * accuracy * np.max(np.abs(A)):
+                return [(near[0], (names[i[k]],) * bool(names[i[k]])), (near[1], (names[j[k]],) * bool(names[j[k]]))]
+    return []
 
 
 def constant(cases: Sequence[Case], chosen: Sequence[tuple[str, int]]) -> float | None:
@@ -157,6 +183,10 @@ def constant(cases: Sequence[Case], chosen: Sequence[tuple[str, int]]) -> float 
             c = simple(float(np.vdot(right, left) / np.vdot(right, right)), 100 * accuracy)
         if c is None or not np.all(np.abs(left - c * right) <= 10 * accuracy * np.max(np.abs(right))):
             return None
+        if any(not np.all(known[name]) for name, p in chosen if p > 0) and any(
+            not np.all(known[name]) for name, p in chosen if p < 0
+        ):
+            return None  # 0 = 0 says nothing
     return c
 
 
