@@ -6,66 +6,19 @@ with another dy. Where nothing fits, nothing is said.
 """
 
 import contextlib
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from ..tree import Path, flat, is_float, kind, leaves, like, replaced, transform
+from ..tree import Path, leaves
 from ..types import Array
-from . import numeric
-from .contract import claims, cotangent
+from .evidence import MINUS, Evidence, Terms, gather
 from .products import FULL, atoms, equation, number, two_terms, worded, written
 from .report import WRONG, Report
 
-Terms = Mapping[str, Callable[..., Any]]
-
-COMPLEX, CENTRAL = 1e-8, 1e-5  # accuracy of a derivative, relative to the largest of its block
 LISTED = 4  # rows or elements that a line names
-MINUS = -3.0  # times dy; not positive, for dy > 0 is no linear function of dy
-OTHER = 10**7  # seeds of the second point start here
-MOVES = ((True, 0.1), (False, 0.1), (False, 1e-3))  # (rows in another order?, size of the move): the first that f takes
-
-
-class Evidence(NamedTuple):
-    """What is known of one block at one point, and of the others beside it."""
-
-    path: Path
-    analytic: Mapping[Path, Array]  # f_vjp's cotangents of all blocks
-    minus: Mapping[Path, Array]  # f_vjp(−3 dy, *args)
-    numeric: Mapping[Path, Array]  # the derivatives of f; none of a block above the limit
-    accuracy: float  # of numeric[path], relative to its largest
-    args: Mapping[str, Array]  # by name: theta.W
-    dy: Mapping[str, Array]
-    y: Mapping[str, Array]  # f's outputs
-    terms: Mapping[str, Mapping[Path, Array]] = {}  # what the author's terms say of all blocks
-
-    @property
-    def said(self) -> Array:
-        """f_vjp's answer."""
-        return self.analytic[self.path]
-
-    @property
-    def true(self) -> Array:
-        """What it should be."""
-        return self.numeric[self.path]
-
-    @property
-    def known(self) -> bool:
-        """Whether the derivative is there, and not zero."""
-        return self.path in self.numeric and bool(np.any(np.abs(self.true) > self.noise))
-
-    @property
-    def noise(self) -> float:
-        """An error of this size in one element means nothing."""
-        largest = max((float(np.max(np.abs(d), initial=0)) for d in self.numeric.values()), default=0.0)
-        return self.accuracy * max(float(np.max(np.abs(self.true), initial=0)), 1e-6 * largest)
-
-    def equal(self, a: Array, b: Array) -> bool:
-        """The same numbers but for the accuracy of the derivative."""
-        return a.shape == b.shape and bool(np.all(np.abs(a - b) <= self.accuracy * np.max(np.abs(b), initial=0)))
-
 
 Points = Sequence[Evidence]
 
@@ -210,9 +163,11 @@ def by_terms(points: Points) -> str:
 def coefficients(p: Evidence) -> Array | None:
     """c with Σ c_k term_k = f_vjp's answer, where the terms' plain sum is the derivative."""
     columns = [np.ravel(term[p.path]) for term in p.terms.values() if p.path in term]
-    if not columns or len(columns) != len(p.terms) or not p.equal(sum(columns), np.ravel(p.true)):
+    if not columns or len(columns) != len(p.terms):
         return None
     A = np.stack(columns, axis=1)
+    if not p.equal(A.sum(axis=1), np.ravel(p.true)):
+        return None
     used = np.flatnonzero(np.any(A, axis=0))  # a term that does not reach this block has nothing to say
     c, _, rank, _ = np.linalg.lstsq(A[:, used], np.ravel(p.said), rcond=1e-9)
     whole = np.ones(len(columns))
@@ -237,7 +192,7 @@ def partly(points: Points) -> str:
         return ""  # nothing is right but zeros
     how = what_is_there(points, wrong)
     for place in places(points[0]):
-        if all(np.array_equal(w, places(p).get(place)) for w, p in zip(wrong, points, strict=True)):
+        if all(np.array_equal(w, places(p)[place]) for w, p in zip(wrong, points, strict=True)):
             return f"right but {place}{how}"
     if any(not np.array_equal(w, wrong[0]) for w in wrong):
         return ""
@@ -295,10 +250,10 @@ def places(p: Evidence) -> dict[str, Array]:
 def by_sign(points: Points) -> str:
     """Two branches, each with a factor of its own or with zeros: one condition turned, two branches exchanged."""
     for place in places(points[0]):
-        masks = [places(p).get(place) for p in points]
-        if all(m is not None and m.any() and not m.all() for m in masks):
+        masks = [places(p)[place] for p in points]
+        if all(m.any() and not m.all() for m in masks):
             parts = [
-                what_is_there(points, [m == side for m in masks]).removeprefix(", ").removesuffix(" there")
+                what_is_there(points, [np.equal(m, side) for m in masks]).removeprefix(", ").removesuffix(" there")
                 for side in (True, False)
             ]
             if all(parts):
@@ -341,7 +296,9 @@ def wrong_factor(c: float, top: tuple[str, ...], bottom: tuple[str, ...]) -> str
     """said · bottom = c · true · top."""
     if not bottom:
         return f"a factor {worded(c, top)} too many"
-    return f"has {worded(c, top)} in place of {worded(1, bottom)}" if top else f"lacks the factor {worded(1 / c, bottom)}"
+    return (
+        f"has {worded(c, top)} in place of {worded(1, bottom)}" if top else f"lacks the factor {worded(1 / c, bottom)}"
+    )
 
 
 def lost_term(name: str, c: float, top: tuple[str, ...], bottom: tuple[str, ...]) -> str:
@@ -358,7 +315,7 @@ NUMERIC = (swapped, ratio, another, reordered, summed, by_terms, partly, by_sign
 LADDER = (not_finite, zero, in_dy, *map(numbers_known, NUMERIC))
 
 
-# --- gathering the evidence ---------------------------------------------------------------------------
+# --- for a report ----
 
 
 def explain(
@@ -381,7 +338,13 @@ def explain(
 
 
 def explained(
-    f: Callable[..., Any], f_vjp: Callable[..., Any], args: dict[str, Any], report: Report, seed: int, terms: Terms, limit: int
+    f: Callable[..., Any],
+    f_vjp: Callable[..., Any],
+    args: dict[str, Any],
+    report: Report,
+    seed: int,
+    terms: Terms,
+    limit: int,
 ) -> Report:
     """The same, with errors."""
     wrong = {row.block for row in report.rows if row.verdict == WRONG}
@@ -390,93 +353,5 @@ def explained(
         return report
     points = gather(f, f_vjp, args, paths, seed, terms, limit)
     lines = {".".join(path): perhaps([p[path] for p in points]) for path in paths}
-    return Report(
-        report.name,
-        tuple(row._replace(perhaps=lines.get(row.block, ())) for row in report.rows),
-        report.notes,
-        report.problems,
-        report.doubts,
-    )
-
-
-def gather(
-    f: Callable[..., Any],
-    f_vjp: Callable[..., Any],
-    args: dict[str, Any],
-    paths: Sequence[Path],
-    seed: int = 0,
-    terms: Terms | None = None,
-    limit: int = 4096,
-) -> list[dict[Path, Evidence]]:
-    """Evidence of the blocks at `paths`, here and at a second point; the latter is left out where f takes none."""
-    found = [at_point(f, f_vjp, args, paths, seed, terms or {}, limit)]
-    for turned, size in MOVES:
-        with contextlib.suppress(Exception):  # outside f's domain
-            there = moved(args, turned, size, seed + OTHER)
-            found.append(at_point(f, f_vjp, there, paths, seed + OTHER, terms or {}, limit))
-            break
-    return found
-
-
-def moved(args: dict[str, Any], turned: bool, size: float, seed: int) -> dict[str, Any]:
-    """Another point near by: rows rolled by one if `turned`, floats scaled by 1 ± `size`; whole numbers stay whole."""
-    seeds = iter(range(seed, seed + OTHER))
-
-    def one(_: Path, leaf: Any) -> Any:
-        if not kind(leaf) or kind(leaf) == "object":
-            return leaf
-        x = np.asarray(leaf)
-        x = np.roll(x, 1, axis=0) if turned and x.ndim else x
-        if is_float(leaf) and not (x.any() and np.array_equal(x, np.round(x))):
-            x = np.where(x == 0, size * (not x.any()), x) * (1 + size * numeric.spread(next(seeds), x.shape))
-        return like(leaf, x)
-
-    found: dict[str, Any] = transform(one, args)
-    return found
-
-
-def at_point(
-    f: Callable[..., Any], f_vjp: Callable[..., Any], args: dict[str, Any], paths: Sequence[Path], seed: int, terms: Terms, limit: int
-) -> dict[Path, Evidence]:
-    """Both derivatives at one point, for the blocks asked for and for those of the same shapes."""
-    dy = cotangent(f, args, seed)
-    analytic = claims(f_vjp(dy, *args.values()), args, ()).grads
-    times = transform(lambda _, leaf: None if leaf is None else like(leaf, MINUS * np.asarray(leaf)), dy)
-    minus = claims(f_vjp(times, *args.values()), args, ()).grads
-    shapes = {analytic[path].shape for path in paths}
-    both = {
-        path: derivative(f, args, path, flat(dy))
-        for path, d in analytic.items()
-        if d.shape in shapes and 0 < d.size <= limit
-    }
-    said = {name: claims(term(dy, *args.values()), args, ()).grads for name, term in terms.items()}
-    shared = {
-        "analytic": analytic,
-        "minus": minus,
-        "numeric": {path: d for path, (d, _) in both.items()},
-        "args": named(args),
-        "dy": named(dy, "dy"),
-        "y": named(f(*args.values()), "y"),
-        "terms": said,
-    }
-    return {path: Evidence(path, accuracy=both.get(path, (0, CENTRAL))[1], **shared) for path in paths}
-
-
-def named(tree: Any, root: str = "") -> dict[str, Array]:
-    """Its floats by name: dy, dy.0, q.mu."""
-    path = (root,) if root else ()
-    return {".".join(at): np.asarray(leaf, dtype=float) for at, leaf in leaves(tree, path) if is_float(leaf)}
-
-
-def derivative(f: Callable[..., Any], args: dict[str, Any], path: Path, c: Array) -> tuple[Array, float]:
-    """⟨c, ∂f/∂x⟩ for every element of one block, and its accuracy: by complex steps where f takes them."""
-    leaf = dict(leaves(args))[path]
-    x = np.asarray(leaf, dtype=float)
-
-    def block(value: Array) -> Array:
-        return flat(f(*replaced(args, path, like(leaf, value)).values()))
-
-    h = numeric.steps(x, 1e-3)
-    if numeric.analytic(block, x, numeric.spread(OTHER, x.shape), 1e-3 * numeric.size(x)):
-        return numeric.vjp(lambda u, step: numeric.central(block, x, u, step), x, c, h), CENTRAL
-    return numeric.vjp(lambda u, _: numeric.complex_step(block, x, u), x, c, h), COMPLEX
+    rows = tuple(row._replace(perhaps=lines.get(row.block, ())) for row in report.rows)
+    return dataclasses.replace(report, rows=rows)

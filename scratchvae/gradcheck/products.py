@@ -62,12 +62,12 @@ FULL = (trailing, leading)
 
 def atoms(args: Mapping[str, Array], y: Mapping[str, Array], shape: tuple[int, ...]) -> dict[str, Array]:
     """Every array that a factor may be, broadcast to the shape: functions of arguments and outputs, sums of two."""
-    plain = {}
+    plain: dict[str, Array] = {}
     for name, value in {**args, **y}.items():
         for view in FULL:
             if name not in plain and (full := view(value, shape)) is not None:
                 plain[name] = full
-    found = {}
+    found: dict[str, Array] = {}
     for form, function in FUNCTIONS.items():
         found |= {form.format(name): function(value) for name, value in plain.items()}
     for one, two in combinations((name for name in plain if name in args), 2):
@@ -152,10 +152,10 @@ def triples(book: Book) -> Chosen:
 def two_terms(book: Book) -> list[tuple[float, tuple[str, ...]]]:
     """[(c, factor), (d, factor)] with A = B (c · factor + d · factor), simple c and d; [] where there are none."""
     names = ["", *book.cases[0][2]]
-    A, scale = np.concatenate([np.ravel(A) for A, *_ in book.cases]), []
-    X = np.stack([
-        np.concatenate([np.ravel(B * (known[name] if name else 1)) for _, B, known, _ in book.cases]) for name in names
-    ])  # fmt: skip
+    A = np.concatenate([np.ravel(A) for A, *_ in book.cases])
+    X = np.stack(
+        [np.concatenate([np.ravel(B * k[name] if name else B) for _, B, k, _ in book.cases]) for name in names]
+    )
     accuracy = max(accuracy for *_, accuracy in book.cases)
     X = np.where(np.all(np.isfinite(X), axis=1, keepdims=True), X, 0.0)
     G, b = X @ X.T, X @ A
@@ -164,11 +164,9 @@ def two_terms(book: Book) -> list[tuple[float, tuple[str, ...]]]:
     c, d = (b[i] * G[j, j] - b[j] * G[i, j]) / det, (b[j] * G[i, i] - b[i] * G[i, j]) / det
     left = A @ A - c * b[i] - d * b[j]
     for k in np.flatnonzero((np.abs(left) <= 1e-6 * (A @ A)) & (det > 1e-6 * G[i, i] * G[j, j])):
-        near = [simple(float(v[k]), 1e-3) for v in (c, d)]
-        if None not in near and A.size > FEW:
-            fit = near[0] * X[i[k]] + near[1] * X[j[k]]
-            if np.max(np.abs(A - fit)) <= 10 * accuracy * np.max(np.abs(A)):
-                return [(near[0], (names[i[k]],) * bool(names[i[k]])), (near[1], (names[j[k]],) * bool(names[j[k]]))]
+        one, two = simple(float(c[k]), 1e-3), simple(float(d[k]), 1e-3)
+        if one and two and np.max(np.abs(A - one * X[i[k]] - two * X[j[k]])) <= 10 * accuracy * np.max(np.abs(A)):
+            return [(v, tuple(filter(None, [names[at]]))) for v, at in ((one, i[k]), (two, j[k]))]
     return []
 
 
