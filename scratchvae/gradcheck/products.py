@@ -202,14 +202,17 @@ def power(name: str, p: int) -> str:
 
 
 def number(c: float, digits: int = 6) -> str:
-    """½, 2, 1/3, 1.0001."""
+    """½, −2, 1/3, 1.0001."""
     near = Fraction(c).limit_denominator(1000)
-    if near.numerator in (1, -1, 3, -3) and near.denominator > 1 and abs(float(near) - c) < 1e-9:
-        return str(near).replace("1/2", "½").replace("1/4", "¼") if abs(near.numerator) == 1 else str(near)
-    return f"{c:.{digits}g}".replace("-", "−") if c else "0"
+    if abs(near.numerator) in (1, 3) and near.denominator > 1 and abs(float(near) - c) < 1e-9:
+        text = {"1/2": "½", "1/4": "¼"}.get(str(abs(near)), str(abs(near)))
+    else:
+        text = f"{abs(c):.{digits}g}"
+    return f"−{text}" if c < 0 else text
 
 
 def worded(c: float, top: Sequence[str], bottom: Sequence[str] = ()) -> str:
     """−½ · dy · x / exp(log_var)."""
-    lead = {1.0: [], -1.0: ["−1"]}.get(c, [number(c)]) if top else [number(c)]
-    return " / ".join([" · ".join([*lead, *top]), *bottom])
+    if top and abs(c) == 1:
+        return ("−" if c < 0 else "") + " / ".join([" · ".join(top), *bottom])
+    return " / ".join([" · ".join([number(c), *top]), *bottom])
