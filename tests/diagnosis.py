@@ -1,4 +1,10 @@
-"""§7.2.4 Is `perhaps:` right? The library's own pairs with one slip planted, and what is said of each."""
+"""§7.2.4 Is what `perhaps:` says true of the slip that was made? `python -m tests.diagnosis`
+
+Every slip of `scratchvae.mutants.operators` in a function of the library, backward or forward, meets the nearest case
+of `scratchvae.gradcheck.library` that finds it wrong by its numbers: first those named after the function, then by how
+few functions of ours they run. Slips that no such case sees, and those that break the contract (a shape, an exception,
+a lost +=, hidden state: `check` names these itself) are counted apart.
+"""
 
 import argparse
 import json
@@ -6,42 +12,49 @@ import sys
 import time
 import types
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from mutants import automatic
-from mutants.automatic import Mutant, alarm
-
-from scratchvae.gradcheck.contract import argument_names, promote
+from scratchvae.gradcheck.contract import argument_names, cotangent, promote
 from scratchvae.gradcheck.diagnosis import explained
 from scratchvae.gradcheck.library import Case, cases
-from scratchvae.gradcheck.report import WRONG, Report
-from scratchvae.mutants.plant import Target, targets
+from scratchvae.gradcheck.report import WRONG
+from scratchvae.mutants.plant import targets
 
-NEAREST = 5
+from .mutants import automatic
+
+GROUPS = ("core", "linear_gaussian", "ladder", "models", "optim", "estimators")
+NEAREST = 4  # cases that are tried
+SECONDS = 20.0
+Said = dict[str, tuple[str, ...]]  # block -> lines
 
 
 class Touched(NamedTuple):
+    """A case, and the functions of ours that it runs."""
+
     case: Case
     codes: set[types.CodeType]
 
 
 def observed(case: Case, codes: set[types.CodeType]) -> Touched:
+    """Runs a case on the healthy library."""
     touched: set[types.CodeType] = set()
 
     def profile(frame: Any, event: str, arg: Any) -> None:
         if event == "call" and frame.f_code in codes:
             touched.add(frame.f_code)
 
+    args = promote(dict(zip(argument_names(case.f, len(case.args)), case.args, strict=True)), [])
+    dy = cotangent(case.f, args, 0)
     sys.setprofile(profile)
     try:
-        case.run()
+        case.f(*args.values())
+        case.f_vjp(dy, *args.values())
     finally:
         sys.setprofile(None)
     return Touched(case, touched)
 
 
-def said(case: Case) -> tuple[str, dict[str, tuple[str, ...]]]:
+def said(case: Case) -> tuple[str, Said]:
     """("ok", …), ("contract", its line), ("wrong", block -> lines)."""
     report = case.run()
     rows = [row for row in report.rows if row.verdict == WRONG]
@@ -54,44 +67,114 @@ def said(case: Case) -> tuple[str, dict[str, tuple[str, ...]]]:
     return "wrong", {row.block: row.perhaps for row in found.rows if row.verdict == WRONG}
 
 
+def judged(mutant: automatic.Mutant, near: list[Case]) -> dict[str, Any]:
+    """What the nearest case that sees it says."""
+    verdict, lines, name = "ok", Said(), ""
+    with mutant.planted():
+        for case in near:
+            name = case.name
+            try:
+                with automatic.alarm(SECONDS):
+                    verdict, lines = said(case)
+            except TimeoutError:
+                verdict, lines = "contract", {"": ("hangs",)}
+            if verdict != "ok":
+                break
+    return {"mutant": mutant.name, "case": name, "verdict": verdict, "said": lines}
+
+
+def stem(name: str) -> str:
+    """normal_kl of normal_kl_vjp_np."""
+    return name.rpartition(".")[2].removesuffix("_np").split("_vjp")[0]
+
+
+def nearest(mutant: automatic.Mutant, every: list[Touched]) -> list[Case]:
+    """Cases that run the function, those first that are named after it, then by how much else they run."""
+    function = mutant.parts[0][0].function.__code__
+
+    def distance(t: Touched) -> tuple[bool, int]:
+        own = t.case.name.split("[")[0].rpartition(".")[2]
+        return own != stem(mutant.parts[0][0].name), len(t.codes)
+
+    return [t.case for t in sorted((t for t in every if function in t.codes), key=distance)[:NEAREST]]
+
+
+KINDS = {  # what a line begins with, or holds -> its kind
+    "zero: ": "zero", "not zero, ": "zero", "does not depend on dy": "dy", "not linear in dy": "dy",
+    "swapped with": "swap", "it is ": "swap", "minus the derivative": "sign", "(a mean for a sum?)": "length",
+    "(a sum for a mean?)": "length", "the right numbers": "order", "transposed": "order", "summed over": "axis",
+    "averaged over": "axis", "right but ": "part", "; elsewhere: ": "part", "a factor ": "array",
+    "lacks the factor ": "array", " in place of ": "array", "missing term": "term", " times the derivative": "factor",
+    "not finite": "not finite",
+}  # fmt: skip
+RIGHT = {  # operator -> kinds that say what it did; the reasons are in the module's docstring
+    "sign flipped": "sign term array part",
+    "term dropped": "term zero array part",
+    "factor inverted": "array factor term dy",
+    "factor dropped": "array factor term dy part zero length sign",
+    "factor changed": "factor array term",
+    "factor or axis changed": "factor array term length axis part swap order zero",
+    "operand swapped": "array term swap dy zero part",
+    "operands swapped": "swap sign array term dy order part",
+    "function dropped": "array term zero part axis length order",
+    "function changed": "array term length zero",
+    "option dropped": "axis length order part",
+    "axis changed": "axis length order part",
+    "transpose forgotten": "order",
+    "condition turned": "part zero swap array",
+    "condition dropped": "part zero",
+    "branch always taken": "part zero array term",
+    "statement dropped": "zero term part",
+    "+= turned to =": "zero term",
+}
+
+
+def kind_of(line: str) -> str:
+    """The rung that speaks."""
+    return next(kind for text, kind in KINDS.items() if text in line)
+
+
+def grade(found: dict[str, Any]) -> str:
+    """ "right", "wrong kind" (one line is enough), "silent"."""
+    right = RIGHT[found["mutant"].split(" | ")[1]].split()
+    kinds = {kind_of(line) for lines in found["said"].values() for line in lines}
+    return "silent" if not kinds else "right" if kinds <= set(right) else "wrong kind"
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """The three rates by operator."""
+    wrong = [x for x in found if x["verdict"] == "wrong"]
+    lines = ["| slip | mutants | right kind | wrong kind | silent |", "|---|---|---|---|---|"]
+    operators = Counter(x["mutant"].split(" | ")[1] for x in wrong)
+    for operator, count in [*operators.most_common(), ("all", len(wrong))]:
+        grades = Counter(grade(x) for x in wrong if operator in ("all", x["mutant"].split(" | ")[1]))
+        cells = [f"{grades[g]} ({100 * grades[g] / count:.0f} %)" for g in ("right", "wrong kind", "silent")]
+        lines.append(f"| {operator} | {count} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--out")
+    """Run."""
+    parser = argparse.ArgumentParser("python -m tests.diagnosis", description=__doc__)
+    parser.add_argument("--out", required=True)
     parser.add_argument("--only", default="")
-    parser.add_argument("--limit", type=int)
-    parser.add_argument("--groups", default="core,linear_gaussian,ladder,estimators,models,optim")
+    parser.add_argument("--limit", type=int, default=10**6)
+    parser.add_argument("--groups", default=",".join(GROUPS))
     o = parser.parse_args()
     found = [t for g in o.groups.split(",") for name in automatic.GROUPS[g][0] for t in targets(f"scratchvae.{name}")]
     codes = {t.function.__code__ for t in found}
     every = [observed(c, codes) for c in cases() if "784" not in c.name]
     seen = set().union(*(t.codes for t in every))
-    mutants = [m for m in automatic.slips([t for t in found if t.function.__code__ in seen]) if o.only in m.name]
-    kept = set(automatic.chosen([m.name for m in mutants], o.limit))
-    mutants = [m for m in mutants if m.name in kept]
+    made = automatic.slips([t for t in found if t.function.__code__ in seen])
+    mutants = {m.name: m for m in made if o.only in m.name}
+    names = automatic.chosen(list(mutants), o.limit)
     print(len(every), "cases", len(mutants), "mutants", file=sys.stderr)
-    out = []
     start = time.time()
-    for i, m in enumerate(mutants):
-        code = m.parts[0][0].function.__code__
-        stem = m.parts[0][0].name.rpartition(".")[2].removesuffix("_np").replace("_vjp", "").split("_params")[0]
-        near = [t for t in every if code in t.codes]
-        near.sort(key=lambda t: (t.case.name.split("[")[0].rpartition(".")[2] != stem, len(t.codes)))
-        near = [t.case for t in near[:NEAREST]]
-        verdict, lines, name = "ok", {}, ""
-        with m.planted():
-            for case in near:
-                try:
-                    with alarm(20):
-                        verdict, lines = said(case)
-                except TimeoutError:
-                    verdict, lines = "contract", {"": ("hangs",)}
-                name = case.name
-                if verdict != "ok":
-                    break
-        out.append({"mutant": m.name, "case": name, "verdict": verdict, "said": lines})
-        if i % 50 == 0:
-            print(i, len(mutants), f"{time.time() - start:.0f} s", file=sys.stderr, flush=True)
-    json.dump(out, open(o.out, "w"), indent=1, ensure_ascii=False)
+    with open(o.out, "w", encoding="utf-8") as out:
+        for i, name in enumerate(names):
+            print(json.dumps(judged(mutants[name], nearest(mutants[name], every)), ensure_ascii=False), file=out, flush=True)
+            if i % 50 == 0:
+                print(i, len(names), f"{time.time() - start:.0f} s", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ with another dy. Where nothing fits, nothing is said.
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from ..tree import Path, leaves
 from ..types import Array
 from .evidence import MINUS, Evidence, Terms, gather
-from .products import FULL, atoms, equation, number, two_terms, worded, written
+from .products import FULL, atoms, equation, number, sum_of, trailing, two_terms, worded, written
 from .report import WRONG, Report
 
 LISTED = 4  # rows or elements that a line names
@@ -292,6 +293,25 @@ def weights(points: Points) -> Iterator[tuple[str, list[Array]]]:
                 yield name, dys
 
 
+def one_sum(points: Points) -> str:
+    """The difference is a sum of products, over the rows of something larger than the block."""
+    cases = []
+    for p in points:
+        shapes = [v.shape for v in (*p.args.values(), *p.y.values()) if trailing(p.true, v.shape) is not None]
+        largest = max(shapes, key=math.prod)
+        dys = [full for v in p.dy.values() for view in FULL if (full := view(v, largest)) is not None]
+        lost = p.true - p.said
+        if len(p.dy) > 1 or not dys or math.prod(largest) <= p.true.size:
+            return ""
+        if math.prod(largest) > 1000 or most(lost) < 1000 * p.noise:
+            return ""
+        cases.append((lost, dys[0], atoms(p.args, p.y, largest), p.accuracy * most(p.true) / most(lost)))
+    if found := sum_of(cases, points[0].true.shape):
+        c, top, bottom = found
+        return f"missing term {worded(c, ('Σ dy', *top), bottom)}" + " (a flipped sign?)" * (abs(c) == 2)
+    return ""
+
+
 def wrong_factor(c: float, top: tuple[str, ...], bottom: tuple[str, ...]) -> str:
     """said · bottom = c · true · top."""
     if not bottom:
@@ -311,7 +331,7 @@ def numbers_known(rung: Callable[[Points], str]) -> Callable[[Points], str]:
     return lambda points: rung(points) if all(p.known for p in points) else ""
 
 
-NUMERIC = (swapped, ratio, another, reordered, summed, by_terms, partly, by_sign, as_products)
+NUMERIC = (swapped, ratio, another, reordered, summed, by_terms, partly, by_sign, as_products, one_sum)
 LADDER = (not_finite, zero, in_dy, *map(numbers_known, NUMERIC))
 
 

@@ -106,12 +106,21 @@ def written(cases: Sequence[Case]) -> Book | None:
 
 
 def equation(book: Book, count: int) -> tuple[float, tuple[str, ...], tuple[str, ...]] | None:
-    """(c, top, bottom) with A · bottom = c · B · top in all cases, of so many factors; None where there is none."""
+    """(c, top, bottom) with A · bottom = c · B · top in all cases, of so many factors; None where there is none.
+
+    A mask, of zeros and ones, may be one more factor: it has no logarithm.
+    """
+    masks = [
+        name for name in book.cases[0][2] if all(np.all((k[name] == 0) | (k[name] == 1)) for *_, k, _ in book.cases)
+    ]
     for chosen in (none, single, pairs, triples)[count](book):
         factors = [book.names[i] for i in chosen]
-        if len({name for name, _ in factors}) == count and (c := constant(book.cases, factors)) is not None:
-            top, bottom = ([(n, abs(p)) for n, p in factors if p * sign > 0] for sign in (1, -1))
-            return c, tuple(power(*x) for x in top), tuple(power(*x) for x in bottom)
+        if len({name for name, _ in factors}) < count:
+            continue
+        for more in ([], *([(mask, 1)] for mask in masks)):
+            if (c := constant(book.cases, factors + more)) is not None:
+                top, bottom = ([(n, abs(p)) for n, p in factors + more if p * sign > 0] for sign in (1, -1))
+                return c, tuple(power(*x) for x in top), tuple(power(*x) for x in bottom)
     return None
 
 
@@ -168,6 +177,32 @@ def two_terms(book: Book) -> list[tuple[float, tuple[str, ...]]]:
         if one and two and np.max(np.abs(A - one * X[i[k]] - two * X[j[k]])) <= 10 * accuracy * np.max(np.abs(A)):
             return [(v, tuple(filter(None, [names[at]]))) for v, at in ((one, i[k]), (two, j[k]))]
     return []
+
+
+def sum_of(cases: Sequence[Case], shape: tuple[int, ...]) -> tuple[float, tuple[str, ...], tuple[str, ...]] | None:
+    """(c, top, bottom) with A = c Σ B · top / bottom, two factors in all, the sum over what A (shape) does not have."""
+    names = [(name, p) for name in cases[0][2] for p in POWERS[:3]]
+    columns, A = [], np.concatenate([np.ravel(A) for A, *_ in cases])
+    for _, B, known, _ in cases:
+        X = np.stack([known[name] ** float(p) for name, p in names] + [np.ones(B.shape)])
+        one, two = np.triu_indices(len(X))
+        columns.append(reduced(B * X[one] * X[two], shape).reshape(len(one), -1))
+    both = np.concatenate(columns, axis=1)
+    c = (both @ A) / np.sum(both * both, axis=1)
+    error = np.max(np.abs(A - c[:, None] * both), axis=1)
+    for k in np.flatnonzero(error <= 10 * max(accuracy for *_, accuracy in cases) * np.max(np.abs(A)))[::-1]:
+        near, factors = simple(float(c[k]), 1e-6), [names[i] for i in (one[k], two[k]) if i < len(names)]
+        if near and len({name for name, _ in factors}) == len(factors):
+            top, bottom = ([(n, abs(p)) for n, p in factors if p * sign > 0] for sign in (1, -1))
+            return near, tuple(power(*x) for x in top), tuple(power(*x) for x in bottom)
+    return None
+
+
+def reduced(X: Array, shape: tuple[int, ...]) -> Array:
+    """Each of X (n, …) summed to the shape that was broadcast."""
+    more = X.ndim - 1 - len(shape)
+    X = X.sum(axis=tuple(range(1, 1 + more)))
+    return X.sum(axis=tuple(i + 1 for i, n in enumerate(shape) if n == 1 < X.shape[i + 1]), keepdims=True)
 
 
 def constant(cases: Sequence[Case], chosen: Sequence[tuple[str, int]]) -> float | None:
