@@ -146,7 +146,10 @@ def masked(x: Array, m: Array) -> Array:
 
 def test_zeros_of_a_mask_are_not_right_but_for_the_rest() -> None:
     """Catches "right but where m > 0", the false friend of every masked slip; and names a mask that was lost."""
-    vjp = lambda way: lambda dy, x, m: (way(dy, x, m), None)  # noqa: E731
+
+    def vjp(way: Vjp) -> Vjp:
+        return lambda dy, x, m: (way(dy, x, m), None)
+
     assert said(masked, vjp(lambda dy, x, m: 2 * dy * m * x), (MU, BITS)) == {"x": "2 times the derivative"}
     assert said(masked, vjp(lambda dy, x, m: dy * m), (MU, BITS)) == {"x": "lacks the factor x"}
     lost = said(masked, vjp(lambda dy, x, m: dy * x), (MU, BITS))

@@ -6,7 +6,7 @@ number. A product is a sum of logarithms, so a random projection of them finds t
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from itertools import combinations
+from itertools import combinations, permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,6 @@ import numpy as np
 from ..types import Array
 from .numeric import spread
 
-FACTORS = 3
 POWERS = (1, -1, 2, -2)
 SUPERSCRIPT = {1: "", 2: "²"}
 FEW = 4  # with fewer elements at all points together one factor has to do
@@ -36,6 +35,7 @@ FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     "expm1({})": np.expm1,
     "log({})": np.log,
     "log1p(exp({}))": lambda x: np.log1p(np.exp(x)),
+    "softmax({})": lambda x: np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True) if x.ndim else x,
     "cos({})": np.cos,
     "sin({})": np.sin,
 }
@@ -63,15 +63,29 @@ FULL = (trailing, leading)
 def atoms(args: Mapping[str, Array], y: Mapping[str, Array], shape: tuple[int, ...]) -> dict[str, Array]:
     """Every array that a factor may be, broadcast to the shape: functions of arguments and outputs, sums of two."""
     plain: dict[str, Array] = {}
-    for name, value in {**args, **y}.items():
+    made = matrix_products(args)
+    for name, value in {**args, **y, **made}.items():
         for view in FULL:
             if name not in plain and (full := view(value, shape)) is not None:
                 plain[name] = full
     found: dict[str, Array] = {}
     for form, function in FUNCTIONS.items():
-        found |= {form.format(name): function(value) for name, value in plain.items()}
+        found |= {
+            form.format(name): function(value) for name, value in plain.items() if form == "{}" or name not in made
+        }
     for one, two in combinations((name for name in plain if name in args), 2):
         found |= {f"({one} - {two})": plain[one] - plain[two], f"({one} + {two})": plain[one] + plain[two]}
+    return found
+
+
+def matrix_products(args: Mapping[str, Array]) -> dict[str, Array]:
+    """x @ W and x @ Wᵀ, wherever they fit."""
+    found = {}
+    for (one, x), (two, W) in permutations(args.items(), 2):
+        if x.ndim and W.ndim == 2 and x.shape[-1] == W.shape[0]:
+            found[f"({one} @ {two})"] = x @ W
+        if x.ndim and W.ndim == 2 and x.shape[-1] == W.shape[1] != W.shape[0]:
+            found[f"({one} @ {two}ᵀ)"] = x @ W.T
     return found
 
 
