@@ -113,6 +113,48 @@ def test_each_rung_names_its_slip(line: str) -> None:
     assert line.startswith("swapped") or set(found) == {"log_var"}
 
 
+def ridge(X: Array, y: Array, w: Array, lam: float) -> Any:
+    return ((X @ w - y) ** 2).mean() / 2 + lam * (w**2).sum() / 2 + 0.01 * w.sum()
+
+
+def ridge_slope(X: Array, y: Array, w: Array, lam: float) -> Array:
+    return X.T @ (X @ w - y) / len(y) + lam * w + 0.01
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("5 times the derivative: 5 is the length of X's axis 0 (a sum for a mean?)", lambda d, X, y, w, s: 5 * d),
+        ("2 times the derivative", lambda d, X, y, w, s: 2 * d),
+        ("missing term dy · w · lam", lambda d, X, y, w, s: d - s * w),
+        ("missing term 0.01 · dy", lambda d, X, y, w, s: d - 0.01),
+        ("missing term −0.2 · dy · (y @ X)", lambda d, X, y, w, s: d + X.T @ y / 5),
+        ("", lambda d, X, y, w, s: X.T @ (d[0] * X @ w)),
+    ],
+)
+def test_a_loss_of_one_number(line: str, wrong: Vjp) -> None:
+    """Least squares with a penalty. Catches a ladder that needs an array for dy, lengths of 2 that are taken for an
+    axis, and sums over rows."""
+    point = spread(8, (5, 2)), spread(9, (5,)), spread(10, (2,)), 0.37
+    found = said(ridge, lambda dy, *a: (None, None, dy * wrong(ridge_slope(*a), *a), None), point)
+    assert found == {"w": line}
+
+
+def test_sums_over_rows() -> None:
+    """log N of all rows under one mean and one variance: catches terms that are added up, and so are no product."""
+
+    def f(x: Array, m: Array, v: Array) -> Array:
+        return -0.5 * (v + (x - m) ** 2 * np.exp(-v)).sum(axis=-1)
+
+    def f_vjp(dy: Array, x: Array, m: Array, v: Array) -> Any:
+        return None, (x * np.exp(-v) * dy[:, None]).sum(axis=0), np.array([-1.5 * dy.sum()])
+
+    assert said(f, f_vjp, (spread(5, (6, 3)), spread(6, (3,)), spread(7, (1,)))) == {
+        "m": "missing term −Σ dy · m / exp(v)",
+        "v": "missing term ½ · Σ dy · (x - m)² / exp(v)",
+    }
+
+
 def test_a_square_block_is_transposed() -> None:
     """Catches a transpose that goes by another name, and one that is said of a symmetric cotangent."""
     x, W = spread(3, (5, 4)), spread(4, (4, 4))

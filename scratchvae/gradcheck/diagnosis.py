@@ -73,14 +73,11 @@ def most(a: Array) -> float:
 def swapped(points: Points) -> str:
     """Two blocks have each other's cotangents."""
     for other in others(points):
-        for sign in (1, -1):
-            if all(p.equal(p.said, sign * p.numeric[other]) for p in points) and all(
-                p.equal(p.analytic[other], sign * p.true) for p in points
-            ):
-                name = ".".join(other)
-                if sign == 1 and not is_ratio(points, -1):
-                    return f"swapped with the cotangent of {name}"
-                return f"minus the derivative: a flipped sign, or swapped with {name}" if sign == 1 else ""
+        if all(p.equal(p.said, p.numeric[other]) and p.equal(p.analytic[other], p.true) for p in points):
+            name = ".".join(other)
+            if is_ratio(points, -1):
+                return f"minus the derivative: a flipped sign, or swapped with {name}"
+            return f"swapped with the cotangent of {name}"
     return ""
 
 

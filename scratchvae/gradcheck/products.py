@@ -238,11 +238,14 @@ def constant(cases: Sequence[Case], chosen: Sequence[tuple[str, int]]) -> float 
 
 
 def simple(c: float, slack: float) -> float | None:
-    """The fraction of small numbers that c is."""
-    if not np.isfinite(c) or not 1e-3 < abs(c) < 1e3:
+    """The fraction of small numbers, or the decimal of two digits, that c is."""
+    if not np.isfinite(c) or not 1e-6 < abs(c) < 1e6:
         return None
-    near = Fraction(c).limit_denominator(8)
-    return float(near) if near and abs(near.numerator) <= 16 and abs(float(near) / c - 1) <= slack else None
+    fraction = Fraction(c).limit_denominator(8)
+    for near in (float(fraction) if abs(fraction.numerator) <= 16 else 0.0, float(f"{c:.1e}")):
+        if near and abs(near / c - 1) <= slack:
+            return near
+    return None
 
 
 def power(name: str, p: int) -> str:
@@ -253,7 +256,8 @@ def power(name: str, p: int) -> str:
 def number(c: float, digits: int = 6) -> str:
     """½, −2, 1/3, 1.0001."""
     near = Fraction(c).limit_denominator(1000)
-    if abs(near.numerator) in (1, 3) and near.denominator > 1 and abs(float(near) - c) < 1e-9:
+    short = abs(c) in (0.5, 0.25) or abs(float(f"{c:.1e}") - c) > 1e-9
+    if short and abs(near.numerator) in (1, 3) and near.denominator > 1 and abs(float(near) - c) < 1e-9:
         text = {"1/2": "½", "1/4": "¼"}.get(str(abs(near)), str(abs(near)))
     else:
         text = f"{abs(c):.{digits}g}"

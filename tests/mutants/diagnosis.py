@@ -8,9 +8,9 @@ a lost +=, hidden state: `check` names these itself) are counted apart. Estimato
 A mutant counts as "right" if all that is said of its blocks is of a kind that describes what the operator did, by
 `RIGHT`, as "wrong kind" if one line is not, as "silent" if there is no line. One operator may be said in several ways,
 each of them right: a sign between two terms is a missing term, within exp a factor too many, of the whole "minus the
-derivative"; a lost factor is a number, an array, dy itself, a mask ("right but where"), or all that a block reached f by
-("zero"). A number is not right for a sign, dy not for a term, rows not for operands. What is said are equations that
-hold at two points, so "wrong kind" means: true, and beside the point.
+derivative"; a lost factor is a number, an array, dy itself, a mask ("right but where"), or all that a block
+reached f by ("zero"). A number is not right for a sign, dy not for a term. What is said are equations that hold at two
+points, so "wrong kind" means: true, and beside the point.
 """
 
 import argparse
