@@ -194,6 +194,8 @@ def test_zeros_of_a_mask_are_not_right_but_for_the_rest() -> None:
 
     assert said(masked, vjp(lambda dy, x, m: 2 * dy * m * x), (MU, BITS)) == {"x": "2 times the derivative"}
     assert said(masked, vjp(lambda dy, x, m: dy * m), (MU, BITS)) == {"x": "lacks the factor x"}
+    more = said(masked, vjp(lambda dy, x, m: dy * m * (x + 2 * np.sin(x))), (MU, BITS))
+    assert more == {"x": "missing term −2 · dy · sin(x) · m (a flipped sign?)"}
     lost = said(masked, vjp(lambda dy, x, m: dy * x), (MU, BITS))
     assert lost == {"x": "right but where m = 0, where it should be zero"}
 
@@ -294,7 +296,8 @@ def test_terms_that_the_author_names() -> None:
     assert said(bound, answer(1, 1), point, terms) == {}
     assert said(bound, answer(1, 0), point, terms) == {"mu": "through KL: 0"}
     assert said(bound, answer(0.5, 2), point, terms) == {"mu": "through z: ½, through KL: 2"}
-    assert said(bound, answer(1, 0), point, {"through z": kl, "through KL": kl}) == {"mu": "missing term −dy · mu"}
+    twice = lambda *p: tuple(2 * d for d in kl(*p))  # noqa: E731
+    assert said(bound, answer(1, 0), point, {"through z": z, "through KL": twice}) == {"mu": "missing term −dy · mu"}
 
 
 @pytest.mark.parametrize("f", [sample, lambda mu, log_var, eps: mu.real + np.exp(log_var.real / 2) * eps.real])

@@ -230,10 +230,6 @@ def constant(cases: Sequence[Case], chosen: Sequence[tuple[str, int]]) -> float 
             c = simple(float(np.vdot(right, left) / np.vdot(right, right)), 100 * accuracy)
         if c is None or not np.all(np.abs(left - c * right) <= 10 * accuracy * np.max(np.abs(right))):
             return None
-        if any(not np.all(known[name]) for name, p in chosen if p > 0) and any(
-            not np.all(known[name]) for name, p in chosen if p < 0
-        ):
-            return None  # 0 = 0 says nothing
     return c
 
 
@@ -256,7 +252,7 @@ def power(name: str, p: int) -> str:
 def number(c: float, digits: int = 6) -> str:
     """½, −2, 1/3, 1.0001."""
     near = Fraction(c).limit_denominator(1000)
-    short = abs(c) in (0.5, 0.25) or abs(float(f"{c:.1e}") - c) > 1e-9
+    short = abs(near) in (0.5, 0.25) or abs(float(f"{c:.1e}") - c) > 1e-9
     if short and abs(near.numerator) in (1, 3) and near.denominator > 1 and abs(float(near) - c) < 1e-9:
         text = {"1/2": "½", "1/4": "¼"}.get(str(abs(near)), str(abs(near)))
     else:
