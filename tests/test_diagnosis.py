@@ -147,8 +147,14 @@ def test_sums_over_rows() -> None:
         return -0.5 * (v + (x - m) ** 2 * np.exp(-v)).sum(axis=-1)
 
     def f_vjp(dy: Array, x: Array, m: Array, v: Array) -> Any:
+        """m is left out, and (x − m)² is."""
         return None, (x * np.exp(-v) * dy[:, None]).sum(axis=0), np.array([-1.5 * dy.sum()])
 
+    def half(dy: Array, x: Array, m: Array, v: Array) -> Any:
+        r = (x - m) * np.exp(-v) * dy[:, None]
+        return None, r.sum(axis=0), np.array([0.5 * (r * (x - m)).sum()])
+
+    assert said(f, half, (spread(5, (6, 3)), spread(6, (3,)), spread(7, (1,)))) == {"v": "missing term −1.5 · Σ dy"}
     assert said(f, f_vjp, (spread(5, (6, 3)), spread(6, (3,)), spread(7, (1,)))) == {
         "m": "missing term −Σ dy · m / exp(v)",
         "v": "missing term ½ · Σ dy · (x - m)² / exp(v)",

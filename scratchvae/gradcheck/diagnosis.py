@@ -19,6 +19,7 @@ from .evidence import MINUS, Evidence, Terms, gather
 from .products import FULL, atoms, equation, number, sum_of, trailing, two_terms, worded, written
 from .report import WRONG, Report
 
+MANY = 1000  # elements that a sum may run over
 LISTED = 4  # rows or elements that a line names
 
 Points = Sequence[Evidence]
@@ -268,7 +269,7 @@ def as_products(points: Points) -> str:
     tries = [("", written([(p.said, p.true, book, p.accuracy) for p, book in zip(points, books, strict=True)]))]
     lost = [p.true - p.said for p in points]
     if all(most(d) > 1000 * p.noise for d, p in zip(lost, points, strict=True)):
-        for name, dys in weights(points):
+        for name, dys in weights(points, points[0].true.shape):
             rough = [p.accuracy * most(p.true) / most(d) for d, p in zip(lost, points, strict=True)]
             tries.append((name, written(list(zip(lost, dys, books, rough, strict=True)))))
     for count in range(4):
@@ -281,31 +282,29 @@ def as_products(points: Points) -> str:
     return ""
 
 
-def weights(points: Points) -> Iterator[tuple[str, list[Array]]]:
-    """Each part of dy in the block's shape."""
+def weights(points: Points, shape: tuple[int, ...]) -> Iterator[tuple[str, list[Array]]]:
+    """Each part of dy in this shape."""
     for name in points[0].dy:
         for view in FULL:
-            dys = [full for p in points if (full := view(p.dy[name], p.true.shape)) is not None]
+            dys = [full for p in points if (full := view(p.dy[name], shape)) is not None]
             if len(dys) == len(points):
                 yield name, dys
 
 
 def one_sum(points: Points) -> str:
-    """The difference is a sum of products, over the rows of something larger than the block."""
-    cases = []
-    for p in points:
-        shapes = [v.shape for v in (*p.args.values(), *p.y.values()) if trailing(p.true, v.shape) is not None]
-        largest = max(shapes, key=math.prod)
-        dys = [full for v in p.dy.values() for view in FULL if (full := view(v, largest)) is not None]
-        lost = p.true - p.said
-        if len(p.dy) > 1 or not dys or math.prod(largest) <= p.true.size:
-            return ""
-        if math.prod(largest) > 1000 or most(lost) < 1000 * p.noise:
-            return ""
-        cases.append((lost, dys[0], atoms(p.args, p.y, largest), p.accuracy * most(p.true) / most(lost)))
-    if found := sum_of(cases, points[0].true.shape):
-        c, top, bottom = found
-        return f"missing term {worded(c, ('Σ dy', *top), bottom)}" + " (a flipped sign?)" * (abs(c) == 2)
+    """The difference is a sum of products over the rows of something larger than the block; the smallest will do."""
+    first = points[0]
+    lost = [p.true - p.said for p in points]
+    if len(first.dy) > 1 or any(most(d) < 1000 * p.noise for d, p in zip(lost, points, strict=True)):
+        return ""
+    arrays = (*first.dy.values(), *first.args.values(), *first.y.values())
+    shapes = {v.shape for v in arrays if trailing(first.true, v.shape) is not None and first.true.size < v.size <= MANY}
+    for shape in sorted(shapes, key=math.prod):
+        for _, dys in weights(points, shape):
+            rough = [p.accuracy * most(p.true) / most(d) for d, p in zip(lost, points, strict=True)]
+            books = [atoms(p.args, p.y, shape) for p in points]
+            if found := sum_of(list(zip(lost, dys, books, rough, strict=True)), first.true.shape):
+                return lost_term("Σ dy", *found)
     return ""
 
 

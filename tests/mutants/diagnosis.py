@@ -146,10 +146,14 @@ def kind_of(line: str) -> str:
     return next(kind for text, kind in KINDS.items() if text in line)
 
 
+def kinds_of(found: dict[str, Any]) -> set[str]:
+    """Of all lines about one mutant."""
+    return {kind_of(line) for lines in found["said"].values() for line in lines}
+
+
 def grade(found: dict[str, Any]) -> str:
     """ "right", "wrong kind" (one line is enough), "silent"."""
-    right = RIGHT[found["mutant"].split(" | ")[1]].split()
-    kinds = {kind_of(line) for lines in found["said"].values() for line in lines}
+    kinds, right = kinds_of(found), RIGHT[found["mutant"].split(" | ")[1]].split()
     return "silent" if not kinds else "right" if kinds <= set(right) else "wrong kind"
 
 
@@ -170,12 +174,14 @@ def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
     wrong = [x for x in found if x["verdict"] == "wrong"]
     rooms = Counter(x["mutant"].split(" | ")[0].rpartition(".")[0] for x in wrong)
     return {
+        "mutants": len(found),
         "verdicts": Counter(x["verdict"] for x in found),
         "grades": Counter(map(grade, wrong)),
         "named, by module": {
             room: f"{sum(grade(x) == 'right' for x in wrong if x['mutant'].startswith(f'{room}.'))} of {count}"
             for room, count in rooms.most_common()
         },
+        "right, but no more than a place": sum(kinds_of(x) == {"part"} for x in wrong if grade(x) == "right"),
         "wrong kind": {x["mutant"]: x["said"] for x in wrong if grade(x) == "wrong kind"},
         "table": table(found).splitlines(),
     }
@@ -194,10 +200,10 @@ def run(only: str, limit: int | None) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    """Run, print the table, and write what was found if all was looked at."""
+    """Run, print the table, and write what was found unless only some kind was asked for."""
     parser = argparse.ArgumentParser("python -m tests.mutants.diagnosis", description=__doc__)
     parser.add_argument("--only", default="", metavar="TEXT", help="only mutants whose name holds TEXT")
-    parser.add_argument("--limit", type=int, metavar="N", help="only N mutants (all: a quarter of an hour)")
+    parser.add_argument("--limit", type=int, metavar="N", help="only N mutants (all 3257: half an hour)")
     parser.add_argument("--each", type=Path, metavar="FILE", help="one JSON line a mutant, as they come")
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # a mutant overflows
@@ -208,7 +214,7 @@ def main() -> None:
             if lines:
                 print(json.dumps(one, ensure_ascii=False), file=lines, flush=True)
     print(table(found))
-    if not options.only and not options.limit:
+    if not options.only:
         RESULTS.write_text(json.dumps(summary(found), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
