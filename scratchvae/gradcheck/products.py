@@ -6,7 +6,7 @@ number. A product is a sum of logarithms, so a random projection of them finds t
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from itertools import combinations, permutations
+from itertools import combinations, islice, permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +16,9 @@ from .numeric import spread
 
 POWERS = (1, -1, 2, -2)
 SUPERSCRIPT = {1: "", 2: "²"}
+TRIED = 2000  # sets of factors that are looked at in full
 FEW = 4  # with fewer elements at all points together one factor has to do
-ZERO = 1e-3  # elements below this share of the largest say nothing about a ratio
+ZERO = 0.03  # elements below this share of the largest say nothing about a ratio
 
 # of an array x; the first that fits is said
 FUNCTIONS: dict[str, Callable[[Array], Array]] = {
@@ -115,7 +116,7 @@ def written(cases: Sequence[Case]) -> Book | None:
             names += [(name, p) for p in POWERS]
             rows += [p * (logs @ r) for p in POWERS]
     wanted = np.concatenate([np.log(np.abs(A[at] / B[at])) for (A, B, _, _), at in zip(cases, counts, strict=True)])
-    slack = np.sum(np.abs(r)) * max(accuracy for *_, accuracy in cases) / ZERO + 1e-10
+    slack = np.linalg.norm(r) * max(accuracy for *_, accuracy in cases) / ZERO + 1e-10
     return Book(cases, names, np.array(rows), float(wanted @ r), float(slack))
 
 
@@ -127,7 +128,7 @@ def equation(book: Book, count: int) -> tuple[float, tuple[str, ...], tuple[str,
     masks = [
         name for name in book.cases[0][2] if all(np.all((k[name] == 0) | (k[name] == 1)) for *_, k, _ in book.cases)
     ]
-    for chosen in (none, single, pairs, triples)[count](book):
+    for chosen in islice((none, single, pairs, triples)[count](book), TRIED):
         factors = [book.names[i] for i in chosen]
         if len({name for name, _ in factors}) < count:
             continue
@@ -228,7 +229,7 @@ def constant(cases: Sequence[Case], chosen: Sequence[tuple[str, int]]) -> float 
             left, right = (left, right * known[name] ** p) if p > 0 else (left * known[name] ** -p, right)
         if c is None:
             c = simple(float(np.vdot(right, left) / np.vdot(right, right)), 100 * accuracy)
-        if c is None or not np.all(np.abs(left - c * right) <= 10 * accuracy * np.max(np.abs(right))):
+        if c is None or not np.all(np.abs(left - c * right) <= 10 * accuracy * np.max(np.abs(left))):
             return None
     return c
 
