@@ -326,19 +326,18 @@ def test_what_is_no_slip_of_the_hand_has_no_name(seed: int) -> None:
     assert said(sample, f_vjp, (MU, LOG_VAR, EPS)) == {"log_var": ""}
 
 
-@given(seed=st.integers(0, 10**6))
-@settings(max_examples=5, deadline=None)
-def test_many_arguments_and_central_differences_have_no_more_names(seed: int) -> None:
-    """Six arrays and few digits: catches a tolerance that one large element sets for all the others."""
+def test_many_arguments_and_central_differences_have_no_more_names() -> None:
+    """Eight arrays and few digits: catches a tolerance that one large element sets for all the others."""
 
-    def f(a: Array, b: Array, c: Array, d: Array, e: Array, g: Array) -> Array:
-        return np.asarray(a.real + b.real * c.real + np.tanh(d.real) * e.real * g.real)
+    def f(a: Array, b: Array, c: Array, d: Array, e: Array, g: Array, h: Array, i: Array) -> Array:
+        return np.asarray(a.real + b.real * c.real + np.tanh(d.real) * e.real + g.real * h.real + i.real)
 
-    def f_vjp(dy: Array, a: Array, b: Array, c: Array, d: Array, e: Array, g: Array) -> Any:
-        wrong = dy * ((1 - np.tanh(d) ** 2) * e * g + np.sin(3 * a))
-        return dy, dy * c, dy * b, wrong, dy * np.tanh(d) * g, dy * np.tanh(d) * e
+    def f_vjp(dy: Array, *x: Array) -> Any:
+        _, b, c, d, e, g, h, _ = x
+        wrong = dy * (1 - np.tanh(d) ** 2) * e + np.sin(3 * x[0]) * dy
+        return dy, dy * c, dy * b, wrong, dy * np.tanh(d), dy * h, dy * g, dy
 
-    assert said(f, f_vjp, tuple(spread(seed + i, (4, 4)) for i in range(6))) == {"d": ""}
+    assert said(f, f_vjp, tuple(spread(20 + k, (8, 8)) for k in range(8))) == {"d": ""}
 
 
 def test_a_large_block_is_asked_for_dy_alone() -> None:
