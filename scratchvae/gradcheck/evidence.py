@@ -15,6 +15,7 @@ Terms = Mapping[str, Callable[..., Any]]
 
 COMPLEX, CENTRAL = 1e-8, 1e-5  # accuracy of a derivative, relative to the largest of its block
 MINUS = -3.0  # times dy; not positive, for dy > 0 is no linear function of dy
+STEP = 1e-3  # of central differences, in sizes of the element or of its block
 OTHER = 10**7  # seeds of the second point start here
 MOVES = ((True, 0.1), (False, 0.1), (False, 1e-3))  # (rows in another order?, size of the move): the first that f takes
 
@@ -151,7 +152,7 @@ def derivative(f: Callable[..., Any], args: dict[str, Any], path: Path, c: Array
     def block(value: Array) -> Array:
         return flat(f(*replaced(args, path, like(leaf, value)).values()))
 
-    h = numeric.steps(x, 1e-3)
-    if numeric.analytic(block, x, numeric.spread(OTHER, x.shape), 1e-3 * numeric.size(x)):
+    h, size = STEP * np.maximum(np.abs(x), numeric.size(x)), STEP * numeric.size(x)
+    if numeric.analytic(block, x, numeric.spread(OTHER, x.shape), size):
         return numeric.vjp(lambda u, step: numeric.central(block, x, u, step), x, c, h), CENTRAL
     return numeric.vjp(lambda u, _: numeric.complex_step(block, x, u), x, c, h), COMPLEX
