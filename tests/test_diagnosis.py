@@ -308,7 +308,7 @@ def test_terms_that_the_author_names() -> None:
 
 @pytest.mark.parametrize("f", [sample, lambda mu, log_var, eps: mu.real + np.exp(log_var.real / 2) * eps.real])
 @given(seed=st.integers(0, 10**6), c=st.sampled_from([-1, 2, 0.5, -2, 0.25, 1.5, 7]))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_a_constant_ratio_is_said_as_that(f: Vjp, seed: int, c: float) -> None:
     """At any point and by either derivative. Catches a number that is rounded away, and central differences that are
     asked for more digits than they have."""
@@ -318,7 +318,7 @@ def test_a_constant_ratio_is_said_as_that(f: Vjp, seed: int, c: float) -> None:
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_what_is_no_slip_of_the_hand_has_no_name(seed: int) -> None:
     """Any numbers at all, linear in dy. Catches a dictionary so large that something always fits."""
     R = spread(seed, (12, 12))
