@@ -39,7 +39,7 @@ def test_the_error_of_a_difference_is_not_beyond_what_is_said(pair: Any, a: floa
     assert not found.kinked[0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.floats(-9, 0), st.sampled_from([-1.0, 1.0]), SLOPES, SLOPES)
 def test_a_kink_is_at_x_or_it_is_none(decade: float, side: float, left: float, right: float) -> None:
     """Catches a kink near by that is taken for one at x, and one at x that is smoothed over."""

@@ -22,6 +22,7 @@ sample: FAIL
   block    size       by  worst at     analytic       numeric  complex  central  direction  verdict
   mu          2  complex       0,0  -1.4...        -1.4...         ...        -          -       ok
   log_var     2  complex       0,0  -1.31101243  -0.655506216  1.0e+00        -          -     FAIL
+  log_var: perhaps: 2 times the derivative
 
 A gradient that is drawn at random is checked in its mean, by `check_expectation`. `scratchvae gradcheck FILE.py` runs
 every pair of a file of yours, `scratchvae gradcheck` every pair of the library and whole bounds.

@@ -11,6 +11,8 @@ from ..tree import Path, kind, leaves
 from ..types import Array
 from . import numeric
 from .contract import Claims, argument_names, claims, cotangent, one_line, promote, promoted, pull_back
+from .diagnosis import explain
+from .evidence import Terms
 from .judge import SURE, Block, Finding, Line, Place, Point, Said, elsewhere, finding
 from .report import METHODS, OK, RANK, WRONG, Measure, Report, Row
 from .sets import DIRECTIONS, Move, moved
@@ -43,6 +45,7 @@ def check(
     tolerance: Mapping[str, float] | None = None,
     constants: Sequence[str] = (),
     move: Mapping[str, Move] | None = None,
+    terms: Terms | None = None,
 ) -> Report:
     """Compare f_vjp(dy, *args) with numerical derivatives of ⟨dy, f(*args)⟩ for one fixed dy.
 
@@ -59,6 +62,7 @@ def check(
     tolerance         per method; the error is max|analytic − numeric| in a block over the block's max|numeric|.
     constants         names of arguments, or of leaves ("p.scale"), that get None though f depends on them.
     move              {name: fn(x, v)} for arguments that live on a set, a simplex say: they move along it (`sets`).
+    terms             {name: fn(dy, *args)}: parts of f_vjp's answer, fitted to it where it is wrong (`diagnosis`).
 
     The verdict is "ok", "wrong" or "cannot tell" with its reason, and the report is true for "ok" alone. At a kink the
     slope of either side is ok, one between the two is some convention's, which nobody can tell. Where f rounds more
@@ -72,29 +76,41 @@ def check(
         raise UsageError(f"methods has {sorted(unknown)}; expected some of {METHODS}")
     if not isinstance(args, tuple | list):
         raise UsageError(f"args is {type(args).__name__}; expected a tuple: check(f, f_vjp, (x,)) for one argument")
-    settings = Settings(tuple(methods), seed, step, limit, {**TOLERANCE, **(tolerance or {})})
-    title = name or str(getattr(f, "__name__", "f"))
-    notes: list[str] = []
+    how = Settings(tuple(methods), seed, step, limit, {**TOLERANCE, **(tolerance or {})})
+    report, pair = judged(f, f_vjp, args, name, how, constants, move or {})
+    return explain(*pair, report, seed=seed, terms=terms, limit=limit) if report.verdict == WRONG else report
+
+
+def judged(
+    f: Callable[..., Any],
+    f_vjp: Callable[..., Any],
+    args: Sequence[Any],
+    name: str | None,
+    how: Settings,
+    constants: Sequence[str],
+    move: Mapping[str, Move],
+) -> tuple[Report, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]]:
+    """The report, and the pair with its arguments as blocks, moved where they live on sets."""
+    title, notes = name or str(getattr(f, "__name__", "f")), list[str]()
     blocks = promote(dict(zip(argument_names(f, len(args)), args, strict=True)), notes)
     check_names(constants, blocks)
     try:
         if move:
-            notes += [
-                f"{one} was moved along {DIRECTIONS} directions of its set: a place is a direction" for one in move
-            ]
-            f, f_vjp, start = moved(f, f_vjp, move, tuple(blocks.values()), seed)
+            where = f"was moved along {DIRECTIONS} directions of its set: a place is a direction"
+            notes += [f"{one} {where}" for one in move]
+            f, f_vjp, start = moved(f, f_vjp, move, tuple(blocks.values()), how.seed)
             blocks = dict(zip(blocks, start, strict=True))
-        dy = cotangent(f, blocks, seed)
+        dy = cotangent(f, blocks, how.seed)
         said = claims(pull_back(f_vjp, dy, blocks), blocks, constants)
         if not said.grads and not said.problems:
             raise CheckFailed("f_vjp returned no cotangent of a float argument: nothing was checked")
     except CheckFailed as problem:
-        return Report(title, notes=tuple(notes), problems=(str(problem),))
+        return Report(title, notes=tuple(notes), problems=(str(problem),)), (f, f_vjp, blocks)
     blocks = promoted(f, blocks, said)
     point = Point(f, f_vjp, blocks, dy, said.grads)
-    findings = list(differentiate(point, settings, said.notes))
-    said.problems.extend(forgotten(point, said, settings))
-    return Report(title, grade(findings), (*notes, *said.notes), tuple(said.problems))
+    findings = list(differentiate(point, how, said.notes))
+    said.problems.extend(forgotten(point, said, how))
+    return Report(title, grade(findings), (*notes, *said.notes), tuple(said.problems)), (f, f_vjp, blocks)
 
 
 def check_names(constants: Sequence[str], args: dict[str, Any]) -> None:
