@@ -97,18 +97,18 @@ def test_a_cotangent_that_cannot_be_checked_is_named_and_not_ok() -> None:
 
     index = np.array([1, 1, 0])
     found = check(lambda t, i: t[i], gather_vjp, (X, index))
-    assert "i is int64, and f refuses floats there (IndexError" in found.problems[0]
+    assert "i is int64, and f refuses floats there (IndexError" in found.doubts[0]
     assert not found
     found = check(lambda t, i: t[i], lambda dy, t, i: (gather_vjp(dy, t, i)[0], None), (X, index))
     assert found, found
     assert found.notes == ("integers without a cotangent are constants: i",)
     byte = np.array([100, 200], np.uint8)
     found = check(lambda x, b: x + (b + np.uint8(100)), lambda dy, x, b: (dy, summed(dy, b)), (X, byte))
-    assert "f gives other numbers for floats there" in found.problems[0]
+    assert "f gives other numbers for floats there" in found.doubts[0]
     sparse = pytest.importorskip("scipy.sparse").csr_matrix(W)
     found = check(product, lambda dy, x, W: (dy @ W.T, 7 * x.T @ dy), (X, sparse))
     assert not found
-    assert "W is csr_matrix: the cotangent that f_vjp returned for it was not checked" in found.problems[0]
+    assert "W is csr_matrix: the cotangent that f_vjp returned for it was not checked" in found.doubts[0]
     assert found.rows[0].ok
     found = check(lambda p: p["x"], lambda dy, p: {"x": dy, "b": X}, ({"x": X},))
     assert found.problems == ("f_vjp's cotangent has an extra p.b: expected the structure of args",)
@@ -128,7 +128,7 @@ def test_none_for_what_moves_f_is_a_problem_unless_it_is_a_constant_by_name() ->
     found = check(lambda p: p["x"] * p["b"], lambda dy, p: {"x": dy * p["b"], "b": None}, ({"x": X, "b": B},))
     assert found.problems[0].startswith("f_vjp returned None for p.b, but f depends on it")
     sparse = pytest.importorskip("scipy.sparse").csr_matrix(W)
-    assert "which cannot be moved" in check(product, half, (X, sparse)).problems[0]
+    assert "which cannot be moved" in check(product, half, (X, sparse)).doubts[0]
     assert check(product, half, (X, sparse), constants=("W",))
     found = check(lambda x, n: x[: int(n / 2)], lambda dy, x, n: (np.pad(dy, ((0, 2), (0, 0))), None), (X, 3.0))
     assert found, found
@@ -136,7 +136,7 @@ def test_none_for_what_moves_f_is_a_problem_unless_it_is_a_constant_by_name() ->
     found = check(lambda x, p: x * np.arccos(p), lambda dy, x, p: (dy * np.arccos(p), None), (X, 0.9))
     assert found.problems[0].startswith("f_vjp returned None for p, but f depends on it")
     found = check(lambda x, n: x[{2.0: 0}[n]], lambda dy, x, n: (np.pad(dy[None], ((0, 2), (0, 0))), None), (X, 2.0))
-    assert "f fails where it is moved (KeyError" in found.problems[0]
+    assert "f fails where it is moved (KeyError" in found.doubts[0]
     with pytest.raises(UsageError, match=r"constants names 'V'; expected a tuple of names out of x, W"):
         check(product, half, (X, W), constants=("V",))
 
@@ -224,3 +224,9 @@ def test_smaller_steps_do_not_excuse_a_slope_of_lost_digits(offset: float) -> No
     """Catches a slope of zero that the stair of rounding seems to confirm, where f's own terms are far larger."""
     for factor in (0.0, 1.01, -1.0):
         assert not check(lambda x: (x + offset) - offset, lambda dy, x, s=factor: s * dy, (B,), methods=("central",))
+
+
+def test_none_at_an_optimum_is_found() -> None:
+    """Catches x² + y² at y = 0, where f has no slope by y and None looks right."""
+    found = check(lambda x, y: x**2 + y**2, lambda dy, x, y: (2 * dy * x, None), (np.ones(2), np.zeros(2)))
+    assert found.problems[0].startswith("f_vjp returned None for y, but f depends on it")

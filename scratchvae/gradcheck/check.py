@@ -102,15 +102,16 @@ def judged(
             blocks = dict(zip(blocks, start, strict=True))
         dy = cotangent(f, blocks, how.seed)
         said = claims(pull_back(f_vjp, dy, blocks), blocks, constants)
-        if not said.grads and not said.problems:
+        if not said.grads and not said.doubts:
             raise CheckFailed("f_vjp returned no cotangent of a float argument: nothing was checked")
     except CheckFailed as problem:
         return Report(title, notes=tuple(notes), problems=(str(problem),)), (f, f_vjp, blocks)
     blocks = promoted(f, blocks, said)
     point = Point(f, f_vjp, blocks, dy, said.grads)
     findings = list(differentiate(point, how, said.notes))
-    said.problems.extend(forgotten(point, said, how))
-    return Report(title, grade(findings), (*notes, *said.notes), tuple(said.problems)), (f, f_vjp, blocks)
+    forgotten(point, said, how)
+    found = Report(title, grade(findings), (*notes, *said.notes), tuple(said.problems), tuple(said.doubts))
+    return found, (f, f_vjp, blocks)
 
 
 def check_names(constants: Sequence[str], args: dict[str, Any]) -> None:
@@ -120,28 +121,33 @@ def check_names(constants: Sequence[str], args: dict[str, Any]) -> None:
         raise UsageError(f"constants names {unknown[0]!r}; expected a tuple of names out of {', '.join(args)}")
 
 
-def forgotten(point: Point, said: Claims, how: Settings) -> Iterator[str]:
-    """One line for each number that got None and is no constant, for f depends on it along a direction."""
+def forgotten(point: Point, said: Claims, how: Settings) -> None:
+    """A line for each number that got None and is no constant: wrong where f depends on it, a doubt where nobody can
+    tell."""
     for number, path in enumerate(said.silent):
         name, leaf = ".".join(path), point.values[path]
         way = f'return its cotangent, or say constants=("{name}",)'
         if kind(leaf) == "object":
             way = way.replace("return its cotangent", "build it inside f out of plain arrays")
-            yield f"f_vjp returned None for {name}, a {type(leaf).__name__}, which cannot be moved from outside: {way}"
+            what = f"f_vjp returned None for {name}, a {type(leaf).__name__}, which cannot be moved from outside"
+            said.doubts.append(f"{what}: {way}")
             continue
         block, x, size = point.block(path), np.asarray(leaf), numeric.size(np.asarray(leaf))
         u = numeric.spread(how.seed + 2 * SEEDS + number, x.shape)
         try:
             block(x + how.step * size * u)
         except Exception as error:  # a domain's edge, an index
-            yield f"f_vjp returned None for {name}, and f fails where it is moved ({one_line(error)}): {way}"
+            what = f"f_vjp returned None for {name}, and f fails where it is moved ({one_line(error)})"
+            said.doubts.append(f"{what}: {way}")
             continue
         slopes = numeric.slopes(block, x, u, numeric.ladder(size, size))
-        if (np.abs(slopes.middle) <= 3 * slopes.error).all() and not slopes.kinked.any():
+        change = np.nan_to_num(np.abs(numeric.tolerant(block, x, u)(0.1 * size) - block(x)))
+        still = (np.abs(slopes.middle) <= 3 * slopes.error).all() and not slopes.kinked.any()
+        if still and (change <= 1e-9 * np.abs(block(x))).all():  # at an optimum it has no slope either
             said.notes.append(f"{name} got no cotangent, and f does not depend on it")
         else:
             found = f"f depends on it (slope {point.c @ slopes.middle:.3g} along a direction)"
-            yield f"f_vjp returned None for {name}, but {found}: {way}"
+            said.problems.append(f"f_vjp returned None for {name}, but {found}: {way}")
 
 
 def differentiate(point: Point, how: Settings, notes: list[str]) -> Iterator[Finding]:

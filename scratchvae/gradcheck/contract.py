@@ -111,17 +111,19 @@ def is_masked(leaf: Any) -> bool:
 
 
 class Claims(NamedTuple):
-    """What f_vjp says of each leaf of the arguments: `grads` can be checked, `silent` are numbers that got None."""
+    """What f_vjp says of each leaf of the arguments: `grads` can be checked, `silent` are numbers that got None; what
+    is wrong, and what nobody can tell."""
 
     grads: dict[Path, Array]
     silent: list[Path]
     notes: list[str]
     problems: list[str]
+    doubts: list[str]
 
 
 def claims(grads: Any, args: dict[str, Any], constants: Sequence[str]) -> Claims:
     """Every cotangent and every None, sorted: nothing is left out without a word."""
-    found = Claims({}, [], [], [])
+    found = Claims({}, [], [], [], [])
     integers: list[Path] = []
     for path, leaf, value in pairs(args, by_argument(grads, args)):
         name = ".".join(path)
@@ -129,7 +131,7 @@ def claims(grads: Any, args: dict[str, Any], constants: Sequence[str]) -> Claims
             found.grads[path] = as_cotangent(name, leaf, value)
         elif value is not None and not isinstance(leaf, str):  # no number, so no cotangent: a name within a structure
             what = f"{name} is {type(leaf).__name__}: the cotangent that f_vjp returned for it was not checked"
-            found.problems.append(f"{what}; let f take plain arrays and build it inside")
+            found.doubts.append(f"{what}; let f take plain arrays and build it inside")
         elif kind(leaf) and not any(f"{name}.".startswith(f"{one}.") for one in constants):
             (integers if kind(leaf) == "integer" else found.silent).append(path)
     if integers:
@@ -188,7 +190,7 @@ def promoted(f: Callable[..., Any], args: dict[str, Any], said: Claims) -> dict[
         if reason := otherwise(f, args, moved):
             del said.grads[path]
             what = f"{name} is {np.asarray(leaf).dtype}, and {reason}: its cotangent was not checked"
-            said.problems.append(f"{what}; return None for a constant")
+            said.doubts.append(f"{what}; return None for a constant")
         else:
             args = moved
             said.notes.append(f"{name} came as {np.asarray(leaf).dtype} and was checked in float64")
