@@ -117,12 +117,12 @@ KINDS = {  # what a line holds -> its kind; the first that is there
     "(a sum for a mean?)": "length", "the right numbers": "order", "transposed": "order", "summed over": "axis",
     "averaged over": "axis", "right but ": "part", "; elsewhere: ": "part", "a factor ": "array",
     "lacks the factor ": "array", " in place of ": "array", "missing term": "term", " times the derivative": "factor",
-    "not finite": "not finite",
+    "not finite": "not-finite",
 }  # fmt: skip
 RIGHT = {  # operator -> kinds that say what it did
     "sign flipped": "sign term array part",
     "term dropped": "term zero array part",
-    "factor inverted": "array factor term dy",
+    "factor inverted": "array factor term dy not-finite",
     "factor dropped": "array factor term dy part zero length sign",
     "factor changed": "factor array term",
     "factor or axis changed": "factor array term length axis part swap order zero",
@@ -135,7 +135,7 @@ RIGHT = {  # operator -> kinds that say what it did
     "transpose forgotten": "order",
     "condition turned": "part zero array term",
     "condition dropped": "part zero array term",
-    "branch always taken": "part zero array term",
+    "branch always taken": "part zero array term length",
     "statement dropped": "zero term part",
     "+= turned to =": "zero term",
 }
@@ -169,16 +169,22 @@ def table(found: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def room_of(found: dict[str, Any]) -> str:
+    """The module, or class, of the function that was changed."""
+    room: str = found["mutant"].split(" | ")[0].rpartition(".")[0]
+    return room
+
+
 def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
     """Counts, and the names of what went wrong."""
     wrong = [x for x in found if x["verdict"] == "wrong"]
-    rooms = Counter(x["mutant"].split(" | ")[0].rpartition(".")[0] for x in wrong)
+    rooms = Counter(map(room_of, wrong))
     return {
         "mutants": len(found),
         "verdicts": Counter(x["verdict"] for x in found),
         "grades": Counter(map(grade, wrong)),
         "named, by module": {
-            room: f"{sum(grade(x) == 'right' for x in wrong if x['mutant'].startswith(f'{room}.'))} of {count}"
+            room: f"{sum(grade(x) == 'right' for x in wrong if room_of(x) == room)} of {count}"
             for room, count in rooms.most_common()
         },
         "right, but no more than a place": sum(kinds_of(x) == {"part"} for x in wrong if grade(x) == "right"),
