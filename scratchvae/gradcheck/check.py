@@ -13,12 +13,13 @@ from . import numeric
 from .contract import Claims, argument_names, claims, cotangent, one_line, promote, promoted, pull_back
 from .diagnosis import explain
 from .evidence import Terms
-from .judge import SURE, Block, Finding, Line, Place, Point, Said, elsewhere, finding
+from .judge import SURE, VANISHES, Block, Finding, Line, Place, Point, Said, elsewhere, finding
 from .report import METHODS, OK, RANK, WRONG, Measure, Report, Row
 from .sets import DIRECTIONS, Move, moved
 
 TOLERANCE: Mapping[str, float] = {"complex": 1e-12, "central": 1e-7, "direction": 1e-9}
 SEEDS = 10**6  # of the directions u start here, those of the cotangents dy at 0
+NOTHING = 1e-7  # of what a slope could be: less is rounding, where differences say so
 NEARBY = "it is rounding here, and wrong at a point near by"
 
 
@@ -215,9 +216,17 @@ def confirmed(point: Point, path: Path, found: list[Finding], how: Settings, not
     other = elsewhere(point, path, how.seed + 3 * SEEDS) if silent or rounding else None
     again = [] if other is None else list(methods_of(other, path, how.seed + SEEDS, how, []))
     said = [said for one in again for said in one.said.values() if said.verdict != OK]
+    exact = any(one.method == "complex" for one in found)
+    zero = bool(doubts) and all(one.why == VANISHES for one in (*doubts, *said))
     if again and not said and error <= SURE * max(float(np.max(np.abs(one.numeric))) for one in again):
+        reason = "is rounding here, and right at a point near by"
+    elif again and zero and error <= NOTHING * point.slope_scale(path, exact):
+        reason = "has no slope here, nor at a point near by, but for rounding"
+    else:
+        reason = ""
+    if reason:
         if not silent:
-            notes.append(f"{'.'.join(path)} is rounding here, and right at a point near by")
+            notes.append(f"{'.'.join(path)} {reason}")
         yield from (one._replace(said=dict.fromkeys(one.said, Said(OK))) for one in found)
     elif any(one.verdict == WRONG for one in said):
         for one in again:

@@ -28,6 +28,7 @@ from .contract import claims, pull_back
 from .report import OK, UNKNOWN, WRONG
 
 SURE = 1e-5
+VANISHES = "it vanishes here but for rounding"
 SINGLE = (1e-4, 1e-3)  # tolerance, and how sure one has to be, where f rounds to float32
 ROUNDED = 1e-10  # noise of an output, as a part of it, that betrays float32
 FEW = 8  # elements of a block that the complex step has settled at which differences are looked at closely
@@ -86,6 +87,15 @@ class Point:
         sigma = np.broadcast_to(sigma, ends[-1:])
         parts = zip(paths, np.split(sigma, ends[:-1]), strict=True)
         return {path: part.reshape(self.grads[path].shape) for path, part in parts}
+
+    def slope_scale(self, path: Path, exact: bool) -> float:
+        """What a slope by this leaf could be as large as: that of any leaf; by the complex step, which no offset of f
+        disturbs, also f itself over the leaf's size."""
+        largest = max(float(np.max(np.abs(grad), initial=0)) for grad in self.grads.values())
+        if not exact:
+            return largest
+        whole = float(np.abs(self.c) @ np.abs(flat(self.f(*self.args.values()))))
+        return max(largest, whole / numeric.size(np.asarray(self.values[path])))
 
 
 def attempt(at: Callable[[float], Array], t: float) -> Array:
@@ -162,7 +172,7 @@ class Block:
         if apart <= allowed + error and error <= self.sure * scale:
             return Said(OK)
         if max(abs(analytic), abs(number)) <= allowed + 3 * error:
-            return Said(UNKNOWN, "it vanishes here but for rounding", error)
+            return Said(UNKNOWN, VANISHES, error)
         return Said(UNKNOWN, f"differences are no surer than ±{error:.1e} here: the rounding of f, or no limit", error)
 
     def at_a_kink(self, analytic: float, found: numeric.Slopes, scale: float, wobble: float) -> Said:

@@ -9,6 +9,7 @@ import contextlib
 import fnmatch
 import functools
 import hashlib
+import os
 import sys
 import time
 import types
@@ -258,6 +259,7 @@ def against_tests(mutants: list[Mutant], files: Iterable[str], progress: Any = N
 
     plugin = Plugin(mutants, progress)
     options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-o", "addopts=", "-k", "not numba and not torch"]
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of our plugin's package, imported by now
     code = pytest.main([*files, *options], plugins=[plugin])
     if code not in (0, 5) or not plugin.result.total:
         raise RuntimeError(f"the tests could not be collected or run (pytest says {code})")
