@@ -169,3 +169,27 @@ def test_what_rounding_hides_nobody_can_tell() -> None:
     assert not found
     assert "the rounding of f" in str(found)
     assert check(f, lambda dy, x: 3 * dy * np.sign(x), x).verdict == "wrong"
+
+
+def test_a_slope_that_is_zero_but_for_rounding_is_none() -> None:
+    """Catches the bias before a batch normalization, which moves nothing: its cotangent is rounding everywhere, and
+    nobody could tell. A cotangent that is not there is wrong."""
+
+    def f(x: Array, b: Array) -> Array:
+        h = np.abs(x) + b  # no complex step
+        return (h - h.mean(axis=0)) / h.std(axis=0)
+
+    def vjp(slip: float) -> Callable[..., Any]:
+        def f_vjp(dy: Array, x: Array, b: Array) -> tuple[Array, Array]:
+            h = np.abs(x) + b
+            y, sd = (h - h.mean(axis=0)) / h.std(axis=0), h.std(axis=0)
+            dh = (dy - dy.mean(axis=0) - y * (dy * y).mean(axis=0)) / sd
+            return dh * np.sign(x), dh.sum(axis=0) + slip
+
+        return f_vjp
+
+    x, b = np.random.default_rng(1).normal(size=(6, 3)), np.array([0.3, -0.7, 1.1])
+    found = check(f, vjp(0), (x, b))
+    assert found, found
+    assert "b has no slope here, nor at a point near by, but for rounding" in str(found)
+    assert check(f, vjp(1e-6), (x, b)).verdict == "wrong"

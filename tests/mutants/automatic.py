@@ -9,7 +9,6 @@ import contextlib
 import fnmatch
 import functools
 import hashlib
-import os
 import sys
 import time
 import types
