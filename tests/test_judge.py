@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scratchvae.gradcheck import Report, check, numeric
+from scratchvae.gradcheck.judge import Block, Point
 from scratchvae.types import Array
 
 ONE = np.ones(1)
@@ -169,3 +170,22 @@ def test_what_rounding_hides_nobody_can_tell() -> None:
     assert not found
     assert "the rounding of f" in str(found)
     assert check(f, lambda dy, x: 3 * dy * np.sign(x), x).verdict == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("apart", "error", "verdict"),
+    [
+        (0.5e-7, 0, "ok"),
+        (0.5e-6, 1e-6, "ok"),
+        (2e-6, 1e-6, "cannot tell"),
+        (4e-6, 1e-6, "wrong"),
+        (0, 2e-5, "cannot tell"),
+        (1e-4, 2e-5, "wrong"),
+    ],
+)
+def test_the_three_rules(apart: float, error: float, verdict: str) -> None:
+    """Catches wrong within three errors, ok beyond one, and ok where a factor of 1 + 1e-4 would not have been seen."""
+    x = np.ones(2)
+    block = Block(Point(np.square, None, {"x": x}, x, {("x",): 2 * x}), ("x",), 1e-3, 1e-7, False)
+    assert block.verdict(1 + apart, 1.0, 1.0, error).verdict == verdict
+    assert block.verdict(1.0, 1 + apart, 1.0, error).verdict == verdict
