@@ -189,3 +189,11 @@ def test_the_three_rules(apart: float, error: float, verdict: str) -> None:
     block = Block(Point(np.square, None, {"x": x}, x, {("x",): 2 * x}), ("x",), 1e-3, 1e-7, False)
     assert block.verdict(1 + apart, 1.0, 1.0, error).verdict == verdict
     assert block.verdict(1.0, 1 + apart, 1.0, error).verdict == verdict
+
+
+@pytest.mark.parametrize("f", [np.square, lambda x: abs(x) ** 2], ids=["complex step", "differences"])
+def test_the_rounding_of_f_vjp_itself_condemns_nobody(f: Callable[[Array], Array]) -> None:
+    """Catches "wrong" for a right cotangent whose own terms cancel, where f has no rounding to speak of."""
+    x = (np.array([0.3, -0.8, 1.1]),)
+    assert check(f, lambda dy, x: (2 * dy * x + 1e9) - 1e9, x).verdict == "ok"
+    assert check(f, lambda dy, x: (2.01 * dy * x + 1e9) - 1e9, x).verdict == "wrong"
