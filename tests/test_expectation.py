@@ -350,3 +350,12 @@ def test_an_importance_weighted_bound_against_its_own_target() -> None:
     assert report, report
     elbo = expectation_gradient(log_w, gaussian, t, around=(0.1, 1.2))
     assert check_expectation(multisample, elbo, draws=10_000, seeds=5).verdict == "wrong"
+
+
+def test_the_standard_error_is_that_of_the_draws_about_their_own_mean() -> None:
+    """Catches moments about the first draw, where it lies far out, and a variance over N for one over N - 1."""
+    values = 100 + np.array([4.0, *(-1.0, 1.0) * 49, 1.0])
+    error = values.std(ddof=1) / 10
+    report = check_expectation(singly(lambda seed: values[seed]), values.mean() - 2 * error, draws=1, seeds=100)
+    assert report, report
+    assert report.rows[0].worst.error == pytest.approx(2, rel=1e-9)
