@@ -359,3 +359,16 @@ def test_the_standard_error_is_that_of_the_draws_about_their_own_mean() -> None:
     report = check_expectation(singly(lambda seed: values[seed]), values.mean() - 2 * error, draws=1, seeds=100)
     assert report, report
     assert report.rows[0].worst.error == pytest.approx(2, rel=1e-9)
+
+
+def test_the_note_names_the_component_that_is_known_best() -> None:
+    """Catches a note of the bias that would have been seen in the component that is known worst."""
+    noise = np.arange(100) % 2 - 0.5
+    both = np.array([1.0, 10.0, 1.0])
+    report = check_expectation(lambda seed, draws: both + noise[:, None], both, draws=100, seeds=1)
+    assert report.notes[1] == "a bias would have been seen from: gradient 2 %"
+
+
+def test_seeds_that_differ_by_rounding_alone_are_no_doubt() -> None:
+    """Catches "the seeds disagree" of an exact mean that each seed rounds in its own way."""
+    assert check_expectation(lambda seed, draws: np.full(draws, 1 + seed * 2.0**-52), 1.0, draws=50, seeds=4)

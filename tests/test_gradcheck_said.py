@@ -7,7 +7,7 @@ import pytest
 
 from scratchvae.errors import UsageError
 from scratchvae.gradcheck import Report, accumulating, check
-from scratchvae.gradcheck.report import METHODS
+from scratchvae.gradcheck.report import METHODS, Measure
 from scratchvae.tree import changes, copied, unchanged
 from scratchvae.types import Array
 
@@ -224,3 +224,8 @@ def test_smaller_steps_do_not_excuse_a_slope_of_lost_digits(offset: float) -> No
     """Catches a slope of zero that the stair of rounding seems to confirm, where f's own terms are far larger."""
     for factor in (0.0, 1.01, -1.0):
         assert not check(lambda x: (x + offset) - offset, lambda dy, x, s=factor: s * dy, (B,), methods=("central",))
+
+
+def test_an_error_that_is_no_number_is_wrong() -> None:
+    """Catches `wrong if error > tolerance`, which lets a NaN pass."""
+    assert Measure("central", (0,), np.nan, 1.0, np.nan, 1e-7).verdict == "wrong"
