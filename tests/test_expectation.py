@@ -372,3 +372,16 @@ def test_the_note_names_the_component_that_is_known_best() -> None:
 def test_seeds_that_differ_by_rounding_alone_are_no_doubt() -> None:
     """Catches "the seeds disagree" of an exact mean that each seed rounds in its own way."""
     assert check_expectation(lambda seed, draws: np.full(draws, 1 + seed * 2.0**-52), 1.0, draws=50, seeds=4)
+
+
+def test_the_draws_that_are_asked_for_are_enough() -> None:
+    """Catches a number of draws that grows with the noise, for one that grows with its square; and "all draws agree"
+    beside a right estimator, where nobody asked."""
+
+    def flat(seed: int, draws: int) -> Array:
+        return 0.1 + (np.arange(draws) % 2 - 0.5)
+
+    found = check_expectation(flat, 0.1, draws=100, seeds=1)
+    assert found.rows[0].worst.why == "twice the gradient would look the same: take 5 times the draws"
+    assert check_expectation(flat, 0.1, draws=600, seeds=1)
+    assert check_expectation(lambda seed, draws: np.ones(draws), 1.0, draws=100, seeds=1).rows[0].worst.why == ""
