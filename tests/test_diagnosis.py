@@ -182,6 +182,29 @@ def test_signs_that_may_be_a_swap_say_both() -> None:
     assert one == {"z": "minus the derivative: a flipped sign"}
 
 
+def test_a_cotangent_that_is_zero_at_one_point_alone_is_not_zero() -> None:
+    """Catches "zero: no path reaches it" of an answer that vanishes at the point of the check, and not near by."""
+    x = np.ones((2, 3))
+    found = said(np.square, lambda dy, x: dy * np.log(x), (x,))
+    assert found == {"x": "missing terms 2 · dy · x and −dy · log(x)"}
+
+
+def test_what_is_nearly_linear_in_dy_is_not() -> None:
+    """Catches a part that does not depend on dy and is small, taken for rounding."""
+    found = said(lambda x: x + 0, lambda dy, x: dy + 1e-3 * np.sin(x), (MU,))
+    assert found == {"x": "not linear in dy"}
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_mean_with_the_wrong_sign_is_both(sign: int) -> None:
+    """Catches a length that is looked for among positive factors alone."""
+    rows = spread(3, (5, 2))
+    mean = said(lambda x: x.sum(axis=0), lambda dy, x: sign * np.ones((5, 1)) * dy / 5, (rows,))
+    assert "(a mean for a sum?)" in mean["x"]
+    total = said(lambda x: x.mean(axis=0), lambda dy, x: sign * np.ones((5, 1)) * dy, (rows,))
+    assert "(a sum for a mean?)" in total["x"]
+
+
 def test_what_f_does_not_depend_on_is_zero() -> None:
     """Catches a cotangent of nothing that is called a factor."""
     found = said(lambda x, b: x + 0 * b, lambda dy, x, b: (dy, dy), (MU, EPS))

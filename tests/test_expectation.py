@@ -350,3 +350,38 @@ def test_an_importance_weighted_bound_against_its_own_target() -> None:
     assert report, report
     elbo = expectation_gradient(log_w, gaussian, t, around=(0.1, 1.2))
     assert check_expectation(multisample, elbo, draws=10_000, seeds=5).verdict == "wrong"
+
+
+def test_the_standard_error_is_that_of_the_draws_about_their_own_mean() -> None:
+    """Catches moments about the first draw, where it lies far out, and a variance over N for one over N - 1."""
+    values = 100 + np.array([4.0, *(-1.0, 1.0) * 49, 1.0])
+    error = values.std(ddof=1) / 10
+    report = check_expectation(singly(lambda seed: values[seed]), values.mean() - 2 * error, draws=1, seeds=100)
+    assert report, report
+    assert report.rows[0].worst.error == pytest.approx(2, rel=1e-9)
+
+
+def test_the_note_names_the_component_that_is_known_best() -> None:
+    """Catches a note of the bias that would have been seen in the component that is known worst."""
+    noise = np.arange(100) % 2 - 0.5
+    both = np.array([1.0, 10.0, 1.0])
+    report = check_expectation(lambda seed, draws: both + noise[:, None], both, draws=100, seeds=1)
+    assert report.notes[1] == "a bias would have been seen from: gradient 2 %"
+
+
+def test_seeds_that_differ_by_rounding_alone_are_no_doubt() -> None:
+    """Catches "the seeds disagree" of an exact mean that each seed rounds in its own way."""
+    assert check_expectation(lambda seed, draws: np.full(draws, 1 + seed * 2.0**-52), 1.0, draws=50, seeds=4)
+
+
+def test_the_draws_that_are_asked_for_are_enough() -> None:
+    """Catches a number of draws that grows with the noise, for one that grows with its square; and "all draws agree"
+    beside a right estimator, where nobody asked."""
+
+    def flat(seed: int, draws: int) -> Array:
+        return 0.1 + (np.arange(draws) % 2 - 0.5)
+
+    found = check_expectation(flat, 0.1, draws=100, seeds=1)
+    assert found.rows[0].worst.why == "twice the gradient would look the same: take 5 times the draws"
+    assert check_expectation(flat, 0.1, draws=600, seeds=1)
+    assert check_expectation(lambda seed, draws: np.ones(draws), 1.0, draws=100, seeds=1).rows[0].worst.why == ""

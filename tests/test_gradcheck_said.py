@@ -7,7 +7,7 @@ import pytest
 
 from scratchvae.errors import UsageError
 from scratchvae.gradcheck import Report, accumulating, check
-from scratchvae.gradcheck.report import METHODS
+from scratchvae.gradcheck.report import METHODS, Measure
 from scratchvae.tree import changes, copied, unchanged
 from scratchvae.types import Array
 
@@ -230,3 +230,8 @@ def test_none_at_an_optimum_is_found() -> None:
     """Catches x² + y² at y = 0, where f has no slope by y and None looks right."""
     found = check(lambda x, y: x**2 + y**2, lambda dy, x, y: (2 * dy * x, None), (np.ones(2), np.zeros(2)))
     assert found.problems[0].startswith("f_vjp returned None for y, but f depends on it")
+
+
+def test_an_error_that_is_no_number_is_wrong() -> None:
+    """Catches `wrong if error > tolerance`, which lets a NaN pass."""
+    assert Measure("central", (0,), np.nan, 1.0, np.nan, 1e-7).verdict == "wrong"

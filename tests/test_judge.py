@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scratchvae.gradcheck import Report, check, numeric
+from scratchvae.gradcheck.judge import Block, Point
 from scratchvae.types import Array
 
 ONE = np.ones(1)
@@ -193,3 +194,38 @@ def test_a_slope_that_is_zero_but_for_rounding_is_none() -> None:
     assert found, found
     assert "b has no slope here, nor at a point near by, but for rounding" in str(found)
     assert check(f, vjp(1e-6), (x, b)).verdict == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("apart", "error", "verdict"),
+    [
+        (0.5e-7, 0, "ok"),
+        (0.5e-6, 1e-6, "ok"),
+        (2e-6, 1e-6, "cannot tell"),
+        (4e-6, 1e-6, "wrong"),
+        (0, 2e-5, "cannot tell"),
+        (1e-4, 2e-5, "wrong"),
+    ],
+)
+def test_the_three_rules(apart: float, error: float, verdict: str) -> None:
+    """Catches wrong within three errors, ok beyond one, and ok where a factor of 1 + 1e-4 would not have been seen."""
+    x = np.ones(2)
+    block = Block(Point(np.square, None, {"x": x}, x, {("x",): 2 * x}), ("x",), 1e-3, 1e-7, False)
+    assert block.verdict(1 + apart, 1.0, 1.0, error).verdict == verdict
+    assert block.verdict(1.0, 1 + apart, 1.0, error).verdict == verdict
+
+
+@pytest.mark.parametrize("f", [np.square, lambda x: abs(x) ** 2], ids=["complex step", "differences"])
+def test_the_rounding_of_f_vjp_itself_condemns_nobody(f: Callable[[Array], Array]) -> None:
+    """Catches "wrong" for a right cotangent whose own terms cancel, where f has no rounding to speak of."""
+    x = (np.array([0.3, -0.8, 1.1]),)
+    assert check(f, lambda dy, x: (2 * dy * x + 1e9) - 1e9, x).verdict == "ok"
+    assert check(f, lambda dy, x: (2.01 * dy * x + 1e9) - 1e9, x).verdict == "wrong"
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e8, 1e9, 1e10])
+def test_a_cotangent_whose_own_terms_cancel_is_not_wrong(offset: float) -> None:
+    """Catches rounding of f_vjp that goes unseen at an element, for its steps are longer than those that look."""
+    x = (np.array([0.3, -0.8, 1.1]),)
+    assert check(np.square, lambda dy, x: (2 * dy * x + offset) - offset, x).verdict != "wrong"
+    assert not check(np.square, lambda dy, x: (2.02 * dy * x + offset) - offset, x)

@@ -84,9 +84,9 @@ def swapped(points: Points) -> str:
 
 def others(points: Points) -> Iterator[Path]:
     """Blocks of the same shape with another derivative."""
-    path, first = points[0].path, points[0]
+    first = points[0]
     for other, value in first.numeric.items():
-        if other != path and value.shape == first.true.shape and not first.equal(value, first.true):
+        if value.shape == first.true.shape and not first.equal(value, first.true):
             yield other
 
 

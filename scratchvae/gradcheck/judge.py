@@ -30,6 +30,9 @@ from .report import OK, UNKNOWN, WRONG
 SURE = 1e-5
 VANISHES = "it vanishes here but for rounding"
 SINGLE = (1e-4, 1e-3)  # tolerance, and how sure one has to be, where f rounds to float32
+FAR = (
+    64.0  # points for the noise of a derivative lie so much farther apart than those for f's: it may be of large steps
+)
 ROUNDED = 1e-10  # noise of an output, as a part of it, that betrays float32
 FEW = 8  # elements of a block that the complex step has settled at which differences are looked at closely
 
@@ -82,7 +85,7 @@ class Point:
             grads = claims(self.f_vjp(moved(self.dy, t, 5), *moved(self.args, t, 7).values()), self.args, ()).grads
             return np.concatenate([grads[path].ravel() for path in paths])
 
-        sigma = numeric.noise(lambda t: attempt(at, t), 1.0)
+        sigma = numeric.noise(lambda t: attempt(at, t), FAR, True)
         ends = np.cumsum([self.grads[path].size for path in paths])
         sigma = np.broadcast_to(sigma, ends[-1:])
         parts = zip(paths, np.split(sigma, ends[:-1]), strict=True)
@@ -135,7 +138,7 @@ class Block:
 
     def digits(self, u: Array) -> float:
         """The rounding of `complex_step`: its noise while all arguments move together."""
-        return float(numeric.noise(lambda t: attempt(lambda t: np.array([self.complex_step(u, t)]), t), 1.0)[0])
+        return float(numeric.noise(lambda t: attempt(lambda t: np.array([self.complex_step(u, t)]), t), FAR, True)[0])
 
     def single(self, u: Array) -> bool:
         """Whether f rounds to float32: its noise is that of 24 bits. Differences take longer steps then."""
