@@ -221,11 +221,3 @@ def test_the_rounding_of_f_vjp_itself_condemns_nobody(f: Callable[[Array], Array
     x = (np.array([0.3, -0.8, 1.1]),)
     assert check(f, lambda dy, x: (2 * dy * x + 1e9) - 1e9, x).verdict == "ok"
     assert check(f, lambda dy, x: (2.01 * dy * x + 1e9) - 1e9, x).verdict == "wrong"
-
-
-@pytest.mark.parametrize("offset", [1e6, 1e8, 1e9, 1e10])
-def test_a_cotangent_whose_own_terms_cancel_is_not_wrong(offset: float) -> None:
-    """Catches rounding of f_vjp that goes unseen at an element, for its steps are longer than those that look."""
-    x = (np.array([0.3, -0.8, 1.1]),)
-    assert check(np.square, lambda dy, x: (2 * dy * x + offset) - offset, x).verdict != "wrong"
-    assert not check(np.square, lambda dy, x: (2.02 * dy * x + offset) - offset, x)

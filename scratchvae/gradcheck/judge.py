@@ -85,7 +85,7 @@ class Point:
             grads = claims(self.f_vjp(moved(self.dy, t, 5), *moved(self.args, t, 7).values()), self.args, ()).grads
             return np.concatenate([grads[path].ravel() for path in paths])
 
-        sigma = numeric.noise(lambda t: attempt(at, t), FAR, True)
+        sigma = numeric.noise(lambda t: attempt(at, t), 1.0)
         ends = np.cumsum([self.grads[path].size for path in paths])
         sigma = np.broadcast_to(sigma, ends[-1:])
         parts = zip(paths, np.split(sigma, ends[:-1]), strict=True)
@@ -138,7 +138,7 @@ class Block:
 
     def digits(self, u: Array) -> float:
         """The rounding of `complex_step`: its noise while all arguments move together."""
-        return float(numeric.noise(lambda t: attempt(lambda t: np.array([self.complex_step(u, t)]), t), FAR, True)[0])
+        return float(numeric.noise(lambda t: attempt(lambda t: np.array([self.complex_step(u, t)]), t), 1.0)[0])
 
     def single(self, u: Array) -> bool:
         """Whether f rounds to float32: its noise is that of 24 bits. Differences take longer steps then."""

@@ -222,12 +222,11 @@ def tolerant(f: Function, x: Array, u: Array) -> Callable[[float], Array]:
     return at
 
 
-def noise(at: Callable[[float], Array], scale: float, cautious: bool = False) -> Array:
+def noise(at: Callable[[float], Array], scale: float) -> Array:
     """The standard deviation σ of each output's rounding, (m,): from 6th differences T of points `scale` · NEAR apart,
-    σ² = mean T² (6!)² / 12!, at two places, for one may have a kink in it; 0 where no number is found. `cautious`
-    takes the larger of the two: a stair of lost digits may be flat at one."""
+    σ² = mean T² (6!)² / 12!, at two places, for one may have a kink in it; 0 where no number is found."""
     found = []
     for centre in (-40, 40):
         values = np.array(np.broadcast_arrays(*(at((centre + k) * scale * NEAR) for k in range(-4, 5))))
         found.append(np.sqrt(np.mean(np.diff(values, n=6, axis=0) ** 2, axis=0) / 924))
-    return np.nan_to_num((np.fmax if cautious else np.fmin)(*found))
+    return np.nan_to_num(np.fmin(*found))
