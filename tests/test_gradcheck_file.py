@@ -239,3 +239,10 @@ def test_zero_is_for_all_of_them_ok(tmp_path_factory: pytest.TempPathFactory, ki
     assert code == int(set(kinds) != {"right"})
     assert [*verdicts.values()] == [kinds.count(kind) for kind in slopes]
     assert np.sum([*verdicts.values()]) == len(kinds)
+
+
+@pytest.mark.parametrize("option", ["--seeds", "--draws"])
+def test_what_only_estimators_have_is_not_ignored(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches --seeds 5 that is taken without a word, and changes nothing."""
+    assert main(["gradcheck", option, "5"]) == 2
+    assert "--seeds and --draws go with --estimators" in capsys.readouterr().err

@@ -75,8 +75,8 @@ def add(subparsers: Any) -> None:
         help="the gradient estimators alone: each on replayed noise, then its mean over many draws against the exact "
         "gradient of an oracle, as a z-score (4 allowed); minutes",
     )
-    parser.add_argument("--seeds", type=int, default=20, help="with --estimators: independent runs (default: 20)")
-    parser.add_argument("--draws", type=int, default=100_000, help="with --estimators: draws a run (default: 100000)")
+    parser.add_argument("--seeds", type=int, help="with --estimators: independent runs (default: 20)")
+    parser.add_argument("--draws", type=int, help="with --estimators: draws a run (default: 100000)")
     parser.set_defaults(run=run)
 
 
@@ -97,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
 
 def all_reports(args: argparse.Namespace) -> Iterator[Report]:
     """The checks that were asked for, one by one."""
+    if not args.estimators and (args.seeds, args.draws) != (None, None):
+        raise UsageError("--seeds and --draws go with --estimators: give it, or leave them out")
     if args.file is not None:
         if args.estimators:
             raise UsageError("--estimators is for the library's own: leave FILE.py out, or --estimators")
@@ -109,11 +111,13 @@ def all_reports(args: argparse.Namespace) -> Iterator[Report]:
         return
     if args.pattern != "*":
         raise UsageError("--estimators runs all of its checks: leave --pattern out, or --estimators")
-    if args.seeds < 1 or args.seeds * args.draws < ENOUGH:
+    seeds = 20 if args.seeds is None else args.seeds
+    draws = 100_000 if args.draws is None else args.draws
+    if seeds < 1 or seeds * draws < ENOUGH:
         least = f"of fewer than {ENOUGH} draws in all a z-score of 4 proves nothing"
-        raise UsageError(f"--seeds {args.seeds} --draws {args.draws}: {least}")
+        raise UsageError(f"--seeds {seeds} --draws {draws}: {least}")
     yield from (case.run() for case in library.cases("estimators.*"))
-    yield from in_expectation.run(args.seeds, args.draws)
+    yield from in_expectation.run(seeds, draws)
 
 
 def summary(reports: list[Report], allow_unknown: bool = False) -> dict[str, Any]:

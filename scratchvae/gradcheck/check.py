@@ -241,11 +241,10 @@ def grade(findings: Sequence[Finding]) -> tuple[Row, ...]:
     for x in findings:
         scale = float(np.max(np.abs(x.numeric))) or float(np.max(np.abs(x.analytic))) or 1.0
         error = np.abs(x.analytic - x.numeric) / scale
-        rank = np.where(np.isnan(error), np.inf, error)
-        for i, said in x.said.items():
-            doubt = (RANK[said.verdict] + min(rank[i], 1.0)) * 1e300
-            rank[i] = min(rank[i], x.tolerance) if said.verdict == OK else doubt
-        at = tuple(map(int, np.unravel_index(int(np.argmax(rank)), error.shape)))
+        known = np.where(np.isnan(error), np.inf, error)
+        at = tuple(map(int, np.unravel_index(int(np.argmax(known)), error.shape)))
+        if doubts := [i for i, said in x.said.items() if said.verdict != OK]:
+            at = max(doubts, key=lambda i: (RANK[x.said[i].verdict], known[i]))
         said = x.said.get(at, Said(OK if error[at] > x.tolerance else ""))
         place = None if x.method == "direction" else at
         numbers = float(x.analytic[at]), float(x.numeric[at]), float(error[at])

@@ -90,6 +90,12 @@ def pull_back(f_vjp: Callable[..., Any], dy: Any, args: dict[str, Any]) -> Any:
     return grads
 
 
+def block_of(f: Callable[..., Any], args: dict[str, Any], path: Path) -> numeric.Function:
+    """All of f's outputs as a function of one leaf, the others held where they are."""
+    leaf = dict(leaves(args))[path]
+    return lambda value: flat(f(*replaced(args, path, like(leaf, value)).values()))
+
+
 def first_change(before: Any, after: Any) -> str:
     """The path of the first leaf that differs."""
     return next((".".join(path) for path in changes(before, after)), "")

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..tree import Path, flat, is_float, kind, leaves, like, replaced, transform
+from ..tree import Path, flat, is_float, kind, leaves, like, transform
 from ..types import Array
 from . import numeric
-from .contract import claims, cotangent
+from .contract import block_of, claims, cotangent
 
 Terms = Mapping[str, Callable[..., Any]]
 
@@ -146,13 +146,8 @@ def named(tree: Any, root: str = "") -> dict[str, Array]:
 
 def derivative(f: Callable[..., Any], args: dict[str, Any], path: Path, c: Array) -> tuple[Array, float]:
     """⟨c, ∂f/∂x⟩ for every element of one block, and its accuracy: by complex steps where f takes them."""
-    leaf = dict(leaves(args))[path]
-    x = np.asarray(leaf, dtype=float)
-
-    def block(value: Array) -> Array:
-        return flat(f(*replaced(args, path, like(leaf, value)).values()))
-
-    h, size = STEP * np.maximum(np.abs(x), numeric.size(x)), STEP * numeric.size(x)
+    x = np.asarray(dict(leaves(args))[path], dtype=float)
+    block, h, size = block_of(f, args, path), STEP * numeric.sizes(x), STEP * numeric.size(x)
     if numeric.analytic(block, x, numeric.spread(OTHER, x.shape), size):
         return numeric.vjp(lambda u, step: numeric.central(block, x, u, step), x, c, h), CENTRAL
     return numeric.vjp(lambda u, _: numeric.complex_step(block, x, u), x, c, h), COMPLEX

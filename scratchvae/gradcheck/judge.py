@@ -24,15 +24,12 @@ import numpy as np
 from ..tree import Path, flat, leaves, like, replaced, transform
 from ..types import Array
 from . import numeric
-from .contract import claims, pull_back
+from .contract import block_of, claims, pull_back
 from .report import OK, UNKNOWN, WRONG
 
-SURE = 1e-5
+SURE = 1e-5  # the largest error, relative to the block, with which one can tell
 VANISHES = "it vanishes here but for rounding"
 SINGLE = (1e-4, 1e-3)  # tolerance, and how sure one has to be, where f rounds to float32
-FAR = (
-    64.0  # points for the noise of a derivative lie so much farther apart than those for f's: it may be of large steps
-)
 ROUNDED = 1e-10  # noise of an output, as a part of it, that betrays float32
 FEW = 8  # elements of a block that the complex step has settled at which differences are looked at closely
 
@@ -73,8 +70,7 @@ class Point:
 
     def block(self, path: Path, args: dict[str, Any] | None = None) -> numeric.Function:
         """All of f's outputs as a function of one leaf, the others held where they are."""
-        args, leaf = args or self.args, self.values[path]
-        return lambda value: flat(self.f(*replaced(args, path, like(leaf, value)).values()))
+        return block_of(self.f, args or self.args, path)
 
     @cached_property
     def wobble(self) -> dict[Path, Array]:
@@ -82,10 +78,10 @@ class Point:
         paths = list(self.grads)
 
         def at(t: float) -> Array:
-            grads = claims(self.f_vjp(moved(self.dy, t, 5), *moved(self.args, t, 7).values()), self.args, ()).grads
+            grads = claims(self.f_vjp(shifted(self.dy, t, 5), *shifted(self.args, t, 7).values()), self.args, ()).grads
             return np.concatenate([grads[path].ravel() for path in paths])
 
-        sigma = numeric.noise(lambda t: attempt(at, t), 1.0)
+        sigma = numeric.noise(numeric.attempt(at), 1.0)
         ends = np.cumsum([self.grads[path].size for path in paths])
         sigma = np.broadcast_to(sigma, ends[-1:])
         parts = zip(paths, np.split(sigma, ends[:-1]), strict=True)
@@ -101,16 +97,7 @@ class Point:
         return max(largest, whole / numeric.size(np.asarray(self.values[path])))
 
 
-def attempt(at: Callable[[float], Array], t: float) -> Array:
-    """at(t), or NaN where it fails: an edge of the domain."""
-    try:
-        with np.errstate(all="ignore"):
-            return np.asarray(at(t))
-    except Exception:
-        return np.full(1, np.nan)
-
-
-def moved(tree: Any, t: float, seed: int) -> Any:
+def shifted(tree: Any, t: float, seed: int) -> Any:
     """A tree of floats, each block moved by t of its size in a fixed direction."""
 
     def one(_: Path, leaf: Any) -> Any:
@@ -128,17 +115,17 @@ class Block:
     def __init__(self, point: Point, path: Path, step: float, tolerance: float, exact: bool) -> None:
         self.point, self.path, self.exact, self.tolerance, self.sure = point, path, exact, tolerance, SURE
         self.x, self.f, self.c = np.asarray(point.values[path]), point.block(path), point.c
-        self.grad, self.step, self.size = point.grads[path], step, numeric.size(self.x)
+        self.step, self.size = step, numeric.size(self.x)
 
     def complex_step(self, u: Array, t: float = 0.0) -> float:
         """⟨dy, J u⟩ by the complex step, here, or with all arguments moved by t."""
-        args = moved(self.point.args, t, 7) if t else self.point.args
+        args = shifted(self.point.args, t, 7) if t else self.point.args
         x = np.asarray(dict(leaves(args))[self.path])
         return float(self.c @ numeric.complex_step(self.point.block(self.path, args), x, u))
 
     def digits(self, u: Array) -> float:
         """The rounding of `complex_step`: its noise while all arguments move together."""
-        return float(numeric.noise(lambda t: attempt(lambda t: np.array([self.complex_step(u, t)]), t), 1.0)[0])
+        return float(numeric.noise(numeric.attempt(lambda t: np.array([self.complex_step(u, t)])), 1.0)[0])
 
     def single(self, u: Array) -> bool:
         """Whether f rounds to float32: its noise is that of 24 bits. Differences take longer steps then."""
@@ -223,8 +210,8 @@ def elsewhere(point: Point, path: Path, seed: int) -> Point | None:
     """The same pair with one leaf moved by a tenth of its size, or a hundredth; None where it cannot be."""
     x = np.asarray(point.values[path])
     for part in (0.1, 0.01):
-        moved = x + part * numeric.size(x) * numeric.spread(seed, x.shape)
-        args = replaced(point.args, path, like(point.values[path], moved))
+        near = x + part * numeric.size(x) * numeric.spread(seed, x.shape)
+        args = replaced(point.args, path, like(point.values[path], near))
         try:
             grads = claims(pull_back(point.f_vjp, point.dy, args), args, ()).grads
             if np.isfinite(flat(point.f(*args.values()))).all() and path in grads:

@@ -210,16 +210,20 @@ def chosen(slope: Array, error: Array) -> tuple[Array, Array]:
 
 def tolerant(f: Function, x: Array, u: Array) -> Callable[[float], Array]:
     """t -> f(x + t u), (m,), or (1,) of NaN where f fails, as it may beyond its domain."""
+    return attempt(lambda t: f(x + t * u))
 
-    def at(t: float) -> Array:
+
+def attempt(at: Callable[[float], Array]) -> Callable[[float], Array]:
+    """The same function of t, but (1,) of NaN where it fails."""
+
+    def tried(t: float) -> Array:
         try:
             with np.errstate(all="ignore"):
-                out = np.asarray(f(x + t * u), dtype=np.float64)
-        except Exception:
+                return np.asarray(at(t), dtype=np.float64)
+        except Exception:  # whatever somebody's code says beyond its domain
             return np.full(1, np.nan)
-        return out
 
-    return at
+    return tried
 
 
 def noise(at: Callable[[float], Array], scale: float) -> Array:

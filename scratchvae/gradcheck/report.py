@@ -138,10 +138,9 @@ class Report:
         row = rows[0]
         m = next((m for m in row.measures if m.at is not None and m.verdict == row.verdict), row.worst)
         at = "along a direction" if m.at is None else f"at {list(m.at)}"
-        said = "; ".join((*filter(None, [m.why]), *(f"perhaps: {line}" for line in row.perhaps[:1])))
-        return f"{row.block} {at} is {m.analytic:g} by the vjp and {m.numeric:g} numerically" + f" ({said})" * bool(
-            said
-        )
+        numbers = f"{row.block} {at} is {m.analytic:g} by the vjp and {m.numeric:g} numerically"
+        reasons = [*([m.why] if m.why else []), *(f"perhaps: {line}" for line in row.perhaps[:1])]
+        return f"{numbers} ({'; '.join(reasons)})" if reasons else numbers
 
     def worst(self, method: str) -> float | None:
         """The largest relative error by this method, None if it was not used, inf if one was not finite."""
