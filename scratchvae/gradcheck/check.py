@@ -109,8 +109,9 @@ def judged(
         return Report(title, notes=tuple(notes), problems=(str(problem),)), (f, f_vjp, blocks)
     blocks = promoted(f, blocks, said)
     point = Point(f, f_vjp, blocks, dy, said.grads)
-    findings = list(differentiate(point, how, said.notes))
-    forgotten(point, said, how)
+    with np.errstate(all="ignore"):  # f is moved, perhaps beyond its domain
+        findings = list(differentiate(point, how, said.notes))
+        forgotten(point, said, how)
     found = Report(title, grade(findings), (*notes, *said.notes), tuple(said.problems), tuple(said.doubts))
     return found, (f, f_vjp, blocks)
 

@@ -48,7 +48,7 @@ def sizes(x: Array) -> Array:
     """The length against which a step is small, of each element: its own or the block's, whichever is larger, and its
     own where the block holds numbers of all scales."""
     there, whole = np.abs(x[x != 0]), size(x)
-    if there.size and np.median(there) < 0.01 * whole:
+    if there.min(initial=whole) < 0.01 * whole and np.median(there) < 0.01 * whole:
         return np.where(x == 0, there.min(), np.abs(x))
     return np.maximum(np.abs(x), whole)
 
@@ -218,8 +218,7 @@ def attempt(at: Callable[[float], Array]) -> Callable[[float], Array]:
 
     def tried(t: float) -> Array:
         try:
-            with np.errstate(all="ignore"):
-                return np.asarray(at(t), dtype=np.float64)
+            return np.asarray(at(t), dtype=np.float64)
         except Exception:  # whatever somebody's code says beyond its domain
             return np.full(1, np.nan)
 
