@@ -302,7 +302,11 @@ def test_it_never_raises(broken: str) -> None:
     f = fails if broken == "f" else sample
     f_vjp = fails if broken == "f_vjp" else lambda dz, *a: (dz, dz, None)
     terms = {"all": fails} if broken == "terms" else None
-    assert explain(f, f_vjp, args, wrong, terms=terms) == wrong
+    found = explain(f, f_vjp, args, wrong, terms=terms)
+    if terms:
+        assert found.notes == ("terms were left out: RuntimeError: terms",)
+    else:
+        assert found == wrong
 
 
 def test_terms_that_the_author_names() -> None:

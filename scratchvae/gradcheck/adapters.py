@@ -69,6 +69,8 @@ def of_torch(function: Any) -> Pair:
     """
     import torch
 
+    if not callable(function):
+        raise UsageError(f"of_torch got {type(function).__name__}: give an autograd.Function, a module or a function")
     is_rule = isinstance(function, type) and issubclass(function, torch.autograd.Function)
     is_module = isinstance(function, torch.nn.Module)
     run = of_module(function) if is_module else function.apply if is_rule else function
@@ -112,6 +114,8 @@ def of_module(module: Any) -> Function:
     own = copy.deepcopy(module).double()
 
     def run(parameters: Any, *inputs: Any) -> Any:
+        if not isinstance(parameters, dict):
+            raise UsageError("a module's args are (parameters_of(module), *inputs)")
         buffers = {name: buffer.clone() for name, buffer in own.named_buffers()}
         return torch.func.functional_call(own, {**buffers, **parameters}, inputs)
 

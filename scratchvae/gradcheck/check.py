@@ -20,6 +20,7 @@ from .sets import DIRECTIONS, Move, moved
 TOLERANCE: Mapping[str, float] = {"complex": 1e-12, "central": 1e-7, "direction": 1e-9}
 SEEDS = 10**6  # of the directions u start here, those of the cotangents dy at 0
 NOTHING = 1e-7  # of what a slope could be: less is rounding, where differences say so
+SHAPES = {"tolerance": '{"central": 1e-7}', "move": '{"x": fn}', "terms": '{"name": fn}'}
 NEARBY = "it is rounding here, and wrong at a point near by"
 
 
@@ -75,11 +76,30 @@ def check(
     """
     if unknown := set(methods) - set(METHODS):
         raise UsageError(f"methods has {sorted(unknown)}; expected some of {METHODS}")
+    refuse(f=f, f_vjp=f_vjp, step=step, tolerance=tolerance, constants=constants, move=move, terms=terms)
+    if not methods:
+        raise UsageError(f"methods is empty; expected some of {METHODS}")
     if not isinstance(args, tuple | list):
         raise UsageError(f"args is {type(args).__name__}; expected a tuple: check(f, f_vjp, (x,)) for one argument")
     how = Settings(tuple(methods), seed, step, limit, {**TOLERANCE, **(tolerance or {})})
     report, pair = judged(f, f_vjp, args, name, how, constants, move or {})
     return explain(*pair, report, seed=seed, terms=terms, limit=limit) if report.verdict == WRONG else report
+
+
+def refuse(**given: Any) -> None:
+    """Refuse what is of the wrong kind, before f runs."""
+    for name in ("f", "f_vjp"):
+        if not callable(given[name]):
+            raise UsageError(f"{name} is {type(given[name]).__name__}: give a function")
+    for name in ("tolerance", "move", "terms"):
+        if not isinstance(given[name] or {}, Mapping):
+            raise UsageError(f"{name} is {type(given[name]).__name__}; expected a dict: {name}={SHAPES[name]}")
+    if unknown := set(given["tolerance"] or ()) - set(METHODS):
+        raise UsageError(f"tolerance names {sorted(unknown)}; expected some of {METHODS}")
+    if isinstance(given["constants"], str):
+        raise UsageError(f'constants is a string; expected a tuple: constants=("{given["constants"]}",)')
+    if not given["step"] > 0:
+        raise UsageError(f"step is {given['step']}; expected a positive number, in sizes of the element")
 
 
 def judged(
@@ -104,7 +124,9 @@ def judged(
         dy = cotangent(f, blocks, how.seed)
         said = claims(pull_back(f_vjp, dy, blocks), blocks, constants)
         if not said.grads and not said.doubts:
-            raise CheckFailed("f_vjp returned no cotangent of a float argument: nothing was checked")
+            objects = [f"{'.'.join(at)} is {type(x).__name__}" for at, x in leaves(blocks) if kind(x) == "object"]
+            way = f"; give NumPy arrays ({', '.join(objects[:2])})" * bool(objects)
+            raise CheckFailed(f"f_vjp returned no cotangent of a float argument: nothing was checked{way}")
     except CheckFailed as problem:
         return Report(title, notes=tuple(notes), problems=(str(problem),)), (f, f_vjp, blocks)
     blocks = promoted(f, blocks, said)

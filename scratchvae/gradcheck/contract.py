@@ -249,6 +249,9 @@ def accumulating(f_vjp: Callable[..., Any], into: Sequence[int]) -> Callable[...
     ``accumulating(dense_vjp, into=(1, 2))`` fits ``dense_vjp(dy, x, W, b, dW, db) -> dx``.
     """
 
+    if isinstance(into, str) or not all(isinstance(i, int) for i in into):
+        raise UsageError(f"into is {into!r}; expected places among args, as (1, 2) for the second and the third")
+
     def vjp(dy: Any, *args: Any) -> tuple[Any, ...]:
         buffers = {i: buffers_like(args[i]) for i in into}
         returned = f_vjp(dy, *args, *buffers.values())

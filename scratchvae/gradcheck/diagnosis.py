@@ -5,7 +5,6 @@ said only if it holds at every point of the evidence: that of the check, and ano
 with another dy. Where nothing fits, nothing is said.
 """
 
-import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 
 from ..tree import Path, leaves
 from ..types import Array
+from .contract import one_line
 from .evidence import MINUS, Evidence, Terms, gather
 from .products import FULL, atoms, equation, number, sum_of, trailing, two_terms, worded, written
 from .report import WRONG, Report
@@ -48,7 +48,7 @@ def zero(points: Points) -> str:
     """Nothing arrived; or nothing should have."""
     if not any(np.any(p.said) for p in points):
         return "zero: no path reaches it"
-    if all(p.path in p.numeric and not np.any(np.abs(p.true) > p.noise) for p in points):
+    if all(p.path in p.numeric and most(p.true) <= p.noise < most(p.said) for p in points):
         return "not zero, though f does not depend on it"
     return ""
 
@@ -346,11 +346,17 @@ def explain(
 ) -> Report:
     """The report with `perhaps` filled in where a row is wrong; never raises: what fails says nothing.
 
-    args are {name: value}, floats in float64; terms are {name: fn}, fn(dy, *args) with the structure of f_vjp's answer.
+    args are {name: value}, floats in float64; terms are {name: fn}, fn(dy, *args) with the structure of f_vjp's answer;
+    where they make the diagnosis fail, a note says so, and it is made without them.
     """
-    with contextlib.suppress(Exception), np.errstate(all="ignore"):
-        return explained(f, f_vjp, args, report, seed, terms or {}, limit)
-    return report
+    with np.errstate(all="ignore"):
+        try:
+            return explained(f, f_vjp, args, report, seed, terms or {}, limit)
+        except Exception as error:
+            if not terms:
+                return report
+            report = dataclasses.replace(report, notes=(*report.notes, f"terms were left out: {one_line(error)}"))
+    return explain(f, f_vjp, args, report, seed=seed, limit=limit)
 
 
 def explained(

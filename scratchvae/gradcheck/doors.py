@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CheckFailed
-from ..tree import Path, flat, is_float, leaves, like, spare, transform
+from ..errors import CheckFailed, UsageError
+from ..tree import Path, flat, is_float, kind, leaves, like, spare, transform
 from ..types import Array
 from . import numeric
 from .check import check
@@ -31,25 +31,31 @@ def check_gradient(
     jac: Callable[..., Any] | bool,
     x: Any,
     *,
-    args: Sequence[Any] = (),
+    args: Any = (),
     **options: Any,
 ) -> Report:
     """A gradient in the shape that `scipy.optimize` has it, and SciPy's own `check_grad` in place of which this stands.
 
     fun(x, *args)  -> a number; or an array, as `least_squares` and `root` have it
-    jac(x, *args)  -> its gradient, an array of x's shape; for an array, of shape fun's + x's. True where fun returns
-                      (value, gradient), as in `minimize(fun, x, jac=True)`
-    x              any shape, or a number
-    args           what fun and jac get beside x, constants here
+    jac(x, *args)  -> its gradient, an array of x's shape; for an array, of shape fun's + x's, dense or sparse.
+                      True where fun returns (value, gradient), as in `minimize(fun, x, jac=True)`
+    x              any shape, a list, or a number; integers become floats
+    args           what fun and jac get beside x, constants here: a tuple, or the only one
     options        those of `check`
     """
+
+    if not (callable(jac) or jac is True):
+        raise UsageError(f"jac is {jac!r}: give a function, or True where fun returns (value, gradient)")
+    x = np.asarray(x, dtype=float) if isinstance(x, list | tuple) else x * 1.0 if kind(x) == "integer" else x
+    args = args if isinstance(args, tuple | list) else (args,)  # as SciPy has it
 
     @functools.wraps(fun)
     def value(x: Any, *rest: Any) -> Any:
         return fun(x, *rest)[0] if jac is True else fun(x, *rest)
 
     def value_vjp(dy: Any, x: Any, *rest: Any) -> tuple[Any, ...]:
-        slope = np.asarray(fun(x, *rest)[1] if not callable(jac) else jac(x, *rest))
+        found = jac(x, *rest) if callable(jac) else fun(x, *rest)[1]
+        slope = np.asarray(found.toarray() if hasattr(found, "toarray") else found)
         if np.size(dy) == 1 and slope.shape == np.shape(x):
             return (np.reshape(dy, ()) * slope, *(None for _ in rest))
         if slope.shape != np.shape(dy) + np.shape(x):
@@ -119,6 +125,8 @@ def check_jvp(
     f_jvp is called with a one for each element in turn, zeros elsewhere, and must be linear in all tangents together:
     then J u is right for every u.
     """
+    if not isinstance(args, tuple | list):
+        raise UsageError(f"args is {type(args).__name__}; expected a tuple: check_jvp(f, f_jvp, (x,)) for one argument")
     names, notes = argument_names(f, len(args)), list[str]()
     given = promote(dict(zip(names, args, strict=True)), notes)
     big = {path: x for path, x in leaves(given) if is_float(x) and np.size(x) > limit and not fixed(path, constants)}

@@ -127,6 +127,11 @@ class Block:
         """The rounding of `complex_step`: its noise while all arguments move together."""
         return float(numeric.noise(numeric.attempt(lambda t: np.array([self.complex_step(u, t)])), 1.0)[0])
 
+    @cached_property
+    def digit(self) -> float:
+        """What differences over the longest step cannot see: beside terms of 1e12, a slope of 1e-8 is flat."""
+        return 4 * np.finfo(float).eps * float(np.abs(self.c) @ np.abs(self.f(self.x))) / (0.1 * max(self.size, 1.0))
+
     def single(self, u: Array) -> bool:
         """Whether f rounds to float32: its noise is that of 24 bits. Differences take longer steps then."""
         zero, noise = np.abs(self.f(self.x)), numeric.noise(numeric.tolerant(self.f, self.x, u), self.size)
@@ -148,7 +153,7 @@ class Block:
         steps = numeric.ladder(self.size, size, 9 if self.sure == SURE else 4)
         found = numeric.slopes(self.f, self.x, u, steps, 0.01 * self.tolerance * scale, self.c)
         middle, error = float(self.c @ found.middle), float(np.abs(self.c) @ found.error)
-        if self.exact and not found.kinked.any() and abs(middle - exact) <= 10 * error + 1e-4 * scale:
+        if self.exact and not found.kinked.any() and abs(middle - exact) <= 10 * error + self.digit + 1e-4 * scale:
             return exact, first  # differences say the same of f as the complex step
         if found.kinked.any():
             return middle, self.at_a_kink(analytic, found, scale, 6 * wobble)
@@ -157,6 +162,8 @@ class Block:
     def verdict(self, analytic: float, number: float, scale: float, error: float) -> Said:
         """By the three rules above."""
         apart, allowed = abs(analytic - number), self.tolerance * scale
+        if not error < np.inf:
+            return Said(UNKNOWN, "f fails where this is moved: choose another point, or move= along its set")
         if apart > allowed + 3 * error:
             return Said(WRONG)
         if apart <= allowed + error and error <= self.sure * scale:

@@ -97,7 +97,8 @@ class Report:
     """The outcome of `check`: rows, notes (how it was checked), problems (what is wrong beside the numbers) and doubts
     (what could not be checked).
 
-    `bool(report)` is `report.ok`, so ``assert check(f, f_vjp, args)`` holds what it says, and shows the table if not.
+    `bool(report)` is `report.ok`, so ``assert check(f, f_vjp, args)`` holds what it says; `assert_vjp` shows the
+    whole table as well.
     """
 
     name: str
