@@ -98,7 +98,7 @@ def is_ratio(points: Points, c: float) -> bool:
 def ratio(points: Points) -> str:
     """A sign, a factor, a mean for a sum."""
     c = float(np.vdot(points[0].true, points[0].said) / np.vdot(points[0].true, points[0].true))
-    if not is_ratio(points, c):
+    if not is_ratio(points, c) or number(c) == "1":
         return ""
     if abs(c + 1) < 1e-9:
         return "minus the derivative: a flipped sign"

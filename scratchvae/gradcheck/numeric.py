@@ -8,8 +8,8 @@ For F of one variable t, with F taken along a direction u from x and F_k = F(x +
 
 The complex step needs a path that is analytic: no abs, no conj, no .real except in a comparison. Differences need only
 real arithmetic. Where F is smooth within 4h the three agree to O(h⁴), so their disagreement is the error of the central
-one, a kink within reach included; at a kink at x itself each side converges to its own slope. The noise of F is read
-from 6th differences of nine near points, in which nothing smooth is left (Moré and Wild 2011, SIAM J. Sci. Comput. 33).
+one, a kink within reach included; at a kink at x itself each side converges to its own slope. The noise of F is what
+near points leave beside a polynomial (after Moré and Wild 2011, SIAM J. Sci. Comput. 33, who take differences).
 Squire and Trapp 1998, SIAM Review 40 (1).
 """
 
@@ -227,10 +227,16 @@ def attempt(at: Callable[[float], Array]) -> Callable[[float], Array]:
 
 
 def noise(at: Callable[[float], Array], scale: float) -> Array:
-    """The standard deviation σ of each output's rounding, (m,): from 6th differences T of points `scale` · NEAR apart,
-    σ² = mean T² (6!)² / 12!, at two places, for one may have a kink in it; 0 where no number is found."""
+    """The standard deviation σ of each output's rounding, (m,): what is left of 14 values near by beside their best
+    polynomial of degree 5, at two places, for one may have a kink in it; 0 where no number is found.
+
+    The points are irregular: of equally spaced ones each may be whole roundings from the last, and all round alike.
+    """
+    t = np.arange(-7, 7) + 0.3 * spread(14, (14,))
+    smooth, _ = np.linalg.qr(np.vander(t / 7, 6))
     found = []
     for centre in (-40, 40):
-        values = np.array(np.broadcast_arrays(*(at((centre + k) * scale * NEAR) for k in range(-4, 5))))
-        found.append(np.sqrt(np.mean(np.diff(values, n=6, axis=0) ** 2, axis=0) / 924))
+        values = np.array(np.broadcast_arrays(*map(at, (centre + t) * scale * NEAR)))
+        values = values - values[7]
+        found.append(np.sqrt(np.sum((values - smooth @ (smooth.T @ values)) ** 2, axis=0) / 8))
     return np.nan_to_num(np.fmin(*found))

@@ -1,0 +1,18 @@
+"""§7 The course: every exercise in order."""
+
+from importlib import import_module
+
+from ..errors import UsageError, did_you_mean
+from .record import Exercise
+
+MODULES = ("e07_sample",)
+COURSE: tuple[Exercise, ...] = tuple(import_module(f"{__package__}.{name}").EXERCISE for name in MODULES)
+
+
+def find(word: str) -> Exercise:
+    """The exercise by its number or its name. Raises UsageError."""
+    for exercise in COURSE:
+        if word in (exercise.name, str(exercise.number), f"{exercise.number:02}", exercise.file):
+            return exercise
+    known = ", ".join(f"{one.number} {one.name}" for one in COURSE)
+    raise UsageError(f"no exercise {word}{did_you_mean(word, [one.name for one in COURSE])}; there are {known}")

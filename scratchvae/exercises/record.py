@@ -1,0 +1,100 @@
+"""§7 What an exercise is made of."""
+
+import ast
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..noise import Noise, Purpose
+from ..types import Array
+
+Draw = Callable[..., Array]  # standard normals of a shape
+Names = Mapping[str, Any]  # what a file defines
+
+
+def drawing(seed: int) -> Draw:
+    """normals(3, 2): fresh draws at every call, in float64; the same sequence for the same seed."""
+    noise, steps = Noise(seed), itertools.count()
+
+    def normals(*shape: int) -> Array:
+        return noise.normals(Purpose.DATA, next(steps), 1, math.prod(shape), np.float64).reshape(shape)
+
+    return normals
+
+
+class Pair(NamedTuple):
+    """A pair of the learner's at a point, arguments by the names that the lesson has for them; options are those of
+    `gradcheck.check`: constants, terms."""
+
+    f: Callable[..., Any]
+    f_vjp: Callable[..., Any]
+    args: Mapping[str, Any]
+    options: Mapping[str, Any] = {}
+
+
+class Law(NamedTuple):
+    """What must hold and no slope sees: in words, with the numbers."""
+
+    holds: bool
+    words: str
+
+
+class Slip(NamedTuple):
+    """A published error in this exercise's place: in the solution, `old` becomes `new`. `kind` is what the verdict
+    says of it; it names the slip, never the repair."""
+
+    kind: str
+    seen_in: str
+    edits: tuple[tuple[str, str], ...]
+
+
+class Exercise(NamedTuple):
+    """One exercise: `pairs` of a file's functions at points that are drawn, and its `laws`.
+
+    writes    the functions that the learner writes; the stub has the others
+    hints     the second is the stronger one
+    slips     by the name that `mutants.gallery` gives them, where it has them
+    """
+
+    number: int
+    name: str
+    title: str
+    section: str
+    writes: tuple[str, ...]
+    hints: tuple[str, str]
+    pairs: Callable[[Names, Draw], Iterable[Pair]]
+    laws: Callable[[Names], Iterable[Law]]
+    slips: Mapping[str, Slip] = {}
+
+    @property
+    def file(self) -> str:
+        """e07_sample.py."""
+        return f"e{self.number:02}_{self.name}.py"
+
+    @property
+    def solution(self) -> str:
+        """Its source."""
+        return files(f"{__package__}.solutions").joinpath(self.file).read_text(encoding="utf-8")
+
+    @property
+    def stub(self) -> str:
+        """The solution without the bodies of what is to be written."""
+        lines = self.solution.splitlines()
+        for node in reversed(ast.parse(self.solution).body):
+            if isinstance(node, ast.FunctionDef) and node.name in self.writes:
+                first = node.body[0]  # its docstring
+                lines[first.end_lineno or 0 : node.end_lineno] = ["    raise NotImplementedError  # your turn"]
+        return "\n".join(lines) + "\n"
+
+    def slipped(self, name: str) -> str:
+        """The solution with one of the slips."""
+        source = self.solution
+        for old, new in self.slips[name].edits:
+            if source.count(old) != 1:
+                raise ValueError(f"{self.file}: {old!r} stands there {source.count(old)} times, for {name!r}")
+            source = source.replace(old, new)
+        return source

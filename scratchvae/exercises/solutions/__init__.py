@@ -1,0 +1,1 @@
+"""§7 The answers: files as a learner leaves them."""

@@ -1,0 +1,118 @@
+"""§7 The exercises: every stub fails, every solution passes, every published slip is named, and nothing is lost."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scratchvae.cli import main
+from scratchvae.exercises import COURSE, Exercise
+from scratchvae.exercises.sandbox import judged
+from scratchvae.exercises.verdict import judge_source
+from scratchvae.mutants.gallery import GALLERY
+
+each = pytest.mark.parametrize("exercise", COURSE, ids=lambda one: one.name)
+SLIPS = [(one, name) for one in COURSE for name in one.slips]
+
+
+def file_of(tmp_path: Path, source: str) -> str:
+    path = tmp_path / "mine.py"
+    path.write_text(source, encoding="utf-8")
+    return str(path)
+
+
+@each
+def test_the_stub_fails_and_the_solution_passes(exercise: Exercise) -> None:
+    """Bugs: a stub that gives the answer away, or passes; a solution that does not pass."""
+    stub = judge_source(exercise, exercise.stub)
+    assert not stub.passed
+    assert stub.lines[0].startswith("not written yet: ")
+    assert exercise.stub.count("# your turn") == len(exercise.writes)
+    verdict = judge_source(exercise, exercise.solution)
+    assert verdict.passed, verdict.lines
+    assert verdict.lines  # the laws, with their numbers
+    assert len({*exercise.hints}) == 2
+
+
+@pytest.mark.parametrize(("exercise", "name"), SLIPS, ids=lambda x: getattr(x, "name", x))
+def test_every_published_slip_is_named_by_its_kind(exercise: Exercise, name: str) -> None:
+    """Bugs: a slip that passes, that is called something else, or whose line gives the repair away."""
+    verdict = judge_source(exercise, exercise.slipped(name))
+    assert not verdict.passed
+    assert any(exercise.slips[name].kind in line for line in verdict.lines), verdict.lines
+    said = "\n".join(verdict.lines)
+    assert not any(new.strip() in said or old.strip() in said for old, new in exercise.slips[name].edits)
+
+
+def test_every_error_of_the_gallery_has_its_exercise() -> None:
+    """Bug: one that people published, and that no exercise would show."""
+    assert not set(GALLERY) - {name for one in COURSE for name in one.slips} or len(COURSE) < 12
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("def sample(", "line 1: SyntaxError"),
+        ("import numpy as np\n", "there is no function sample"),
+        ("def sample(m, l, e): return 1 / 0\ndef sample_vjp(*a): pass\n", "line 1: ZeroDivisionError"),
+        ("def sample(m, l, e): return m\ndef sample_vjp(d, m, l, e): return d\n", "returned ndarray for 3 arguments"),
+        ("while True: pass\n", "a loop without an end"),
+        ("import os\nos._exit(3)\n", "ended with 3"),
+    ],
+)
+def test_whatever_a_file_does_is_one_verdict(source: str, line: str, tmp_path: Path) -> None:
+    """Bugs: a traceback of ours, an endless loop that hangs the checker, a file that ends the process."""
+    sample = next(one for one in COURSE if one.name == "sample")
+    verdict = judged(sample, file_of(tmp_path, source), limit=5)
+    assert not verdict.passed
+    assert line in "\n".join(verdict.lines)
+
+
+def test_a_learner_s_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bugs: a stub over a learner's work, a solution before its time, a pass that outlives the file it was given for,
+    a reset that loses what was written."""
+    folder = tmp_path / "mine"
+
+    def call(*words: str) -> tuple[int, str]:
+        code = main(["exercise", "--folder", str(folder), *words])
+        out, err = capsys.readouterr()
+        return code, out + err
+
+    sample = next(one for one in COURSE if one.name == "sample")
+    path = folder / sample.file
+    assert call("7")[0] == 0
+    path.write_text(sample.stub + "# mine\n", encoding="utf-8")
+    assert "which is there" in call("7")[1]
+    assert path.read_text(encoding="utf-8").endswith("# mine\n")
+    assert call("7", "--check")[0] == 1
+    assert call("7", "--solution")[0] == 2
+    assert sample.hints[0] in call("7", "--hint")[1]
+    assert sample.hints[1] in call("sample", "--hint")[1]
+    assert sample.hints[1] in call("7", "--hint")[1]
+    path.write_text(sample.solution, encoding="utf-8")
+    assert call("7", "--check")[0] == 0
+    assert "passed" in next(line for line in call()[1].splitlines() if " sample " in line)
+    assert call("7", "--solution")[1] == sample.solution
+    path.write_text(sample.solution + "\n", encoding="utf-8")
+    assert "changed since it passed" in call()[1]
+    assert call("7", "--reset")[0] == 0
+    assert path.read_text(encoding="utf-8") == sample.stub
+    assert [kept.read_text(encoding="utf-8") for kept in folder.glob("*.txt")] == [sample.solution + "\n"]
+    code, out = call("--json")
+    assert code == 1
+    assert {one["name"]: one["passed"] for one in json.loads(out)["exercises"]}["sample"] is False
+
+
+def test_refusals_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bugs: a number that nobody has, a check of a file that is not there, progress that somebody broke."""
+    folder = str(tmp_path)
+    for words, line in [
+        (("99",), "no exercise 99"),
+        (("7", "--check"), "scratchvae exercise 7 writes it"),
+        (("--hint",), "of which exercise"),
+    ]:
+        assert main(["exercise", "--folder", folder, *words]) == 2
+        assert line in capsys.readouterr().err
+    (tmp_path / "progress.json").write_text("[]", encoding="utf-8")
+    assert main(["exercise", "--folder", folder, "7", "--hint"]) == 2
+    assert "remove it" in capsys.readouterr().err
