@@ -22,7 +22,7 @@ import numpy as np
 from ..errors import CheckFailed, UsageError
 from ..tree import Path, kind, leaves, transform
 from ..types import Array
-from .contract import is_masked, one_line
+from .contract import is_masked, one_line, want_positive, want_whole
 from .report import OK, UNKNOWN, WRONG, Measure, Report, Row
 
 LIMIT = 4.0  # standard errors
@@ -73,8 +73,10 @@ def check_expectation(
     'wrong'
     """
     title = name or str(getattr(sample_gradient, "__name__", "gradient"))
-    if min(draws, seeds) < 1:
-        raise UsageError(f"draws={draws}, seeds={seeds}: give at least one of each")
+    if not callable(sample_gradient):
+        raise UsageError(f"sample_gradient is {type(sample_gradient).__name__}: give a function of (seed, draws)")
+    want_whole(1, draws=draws, seeds=seeds)
+    want_positive(limit=limit, rounding=rounding)
     blocks = numbers_of(exact() if callable(exact) else exact)
     wanted = np.concatenate([leaf.ravel() for leaf in blocks.values()])
     if draws * seeds < FEWEST:

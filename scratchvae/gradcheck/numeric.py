@@ -114,7 +114,7 @@ def drops(f: Function, x: Array, u: Array, out: Array) -> bool:
     """Whether the complex step, which found no slope at x, finds none anywhere: real numbers come out, or it sees none
     near by. At an optimum, or on the flat side of a kink, it does."""
     try:
-        there = [f(x + t * size(x) * u + 1j * H * u).imag.any() for t in (0.1, -0.1)]
+        there = [bool(f(x + t * size(x) * u + 1j * H * u).imag.any()) for t in (0.1, -0.1)]
     except Exception:  # beyond its domain
         there = [True]
     return not (np.iscomplexobj(out) and any(there))
