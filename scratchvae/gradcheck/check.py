@@ -67,9 +67,10 @@ def check(
 
     f(*args)          -> an array, a scalar, or nested tuples, NamedTuples, lists and dicts of them, pure: noise is one
                       of args, so every evaluation replays the same draw. Leaves that are not floats (ints, strings,
-                      None, functions) are constants.
+                      None, functions) are constants; integers that get a cotangent are checked as floats.
     f_vjp(dy, *args)  -> a tuple of cotangents with the structure of args; None for whatever is not differentiated; with
-                      one argument, its cotangent alone will do. For a pair that adds into buffers, see `accumulating`.
+                      one argument, its cotangent alone will do. A sparse one is written out. For a pair that adds into
+                      buffers, see `accumulating`.
     methods           "complex" and "central" look at every element of blocks up to `limit` elements, "direction" at
                       one fixed direction a block, ⟨dy, J u⟩ against ⟨vjp(dy), u⟩, and at every larger block. Where
                       the path is not analytic the report says why and central differences stand in.

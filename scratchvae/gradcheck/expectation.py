@@ -54,6 +54,8 @@ def check_expectation(
                       integrates it from log q. A biased estimator is checked against its own target: that of the
                       importance-weighted bound of S samples is the gradient of E[log 1/S Σ w], not the ELBO's.
     draws, seeds      draws a call, and calls: seeds 0, 1, …; with draws × seeds = N the standard error is σ / √N.
+                      A baseline that is the mean of all draws, their own included, shrinks the gradient by 1 − 1/draws:
+                      ask with draws=2, seeds=2000 too, where that is a half.
     limit             standard errors that are allowed (the module says what chance does).
     rounding          a difference below limit × rounding × max(1, |exact|) is rounding: sticking the landing has no
                       variance at the posterior. Give less where all gradients are far below 1.
