@@ -164,7 +164,7 @@ def test_what_is_no_function_is_refused(torch: Any) -> None:
     """Bug: a TypeError from within, at the first call."""
     for adapter in (of_torch, of_jax, of_autograd, of_pytensor):
         with pytest.raises(UsageError, match=f"{adapter.__name__} got int: give a"):
-            adapter(3)
+            adapter(3)  # type: ignore[arg-type]
         with pytest.raises(UsageError, match="got the class Two: give a"):
             adapter(Two)
 

@@ -193,8 +193,9 @@ def test_a_kink_is_told_once() -> None:
 
 @pytest.mark.parametrize(("own", "verdict"), [(True, "wrong"), (False, "ok")])
 def test_a_baseline_of_its_own_draws_is_seen_in_few_draws(own: bool, verdict: str) -> None:
-    """It shrinks the gradient by 1 − 1/draws: of 10 000 draws nobody sees it, of two it is half. The mean of the other
-    draws has no bias. Score function of E[z²], z ~ N(½, 1), whose gradient is 1."""
+    """Catches a check that cannot be asked for few draws: such a baseline shrinks the gradient by 1 − 1/draws, which of
+    10 000 nobody sees, and of two is half. The mean of the other draws has no bias. Score function of E[z²],
+    z ~ N(½, 1), whose gradient is 1."""
 
     def sample(seed: int, draws: int) -> np.ndarray:
         eps = np.random.default_rng(seed).standard_normal(draws)
