@@ -3,6 +3,7 @@
 Each framework is optional, and its tests are skipped where it is not installed.
 """
 
+import inspect
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -148,6 +149,30 @@ def test_torch_missing_gradient_is_named(torch: Any) -> None:
     report = check(*of_torch(lambda x, w: (x.detach() @ w).sin()), (X, W))
     assert "None for x, but f depends on it" in report.problems[0]
     assert "nothing was checked" in check(*of_torch(lambda x: x.detach()), (X,)).problems[0]
+
+
+def test_torch_parameters_of_others_are_named(torch: Any) -> None:
+    """Bug: of a function that closes over a layer only x was checked, and "ok" said nothing of the layer."""
+    torch.manual_seed(0)
+    net = torch.nn.Linear(4, 2).double()
+    pairs = [(lambda x: torch.tanh(net(x)), (X,)), (net, ({}, X)), (net, (parameters_of(net), X)), (torch.tanh, (X,))]
+    said = ["parameters that f closes over are not checked" in str(check(*of_torch(f), args)) for f, args in pairs]
+    assert said == [True, True, False, False]
+
+
+def test_what_is_no_function_is_refused(torch: Any) -> None:
+    """Bug: a TypeError from within, at the first call."""
+    for adapter in (of_torch, of_jax, of_autograd, of_pytensor):
+        with pytest.raises(UsageError, match=f"{adapter.__name__} got int: give a"):
+            adapter(3)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="got the class Two: give a"):
+            adapter(Two)
+
+
+def test_an_adapter_is_forty_lines_at_most() -> None:
+    """Its docstring included."""
+    for adapter in (of_torch, of_jax, of_autograd, of_numba, of_pytensor):
+        assert len(inspect.getsource(adapter).splitlines()) <= 40, adapter.__name__
 
 
 @slip

@@ -25,6 +25,17 @@ def test_wrong(gradcheck):
     import numpy as np
     gradcheck(np.sin, lambda dy, x: -dy * np.cos(x), (np.arange(1.0, 4.0),))
 """
+PLAIN = """
+import numpy as np
+from scratchvae.gradcheck import check
+
+def test_plain():
+    assert check(np.sin, lambda dy, x: -dy * np.cos(x), (np.arange(1.0, 4.0),))
+
+def test_named():
+    report = check(np.sin, lambda dy, x: -dy * np.cos(x), (np.arange(1.0, 4.0),))
+    assert report.ok
+"""
 
 
 def pytest_says(folder: Path, *options: str) -> str:
@@ -39,10 +50,17 @@ def test_the_fixture_in_a_project_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(TESTS, encoding="utf-8")
     said = pytest_says(tmp_path, "-q")
     assert "1 failed, 2 passed" in said, said
-    assert "sin: FAIL" in said
+    assert said.count("sin: FAIL") == 1
     assert "worst at" in said
     assert "doors.py" not in said
     assert "gradcheck" in pytest_says(tmp_path, "--fixtures", "-q")
+
+
+def test_a_plain_assertion_shows_the_whole_table(tmp_path: Path) -> None:
+    """Bug: pytest showed the table on one line, its ends escaped and its middle cut."""
+    (tmp_path / "test_mine.py").write_text(PLAIN, encoding="utf-8")
+    said = pytest_says(tmp_path, "-q").splitlines()
+    assert said.count("sin: FAIL") == said.count("  x: perhaps: minus the derivative: a flipped sign") == 2, said
 
 
 def test_the_entry_point_names_the_plugin() -> None:

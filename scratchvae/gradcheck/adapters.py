@@ -26,6 +26,7 @@ from ..types import Array
 
 Function = Callable[..., Any]
 Pair = tuple[Function, Function]
+CLOSED = "parameters that f closes over are not checked: pass them as arguments"
 
 
 def floats(args: Any) -> dict[Path, Any]:
@@ -49,6 +50,13 @@ def weights(dy: Any) -> list[Array]:
     return [leaf for _, leaf in leaves(dy) if leaf is not None]
 
 
+def want(adapter: str, function: Any, what: str) -> None:
+    """Refuse what cannot be called, and a class that only makes what can."""
+    if not callable(function) or isinstance(function, type):
+        got = f"the class {function.__name__}" if isinstance(function, type) else type(function).__name__
+        raise UsageError(f"{adapter} got {got}: give {what}")
+
+
 def named(f: Function, source: Any, parameters: Function | None = None, drop: int = 0, first: str = "") -> Function:
     """f under the name of source, its arguments under those of `parameters`, without the first `drop` of them."""
     f.__name__ = str(getattr(source, "__name__", type(source).__name__))
@@ -66,24 +74,15 @@ def of_torch(function: Any) -> Pair:
 
     A module's pair is f(parameters, *inputs), and `parameters_of(module)` are the first, by name; f works on a copy of
     the module in float64, with fresh copies of its buffers in every call. Where backward returns None, so does f_vjp.
+    A function that closes over parameters is checked without them, and the report says so.
     """
     import torch
 
-    if not callable(function):
-        raise UsageError(f"of_torch got {type(function).__name__}: give an autograd.Function, a module or a function")
     is_rule = isinstance(function, type) and issubclass(function, torch.autograd.Function)
+    if not is_rule:
+        want("of_torch", function, "an autograd.Function, a module or a function")
     is_module = isinstance(function, torch.nn.Module)
     run = of_module(function) if is_module else function.apply if is_rule else function
-
-    def tensors(args: Any, grad: bool) -> Any:
-        wide = np.complex128 if any(map(np.iscomplexobj, floats(args).values())) else np.float64
-
-        def one(_: Path, leaf: Any) -> Any:
-            if is_float(leaf):
-                return torch.tensor(np.array(leaf, wide, order="C"), requires_grad=grad)
-            return torch.tensor(np.array(leaf, order="C")) if isinstance(leaf, np.ndarray) else leaf
-
-        return transform(one, args)
 
     def f(*args: Any) -> Any:
         with torch.no_grad():
@@ -95,16 +94,42 @@ def of_torch(function: Any) -> Pair:
         at = {path: dict(leaves(inputs))[path] for path in floats(args)}
         outs = [leaf for _, leaf in leaves(run(*inputs)) if torch.is_tensor(leaf) and leaf.is_floating_point()]
         given = [(y, torch.tensor(w).to(y)) for y, w in zip(outs, weights(dy), strict=True) if y.requires_grad]
+        f_vjp.notes = [CLOSED] * closes_over(outs, at.values())  # type: ignore[attr-defined]
         if not given:
             return grads(args, (), ())
         ys, ws = zip(*given, strict=True)
         return grads(args, at, torch.autograd.grad(ys, list(at.values()), ws, allow_unused=True))
 
-    if is_rule:  # forward(ctx, x) in the old style, forward(x) and setup_context in the new
-        return named(
-            f, function, function.forward, int(function.setup_context is torch.autograd.Function.setup_context)
-        ), f_vjp
-    return named(f, function, function.forward if is_module else None, first="parameters" * is_module), f_vjp
+    ctx = is_rule and function.setup_context is torch.autograd.Function.setup_context  # forward(ctx, x), the old style
+    forward = function.forward if is_rule or is_module else None
+    return named(f, function, forward, int(ctx), "parameters" * is_module), f_vjp
+
+
+def tensors(args: Any, grad: bool) -> Any:
+    """Arrays as tensors, floats in float64, or all in complex128 where one is complex."""
+    import torch
+
+    wide = np.complex128 if any(map(np.iscomplexobj, floats(args).values())) else np.float64
+
+    def one(_: Path, leaf: Any) -> Any:
+        if is_float(leaf):
+            return torch.tensor(np.array(leaf, wide, order="C"), requires_grad=grad)
+        return torch.tensor(np.array(leaf, order="C")) if isinstance(leaf, np.ndarray) else leaf
+
+    return transform(one, args)
+
+
+def closes_over(outs: Iterable[Any], own: Iterable[Any]) -> bool:
+    """Whether torch would add gradients into tensors other than `own`."""
+    todo, seen, known = [y.grad_fn for y in outs], set[Any](), {id(x) for x in own}  # == of tensors is by element
+    while todo:
+        node = todo.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            if type(node).__name__ == "AccumulateGrad" and id(node.variable) not in known:
+                return True
+            todo += [before for before, _ in node.next_functions]
+    return False
 
 
 def of_module(module: Any) -> Function:
@@ -129,6 +154,7 @@ def parameters_of(module: Any) -> dict[str, Array]:
 
 def of_jax(function: Function) -> Pair:
     """A `jax.custom_vjp` or `custom_jvp`, or any function of arrays that JAX differentiates, with x64 on."""
+    want("of_jax", function, "a custom_vjp or a function")
     import jax
 
     x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
@@ -160,6 +186,7 @@ def as_numpy(leaf: Any) -> Any:
 
 def of_autograd(function: Function) -> Pair:
     """An autograd primitive with its defvjp, or a function of them. An argument that defvjp left out gets None."""
+    want("of_autograd", function, "a primitive or a function")
     import autograd
 
     def f_vjp(dy: Any, *args: Any) -> Any:
@@ -207,32 +234,14 @@ def of_pytensor(function: Any) -> Pair:
     Where the rule says that a gradient is undefined or disconnected, f_vjp says None. A graph is made once for each
     set of types, so that what is no array in args is that of the first call.
     """
-    import pytensor
-    from pytensor.compile.mode import Mode
-
+    want("of_pytensor", function, "an Op, as in Swish(), or a function of variables")
     made: dict[Any, tuple[Function, Any, list[Path]]] = {}
-
-    def graph(args: Any, arrays: dict[Path, Array], pull: bool) -> tuple[Function, Any, list[Path]]:
-        at = {path: pytensor.tensor.tensor(dtype=x.dtype, shape=(None,) * x.ndim) for path, x in arrays.items()}
-        out = function(*filled(args, at))
-        ys, ws, paths = [y for _, y in leaves(out)], [], list(floats(args))
-        if pull:
-            outs = [y for y in ys if y.dtype.startswith("float")]
-            ws = [y.type() for y in outs]
-            way = {"disconnected_inputs": "ignore", "return_disconnected": "none", "null_gradients": "return"}
-            found = pytensor.grad(
-                None, [at[path] for path in paths], known_grads=dict(zip(outs, ws, strict=True)), **way
-            )
-            said = {path: g for path, g in zip(paths, found, strict=True) if hasattr(g, "dtype")}  # a null has none
-            ys, paths = list(said.values()), list(said)
-        mode = Mode(linker="py", optimizer=None)
-        return pytensor.function([*at.values(), *ws], ys, mode=mode, on_unused_input="ignore"), out, paths
 
     def call(args: Any, *dys: Array, pull: bool) -> tuple[list[Any], Any, list[Path]]:
         arrays = {path: np.asarray(x) for path, x in leaves(args) if is_float(x) or isinstance(x, np.ndarray)}
         key = (pull, *((path, x.dtype, x.ndim) for path, x in arrays.items()))
         if key not in made:
-            made[key] = graph(args, arrays, pull)
+            made[key] = graph_of(function, args, arrays, pull)
         run, out, paths = made[key]
         return run(*arrays.values(), *dys), out, paths
 
@@ -246,3 +255,24 @@ def of_pytensor(function: Any) -> Pair:
         return grads(args, paths, values)
 
     return named(f, function), f_vjp
+
+
+def graph_of(function: Function, args: Any, arrays: dict[Path, Array], pull: bool) -> tuple[Function, Any, list[Path]]:
+    """A compiled PyTensor function of arrays, function's symbolic output, and the paths of what it returns: the outputs
+    or, where `pull`, of arrays and cotangents, the gradients that there are."""
+    import pytensor
+    from pytensor.compile.mode import Mode
+
+    at = {path: pytensor.tensor.tensor(dtype=x.dtype, shape=(None,) * x.ndim) for path, x in arrays.items()}
+    out = function(*filled(args, at))
+    ys, ws, paths = [y for _, y in leaves(out)], [], list(floats(args))
+    if pull:
+        outs = [y for y in ys if y.dtype.startswith("float")]
+        ws = [y.type() for y in outs]
+        known, wrt = dict(zip(outs, ws, strict=True)), [at[path] for path in paths]
+        way = {"disconnected_inputs": "ignore", "return_disconnected": "none", "null_gradients": "return"}
+        found = zip(paths, pytensor.grad(None, wrt, known_grads=known, **way), strict=True)
+        said = {path: g for path, g in found if hasattr(g, "dtype")}  # a null has none
+        ys, paths = list(said.values()), list(said)
+    mode = Mode(linker="py", optimizer=None)
+    return pytensor.function([*at.values(), *ws], ys, mode=mode, on_unused_input="ignore"), out, paths

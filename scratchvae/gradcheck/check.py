@@ -1,7 +1,8 @@
 """§7.2.4 The gradient check: f_vjp against the derivative of f itself, for any pair of functions."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,20 @@ from ..errors import CheckFailed, UsageError
 from ..tree import Path, kind, leaves
 from ..types import Array
 from . import numeric
-from .contract import Claims, argument_names, claims, cotangent, one_line, promote, promoted, pull_back
+from .contract import (
+    Claims,
+    argument_names,
+    claims,
+    cotangent,
+    has_floats,
+    in_floats,
+    one_line,
+    promote,
+    promoted,
+    pull_back,
+    want_positive,
+    want_whole,
+)
 from .diagnosis import explain
 from .evidence import Terms
 from .judge import SURE, VANISHES, Block, Finding, Line, Place, Point, Said, elsewhere, finding
@@ -53,9 +67,10 @@ def check(
 
     f(*args)          -> an array, a scalar, or nested tuples, NamedTuples, lists and dicts of them, pure: noise is one
                       of args, so every evaluation replays the same draw. Leaves that are not floats (ints, strings,
-                      None, functions) are constants.
+                      None, functions) are constants; integers that get a cotangent are checked as floats.
     f_vjp(dy, *args)  -> a tuple of cotangents with the structure of args; None for whatever is not differentiated; with
-                      one argument, its cotangent alone will do. For a pair that adds into buffers, see `accumulating`.
+                      one argument, its cotangent alone will do. A sparse one is written out. For a pair that adds into
+                      buffers, see `accumulating`.
     methods           "complex" and "central" look at every element of blocks up to `limit` elements, "direction" at
                       one fixed direction a block, ⟨dy, J u⟩ against ⟨vjp(dy), u⟩, and at every larger block. Where
                       the path is not analytic the report says why and central differences stand in.
@@ -74,11 +89,9 @@ def check(
     hidden state, and must leave args alone. Raises UsageError for a call that makes no sense; what is wrong with f_vjp
     is in the report (`report.verdict`, `print(report)`, `report.failed()`, `report.to_json()`).
     """
-    if unknown := set(methods) - set(METHODS):
-        raise UsageError(f"methods has {sorted(unknown)}; expected some of {METHODS}")
-    refuse(f=f, f_vjp=f_vjp, step=step, tolerance=tolerance, constants=constants, move=move, terms=terms)
-    if not methods:
-        raise UsageError(f"methods is empty; expected some of {METHODS}")
+    refuse(f=f, f_vjp=f_vjp, methods=methods, tolerance=tolerance, constants=constants, move=move, terms=terms)
+    want_whole(0, seed=seed, limit=limit)
+    want_positive(", in sizes of the element", step=step)
     if not isinstance(args, tuple | list):
         raise UsageError(f"args is {type(args).__name__}; expected a tuple: check(f, f_vjp, (x,)) for one argument")
     how = Settings(tuple(methods), seed, step, limit, {**TOLERANCE, **(tolerance or {})})
@@ -94,12 +107,22 @@ def refuse(**given: Any) -> None:
     for name in ("tolerance", "move", "terms"):
         if not isinstance(given[name] or {}, Mapping):
             raise UsageError(f"{name} is {type(given[name]).__name__}; expected a dict: {name}={SHAPES[name]}")
-    if unknown := set(given["tolerance"] or ()) - set(METHODS):
-        raise UsageError(f"tolerance names {sorted(unknown)}; expected some of {METHODS}")
-    if isinstance(given["constants"], str):
-        raise UsageError(f'constants is a string; expected a tuple: constants=("{given["constants"]}",)')
-    if not given["step"] > 0:
-        raise UsageError(f"step is {given['step']}; expected a positive number, in sizes of the element")
+    for name in ("move", "terms"):
+        if bad := [key for key, value in (given[name] or {}).items() if not callable(value)]:
+            raise UsageError(f"{name} has no function at {bad[0]!r}; expected {name}={SHAPES[name]}")
+    for name, example in (("methods", "central"), ("constants", "eps")):
+        value = given[name]
+        if isinstance(value, str) or not (isinstance(value, Collection) and all(isinstance(one, str) for one in value)):
+            own = value if isinstance(value, str) else example
+            what = "a string" if isinstance(value, str) else repr(value)
+            raise UsageError(f'{name} is {what}; expected a tuple of strings: {name}=("{own}",)')
+    for name in ("methods", "tolerance"):
+        if unknown := set(given[name] or ()) - set(METHODS):
+            raise UsageError(f"{name} names {sorted(unknown)}; expected some of {METHODS}")
+    if not given["methods"]:
+        raise UsageError(f"methods is empty; expected some of {METHODS}")
+    if bad := [value for value in (given["tolerance"] or {}).values() if not isinstance(value, Real)]:
+        raise UsageError(f"tolerance has {bad[0]!r}; expected a number a method: {SHAPES['tolerance']}")
 
 
 def judged(
@@ -115,6 +138,7 @@ def judged(
     title, notes = name or str(getattr(f, "__name__", "f")), list[str]()
     blocks = promote(dict(zip(argument_names(f, len(args)), args, strict=True)), notes)
     check_names(constants, blocks)
+    f, rule = f if has_floats(blocks) else in_floats(f), f_vjp
     try:
         if move:
             where = f"was moved along {DIRECTIONS} directions of its set: a place is a direction"
@@ -130,6 +154,7 @@ def judged(
     except CheckFailed as problem:
         return Report(title, notes=tuple(notes), problems=(str(problem),)), (f, f_vjp, blocks)
     blocks = promoted(f, blocks, said)
+    said.notes.extend(getattr(rule, "notes", ()))  # an adapter's
     point = Point(f, f_vjp, blocks, dy, said.grads)
     with np.errstate(all="ignore"):  # f is moved, perhaps beyond its domain
         findings = list(differentiate(point, how, said.notes))
@@ -200,7 +225,7 @@ def methods_of(point: Point, path: Path, seed: int, how: Settings, notes: list[s
         methods = {"central" if method == "complex" else method for method in methods}
     block.exact = not reason and methods != {"central"}
     if not block.exact and block.single(u):
-        notes.append(f"{name}: f rounds to float32 on the way, and is judged by that: within {block.tolerance:.0e}")
+        notes.append(f"{name}: f rounds to float32 on the way, or cancels as much: judged within {block.tolerance:.0e}")
     h = block.step * numeric.sizes(x)
 
     def real(v: Array, h: float) -> Array:

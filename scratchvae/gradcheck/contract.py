@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -111,6 +112,24 @@ def untouched(name: str, f: Callable[..., Any], **args: Any) -> Any:
     return out
 
 
+def in_floats(f: Callable[..., Any]) -> Callable[..., Any]:
+    """f of integers, its integers as floats: 3² is 9, and has a slope. Where f returns a float it is f itself."""
+
+    def one(_: Path, leaf: Any) -> Any:
+        return like(leaf, np.asarray(leaf, dtype=np.float64)) if np.asarray(leaf).dtype.kind in "iu" else leaf
+
+    def g(*args: Any) -> Any:
+        out = f(*args)
+        return out if has_floats(out) else transform(one, out)
+
+    return g
+
+
+def has_floats(tree: Any) -> bool:
+    """Whether there is a float in it."""
+    return any(is_float(leaf) for _, leaf in leaves(tree))
+
+
 def is_masked(leaf: Any) -> bool:
     """An array with a mask, which NumPy's functions lose on the way."""
     return isinstance(leaf, np.ma.MaskedArray)
@@ -176,9 +195,9 @@ def pairs(arg: Any, grad: Any, path: Path = ()) -> Iterator[tuple[Path, Any, Any
 
 
 def as_cotangent(name: str, leaf: Any, value: Any) -> Array:
-    """A cotangent in float64, of its leaf's shape."""
+    """A cotangent in float64, of its leaf's shape; a sparse one (SciPy's) is written out."""
     try:
-        plain = np.asarray(value)
+        plain = np.asarray(value.toarray() if hasattr(value, "toarray") else value)
     except ValueError:  # a ragged list
         plain = np.asarray(None)
     if is_masked(value) or plain.dtype.kind not in "fiub":
@@ -212,6 +231,20 @@ def otherwise(f: Callable[..., Any], args: dict[str, Any], moved: dict[str, Any]
         return f"f refuses floats there ({one_line(error)})"
     same = found.shape == out.shape and np.allclose(found, out, rtol=1e-6, atol=1e-6 * np.max(np.abs(out)))
     return "" if same else "f gives other numbers for floats there"
+
+
+def want_whole(least: int, **given: Any) -> None:
+    """Refuse what is no whole number, or is less."""
+    for name, value in given.items():
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+            raise UsageError(f"{name} is {value!r}; expected a whole number, {least} or more")
+
+
+def want_positive(what: str = "", **given: Any) -> None:
+    """Refuse what is no number above zero."""
+    for name, value in given.items():
+        if not isinstance(value, Real) or not float(value) > 0:
+            raise UsageError(f"{name} is {value!r}; expected a positive number{what}")
 
 
 def one_line(error: Exception) -> str:

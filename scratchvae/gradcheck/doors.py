@@ -17,7 +17,7 @@ from ..tree import Path, flat, is_float, kind, leaves, like, spare, transform
 from ..types import Array
 from . import numeric
 from .check import check
-from .contract import argument_names, by_argument, promote
+from .contract import argument_names, by_argument, has_floats, promote, want_whole
 from .report import WRONG, Report
 from .sets import DIRECTIONS
 
@@ -127,6 +127,9 @@ def check_jvp(
     """
     if not isinstance(args, tuple | list):
         raise UsageError(f"args is {type(args).__name__}; expected a tuple: check_jvp(f, f_jvp, (x,)) for one argument")
+    if not has_floats(args):
+        raise UsageError("args has no floats, along which f_jvp could be moved: give 3.0 for 3")
+    want_whole(0, limit=limit)
     names, notes = argument_names(f, len(args)), list[str]()
     given = promote(dict(zip(names, args, strict=True)), notes)
     big = {path: x for path, x in leaves(given) if is_float(x) and np.size(x) > limit and not fixed(path, constants)}

@@ -22,7 +22,7 @@ import numpy as np
 from ..errors import CheckFailed, UsageError
 from ..tree import Path, kind, leaves, transform
 from ..types import Array
-from .contract import is_masked, one_line
+from .contract import is_masked, one_line, want_positive, want_whole
 from .report import OK, UNKNOWN, WRONG, Measure, Report, Row
 
 LIMIT = 4.0  # standard errors
@@ -54,6 +54,8 @@ def check_expectation(
                       integrates it from log q. A biased estimator is checked against its own target: that of the
                       importance-weighted bound of S samples is the gradient of E[log 1/S Σ w], not the ELBO's.
     draws, seeds      draws a call, and calls: seeds 0, 1, …; with draws × seeds = N the standard error is σ / √N.
+                      A baseline that is the mean of all draws, their own included, shrinks the gradient by 1 − 1/draws:
+                      ask with draws=2, seeds=2000 too, where that is a half.
     limit             standard errors that are allowed (the module says what chance does).
     rounding          a difference below limit × rounding × max(1, |exact|) is rounding: sticking the landing has no
                       variance at the posterior. Give less where all gradients are far below 1.
@@ -73,8 +75,10 @@ def check_expectation(
     'wrong'
     """
     title = name or str(getattr(sample_gradient, "__name__", "gradient"))
-    if min(draws, seeds) < 1:
-        raise UsageError(f"draws={draws}, seeds={seeds}: give at least one of each")
+    if not callable(sample_gradient):
+        raise UsageError(f"sample_gradient is {type(sample_gradient).__name__}: give a function of (seed, draws)")
+    want_whole(1, draws=draws, seeds=seeds)
+    want_positive(limit=limit, rounding=rounding)
     blocks = numbers_of(exact() if callable(exact) else exact)
     wanted = np.concatenate([leaf.ravel() for leaf in blocks.values()])
     if draws * seeds < FEWEST:

@@ -134,8 +134,10 @@ class Block:
 
     def single(self, u: Array) -> bool:
         """Whether f rounds to float32: its noise is that of 24 bits. Differences take longer steps then."""
-        zero, noise = np.abs(self.f(self.x)), numeric.noise(numeric.tolerant(self.f, self.x, u), self.size)
-        rough = np.abs(self.c) @ noise > ROUNDED * (np.abs(self.c) @ zero)
+        at = numeric.tolerant(self.f, self.x, u)
+        noise, here = numeric.noise(at, self.size), np.abs(self.f(self.x))
+        there = [np.fmax(here, np.abs(at(t * self.size))) for t in (0.01, -0.01)]  # at an optimum terms cancel
+        rough = np.abs(self.c) @ noise > ROUNDED * (np.abs(self.c) @ np.fmax(*there))
         if rough:
             (self.tolerance, self.sure), self.step = SINGLE, 0.03
         return bool(rough)

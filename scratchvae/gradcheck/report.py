@@ -188,9 +188,12 @@ def plain(m: Measure) -> dict[str, Any]:
 
 
 def remarks(row: Row) -> Iterator[str]:
-    """Why a verdict is what it is, and what the slip may be."""
-    said = dict.fromkeys(f"{row.block}: {m.why}" for m in row.measures if m.why)
-    yield from said
+    """Why a verdict is what it is, by one method for each verdict, an element's before a direction's; and what the
+    slip may be."""
+    first = {m.verdict: m for m in reversed(row.measures) if m.why}
+    for m in (m for m in row.measures if m is first.get(m.verdict)):
+        along = ", along a direction" * (m.at is None and len(first) > 1)
+        yield f"{row.block}{along}: {m.why}"
     yield from (f"{row.block}: perhaps: {line}" for line in row.perhaps)
 
 
