@@ -219,5 +219,26 @@ def test_the_three_rules(apart: float, error: float, verdict: str) -> None:
 def test_the_rounding_of_f_vjp_itself_condemns_nobody(f: Callable[[Array], Array]) -> None:
     """Catches "wrong" for a right cotangent whose own terms cancel, where f has no rounding to speak of."""
     x = (np.array([0.3, -0.8, 1.1]),)
-    assert check(f, lambda dy, x: (2 * dy * x + 1e9) - 1e9, x).verdict == "ok"
-    assert check(f, lambda dy, x: (2.01 * dy * x + 1e9) - 1e9, x).verdict == "wrong"
+    for offset in (1e9, 1e10):
+        assert check(f, lambda dy, x, a=offset: (2 * dy * x + a) - a, x).verdict == "ok"
+        assert check(f, lambda dy, x, a=offset: (2.01 * dy * x + a) - a, x).verdict == "wrong"
+
+
+def test_the_rounding_of_the_complex_step_condemns_nobody() -> None:
+    """Catches "wrong" where f's own terms cancel, and its slope by the complex step has lost digits with them."""
+    x = (np.array([0.3, -0.8, 1.1]),)
+
+    def f(x: Array) -> Array:
+        return np.asarray((1e9 * x + x**2) - 1e9 * x)
+
+    assert check(f, lambda dy, x: 2 * dy * x, x).verdict == "ok"
+    assert check(f, lambda dy, x: 2.01 * dy * x, x).verdict == "wrong"
+
+
+def test_a_steep_kink_is_judged_by_its_own_slopes() -> None:
+    """Catches a rounding of the side's slope condemned by the scale of the others: between the sides the mean is 0."""
+    x = (np.array([0.0, 1.0]),)
+    for slip, verdict in ((1 + 1e-8, "ok"), (1 + 1e-4, "wrong")):
+        steep = np.array([1e6 * slip, 1.0])
+        found = check(lambda x: np.abs(x) * [1e6, 1], lambda dy, x, s=steep: dy * s, x, methods=("central",))
+        assert found.verdict == verdict, found
