@@ -63,7 +63,10 @@ def test_gradients_as_scipy_has_them(name: str, slip: float) -> None:
 
 def test_a_gradient_s_contract() -> None:
     """A shape that is not x's, and a fun that writes into its argument, are said."""
-    assert "jac returned shape (5, 1), expected (5,)" in check_gradient(rosen, lambda x: rosen_der(x)[:, None], X).problems[0]
+    assert (
+        "jac returned shape (5, 1), expected (5,)"
+        in check_gradient(rosen, lambda x: rosen_der(x)[:, None], X).problems[0]
+    )
 
     fun, jac, x, args = GRADIENTS["least squares"]
     assert "shape (5, 3), expected (3, 5)" in check_gradient(fun, lambda *a: jac(*a).T, x, args=args).problems[0]

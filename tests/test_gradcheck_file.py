@@ -204,7 +204,12 @@ def test_names_points_and_imports(of_file: Call) -> None:
 
 def test_pattern_chooses_pairs_of_the_file(of_file: Call) -> None:
     """Catches a pattern that is left to the library."""
-    for pattern, names in (("squ", ["square"]), ("uar", ["square"]), ("*e", ["square", "cube", "same"]), ("c?be", ["cube"])):
+    for pattern, names in (
+        ("squ", ["square"]),
+        ("uar", ["square"]),
+        ("*e", ["square", "cube", "same"]),
+        ("c?be", ["cube"]),
+    ):
         found = json.loads(of_file(RIGHT + WRONG + UNKNOWN, "--json", "--pattern", pattern).out)
         assert [one["name"] for one in found["details"]] == names
 

@@ -134,8 +134,10 @@ class Block:
 
     def single(self, u: Array) -> bool:
         """Whether f rounds to float32: its noise is that of 24 bits. Differences take longer steps then."""
-        zero, noise = np.abs(self.f(self.x)), numeric.noise(numeric.tolerant(self.f, self.x, u), self.size)
-        rough = np.abs(self.c) @ noise > ROUNDED * (np.abs(self.c) @ zero)
+        at = numeric.tolerant(self.f, self.x, u)
+        noise, values = numeric.noise(at, self.size), (at(t * numeric.NEAR * self.size) for t in (0, 40))
+        largest = np.fmax(*map(np.abs, values))  # not at x alone, an optimum perhaps, where all is 0
+        rough = np.abs(self.c) @ noise > ROUNDED * (np.abs(self.c) @ largest)
         if rough:
             (self.tolerance, self.sure), self.step = SINGLE, 0.03
         return bool(rough)
