@@ -242,3 +242,44 @@ def test_a_steep_kink_is_judged_by_its_own_slopes() -> None:
         steep = np.array([1e6 * slip, 1.0])
         found = check(lambda x: np.abs(x) * [1e6, 1], lambda dy, x, s=steep: dy * s, x, methods=("central",))
         assert found.verdict == verdict, found
+
+
+@pytest.mark.parametrize(("slope", "verdict"), [(0.0, "ok"), (0.5, "cannot tell"), (1.5, "wrong")])
+def test_a_kink_beside_a_smooth_output(slope: float, verdict: str) -> None:
+    """Catches bounds of the slopes from either side that leave the other outputs out."""
+
+    def f(x: Array) -> Array:
+        return np.stack([np.maximum(x, 0), 5 * x])
+
+    assert check(f, lambda dy, x: dy[0] * slope + 5 * dy[1], (np.zeros(1),)).verdict == verdict
+
+
+@pytest.mark.parametrize("beyond", [np.nan, np.inf, None])
+def test_an_optimum_near_an_edge(beyond: float | None) -> None:
+    """Catches a point near by that lies beyond f's domain, and none nearer."""
+
+    def f(x: Array) -> Array:
+        if np.any(np.abs(x - 1) > 0.05):
+            return np.full(1, beyond, dtype=float) if beyond else x[:, 2]
+        return (x - 1) ** 2
+
+    for slip, verdict in ((1, "ok"), (1.01, "wrong")):
+        found = check(f, lambda dy, x, s=slip: 2 * s * dy * (x - 1), (ONE,))
+        assert found.verdict == verdict, found
+        assert "float32" not in str(found)
+
+
+def test_an_empty_block_beside_one_of_rounding() -> None:
+    """Catches the size of nothing, asked for while all arguments move."""
+    found = check(lambda x, e: x**2, lambda dy, x, e: ((2 * dy * x + 1e6) - 1e6, e), (X, np.zeros(0)))
+    assert found, found
+
+
+def test_a_kink_near_by_is_no_rounding() -> None:
+    """Catches the larger of two estimates of noise, one of which has a kink in it."""
+    for side in (-40, 40):
+
+        def distance(t: float, side: int = side) -> Array:
+            return np.array([np.abs(t - side * numeric.NEAR)])
+
+        assert numeric.noise(distance, 1.0)[0] < 1e-15
