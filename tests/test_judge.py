@@ -271,7 +271,9 @@ def test_an_optimum_near_an_edge(beyond: float | None) -> None:
 
 def test_an_empty_block_beside_one_of_rounding() -> None:
     """Catches the size of nothing, asked for while all arguments move."""
-    found = check(lambda x, e: x**2, lambda dy, x, e: ((2 * dy * x + 1e6) - 1e6, e), (X, np.zeros(0)))
+    found = check(
+        lambda x, e: x**2, lambda dy, x, e: ((2 * dy * x + 1e6) - 1e6, e), (np.array([0.3, -1.2]), np.zeros(0))
+    )
     assert found, found
 
 
