@@ -30,6 +30,10 @@ def quadratic(x: Array, A: Array) -> Any:
     return x @ A @ x
 
 
+def table_jac(x: Array) -> Array:
+    return np.stack([np.eye(x.size), np.diag(2 * x)])[:, 1:]
+
+
 GRADIENTS: dict[str, tuple[Callable[..., Any], Any, Any, tuple[Any, ...]]] = {
     "minimize": (quadratic, lambda x, A: (A + A.T) @ x, X, (A,)),
     "jac=True": (lambda x, A: (quadratic(x, A), (A + A.T) @ x), True, X, (A,)),
@@ -38,6 +42,8 @@ GRADIENTS: dict[str, tuple[Callable[..., Any], Any, Any, tuple[Any, ...]]] = {
     "an array of one": (lambda x: np.sum(x**2, keepdims=True), lambda x: 2 * x, X, ()),
     "least squares": (lambda x, A: A[:3] @ np.sin(x), lambda x, A: A[:3] * np.cos(x), X, (A,)),
     "rosen": (rosen, rosen_der, X, ()),
+    "a Jacobian of one row": (lambda x: np.sum(x**2, keepdims=True), lambda x: 2 * x[None], X, ()),
+    "a table of outputs": (lambda x: np.stack([x, x**2])[:, 1:], table_jac, X, ()),
 }
 
 
@@ -57,7 +63,10 @@ def test_gradients_as_scipy_has_them(name: str, slip: float) -> None:
 
 def test_a_gradient_s_contract() -> None:
     """A shape that is not x's, and a fun that writes into its argument, are said."""
-    assert "shape (5, 1), expected (5,)" in check_gradient(rosen, lambda x: rosen_der(x)[:, None], X).problems[0]
+    assert (
+        "jac returned shape (5, 1), expected (5,)"
+        in check_gradient(rosen, lambda x: rosen_der(x)[:, None], X).problems[0]
+    )
 
     fun, jac, x, args = GRADIENTS["least squares"]
     assert "shape (5, 3), expected (3, 5)" in check_gradient(fun, lambda *a: jac(*a).T, x, args=args).problems[0]
@@ -125,6 +134,16 @@ def test_a_jvp_that_is_not_linear() -> None:
 
     assert "not linear in the tangents" in check_jvp(lambda x, y: x * y, product, (X, A[0])).problems[0]
 
+    def for_one(args: Any, u: Any) -> Any:
+        return args[1] * u[0] + args[0] * u[1] + (0 if np.count_nonzero(u) == 1 else np.nan)
+
+    assert "differ by nan" in check_jvp(lambda x, y: x * y, for_one, (X, A[0])).problems[0]
+
+
+def test_what_has_no_answer_is_not_asked_whether_it_is_linear() -> None:
+    """Catches a second line about an answer whose shape is wrong already."""
+    assert len(check_jvp(np.square, lambda args, u: (u[0] ** 2)[:, None], (X,)).problems) == 1
+
 
 @pytest.mark.parametrize(
     ("said", "jvp"),
@@ -151,6 +170,16 @@ def test_constants_of_a_jvp() -> None:
     assert not any(seen)
     assert "None for c" not in str(check_jvp(lambda x, c: c * x, jvp, (X, A[0])))
     assert wrong(check_jvp(lambda x, c: c * x, jvp, (X, A[0]))) == ["c"]
+
+
+def test_the_limit_is_the_last_size_that_is_looked_at_one_by_one() -> None:
+    """Catches a block of `limit` elements that goes by directions, and a constant over it that is said to be moved."""
+    report = check_jvp(
+        lambda x, c: np.sum(c) * x, lambda at, u: np.sum(at[1]) * u[0], (X, A), limit=5, constants=("c",)
+    )
+    assert report, report
+    assert not any("moved" in note for note in report.notes)
+    assert check(np.square, lambda dy, x: 2 * dy * x, (X,), limit=5).worst("complex") is not None
 
 
 def net_grad(W: Array, x: Array) -> tuple[Array, Array]:
@@ -269,6 +298,7 @@ def test_a_set_within_a_structure() -> None:
     [
         ("give one of the arrays of floats, p", {"q": SIMPLEX["p"]}),
         ("is not x", {"p": lambda p, v: v - np.mean(v)}),
+        ("is not x", {"p": lambda p, v: (1 + 1e-5) * SIMPLEX["p"](p, v)}),
         ("no slope", {"p": lambda p, v: p}),
         ("no slope", {"p": lambda p, v: (p + np.abs(v)) / np.sum(p + np.abs(v))}),
     ],

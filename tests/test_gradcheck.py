@@ -337,8 +337,8 @@ def test_whole_bounds_cover_each_decoder_depth_and_activation(outcome: tuple[int
 
 
 def pairs() -> dict[CodeType, str]:
-    """The code of every function or method with _vjp in its name, Numba twins and checking tools aside."""
-    tools = tuple(f"scratchvae.{room}" for room in ("gradcheck", "cli"))
+    """The code of every function or method with _vjp in its name, Numba twins, tools and the learners' own aside."""
+    tools = tuple(f"scratchvae.{room}" for room in ("gradcheck", "cli", "exercises"))
     found = {}
     for info in pkgutil.walk_packages(scratchvae.__path__, "scratchvae."):
         if info.name.startswith(tools) or info.name.endswith("__main__"):

@@ -99,6 +99,11 @@ def test_json_is_one_object_whatever_the_file_prints(of_file: Call) -> None:
             "def f(x):\n    return x[9]\ndef f_vjp(dy, x): return x\nf_args = (np.ones(2),)",
             "line 3 raised IndexError: ",
         ),
+        (  # the line that raised, not the one that called it
+            "def inner(x):\n    return x[9]\ndef f(x):\n    return inner(x)\ndef f_vjp(dy, x): return x\n"
+            "f_args = (np.ones(2),)",
+            "line 3 raised IndexError: ",
+        ),
         (
             "def f(x): raise SystemExit(0)\ndef f_vjp(dy, x): return x\nf_args = (np.ones(2),)",
             "line 2 raised SystemExit",
@@ -199,7 +204,12 @@ def test_names_points_and_imports(of_file: Call) -> None:
 
 def test_pattern_chooses_pairs_of_the_file(of_file: Call) -> None:
     """Catches a pattern that is left to the library."""
-    for pattern, names in (("squ", ["square"]), ("*e", ["square", "cube", "same"]), ("c?be", ["cube"])):
+    for pattern, names in (
+        ("squ", ["square"]),
+        ("uar", ["square"]),
+        ("*e", ["square", "cube", "same"]),
+        ("c?be", ["cube"]),
+    ):
         found = json.loads(of_file(RIGHT + WRONG + UNKNOWN, "--json", "--pattern", pattern).out)
         assert [one["name"] for one in found["details"]] == names
 

@@ -219,5 +219,69 @@ def test_the_three_rules(apart: float, error: float, verdict: str) -> None:
 def test_the_rounding_of_f_vjp_itself_condemns_nobody(f: Callable[[Array], Array]) -> None:
     """Catches "wrong" for a right cotangent whose own terms cancel, where f has no rounding to speak of."""
     x = (np.array([0.3, -0.8, 1.1]),)
-    assert check(f, lambda dy, x: (2 * dy * x + 1e9) - 1e9, x).verdict == "ok"
-    assert check(f, lambda dy, x: (2.01 * dy * x + 1e9) - 1e9, x).verdict == "wrong"
+    for offset in (1e9, 1e10):
+        assert check(f, lambda dy, x, a=offset: (2 * dy * x + a) - a, x).verdict == "ok"
+        assert check(f, lambda dy, x, a=offset: (2.01 * dy * x + a) - a, x).verdict == "wrong"
+
+
+def test_the_rounding_of_the_complex_step_condemns_nobody() -> None:
+    """Catches "wrong" where f's own terms cancel, and its slope by the complex step has lost digits with them."""
+    x = (np.array([0.3, -0.8, 1.1]),)
+
+    def f(x: Array) -> Array:
+        return np.asarray((1e9 * x + x**2) - 1e9 * x)
+
+    assert check(f, lambda dy, x: 2 * dy * x, x).verdict == "ok"
+    assert check(f, lambda dy, x: 2.01 * dy * x, x).verdict == "wrong"
+
+
+def test_a_steep_kink_is_judged_by_its_own_slopes() -> None:
+    """Catches a rounding of the side's slope condemned by the scale of the others: between the sides the mean is 0."""
+    x = (np.array([0.0, 1.0]),)
+    for slip, verdict in ((1 + 1e-8, "ok"), (1 + 1e-4, "wrong")):
+        steep = np.array([1e6 * slip, 1.0])
+        found = check(lambda x: np.abs(x) * [1e6, 1], lambda dy, x, s=steep: dy * s, x, methods=("central",))
+        assert found.verdict == verdict, found
+
+
+@pytest.mark.parametrize(("slope", "verdict"), [(0.0, "ok"), (0.5, "cannot tell"), (1.5, "wrong")])
+def test_a_kink_beside_a_smooth_output(slope: float, verdict: str) -> None:
+    """Catches bounds of the slopes from either side that leave the other outputs out."""
+
+    def f(x: Array) -> Array:
+        return np.stack([np.maximum(x, 0), 5 * x])
+
+    assert check(f, lambda dy, x: dy[0] * slope + 5 * dy[1], (np.zeros(1),)).verdict == verdict
+
+
+@pytest.mark.parametrize("beyond", [np.nan, np.inf, None])
+def test_an_optimum_near_an_edge(beyond: float | None) -> None:
+    """Catches a point near by that lies beyond f's domain, and none nearer."""
+
+    def f(x: Array) -> Array:
+        if np.any(np.abs(x - 1) > 0.05):
+            return np.full(1, beyond, dtype=float) if beyond else x[:, 2]
+        return (x - 1) ** 2
+
+    for slip, verdict in ((1, "ok"), (1.01, "wrong")):
+        found = check(f, lambda dy, x, s=slip: 2 * s * dy * (x - 1), (ONE,))
+        assert found.verdict == verdict, found
+        assert "float32" not in str(found)
+
+
+def test_an_empty_block_beside_one_of_rounding() -> None:
+    """Catches the size of nothing, asked for while all arguments move."""
+    found = check(
+        lambda x, e: x**2, lambda dy, x, e: ((2 * dy * x + 1e6) - 1e6, e), (np.array([0.3, -1.2]), np.zeros(0))
+    )
+    assert found, found
+
+
+def test_a_kink_near_by_is_no_rounding() -> None:
+    """Catches the larger of two estimates of noise, one of which has a kink in it."""
+    for side in (-40, 40):
+
+        def distance(t: float, side: int = side) -> Array:
+            return np.array([np.abs(t - side * numeric.NEAR)])
+
+        assert numeric.noise(distance, 1.0)[0] < 1e-15

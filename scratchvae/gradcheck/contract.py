@@ -269,7 +269,8 @@ def said_of(leaf: Any, buffer: Any) -> Any:
 
 def doubled(first: Array, second: Array) -> bool:
     """Whether second is 2 first, but for rounding where terms cancel; a NaN passes here and fails by its number."""
-    return np.allclose(second, 2 * first, rtol=1e-12, atol=1e-10 * np.max(np.abs(first), initial=0), equal_nan=True)
+    largest = np.max(np.abs(first), initial=0, where=np.isfinite(first))
+    return np.allclose(second, 2 * first, rtol=1e-12, atol=1e-10 * largest, equal_nan=True)
 
 
 def accumulating(f_vjp: Callable[..., Any], into: Sequence[int]) -> Callable[..., Any]:

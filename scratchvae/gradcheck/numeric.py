@@ -140,9 +140,10 @@ class Slopes(NamedTuple):
 
     @property
     def kinked(self) -> Array:
-        """Where the sides disagree by more than they can be off, (m,) bool: a kink at x itself."""
+        """Where the sides disagree by more than they can be off, (m,) bool: a kink at x itself, if the middle is
+        unsure: beside the gap, or beside itself, as over steps that are far too long for a bounded function."""
         gap = np.abs(self.right - self.left)
-        return (gap > 8 * (self.left_error + self.right_error)) & (self.error > 0.1 * gap)
+        return (gap > 8 * (self.left_error + self.right_error)) & (self.error > 0.1 * np.fmin(gap, np.abs(self.middle)))
 
 
 def ladder(block: float, element: float, digits: float = 9) -> list[float]:
