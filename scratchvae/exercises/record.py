@@ -44,8 +44,8 @@ class Law(NamedTuple):
 
 
 class Slip(NamedTuple):
-    """A published error in this exercise's place: in the solution, `old` becomes `new`. `kind` is what the verdict
-    says of it; it names the slip, never the repair."""
+    """An error in this exercise's place: in the solution, `old` becomes `new`. `kind` is what the verdict says of it;
+    it names the slip, never the repair. `seen_in` is where it was published, "" for one that learners make."""
 
     kind: str
     seen_in: str
