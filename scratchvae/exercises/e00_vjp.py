@@ -8,7 +8,7 @@ from ..types import Array
 from .record import Draw, Exercise, Law, Names, Pair, Slip, drawing
 
 HINTS = (
-    "One element first: y_bo = Σ_i x_bi W_io + b_o. L changes by dy_bo with y_bo; by how much with W_io, over all rows b?",
+    "One element first: y_bo = Σ_i x_bi W_io + b_o. L changes by dy_bo with y_bo. By how much with W_io?",
     "Shapes decide: dx has x's shape, dW has W's, and each is a product of two of (dy, x, W), one of them turned. The "
     "sum over whatever index is missing on the left. For tanh: write its slope by y alone.",
 )

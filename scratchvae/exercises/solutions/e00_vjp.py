@@ -1,7 +1,8 @@
 """§7.2.4 Exercise 0: what a backward pass is, and how it is proved.
 
 Write `tanh_vjp` and `dense_vjp`. A backward takes dy = ∂L/∂y, of y's shape, and gives ∂L/∂ of each argument. W and b
-may be used by many layers, so their cotangents are added into buffers, dW and db, in place: others may have added before.
+may be used by many layers, so their cotangents are added into buffers, dW and db, in place: others may have added
+before.
 
     scratchvae exercise 0 --check          --hint where you are stuck
 """
