@@ -12,16 +12,14 @@ HINTS = (
     "Shapes decide: dx has x's shape, dW has W's, and each is a product of two of (dy, x, W), one of them turned. The "
     "sum over whatever index is missing on the left. For tanh: write its slope by y alone.",
 )
+OVERWRITTEN = "the buffer is overwritten: what another use of the same weights had put there is lost"
 SLIPS = {
-    "= for +=": Slip(
-        "the buffer is overwritten: what another use of the same weights had put there is lost",
-        "many",
-        (("dW += x.T @ dy", "dW[...] = x.T @ dy"),),
-    ),
-    "the buffer is left as it was": Slip(
+    "= for +=": Slip(OVERWRITTEN, "many", (("dW += x.T", "dW[...] = x.T"), ("db += dy", "db[...] = dy"))),
+    "= for += in W alone": Slip(OVERWRITTEN, "many", (("dW += x.T", "dW[...] = x.T"),)),
+    "the buffers are left as they were": Slip(
         "the sum goes into a new array of the same name, and the caller's buffer stays as it was",
         "",
-        (("dW += x.T @ dy", "dW = dW + x.T @ dy"),),
+        (("dW += x.T", "dW = dW + x.T"), ("db += dy", "db = db + dy")),
     ),
     "the slope of tanh by its input": Slip(
         "the slope of tanh has the input in it where the output belongs",

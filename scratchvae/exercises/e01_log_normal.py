@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..types import Array
-from .record import Draw, Exercise, Law, Names, Pair, Slip
+from .record import Draw, Exercise, Law, Names, Pair, Slip, one_a_row
 
 HINTS = (
     "log N = −½ (log 2π + λ + (z − μ)² / σ²), one such term a component, with 1/σ² = e^(−λ). For the entropy take the "
@@ -45,27 +44,20 @@ MU, LOG_VAR = np.array([0.7, -0.4]), np.array([-1.2, 0.5])  # where the laws are
 def pairs(names: Names, normals: Draw) -> Iterator[Pair]:
     """Three rows of two components."""
     args = {name: normals(3, 2) for name in ("z", "mu", "log_var")}
-    yield Pair(names["log_normal"], names["log_normal_vjp"], args)
-    yield Pair(names["entropy"], names["entropy_vjp"], {"log_var": normals(3, 2)})
+    yield Pair(one_a_row(names, "log_normal"), names["log_normal_vjp"], args)
+    yield Pair(one_a_row(names, "entropy"), names["entropy_vjp"], {"log_var": normals(3, 2)})
 
 
 # The trapezoid rule over ± 10 σ with h = σ/8: for a Gaussian its error is far below rounding (`tasks.quadrature`).
 def laws(names: Names) -> Iterator[Law]:
-    """One number a row; the density integrates to one, and has the variance e^λ; the entropy is −∫ p log p."""
+    """The density integrates to one, and has the variance e^λ; the entropy is −∫ p log p."""
     line = np.linspace(-10, 10, 161)
     unit = np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2)
     sigma = np.exp(LOG_VAR / 2)
     z = MU + sigma * unit
     volume = float(sigma.prod()) * (line[1] - line[0]) ** 2
 
-    def log_normal(z: Array) -> Array:
-        return np.asarray(names["log_normal"](z, np.tile(MU, (len(z), 1)), np.tile(LOG_VAR, (len(z), 1))))
-
-    shape = log_normal(z[:3]).shape
-    yield Law(shape == (3,), f"log N of z (3, 2) has shape {shape}: one number a row is expected")
-    if shape != (3,):
-        return
-    log_p = log_normal(z)
+    log_p = names["log_normal"](z, np.tile(MU, (len(z), 1)), np.tile(LOG_VAR, (len(z), 1)))
     p = np.exp(log_p) * volume
     total, expected = float(p.sum()), float(np.exp(LOG_VAR[0]))
     variance, minus_log = float(p @ (z[:, 0] - MU[0]) ** 2), float(-p @ log_p)

@@ -25,6 +25,21 @@ SLIPS = {
         "",
         (("da @ W.T - w * z", "da @ W.T - z"),),
     ),
+    "the residual is turned round": Slip(
+        "the decoder's part has its sign flipped: it pushes z away from where the decoder gives x",
+        "",
+        (("(x - h @ V - c)", "(h @ V + c - x)"),),
+    ),
+    "the slope of tanh is forgotten": Slip(
+        "the way back goes past tanh as if it were the identity",
+        "",
+        (("(dmean @ V.T) * (1 - h * h)", "dmean @ V.T"),),
+    ),
+    "the variance is forgotten": Slip(
+        "the residual is taken for the slope, as if x had the variance 1",
+        "",
+        (("- c) / VARIANCE\n    da", "- c)\n    da"),),
+    ),
     "a standard deviation for the variance": Slip(
         "the residual is divided by the standard deviation of x",
         "",
