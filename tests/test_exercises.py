@@ -44,6 +44,21 @@ def test_every_published_slip_is_named_by_its_kind(exercise: Exercise, name: str
     assert not any(new.strip() in said or old.strip() in said for old, new in exercise.slips[name].edits)
 
 
+def test_what_is_not_one_number_a_row_is_blamed_itself() -> None:
+    """Bug: a sum over the whole batch, for which the way back hears of an index that is invalid."""
+    kl = next(one for one in COURSE if one.name == "kl")
+    verdict = judge_source(kl, kl.solution.replace(".sum(axis=-1)", ".sum()"))
+    assert verdict.lines == ("e02_kl.py: ValueError: kl of (3, 2) gave shape (), and one number a row is expected",)
+
+
+def test_a_slip_of_learners_has_no_source() -> None:
+    """Bug: "(published: )" behind a slip that nobody published."""
+    vjp = next(one for one in COURSE if one.name == "vjp")
+    for name, published in (("= for +=", True), ("the buffers are left as they were", False)):
+        said = "\n".join(judge_source(vjp, vjp.slipped(name)).lines)
+        assert ("(published: " in said) is published, said
+
+
 def test_every_error_of_the_gallery_has_its_exercise() -> None:
     """Bug: one that people published, and that no exercise would show."""
     assert not set(GALLERY) - {name for one in COURSE for name in one.slips} or len(COURSE) < 12

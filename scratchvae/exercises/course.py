@@ -5,7 +5,13 @@ from importlib import import_module
 from ..errors import UsageError, did_you_mean
 from .record import Exercise
 
-MODULES = ("e07_sample",)
+MODULES = (
+    "e00_vjp",
+    "e01_log_normal",
+    "e02_kl",
+    "e03_log_joint",
+    "e07_sample",
+)
 COURSE: tuple[Exercise, ...] = tuple(import_module(f"{__package__}.{name}").EXERCISE for name in MODULES)
 
 

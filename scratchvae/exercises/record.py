@@ -1,6 +1,7 @@
 """§7 What an exercise is made of."""
 
 import ast
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -36,6 +37,21 @@ class Pair(NamedTuple):
     options: Mapping[str, Any] = {}
 
 
+def one_a_row(names: Names, name: str) -> Callable[..., Array]:
+    """A function of a file that owes one number for each row of its first argument. Raises ValueError where it gives
+    another shape, before its way back is blamed for that."""
+    f = names[name]
+
+    @functools.wraps(f)
+    def rows(z: Array, *args: Array) -> Array:
+        y: Array = f(z, *args)
+        if np.shape(y) != z.shape[:-1]:
+            raise ValueError(f"{name} of {z.shape} gave shape {np.shape(y)}, and one number a row is expected")
+        return y
+
+    return rows
+
+
 class Law(NamedTuple):
     """What must hold and no slope sees: in words, with the numbers."""
 
@@ -44,8 +60,8 @@ class Law(NamedTuple):
 
 
 class Slip(NamedTuple):
-    """A published error in this exercise's place: in the solution, `old` becomes `new`. `kind` is what the verdict
-    says of it; it names the slip, never the repair."""
+    """An error in this exercise's place: in the solution, `old` becomes `new`. `kind` is what the verdict says of it;
+    it names the slip, never the repair. `seen_in` is where it was published, "" for one that learners make."""
 
     kind: str
     seen_in: str

@@ -134,7 +134,7 @@ def named(exercise: Exercise, names: Names) -> list[str]:
         return []
     for name, slip in exercise.slips.items():
         if same(yours, numbers(exercise, executed(exercise.slipped(name)))):
-            return [f"  perhaps: {slip.kind} (published: {slip.seen_in})"]
+            return [f"  perhaps: {slip.kind}" + f" (published: {slip.seen_in})" * bool(slip.seen_in)]
     return []
 
 
