@@ -6,9 +6,7 @@ const DATA = globalThis.DATA ?? JSON.parse(document.getElementById("data").textC
 const [HEIGHT, WIDTH] = DATA.shape, D = HEIGHT * WIDTH;
 
 // ---- what the file holds
-
 const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-
 // float16: sign, five bits of exponent, ten of mantissa
 function halves(text) {
   const raw = bytes(text), out = new Float32Array(raw.length / 2);
@@ -20,25 +18,22 @@ function halves(text) {
 }
 
 function unpacked(text) {
-  const raw = bytes(text), stride = Math.ceil(D / 8), rows = [];
-  for (let r = 0; r < raw.length; r += stride)
-    rows.push(Uint8Array.from({ length: D }, (_, i) => (raw[r + (i >> 3)] >> (7 - (i & 7))) & 1));
-  return rows;
+  const raw = bytes(text), stride = Math.ceil(D / 8), bit = (r, i) => (raw[r * stride + (i >> 3)] >> (7 - (i & 7))) & 1;
+  return Array.from({ length: raw.length / stride }, (_, r) => Uint8Array.from({ length: D }, (_, i) => bit(r, i)));
 }
 
 const W = Object.fromEntries(Object.entries(DATA.weights).map(([name, held]) => [name, halves(held.f16)]));
 const ROWS = unpacked(DATA.rows);
 
 // ---- networks: y = x W + b, W (in, out); h = f(…), with f' written in h
-
 const sigmoid = (a) => 0.5 * (1 + Math.tanh(0.5 * a));
 const softplus = (a) => Math.max(a, 0) + Math.log1p(Math.exp(-Math.abs(a)));
 const ACTIVATIONS = {
   tanh: [Math.tanh, (y) => 1 - y * y],
   sigmoid: [sigmoid, (y) => y * (1 - y)],
   softplus: [softplus, (y) => -Math.expm1(-y)],
-  relu: [(a) => Math.max(a, 0), (y) => (y > 0 ? 1 : 0)],
-  leaky_relu: [(a) => (a > 0 ? a : 0.01 * a), (y) => (y > 0 ? 1 : 0.01)],
+  relu: [(a) => Math.max(a, 0), (y) => +(y > 0)],
+  leaky_relu: [(a) => Math.max(a, 0.01 * a), (y) => (y > 0 ? 1 : 0.01)],
   elu: [(a) => (a > 0 ? a : Math.expm1(a)), (y) => (y > 0 ? 1 : 1 + y)],
   identity: [(a) => a, () => 1],
 };
@@ -72,11 +67,7 @@ function dense_vjp(dy, x, name, d, norms, need_dx = true) {
 }
 
 // [x, h₁, h₂, …]
-function mlp(x, net) {
-  const hs = [x];
-  for (const l of LAYERS) hs.push(dense(hs[l], `${net}.hidden.${l}`).map(f));
-  return hs;
-}
+const mlp = (x, net) => LAYERS.reduce((hs, l) => [...hs, dense(hs[l], `${net}.hidden.${l}`).map(f)], [x]);
 
 // [dx, dh₁, dh₂, …], for dh that of the last layer; dx is empty where nobody needs it
 function mlp_vjp(dh, hs, net, d, norms, need_dx = true) {
@@ -137,55 +128,46 @@ function after_step(x, eps, d, eta) {
 }
 
 // ---- the integrals of two latents, by the trapezoid rule (tasks/quadrature.py); `yield` lets the page breathe
-
-function log_sum_exp(values) {
-  const top = values.reduce((a, b) => Math.max(a, b), -Infinity);
-  return top + Math.log(values.reduce((sum, v) => sum + Math.exp(v - top), 0));
-}
-
 const CODES = ROWS.map((x) => Array.from(enc(x).mu));
 const REACH = Math.max(3, Math.min(8, Math.ceil(Math.max(...CODES.flat().map(Math.abs))))); // the plane's half width
-const BOX = REACH + 1, NODES = 10 * BOX + 1, NEGLIGIBLE = 20; // the first grid over ±BOX; nats below the peak
-const line = (low, high, n) => Float64Array.from({ length: n }, (_, i) => low + ((high - low) * i) / (n - 1));
-// log p(x | z) = x·a − Σ softplus(a): the first grid serves every x
-const first = { done: 0, logits: null, rest: null };
+const BOX = REACH + 1, NEGLIGIBLE = 20; // half width of the first grid; nats below the peak
+const line = (low, high, n) => Array.from({ length: n }, (_, i) => low + ((high - low) * i) / (n - 1));
+const most = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
+const sum = (values) => values.reduce((a, b) => a + b, 0);
 
-function* first_grid() {
-  const axis = line(-BOX, BOX, NODES);
-  first.logits ??= new Float32Array(NODES * NODES * D);
-  first.rest ??= new Float64Array(NODES * NODES);
-  while (first.done < NODES * NODES) {
-    const n = first.done++, { a } = dec([axis[Math.floor(n / NODES)], axis[n % NODES]]);
-    first.logits.set(a, n * D);
-    first.rest[n] = a.reduce((sum, v) => sum - softplus(v), 0);
-    if (n % 4 === 0) yield n / (NODES * NODES);
+// f at every node of a grid, row by row
+function* over(u, v, f) {
+  const values = [];
+  for (const a of u) for (const b of v) {
+    values.push(f([a, b]));
+    if (values.length % 4 === 0) yield values.length / (u.length * v.length);
   }
-  return axis;
+  return values;
 }
+
+// log p(x | z) = x·a − Σ softplus(a): one first grid serves every x
+const AXIS = line(-BOX, BOX, 10 * BOX + 1), LOGITS = [], REST = [];
+const first = over(AXIS, AXIS, (z) => {
+  const { a } = dec(z);
+  LOGITS.push(Float32Array.from(a));
+  REST.push(log_prior(z) - sum(a.map(softplus)));
+});
 
 // log p(x) = log ∫ p(x | z) p(z) dz: {value, error}, the error being the change by the last doubling, or infinite where
 // the posterior's mass reaches the edge of the first grid
 function* evidence(x, tolerance = 1e-3) {
-  const axis = yield* first_grid(), lit = [];
-  x.forEach((v, i) => v && lit.push(i));
-  const on_grid = first.rest.map((rest, n) => {
-    let sum = rest + log_prior([axis[Math.floor(n / NODES)], axis[n % NODES]]);
-    for (const i of lit) sum += first.logits[n * D + i];
-    return sum;
-  });
-  const floor = on_grid.reduce((a, b) => Math.max(a, b)) - NEGLIGIBLE, h = axis[1] - axis[0];
-  const alive = [...on_grid.keys()].filter((n) => on_grid[n] > floor);
-  const ends = [alive.map((n) => axis[Math.floor(n / NODES)]), alive.map((n) => axis[n % NODES])]
-    .map((v) => [Math.min(...v) - h, Math.max(...v) + h]);
-  const cut = Math.max(...ends.flat().map(Math.abs)) > BOX;
-  let last = Infinity;
-  for (let n = 17; ; n = 2 * n - 1) {
-    const [u, v] = ends.map(([low, high]) => line(low, high, n)), values = [];
-    for (const a of u) for (const b of v) {
-      values.push(log_prob(x, dec([a, b]).a) + log_prior([a, b]));
-      if (values.length % 4 === 0) yield values.length / (n * n);
-    }
-    const value = log_sum_exp(values) + Math.log((u[1] - u[0]) * (v[1] - v[0])), error = Math.abs(value - last);
+  yield* first;
+  const lit = [...x.keys()].filter((i) => x[i]), n = AXIS.length, h = AXIS[1] - AXIS[0];
+  const on_grid = LOGITS.map((a, node) => lit.reduce((sum, i) => sum + a[i], REST[node]));
+  const alive = [...on_grid.keys()].filter(((floor) => (node) => on_grid[node] > floor)(most(on_grid) - NEGLIGIBLE));
+  const ends = [alive.map((node) => AXIS[Math.floor(node / n)]), alive.map((node) => AXIS[node % n])]
+    .map((v) => [-most(v.map((a) => -a)) - h, most(v) + h]);
+  const cut = most(ends.flat().map(Math.abs)) > BOX;
+  for (let n = 17, last = Infinity; ; n = 2 * n - 1) {
+    const [u, v] = ends.map(([low, high]) => line(low, high, n));
+    const values = yield* over(u, v, (z) => log_prob(x, dec(z).a) + log_prior(z)), top = most(values);
+    const value = top + Math.log(sum(values.map((v) => Math.exp(v - top))) * (u[1] - u[0]) * (v[1] - v[0]));
+    const error = Math.abs(value - last);
     if (error < tolerance || n > 128) return { value, error: cut ? Infinity : error };
     last = value;
   }
@@ -193,17 +175,12 @@ function* evidence(x, tolerance = 1e-3) {
 
 // E_q[log p(x | z)] on the grid μ ± width σ, which moves with q
 function* expected(x, q, n = 21, width = 5) {
-  const t = line(-width, width, n), r = [], w = [];
-  for (const a of t) for (const b of t) {
-    w.push(Math.exp(-0.5 * (a * a + b * b)));
-    r.push(log_prob(x, dec(sample(q, [a, b])).a));
-    if (r.length % 4 === 0) yield r.length / (n * n);
-  }
-  return r.reduce((sum, v, i) => sum + w[i] * v, 0) / w.reduce((a, b) => a + b);
+  const t = line(-width, width, n), r = yield* over(t, t, (eps) => log_prob(x, dec(sample(q, eps)).a));
+  const w = r.map((_, i) => Math.exp(-0.5 * (t[Math.floor(i / n)] ** 2 + t[i % n] ** 2)));
+  return sum(r.map((v, i) => w[i] * v)) / sum(w);
 }
 
 // ---- noise: a function of its number, so that a page shown twice shows the same
-
 function uniform(n) { // a hash of 32 bits
   let a = Math.imul(n + 1, 0x9e3779b1);
   a = Math.imul(a ^ (a >>> 16), 0x85ebca6b);
@@ -227,42 +204,35 @@ function* one_gradients(x, q, draws, count) {
 // means of S at a time, for the histograms
 const grouped = (draws, S, value) =>
   Array.from({ length: Math.floor(draws.length / S) }, (_, i) => mean(draws.slice(i * S, i * S + S).map(value)));
-const mean = (v) => v.reduce((a, b) => a + b, 0) / v.length;
-const variance = (v) => { const m = mean(v); return v.reduce((sum, a) => sum + (a - m) ** 2, 0) / (v.length - 1); };
+const mean = (v) => sum(v) / v.length;
+const variance = (v, m = mean(v)) => sum(v.map((a) => (a - m) ** 2)) / (v.length - 1);
 
 Object.assign(globalThis, { dec, enc, elbo, grad, evidence, expected, one_gradients, after_step, ROWS });
 
 // ---- what the panels share
-
 const $ = (id) => document.getElementById(id);
-const DRAWS = 4000, BUDGET = 10; // one-sample gradients; ms of a still frame for the integrals
-const WALK = 20; // steps, there and back
-const START = { b: 0, S: 1, eta: -5, step: 0, how: "both" };
+const WALK = 20, DRAWS = 4000, BUDGET = 10; // steps there and back; one-sample gradients; ms at a time of the jobs
+const START = { b: 0, S: 1, eta: -5, step: WALK, how: "both" };
 const state = { ...START }; // and row, x, z, q as the encoder has it, mu and log_var of the first latent as they stand
 const now = {}; // of this frame: q, eps, g = grad(x, eps)
 const found = { draws: [] }; // by the jobs: expected, evidence {value, error}, after, draws; and how far evidence is
-const tone = {}; // the style sheet's colours, by name
-const sizes = {}; // of canvases, CSS pixels
-
+const tone = {}, sizes = {}; // the style sheet's colours, by name; canvases in CSS pixels
 const dark = () => document.documentElement.dataset.theme === "dark";
 const mark = (name, text) => `<b class="${name}">${text}</b>`;
 const tell = (id, ...parts) => ($(id).innerHTML = parts.join(" · "));
-
 function say(v, digits = 2) {
   const size = Math.abs(v);
   if (v == null || !Number.isFinite(v)) return "…";
   if (size >= 1e5 || (size > 0 && size < 0.5 * 10 ** -digits)) return v.toExponential(1).replace(/-/g, "−");
   return v.toFixed(size >= 1000 ? 0 : digits).replace("-", "−");
 }
-
 function measure_sizes() {
   const style = getComputedStyle(document.documentElement);
-  for (const rule of ["card", "ink", "soft", "rule", "x", "z", "mu", "sd", "eps", "d", "path", "score", "bound", "kl",
-    "gap", "evidence"]) tone[rule] = style.getPropertyValue(`--${rule}`).trim();
+  for (const name of "card ink soft rule z mu sd eps d path score bound kl gap evidence".split(" "))
+    tone[name] = style.getPropertyValue(`--${name}`).trim();
   for (const id of ["codes", "plane", "node", "race", "bars"]) sizes[id] = [$(id).clientWidth, $(id).clientHeight];
   draw_codes();
 }
-
 // a canvas as sharp as the screen, cleared: its context, width and height in CSS pixels
 function fresh(id) {
   const canvas = $(id), [w, h] = sizes[id], ratio = window.devicePixelRatio || 1, c = canvas.getContext("2d");
@@ -270,34 +240,26 @@ function fresh(id) {
   if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
   c.setTransform(ratio, 0, 0, ratio, 0, 0);
   c.clearRect(0, 0, w, h);
-  c.font = "13px Georgia, serif";
-  c.textBaseline = "middle";
-  return [c, w, h];
+  return [Object.assign(c, { font: "13px Georgia, serif", textBaseline: "middle" }), w, h];
 }
 function stroke(c, colour, points, width = 1) {
-  [c.strokeStyle, c.lineWidth] = [colour, width];
-  c.beginPath();
-  points.forEach(([x, y], i) => (i ? c.lineTo(x, y) : c.moveTo(x, y)));
+  Object.assign(c, { strokeStyle: colour, lineWidth: width }).beginPath();
+  points.forEach((point) => c.lineTo(...point));
   c.stroke();
 }
 function dot(c, colour, x, y, radius) {
-  c.fillStyle = colour;
-  c.beginPath();
+  Object.assign(c, { fillStyle: colour }).beginPath();
   c.arc(x, y, radius, 0, 7);
   c.fill();
 }
-function word(c, colour, text, x, y, align = "left") {
-  [c.fillStyle, c.textAlign] = [colour, align];
-  c.fillText(text, x, y);
-}
+const word = (c, colour, text, x, y, textAlign = "left") =>
+  Object.assign(c, { fillStyle: colour, textAlign }).fillText(text, x, y);
 function arrow(c, colour, from, to, y) {
   const tip = Math.sign(to - from) * Math.min(6, Math.abs(to - from));
-  stroke(c, colour, [[from, y], [to, y]], 2.5);
-  stroke(c, colour, [[to - tip, y - 4], [to, y], [to - tip, y + 4]], 2.5);
+  stroke(c, colour, [[from, y], [to, y], [to - tip, y - 4], [to, y], [to - tip, y + 4]], 2.5);
 }
 
 // ---- 1: the plane
-
 const on_plane = (z, w) => z.map((v, k) => w / 2 + ((k ? -v : v) * w) / (2 * REACH));
 
 function draw_codes() { // once for each size and theme
@@ -316,8 +278,7 @@ function draw_codes() { // once for each size and theme
 function draw_plane() {
   const [c, w] = fresh("plane"), radii = now.q.log_var.map((v) => (Math.exp(v / 2) * w) / (2 * REACH));
   for (const k of [1, 2]) {
-    [c.strokeStyle, c.lineWidth] = [tone.mu, 3.5 - k];
-    c.beginPath();
+    Object.assign(c, { strokeStyle: tone.mu, lineWidth: 3.5 - k }).beginPath();
     c.ellipse(...on_plane(now.q.mu, w), ...radii.map((v) => Math.max(k * v, 1)), 0, 0, 7);
     c.stroke();
   }
@@ -329,10 +290,7 @@ function draw_plane() {
 function picture(id, p) {
   const c = $(id).getContext("2d"), image = c.createImageData(WIDTH, HEIGHT);
   const [low, high] = dark() ? [29, 240] : [255, 28];
-  p.forEach((v, i) => {
-    const grey = low + (high - low) * v;
-    image.data.set([grey, grey, grey, 255], 4 * i);
-  });
+  p.forEach((v, i) => image.data.fill(low + (high - low) * v, 4 * i, 4 * i + 3).fill(255, 4 * i + 3, 4 * i + 4));
   c.putImageData(image, 0, 0);
 }
 
@@ -346,7 +304,6 @@ function draw_pictures() {
 }
 
 // ---- 2: the node, of the first latent
-
 function draw_node() {
   const { q, g } = now, eps = now.eps[0], mu = q.mu[0], sd = Math.exp(q.log_var[0] / 2), dz = g.dz[0];
   const over = g.reconstruction - state.b, shown = state.how === "both" ? ["path", "score"] : [state.how];
@@ -356,10 +313,9 @@ function draw_node() {
   const at_eps = (e) => left + wide * (0.5 + Math.max(-4, Math.min(4, e)) / 8);
   const at_z = (z) => left + (wide * (z - low)) / (high - low);
   const [y1, y2, y3, y4] = [0.09, 0.5, 0.72, 0.9].map((v) => v * h);
-  for (const [y, name, text] of [[y1, "eps", "ε₁"], [y2, "z", "z₁"]]) {
-    stroke(c, tone.rule, [[left, y], [w - 12, y]]);
+  for (const [y, name, text] of [[y1, "eps", "ε₁"], [y2, "z", "z₁"], [y3, "mu", "dμ₁"], [y4, "sd", "dlog σ₁²"]])
     word(c, tone[name], text, 4, y);
-  }
+  for (const y of [y1, y2]) stroke(c, tone.rule, [[left, y], [w - 12, y]]);
   for (let i = 0; i < 60; i++) { // each dot keeps its ε
     const e = normals(1e6 + i)[0], z = at_z(mu + sd * e);
     c.globalAlpha = 0.25;
@@ -377,8 +333,7 @@ function draw_node() {
   dot(c, tone.z, z, y2, 5);
   const length = (v) => (Math.sign(v) * Math.min(1, Math.log10(1 + Math.abs(v)) / 5) * wide) / 2.5;
   arrow(c, tone.d, z, Math.max(left, Math.min(w - 4, z + length(dz))), y2 - 16);
-  [[y3, "mu", "dμ₁"], [y4, "sd", "dlog σ₁²"]].forEach(([y, name, text], k) => {
-    word(c, tone[name], text, 4, y);
+  [y3, y4].forEach((y, k) => {
     stroke(c, tone.rule, [[middle, y - 12], [middle, y + 12]]);
     shown.forEach((how, i) => {
       const v = d[how][k], at = y + (shown.length > 1 ? 14 * i - 7 : 0), to = middle + length(v);
@@ -391,7 +346,6 @@ function draw_node() {
 }
 
 // ---- 3: score against path
-
 function draw_race() {
   const [c, w, h] = fresh("race"), { draws } = found, bins = 61, all = { // base line, values
     path: { base: 0.45 * h, v: grouped(draws, state.S, (d) => d.path) },
@@ -417,7 +371,6 @@ function draw_race() {
 }
 
 // ---- 4: the bound
-
 function draw_bars() {
   const [c, w, h] = fresh("bars"), { expected: r, evidence: p } = found, kl = kl_of(now.q), L = r - kl;
   if (r === undefined) return word(c, tone.soft, "integrating over q …", 4, h / 2);
@@ -439,7 +392,6 @@ function draw_bars() {
 }
 
 // ---- 5: the walk; its words stand in the page, its numbers come from here
-
 function draw_walk() {
   const { q, g } = now, n = WALK / 2, hidden = (net) => norm(LAYERS.map((l) => g.norms[`${net}.hidden.${l}`]));
   const lines = [[norm(state.x)], [norm(q.hs[DATA.layers]), norm(g.dhs_q[DATA.layers]), hidden("q")], // value, d, dW
@@ -453,23 +405,23 @@ function draw_walk() {
     numbers.forEach((v, k) => (row.cells[[2, 3, 5][k]].innerHTML =
       `${say(v, 3)}<span style="width:${2 + 12 * Math.log10(1 + 10 * Math.abs(v))}px"></span>`));
   });
-  if (state.step < WALK) return void ($("n5").textContent = `step ${state.step} of ${WALK}`);
+  if (state.step < WALK) return tell("n5", `step ${state.step} of ${WALK}`);
   const key = [state.z, state.eta].join(), own = q.mu[0] === state.q.mu[0] && q.log_var[0] === state.q.log_var[0];
   if (own && found.stepped !== key) {
     Object.assign(found, { stepped: key, after: undefined });
-    jobs.set("after", [once(() => after_step(state.x, now.eps, grad(state.x, now.eps, true).d, 10 ** state.eta)),
-      (v) => [(found.after = v), (moved = true)]]);
+    jobs.set("after", [[].values(), () => {
+      found.after = after_step(state.x, now.eps, grad(state.x, now.eps, true).d, 10 ** state.eta);
+      moved = true;
+    }]);
   }
-  const rise = mark("bound", `L = ${say(g.L, 3)} → ${say(found.after, 3)}`), eta = mark("eta", `η = ${say(10 ** state.eta, 7)}`);
-  $("n5").innerHTML = own ? `${rise} by ${eta}` : "q was moved by hand: choose the row again for a step of the encoder's";
+  if (!own) return tell("n5", "q was moved by hand: choose the row again for a step of the encoder's own");
+  const step = mark("eta", `η = ${say(10 ** state.eta, 7)}`);
+  tell("n5", mark("bound", `L = ${say(g.L, 3)} → ${say(found.after, 3)}`), step);
 }
 
 // ---- jobs, and the frame
-
 const DRAW = [draw_plane, draw_pictures, draw_node, draw_race, draw_bars, draw_walk], jobs = new Map();
 let moved = true, told = 0, shown_at = 0;
-function* once(work) { yield; return work(); }
-
 function start_jobs() {
   const q = q_now(), { x } = state;
   Object.assign(found, { expected: undefined, draws: [], stepped: "" });
@@ -481,35 +433,37 @@ function start_jobs() {
 }
 
 function draw() {
-  now.q = q_now();
-  now.eps = eps_of(now.q);
-  now.g = grad(state.x, now.eps, false, now.q);
+  const q = q_now(), eps = eps_of(q);
+  Object.assign(now, { q, eps, g: grad(state.x, eps, false, q) });
   for (const panel of DRAW) panel();
 }
 
-function frame() {
+function work() { // between frames
+  const until = performance.now() + BUDGET;
+  while (!moved && jobs.size && performance.now() < until)
+    for (const [name, [job, then]] of jobs) {
+      const { done, value } = job.next();
+      if (name === "evidence") found.share = value;
+      if (done) [jobs.delete(name), then(value)];
+    }
+  setTimeout(work, jobs.size ? 0 : 50);
+}
+
+function frame(at) {
   if (moved) {
     moved = false;
     draw();
     show_controls();
-  } else if (jobs.size) {
-    for (const until = performance.now() + BUDGET; jobs.size && performance.now() < until; )
-      for (const [name, [work, then]] of jobs) {
-        const { done, value } = work.next();
-        if (name === "evidence") found.share = value;
-        if (done) [jobs.delete(name), then(value)];
-      }
-    if (!jobs.size || performance.now() - shown_at > 100) { // the integrals' progress
-      shown_at = performance.now();
-      draw_race();
-      draw_bars();
-    }
+    shown_at = -1;
+  } else if (at - shown_at > 100 && shown_at < Infinity) { // the integrals' progress
+    shown_at = jobs.size ? at : Infinity;
+    draw_race();
+    draw_bars();
   }
   requestAnimationFrame(frame);
 }
 
 // ---- the state and what changes it
-
 const start_sd = () => Math.exp(state.q.log_var[0] / 2);
 const q_now = () => ({ ...state.q, mu: [state.mu, state.q.mu[1]], log_var: [state.log_var, state.q.log_var[1]] });
 const eps_of = (q) => q.mu.map((m, k) => (state.z[k] - m) / Math.exp(q.log_var[k] / 2));
@@ -537,19 +491,13 @@ function take(x) { // a new x: q as the encoder has it, and z a sample of it
 }
 
 function set(name, value) {
-  const eps = name === "row" ? null : eps_of(q_now());
-  if (name === "eps") state.z[0] = state.mu + Math.exp(state.log_var / 2) * value;
+  const eps = name === "row" ? [] : eps_of(q_now());
+  if (name === "eps") state.z = [...sample(q_now(), [value, eps[1]])];
   else state[name] = value;
-  if (name === "row") {
-    state.ink = null;
-    take(ROWS[value]);
-  } else if (name === "mu" || name === "log_var") {
-    state.z = [...sample(q_now(), eps)];
-    start_jobs();
-  }
+  if (name === "mu" || name === "log_var") [(state.z = [...sample(q_now(), eps)]), start_jobs()];
+  if (name === "row") [(state.ink = null), take(ROWS[value])];
   change();
 }
-
 function move_z(z) {
   state.z = z.map((v) => clip(v, [-REACH, REACH]));
   change();
@@ -564,28 +512,26 @@ function address() {
 }
 
 function go_to(hash) {
-  const given = new URLSearchParams(hash.slice(1)), row = Number(given.get("row") ?? 0);
+  const given = new URLSearchParams(hash.slice(1));
+  const numbers = (name) => (given.get(name) ?? "").split(",").map(parseFloat);
   Object.assign(state, START, ["path", "score", "both"].includes(given.get("how")) ? { how: given.get("how") } : {});
-  set("row", ROWS[row] ? row : 0);
+  set("row", ROWS[numbers("row")] ? +numbers("row") : 0);
   for (const name of ["b", "S", "eta", "step", "mu", "log_var"])
-    if (given.get(name) && Number.isFinite(+given.get(name))) set(name, clip(+given.get(name), limits()[name]));
-  const z = (given.get("z") ?? "").split(",").map(Number);
-  if (given.get("z") && z.length === 2 && z.every(Number.isFinite)) move_z(z);
+    if (numbers(name).every(Number.isFinite)) set(name, clip(numbers(name)[0], limits()[name]));
+  if (numbers("z").length === 2 && numbers("z").every(Number.isFinite)) move_z(numbers("z"));
 }
 
 function show_controls() {
   const ends = limits(), values = { ...state, eps: now.eps[0] };
   for (const input of document.querySelectorAll("input[data-s]")) {
-    const name = input.dataset.s;
-    [input.min, input.max] = ends[name];
-    input.value = values[name];
+    const name = input.dataset.s, [min, max] = ends[name];
+    Object.assign(input, { min, max, value: values[name] });
     input.nextElementSibling.textContent = say(values[name], Number(input.step) === 1 ? 0 : 2);
   }
   for (const input of document.querySelectorAll("input[name=how]")) input.checked = input.value === state.how;
 }
 
 // ---- the hand: pointer, pen, keys
-
 function dragged(canvas, act) {
   let last = null;
   const point = (e) => [e.offsetX / canvas.clientWidth, e.offsetY / canvas.clientHeight];
@@ -593,9 +539,7 @@ function dragged(canvas, act) {
     canvas.setPointerCapture(e.pointerId);
     act((last = point(e)), last);
   });
-  canvas.addEventListener("pointermove", (e) => {
-    if (e.buttons && last) act(point(e), last, (last = point(e)));
-  });
+  canvas.addEventListener("pointermove", (e) => e.buttons && last && act(point(e), last, (last = point(e))));
 }
 
 function pen(to, from) { // a stroke, in shares of the picture
@@ -616,10 +560,8 @@ function theme(name) {
 }
 
 function listen() {
-  for (const input of document.querySelectorAll("input[data-s]"))
-    input.addEventListener("input", () => set(input.dataset.s, Number(input.value)));
-  for (const input of document.querySelectorAll("input[name=how]"))
-    input.addEventListener("change", () => set("how", input.value));
+  for (const input of document.querySelectorAll("input"))
+    input.addEventListener("input", () => (input.dataset.s ? set(input.dataset.s, +input.value) : set("how", input.value)));
   dragged($("plane"), ([x, y]) => move_z([(2 * x - 1) * REACH, (1 - 2 * y) * REACH]));
   dragged($("x"), pen);
   $("plane").addEventListener("keydown", (e) => {
@@ -636,17 +578,15 @@ function listen() {
   for (const id in acts) $(id).addEventListener("click", acts[id]);
   addEventListener("hashchange", () => location.hash !== address() && go_to(location.hash));
   addEventListener("resize", () => [measure_sizes(), change()]);
-  let before = "light";
-  addEventListener("beforeprint", () => [(before = dark() ? "dark" : "light"), theme("light"), draw()]);
-  addEventListener("afterprint", () => theme(before));
+  let night = false; // ink on white paper, whatever the screen shows
+  addEventListener("beforeprint", () => [(night = dark()), theme("light"), draw()]);
+  addEventListener("afterprint", () => night && theme("dark"));
 }
 
 function begin() {
   const night = matchMedia("(prefers-color-scheme: dark)"), follow = () => theme(night.matches ? "dark" : "light");
-  for (const id of ["digit", "x"]) {
-    [$(id).width, $(id).height] = [WIDTH, HEIGHT];
-    $(id).style.aspectRatio = `${WIDTH} / ${HEIGHT}`;
-  }
+  for (const id of ["digit", "x"])
+    Object.assign($(id), { width: WIDTH, height: HEIGHT }).style.aspectRatio = WIDTH / HEIGHT;
   $("about").textContent = DATA.about;
   $("reach").textContent = `−${REACH} to ${REACH}`;
   go_to(location.hash);
@@ -654,6 +594,7 @@ function begin() {
   night.addEventListener("change", follow);
   listen();
   requestAnimationFrame(frame);
+  work();
 }
 Object.assign(globalThis, { state, draw });
 if (typeof document !== "undefined") begin();
