@@ -18,7 +18,8 @@ from ..errors import CheckFailed, DataError, UsageError, did_you_mean
 from .streams import Stream, stops, streams
 
 TASKS = ("evidence", "posterior", "fill")  # §7.1.1
-GROUPS = ("train", "evaluate", "compare", *TASKS, "pictures", "page", "arithmetic", "info", "warmup", "gradcheck", "estimators")
+PICTURES = ("pictures", "page", "arithmetic")  # §7.3.1
+GROUPS = ("train", "evaluate", "compare", *TASKS, *PICTURES, "info", "warmup", "gradcheck", "estimators")
 TOO_LARGE = ("Maximum allowed ", "array is too big")  # how NumPy begins, of sizes that no memory has
 ABOUT = """The variational autoencoder from scratch: train it, look at it, and prove its gradients.
 

@@ -10,13 +10,25 @@ from ..errors import UsageError
 from ..training.evaluate import evaluation_rows
 from ..training.state import State
 from ..types import Array
-from .common import Commands, add_data, add_image, add_run, check_whole, command, open_data, open_task, rows_of
-from .common import shape_of_run, write
+from .common import (
+    Commands,
+    add_data,
+    add_image,
+    add_run,
+    check_whole,
+    command,
+    open_data,
+    open_task,
+    rows_of,
+    shape_of_run,
+    write,
+)
 
-ABOUT = """Make one HTML file to play with a model of two latents. It holds the weights (float16) and some test rows, asks
-nothing of any network and opens from disk. Drag z over the plane and see E[x | z]; draw a digit and see its q(z | x); watch
-a cotangent pass the sample z = mu + sigma eps by the path and by the score, and how their variances differ; compare the
-bound with the exact log p(x); walk one training step forwards and backwards."""
+ABOUT = """Make one HTML file to play with a model of two latents. It holds the weights (float16) and some test rows,
+asks nothing of any network and opens from disk. Drag z over the plane and see E[x | z]; draw a digit and see its
+q(z | x); watch a cotangent pass the sample z = mu + sigma eps by the path and by the score, and how their variances
+differ; compare the bound with the exact log p(x); walk one training step forwards and backwards. It wants bits:
+scratchvae train mnist --latent 2 --out runs/plane."""
 
 
 def add(commands: Commands) -> None:
@@ -42,7 +54,9 @@ def run(args: argparse.Namespace) -> int:
     check_whole(x, args.command, index)
     shape = shape_of_run(state, found, args.image)
     if len(shape) != 2:
-        raise UsageError(f"the page shows pictures of bits, and these rows have colours: give --image H,W, h * w = {x.shape[1]}")
+        raise UsageError(
+            f"the page shows bits, and these rows have colours: give --image H,W with H * W = {x.shape[1]}"
+        )
     labels = None if found.test_labels is None else found.test_labels[index]
     about = f"{found.name}, {' · '.join(map(str, hidden_of(state)))}, {state.step} steps"
     made = page.page(state, x, (shape[0], shape[1]), labels, about)

@@ -130,7 +130,7 @@ function after_step(x, eps, d, eta) {
 // ---- the integrals of two latents, by the trapezoid rule (tasks/quadrature.py); `yield` lets the page breathe
 const CODES = ROWS.map((x) => Array.from(enc(x).mu));
 const REACH = Math.max(3, Math.min(8, Math.ceil(Math.max(...CODES.flat().map(Math.abs))))); // the plane's half width
-const BOX = REACH + 1, NEGLIGIBLE = 20; // half width of the first grid; nats below the peak
+const BOX = Math.max(7, REACH + 1), NEGLIGIBLE = 20; // half width of the first grid, steps of ¼; nats below the peak
 const line = (low, high, n) => Array.from({ length: n }, (_, i) => low + ((high - low) * i) / (n - 1));
 const most = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
 const sum = (values) => values.reduce((a, b) => a + b, 0);
@@ -146,7 +146,7 @@ function* over(u, v, f) {
 }
 
 // log p(x | z) = x·a − Σ softplus(a): one first grid serves every x
-const AXIS = line(-BOX, BOX, 10 * BOX + 1), LOGITS = [], REST = [];
+const AXIS = line(-BOX, BOX, 8 * BOX + 1), LOGITS = [], REST = [];
 const first = over(AXIS, AXIS, (z) => {
   const { a } = dec(z);
   LOGITS.push(Float32Array.from(a));
@@ -561,7 +561,7 @@ function theme(name) {
 
 function listen() {
   for (const input of document.querySelectorAll("input"))
-    input.addEventListener("input", () => (input.dataset.s ? set(input.dataset.s, +input.value) : set("how", input.value)));
+    input.addEventListener("input", () => set(input.dataset.s ?? "how", input.dataset.s ? +input.value : input.value));
   dragged($("plane"), ([x, y]) => move_z([(2 * x - 1) * REACH, (1 - 2 * y) * REACH]));
   dragged($("x"), pen);
   $("plane").addEventListener("keydown", (e) => {
