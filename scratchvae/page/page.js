@@ -16,7 +16,6 @@ function halves(text) {
   }
   return out;
 }
-
 function unpacked(text) {
   const raw = bytes(text), stride = Math.ceil(D / 8), bit = (r, i) => (raw[r * stride + (i >> 3)] >> (7 - (i & 7))) & 1;
   return Array.from({ length: raw.length / stride }, (_, r) => Uint8Array.from({ length: D }, (_, i) => bit(r, i)));
@@ -191,7 +190,6 @@ const normals = (n) => { // Box–Muller
   const r = Math.sqrt(-2 * Math.log(uniform(2 * n))), t = 2 * Math.PI * uniform(2 * n + 1);
   return [r * Math.cos(t), r * Math.sin(t)];
 };
-
 // one-sample gradients of E_q[r] by μ₁ (§7.2.2, §7.2.4):   path  dz₁,   score  (r − b) ε₁ / σ₁
 function* one_gradients(x, q, draws, count) {
   while (draws.length < count) {
@@ -230,7 +228,8 @@ function measure_sizes() {
   const style = getComputedStyle(document.documentElement);
   for (const name of "card ink soft rule z mu sd eps d path score bound kl gap evidence".split(" "))
     tone[name] = style.getPropertyValue(`--${name}`).trim();
-  for (const id of ["codes", "plane", "node", "race", "bars"]) sizes[id] = [$(id).clientWidth, $(id).clientHeight];
+  for (const id of ["plane", "node", "race", "bars"]) sizes[id] = [$(id).clientWidth, $(id).clientHeight];
+  sizes.codes = sizes.plane;
   draw_codes();
 }
 // a canvas as sharp as the screen, cleared: its context, width and height in CSS pixels
@@ -277,6 +276,7 @@ function draw_codes() { // once for each size and theme
 
 function draw_plane() {
   const [c, w] = fresh("plane"), radii = now.q.log_var.map((v) => (Math.exp(v / 2) * w) / (2 * REACH));
+  c.drawImage($("codes"), 0, 0, w, w);
   for (const k of [1, 2]) {
     Object.assign(c, { strokeStyle: tone.mu, lineWidth: 3.5 - k }).beginPath();
     c.ellipse(...on_plane(now.q.mu, w), ...radii.map((v) => Math.max(k * v, 1)), 0, 0, 7);
