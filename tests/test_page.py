@@ -224,3 +224,12 @@ def test_path_and_score_have_one_mean_and_the_noise_is_normal() -> None:
     e = np.array(noise)
     moments = [e.mean(), (e**2).mean() - 1, (e[:, 0] * e[:, 1]).mean(), (e[1:] * e[:-1]).mean(), (e**4).mean() - 3]
     assert np.all(np.abs(moments) < [0.02, 0.03, 0.03, 0.03, 0.2]), moments
+
+
+@needs_node
+def test_the_script_reads_every_float16() -> None:
+    """Catches a power of two lost among the least ones, and a sign."""
+    values = np.arange(2**16, dtype="<u2").view("<f2")
+    values = values[np.isfinite(values)]
+    read = asked(page.page(state_of(), X, (SIDE, SIDE)), f'halves("{base64.b64encode(values.tobytes()).decode()}")')
+    np.testing.assert_array_equal(read, values.astype(float))
