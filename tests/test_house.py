@@ -40,7 +40,7 @@ ORDER = (
     ("estimators",),
     ("tasks", "fast"),
     ("training",),
-    ("vae", "plots", "exercises", "gradcheck.library", "gradcheck.in_expectation"),
+    ("vae", "plots", "page", "exercises", "gradcheck.library", "gradcheck.in_expectation"),
     ("cli",),
     ("mutants", "__main__", "pytest_plugin", "gradcheck.__main__", ""),  # "": scratchvae/__init__, loaded at first use
 )
