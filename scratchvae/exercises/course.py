@@ -10,6 +10,7 @@ MODULES = (
     "e01_log_normal",
     "e02_kl",
     "e03_log_joint",
+    "e04_score",
     "e07_sample",
 )
 COURSE: tuple[Exercise, ...] = tuple(import_module(f"{__package__}.{name}").EXERCISE for name in MODULES)
