@@ -11,6 +11,7 @@ MODULES = (
     "e02_kl",
     "e03_log_joint",
     "e04_score",
+    "e05_baseline",
     "e07_sample",
 )
 COURSE: tuple[Exercise, ...] = tuple(import_module(f"{__package__}.{name}").EXERCISE for name in MODULES)
