@@ -12,6 +12,7 @@ MODULES = (
     "e03_log_joint",
     "e04_score",
     "e05_baseline",
+    "e06_bernoulli",
     "e07_sample",
 )
 COURSE: tuple[Exercise, ...] = tuple(import_module(f"{__package__}.{name}").EXERCISE for name in MODULES)

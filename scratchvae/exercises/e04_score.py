@@ -74,7 +74,9 @@ def laws(names: Names) -> Iterator[Law]:
         yield Law(abs(mean) < SURE * error, f"the mean score by {name} is {mean:.4f} ± {error:.4f}, and must be 0")
         error = float((f(z)[:, None] * h).std() / DRAWS**0.5)
         found, close = float(g[0]), abs(float(g[0]) - truth) < SURE * error
-        yield Law(close, f"the mean of f · score by {name} is {found:.3f} ± {error:.3f}, and ∂E[f]/∂{name} is {truth:.3f}")
+        yield Law(
+            close, f"the mean of f · score by {name} is {found:.3f} ± {error:.3f}, and ∂E[f]/∂{name} is {truth:.3f}"
+        )
 
 
 EXERCISE = Exercise(
