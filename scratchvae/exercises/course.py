@@ -14,6 +14,7 @@ MODULES = (
     "e05_baseline",
     "e06_bernoulli",
     "e07_sample",
+    "e08_two_ways",
 )
 COURSE: tuple[Exercise, ...] = tuple(import_module(f"{__package__}.{name}").EXERCISE for name in MODULES)
 
