@@ -12,8 +12,8 @@ DRAWS, SURE = 100_000, 5  # draws of a law, and how many standard errors a mean 
 
 HINTS = (
     "Write log q of one draw: −½ (log 2π + λ + (z − μ)² e^−λ). z is a number. Differentiate by μ, then by λ.",
-    "By λ there are two places: λ itself, and e^−λ, whose slope is −e^−λ. The estimate is log_q_vjp with f(z_s)/S as the "
-    "weight of draw s, at the very draws that f was asked for.",
+    "By λ there are two places: λ itself, and e^−λ, whose slope is −e^−λ. The estimate is log_q_vjp with f(z_s)/S as "
+    "the weight of draw s, at the very draws that f was asked for.",
 )
 SLIPS = {
     "a lost half": Slip(
@@ -35,6 +35,16 @@ SLIPS = {
         "the distance from μ in standard deviations, where a slope is asked for",
         "",
         (("return d * precision, ", "return d * np.exp(-0.5 * log_var), "),),
+    ),
+    "sampler takes exp(log_var) for sigma": Slip(
+        "the sampler takes a variance for a standard deviation",
+        "numpy-ml",
+        (("mu + np.exp(0.5 * log_var)", "mu + np.exp(log_var)"),),
+    ),
+    "a sum over the draws": Slip(
+        "the draws are summed where their mean belongs",
+        "",
+        (("values / len(values)", "values"),),
     ),
     "the mean of f times the mean score": Slip(
         "all draws have one weight: f of a draw does not meet the score of that draw",
@@ -63,11 +73,12 @@ def laws(names: Names) -> Iterator[Law]:
     ones = np.ones(3)
     by_vjp = names["log_q_vjp"](ones, z[:3], mu, log_var)[1:]
     scores, estimate = names["score"](z, mu, log_var), names["gradient"](f, mu, log_var, eps)
+    for name, pair, shape in ("score", scores, z.shape), ("gradient", estimate, mu.shape):
+        if (shapes := [np.shape(one) for one in pair]) != [shape, shape]:
+            yield Law(False, f"{name} returned arrays of shapes {shapes}: two of {shape} are asked for")
+            return
     exact = 2 * (MU - TARGET), float(np.exp(LOG_VAR))
     for name, h, other, g, truth in zip(("μ", "λ"), scores, by_vjp, estimate, exact, strict=True):
-        if np.shape(h) != z.shape:
-            yield Law(False, f"score by {name} has shape {np.shape(h)}, and the draws have {z.shape}: one for each")
-            continue
         total, said = float(h[:3].sum()), float(other[0])
         yield Law(abs(total - said) < 1e-9, f"three scores by {name} sum to {total:.4f}, log_q_vjp says {said:.4f}")
         mean, error = float(h.mean()), float(h.std() / DRAWS**0.5)

@@ -12,9 +12,8 @@ DRAWS = 3
 
 HINTS = (
     "For each draw, add up the row's other values: the sum over all draws, less the draw's own. How many are left?",
-    "estimate_vjp is the way back of a sum over draws: the cotangent of log q(z_s) is w times its weight, and log q has "
-    "the slopes of exercise 4. What is summed on the way forward (latents) is repeated on the way back, and the other way "
-    "round (the row's μ goes into every draw).",
+    "estimate_vjp is the way back of a sum over draws: the cotangent of log q(z_s) is w times its weight, and log q "
+    "has the slopes of exercise 4. A row's μ goes into every draw of the row, so on the way back the draws are summed.",
 )
 SLIPS = {
     "the draw's own value is in its baseline": Slip(
@@ -52,7 +51,7 @@ def pairs(names: Names, normals: Draw) -> Iterator[Pair]:
 
 
 def laws(names: Names) -> Iterator[Law]:
-    """The mean over all 2³ outcomes is the gradient, the variance less than without, what all draws share cancels, and rows are apart."""
+    """Over all 2³ outcomes the mean is the gradient and the variance less than without; what all share cancels."""
     z = np.array([*product((0.0, 1.0), repeat=DRAWS)]).T  # (S, outcomes), each a row
     chance = np.prod(np.where(z > 0, P, 1 - P), axis=0)
     f = OFF + (ON - OFF) * z

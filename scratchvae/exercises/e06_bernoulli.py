@@ -15,10 +15,10 @@ CLAMPS = ("1e-8", "1e-7", "1e-6", "1e-10", "1e-12")
 LOG_PROB = "(x * logits - np.logaddexp(0, logits))"
 
 HINTS = (
-    "log p(x) of a pixel is x l − log(1 + e^l). Where l is 1000, e^l is too large for a float, but the logarithm is 1000: "
-    "look for a way to log(1 + e^l) that never forms e^1000 (numpy has one).",
-    "log(e^0 + e^l) is np.logaddexp. The slope of log(1 + e^l) by l is P(x = 1), which is 1/(1 + e^−l). The pixels of a "
-    "row are summed; on the way back every pixel gets the row's w.",
+    "log p(x) of a pixel is x l − log(1 + e^l). Where l is 1000, e^l is too large for a float, but the logarithm is "
+    "1000: look for a way to log(1 + e^l) that never forms e^1000 (numpy has one).",
+    "log(e^0 + e^l) is np.logaddexp. The slope of log(1 + e^l) by l is P(x = 1), which is 1/(1 + e^−l). The pixels of "
+    "a row are summed; on the way back every pixel gets the row's w.",
 )
 
 

@@ -12,9 +12,9 @@ SLOPE, NOISE = 2.0, 1.0  # x ~ N(2z, 1)
 DRAWS, SURE = 20_000, 5
 
 HINTS = (
-    "log w is a function of z, μ and λ, and z is one of μ, λ and ε. by_sample moves z alone (exercise 7), by_density moves μ "
-    "and λ alone (exercise 4, with a minus).",
-    "∂(−log q)/∂z = (z − μ)/σ² = ε/σ. A weight of importance is a ratio of two densities at one z: no expectation in it.",
+    "log w is a function of z, μ and λ, and z is one of μ, λ and ε. by_sample moves z alone (exercise 7), by_density "
+    "moves μ and λ alone (exercise 4, with a minus).",
+    "∂(−log q)/∂z = (z − μ)/σ² = ε/σ. An importance weight is a ratio of two densities at one z: no expectation in it.",
 )
 LOG_Q = "log_q = -0.5 * (LOG_2PI + log_var + (z - mu) ** 2 * np.exp(-log_var))"
 KL = "a closed KL, which is a mean over q, in the weight of one draw", "nips14-ssl, anglepy, VRbound"
@@ -52,6 +52,11 @@ SLIPS = {
         "",
         (("(-w * eps", "(w * eps"), ("(-0.5 * w * (eps**2", "(0.5 * w * (eps**2")),
     ),
+    "log q is added": Slip(
+        "log q comes in with the sign of log p",
+        "",
+        (("log_joint(x, z) - log_q", "log_joint(x, z) + log_q"),),
+    ),
     "a quarter for a half": Slip(
         "half of the slope by log σ²: the half was taken twice",
         "VAE-Torch#5",
@@ -63,15 +68,17 @@ SLIPS = {
 def pairs(names: Names, normals: Draw) -> Iterator[Pair]:
     """Three draws of two rows."""
     args = {"x": normals(2), "eps": normals(3, 2), "mu": normals(2), "log_var": normals(2)}
-    terms = {
-        "through the sample": lambda w, *a: (None, None, *names["by_sample"](w, *a)),
-        "through the density": lambda w, x, *a: (None, None, *names["by_density"](w, *a)),
-    }
-    yield Pair(names["bound"], names["bound_vjp"], args, {"constants": ("x", "eps"), "terms": terms})
+
+    def by_density(w: Array, x: Array, z: Array, mu: Array, log_var: Array) -> tuple[Array | None, ...]:
+        return None, None, *names["by_density"](w, (z - mu) * np.exp(-log_var / 2), mu, log_var)
+
+    held = {"x": args["x"], "z": args["eps"], "mu": args["mu"], "log_var": args["log_var"]}
+    yield Pair(names["log_weight"], by_density, held, {"constants": ("x", "z"), "name": "by_density of log_weight"})
+    yield Pair(names["bound"], names["bound_vjp"], args, {"constants": ("x", "eps"), "name": "by_sample of log_weight"})
 
 
 def laws(names: Names) -> Iterator[Law]:
-    """The mean weight is p(x); at the posterior the way through the sample is zero draw by draw, the other in the mean."""
+    """The mean weight is p(x); at the posterior the way through the sample is zero for every draw."""
     variance = SLOPE**2 + NOISE
     line, p = np.polynomial.hermite_e.hermegauss(60)
     x, mu, log_var = (np.full(1, v) for v in (X, MU, LOG_VAR))

@@ -1,7 +1,7 @@
 """§7.2.3 Exercise 6: how surely a decoder names an image.
 
-Write `mean`, `bernoulli_log_prob` and `bernoulli_log_prob_vjp`. Each of D pixels is a bit, by its logit l = log p/(1−p);
-any real number is a legal logit, 1000 as well. A datapoint is a row, and its pixels are independent given z.
+Write `mean`, `bernoulli_log_prob` and `bernoulli_log_prob_vjp`. Each of D pixels is a bit, by its logit
+l = log p/(1 − p); any real number is a legal logit, 1000 as well. A datapoint is a row, its pixels independent given z.
 
     scratchvae exercise 6 --check          --hint where you are stuck
 """

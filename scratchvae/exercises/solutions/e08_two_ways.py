@@ -2,8 +2,8 @@
 
     log w = log p(x, z) − log q(z; μ, λ)        at z = μ + σ ε
 
-Write `log_weight`, `by_sample` and `by_density`. The model: one latent z ~ N(0, 1), and x ~ N(2z, 1). Each of B rows has
-S draws; z and eps are (S, B), x, mu and log_var (B,).
+Write `log_weight`, `by_sample` and `by_density`. The model: one latent z ~ N(0, 1), and x ~ N(2z, 1). Each of B rows
+has S draws; z and eps are (S, B), x, mu and log_var (B,).
 
     scratchvae exercise 8 --check          --hint where you are stuck
 """
