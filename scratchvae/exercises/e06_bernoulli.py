@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 
 from ..types import Array
-from .record import Draw, Exercise, Law, Names, Pair, Slip
+from .record import Draw, Exercise, Law, Names, Pair, Slip, one_a_row
 
 LOGITS = np.array([[0.4, -1.3, 2.1]])
 FAR = 1000.0
@@ -61,7 +61,7 @@ def pairs(names: Names, normals: Draw) -> Iterator[Pair]:
     """Two rows of three pixels."""
     args = {"x": (normals(2, 3) > 0).astype(np.float64), "logits": normals(2, 3)}
     options = {"constants": ("x",), "tolerance": ROUGH}
-    yield Pair(names["bernoulli_log_prob"], names["bernoulli_log_prob_vjp"], args, options)
+    yield Pair(one_a_row(names, "bernoulli_log_prob"), names["bernoulli_log_prob_vjp"], args, options)
 
 
 def laws(names: Names) -> Iterator[Law]:
