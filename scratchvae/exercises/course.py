@@ -10,7 +10,11 @@ MODULES = (
     "e01_log_normal",
     "e02_kl",
     "e03_log_joint",
+    "e04_score",
+    "e05_baseline",
+    "e06_bernoulli",
     "e07_sample",
+    "e08_two_ways",
 )
 COURSE: tuple[Exercise, ...] = tuple(import_module(f"{__package__}.{name}").EXERCISE for name in MODULES)
 

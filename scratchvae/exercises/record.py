@@ -67,6 +67,11 @@ class Slip(NamedTuple):
     seen_in: str
     edits: tuple[tuple[str, str], ...]
 
+    @property
+    def line(self) -> str:
+        """What the verdict says."""
+        return f"  perhaps: {self.kind}" + f" (published: {self.seen_in})" * bool(self.seen_in)
+
 
 class Exercise(NamedTuple):
     """One exercise: `pairs` of a file's functions at points that are drawn, and its `laws`.

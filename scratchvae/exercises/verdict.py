@@ -1,10 +1,11 @@
 """§7 The verdict on a learner's file: it runs, its slopes hold, its laws hold; else what kind of slip it is.
 
 The ladder, first line that applies: the file runs; everything is written; the contract and the slopes, by
-`gradcheck.check`; a slip that somebody published, known by its numbers at two points; what `gradcheck.diagnosis` says;
-the laws. It says where, both numbers and the kind of slip, never the repair.
+`gradcheck.check`; a known slip, by its numbers at two points; what `gradcheck.diagnosis` says; the laws, and a known
+slip of which they say the same. It says where, both numbers and the kind of slip, never the repair.
 """
 
+import contextlib
 import functools
 import inspect
 import tempfile
@@ -20,7 +21,7 @@ from ..gradcheck import Report, check
 from ..gradcheck.file import place, running
 from ..tree import flat
 from .course import find
-from .record import Exercise, Names, Pair, drawing
+from .record import Exercise, Law, Names, Pair, drawing
 
 SEEDS = (0, 1)  # of the points
 PERHAPS = 2  # lines of the diagnosis that are said
@@ -56,7 +57,7 @@ def judge(exercise: Exercise, path: str) -> Verdict:
         return verdict(str(error))
     broken = [law.words for law in laws if not law.holds]
     if broken:
-        slip = named(exercise, names)
+        slip = named(exercise, names) or heard(exercise, laws)
         return verdict("the slopes are right, and the function is not:", *broken, *slip)
     return verdict(*(law.words for law in laws), passed=True)
 
@@ -128,13 +129,22 @@ def where(report: Report) -> str:
 
 
 def named(exercise: Exercise, names: Names) -> list[str]:
-    """The published slip whose numbers are the learner's, at every point."""
+    """The slip whose numbers are the learner's, at every point."""
     yours, right = numbers(exercise, names), numbers(exercise, executed(exercise.solution))
     if yours is None or same(yours, right):
         return []
     for name, slip in exercise.slips.items():
         if same(yours, numbers(exercise, executed(exercise.slipped(name)))):
-            return [f"  perhaps: {slip.kind}" + f" (published: {slip.seen_in})" * bool(slip.seen_in)]
+            return [slip.line]
+    return []
+
+
+def heard(exercise: Exercise, laws: list[Law]) -> list[str]:
+    """The slip of which the laws say the same, number by number, where the pairs do not reach it."""
+    for name, slip in exercise.slips.items():
+        with contextlib.suppress(Exception), np.errstate(all="ignore"):
+            if [*exercise.laws(executed(exercise.slipped(name)))] == laws:
+                return [slip.line]
     return []
 
 
