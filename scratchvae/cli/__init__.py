@@ -24,6 +24,7 @@ GROUPS = (
     "compare",
     *TASKS,
     "pictures",
+    "picture",
     "arithmetic",
     "info",
     "warmup",
