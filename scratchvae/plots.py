@@ -257,7 +257,7 @@ def sphere(a: Array, b: Array, steps: int) -> Array:
 
 POINT = 13  # size of the letters, which the last row is to read
 BLUE, ORANGE, GREEN, PINK, SKY, DARK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#333333"
-HUES = (ORANGE, PINK, SKY, GREEN, BLUE, DARK)  # Okabe & Ito: the colour-blind tell them apart
+HUES = (ORANGE, BLUE, GREEN, PINK, DARK, SKY)  # Okabe & Ito: the colour-blind tell them apart
 
 
 def slide(ax: Any = None, **labels: Any) -> Any:
@@ -266,7 +266,7 @@ def slide(ax: Any = None, **labels: Any) -> Any:
     ax.set(**labels)
     for text in (ax.title, ax.xaxis.label, ax.yaxis.label):
         text.set_fontsize(POINT)
-    ax.tick_params(labelsize=POINT - 2)
+    ax.tick_params(which="both", labelsize=POINT - 2)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.25)
     return ax
@@ -299,7 +299,10 @@ def name_ends(ax: Any, ends: dict[str, tuple[float, float, str]]) -> None:
 
 
 def plot_waves(
-    frequency: Array, exact: dict[str, Array], at: Array | None = None, found: dict[str, Array] | None = None,
+    frequency: Array,
+    exact: dict[str, Array],
+    at: Array | None = None,
+    found: dict[str, Array] | None = None,
     ax: Any = None,
 ) -> Any:
     """Exact variances of ∂/∂μ E[cos ωz] against ω (T,), by estimator; and at ω (n,) measured ones with their standard
@@ -312,11 +315,9 @@ def plot_waves(
     return ax
 
 
-def plot_race(
-    step: Array, bounds: dict[str, Array], exact: float | None = None, title: str = "", ax: Any = None
-) -> Any:
+def plot_race(step: Array, bounds: dict[str, Array], exact: float | None = None, ax: Any = None, **labels: Any) -> Any:
     """The bound of each estimator at steps (T,), (T,) nats; with log p(x), above which none can be, a dashed line."""
-    ax = plot_curves(step, bounds, ax, xlabel="steps", ylabel="bound L, nats per datapoint", title=title)
+    ax = plot_curves(step, bounds, ax, xlabel="steps", ylabel="bound L, nats per datapoint", **labels)
     if exact is not None:
         ax.axhline(exact, color=DARK, lw=1.2, ls="--")
         ax.annotate("exact log p(x)", (step[-1], exact), (-8, 5), textcoords="offset points", ha="right",
@@ -324,46 +325,49 @@ def plot_race(
     return ax
 
 
-def plot_course(step: Array, log_p: Array, bound: Array, ax: Any = None) -> Any:
+def plot_course(step: Array, log_p: Array, bound: Array, title: str = "", ax: Any = None) -> Any:
     """log p(x) and the bound over training, steps (T,) from 0 on, (T,) nats each; what lies between is the KL."""
     curves = {"log p(x)": log_p, "bound L": bound}
-    ax = plot_curves(step + 1, curves, ax, xscale="log", ylabel="nats per datapoint")
+    ax = plot_curves(step + 1, curves, ax, xscale="log", ylabel="nats per datapoint", title=title)
     ax.fill_between(step + 1, bound, log_p, color=SKY, alpha=0.5, lw=0)
     return ax
 
 
 def plot_below(step: Array, gaps: dict[str, Array], ax: Any = None, **labels: Any) -> Any:
-    """log p(x) − L = KL(q ‖ p(z|x)) at steps (T,), (T,) nats each, on a scale of its own."""
+    """log p(x) − L = KL(q ‖ p(z|x)) at steps (T,), (T,) nats each: on a log scale, or from 0 on."""
+    if "yscale" not in labels:
+        labels["ylim"] = (0, 1.1 * max(gap.max() for gap in gaps.values()))
     return plot_curves(step, gaps, ax, ylabel="KL(q ‖ p(z|x)), nats", **labels)
 
 
-ROWS_OF_WALK = {"μ": 1.0, "log σ²": -1.0, "ε": 2.0, "KL": -2.2, "μ(z)": 1.0, "log σ²(z)": -1.0, "x ": 1.6}
+HEIGHTS = {"μ": 1.0, "log σ²": -1.0, "ε": 2.1, "KL": -2.2, "μ(z)": 1.0, "log σ²(z)": -1.0, "x again": 1.9}
+GIVEN = ("x", "x again", "ε")  # data and noise
+ALONG = {("μ", "KL"): 0.8, ("log σ²", "KL"): 0.35, ("log σ²", "z"): 0.66}  # where norms stand on edges that cross
 
 
 def plot_walk(edges: Sequence[tuple[str, str, float, float]], title: str = "", ax: Any = None) -> Any:
-    """A graph by its edges (source, target, norm forwards, norm backwards or NaN) in the order of the forward pass."""
-    ax = axes(ax, (13.3, 6))
-    column: dict[str, float] = {"x": 0.0}
+    """The graph of `models.walk` by its edges: source, target, norm forwards, norm backwards (NaN for none)."""
+    column = {"x": 0.0}
     for source, target, *_ in edges:
         column[target] = max(column.get(target, 0.0), column.get(source, 0.0) + 1)
-    column |= {"ε": column["z"] - 1, "KL": column["z"]}
-    place = {name: (at, ROWS_OF_WALK.get(name, 0.0)) for name, at in column.items()}
-    for source, target, forward, back in edges:
-        (x1, y1) = place[source]
-        (x2, y2) = place[target]
-        if source == "x" and x2 > x1 + 1:  # data enter once more, from above
-            x1, y1 = place["x "] = x2 - 1, ROWS_OF_WALK["x "]
-        ax.annotate("", (x2, y2), (x1, y1), arrowprops={"arrowstyle": "-|>", "color": "0.6", "lw": 1.6,
-                    "shrinkA": 26, "shrinkB": 26})  # fmt: skip
-        middle = ((x1 + x2) / 2, (y1 + y2) / 2)
-        for text, up, colour in ((f"{forward:.3g} →", 9, BLUE), ("" if back != back else f"← {back:.3g}", -9, ORANGE)):
-            ax.annotate(text, middle, (0, up), textcoords="offset points", color=colour, fontsize=POINT, ha="center",
-                        va="center", bbox={"fc": "white", "ec": "none", "pad": 0.5})  # fmt: skip
-    for name, (x, y) in place.items():
-        given = name.strip() in ("x", "ε")
-        ax.text(x, y, name.strip().replace("log p", "log p\n"), fontsize=POINT + 1, ha="center", va="center", zorder=3,
-                bbox={"boxstyle": "round,pad=0.45", "fc": "0.9" if given else "white", "ec": DARK})  # fmt: skip
-    ax.set(xlim=(-0.4, max(column.values()) + 0.4), ylim=(-2.7, 2.5))
+    column |= {"ε": column["z"], "KL": column["z"], "x again": column["log p(x|z)"]}
+    ax = axes(ax, (1.7 * (column["L"] + 1), 6))
+    ax.set(xlim=(-0.4, column["L"] + 0.4), ylim=(-2.6, 2.5))
     ax.set_axis_off()
     ax.set_title(title, fontsize=POINT + 1)
+    nodes = {}
+    for name, x in column.items():
+        shown, fill = name.removesuffix(" again").replace("log p(", "log p\n("), "0.88" if name in GIVEN else "white"
+        nodes[name] = ax.text(x, HEIGHTS.get(name, 0.0), shown, fontsize=POINT + 1, ha="center", va="center",
+                              bbox={"boxstyle": "round,pad=0.45", "fc": fill, "ec": DARK}).get_bbox_patch()  # fmt: skip
+    for source, target, forward, back in edges:
+        begin = "x again" if (source, target) == ("x", "log p(x|z)") else source
+        (x1, y1), (x2, y2) = ((column[n], HEIGHTS.get(n, 0.0)) for n in (begin, target))
+        ends = {"patchA": nodes[begin], "patchB": nodes[target], "shrinkA": 2, "shrinkB": 2}
+        ax.annotate("", (x2, y2), (x1, y1), arrowprops={"arrowstyle": "-|>", "color": "0.6", "lw": 1.6, **ends})
+        t = ALONG.get((source, target), 0.5)
+        at = x1 + t * (x2 - x1), y1 + t * (y2 - y1)
+        for text, up, hue in ((f"{forward:.3g} →", 9, BLUE), ("" if np.isnan(back) else f"← {back:.3g}", -9, ORANGE)):
+            ax.annotate(text, at, (0, up), textcoords="offset points", color=hue, fontsize=POINT, ha="center",
+                        va="center", bbox={"fc": "white", "ec": "none", "pad": 0.5})  # fmt: skip
     return ax

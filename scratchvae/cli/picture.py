@@ -1,4 +1,4 @@
-"""§7.2-7.3 `picture NAME`: what a lecturer points at, one command each; the numbers are exact or say how sure they are."""
+"""§7.2-7.3 `picture NAME`: what a lecturer points at, each in seconds; numbers are exact, or say how sure they are."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import data, plots
+from .. import plots
 from ..errors import UsageError
 from ..models import walk as graph
 from ..noise import Noise, Purpose
@@ -16,13 +16,26 @@ from ..training.config import Config
 from ..training.evaluate import evaluation_rows
 from ..training.variance_study import waves
 from ..types import Array
-from .common import SEEDS, Commands, check_out, command, open_run, report_to, say, whole, write, write_rows
+from .common import (
+    SEEDS,
+    Commands,
+    add_data,
+    check_out,
+    command,
+    open_data,
+    open_run,
+    report_to,
+    say,
+    whole,
+    write,
+    write_rows,
+)
 from .estimators import FREQUENCIES
 
 RACERS = ("score", "score_loo", "sgvb_a", "sgvb_b", "stl")
 MEASURED = FREQUENCIES[1::3]
 POINTS = 14  # of a training run that are looked at
-ROWS = 16  # test rows of a run, for the walk
+ROWS = 16  # that are looked at in a walk, and along a training run
 ABOUT = """Draw a picture for a lecture, in seconds, with no run and no file needed.
 
 race       §7.2.2-7.2.4 Five estimators of one gradient climb to the same log p(x), which is known: from the same start,
@@ -34,12 +47,13 @@ frequency  §7.2.4 Variances of score and path for f(z) = cos ωz: exact curves,
            errors. f stays between -1 and 1, f' grows with ω: where they cross, the path loses.
            Numbers: ω, exact score and path; NaN where not measured: score, its error, path, its error.
 training   §7.2, §7.3 log p(x) by quadrature and the bound while a VAE of two latents learns. The shade between them is
-           KL(q ‖ p(z|x)), drawn below on its own scale. It closes while the encoder learns what the posterior is.
+           KL(q ‖ p(z|x)), drawn below on its own scale: it closes while the encoder learns the posterior, and opens
+           again where the decoder, and with it the posterior, moves faster than the encoder follows.
            Numbers: step, log p(x), bound.
-walk       §7.3 One training step as a graph: blue, what flows forwards; orange, the slopes that come back, at every edge
-           the norm of a row. To μ and log σ² slopes come by two ways, through z and from the KL. x and ε are given:
-           nobody asks for their slopes, and so the gradient passes the random node. Of a RUN's first test rows, or
-           of a fresh net. Numbers: forwards and backwards of each edge, in the order of the table on stdout.
+walk       §7.3 One training step as a graph: blue, what flows forwards; orange, the slopes that come back; at every
+           edge the norm of a row. To μ and log σ² slopes come by two ways, through z and from the KL. x and ε are
+           given: nobody asks for their slopes, and so the gradient passes the random node. Of a RUN's first test
+           rows, or of a fresh net. Numbers: forwards and backwards of each edge, in the order of the table on stdout.
 
 The others have commands of their own: posterior, fill, manifold, interpolate --out FILE.png, and evaluate --out."""
 
@@ -62,6 +76,7 @@ def add(commands: Commands) -> None:
     p.add_argument("--out", help=".png; .npy, .csv or - for the numbers (default: NAME.png)")
     p.add_argument("--steps", type=whole(1), help="of race (default: 1000) and training (default: 1500)")
     p.add_argument("--seed", type=whole(0, SEEDS), default=0, help="names all noise (default: 0)")
+    add_data(p)
     p.add_argument("--kernels", choices=("numpy", "numba"), help="of a RUN: kernel table; by default the run's own")
 
 
@@ -72,8 +87,11 @@ def run(args: argparse.Namespace) -> int:
     for given, option, names in ((args.checkpoint, "RUN", ("walk",)), (args.steps, "--steps", ("race", "training"))):
         if given and args.name not in names:
             raise UsageError(f"picture {args.name} takes no {option}; {' and '.join(names)} would")
-    if args.kernels and not args.checkpoint:
-        raise UsageError("--kernels goes with a RUN; without one NumPy draws")
+    for name in ("data", "data_folder", "kernels"):
+        if getattr(args, name) and not args.checkpoint:
+            raise UsageError(f"--{name.replace('_', '-')} goes with a RUN, as in scratchvae picture walk runs/mnist")
+    if args.out.endswith(".png"):
+        plots.figure((1, 1))  # without matplotlib nothing need be computed
     made = MAKE[args.name](args)
     with report_to(args.out):
         print(made.words)
@@ -99,7 +117,7 @@ def race(args: argparse.Namespace) -> Made:
 
     def draw() -> Any:
         left, right = plots.figure((13.3, 5.6)).subplots(1, 2)
-        plots.plot_race(step, bounds, log_p, "One model, one start, the same noise", left)
+        plots.plot_race(step, bounds, log_p, left, title="One model, one start, the same noise")
         gaps = {name: log_p - bound for name, bound in bounds.items()}
         plots.plot_below(step, gaps, right, yscale="log", xlabel="steps", title="What is missing to log p(x)")
         return left
@@ -132,7 +150,7 @@ def frequency(args: argparse.Namespace) -> Made:
 def training(args: argparse.Namespace) -> Made:
     """A small VAE under a grid of z."""
     found: list[Sequence[float]] = []
-    for moment in lecture.course(args.steps or 1500, POINTS, args.seed):
+    for moment in lecture.course(args.steps or 1500, POINTS, args.seed, ROWS):
         log_p, bound = float(moment.log_p.mean()), float(moment.bound.mean())
         found.append((moment.step, log_p, bound))
         say(f"step {moment.step:5}  log p(x) {log_p:.3f}  bound {bound:.3f}  KL {log_p - bound:.3f} nats")
@@ -141,14 +159,13 @@ def training(args: argparse.Namespace) -> Made:
 
     def draw() -> Any:
         above, below = plots.figure((9, 6.2)).subplots(2, 1, sharex=True, height_ratios=(2, 1))
-        plots.plot_course(step, log_p_x, L, above).set_title(
-            "A bound that its encoder draws to log p(x): 2 latents, log p(x) by quadrature", fontsize=plots.POINT
-        )
-        plots.plot_below(step + 1, {"log p(x) − L": log_p_x - L}, below, xlabel="step + 1").set_ylim(0)
+        plots.plot_course(step, log_p_x, L, "A VAE of two latents; log p(x) by quadrature", above)
+        plots.plot_below(step + 1, {"log p(x) − L": log_p_x - L}, below, xlabel="step + 1")
         return above
 
-    return Made(numbers, draw, f"log p(x) {log_p_x[-1]:.3f}, bound {L[-1]:.3f}, "
-                f"KL(q || p(z|x)) {log_p_x[0] - L[0]:.3f} at the start, {log_p_x[-1] - L[-1]:.3f} nats at the end")  # fmt: skip
+    first, last = (log_p_x - L)[[0, -1]]
+    words = f"log p(x) {log_p_x[-1]:.3f}, bound {L[-1]:.3f}; KL(q || p(z|x)) {first:.3f} at the start, {last:.3f} now"
+    return Made(numbers, draw, words)
 
 
 def walk(args: argparse.Namespace) -> Made:
@@ -157,11 +174,11 @@ def walk(args: argparse.Namespace) -> Made:
         state = open_run(args)
         if state.config.deep:
             raise UsageError("picture walk takes a run with one latent layer: the graph of a ladder is another one")
-        source = data.load(state.config.data, state.config.test, missing=bool(state.config.missing), judge=False)
-        x = evaluation_rows(state, state.reading.adopt(source).test, 0, min(ROWS, len(source.test)))
+        found = open_data(args, state)
+        x = evaluation_rows(state, found.test, 0, min(ROWS, len(found.test)))
         if np.isnan(x).any():
             raise UsageError("picture walk takes whole rows, and the run's first test rows have missing entries")
-        title = f"One step on {len(x)} test rows of {state.config.data}, after {state.step} steps"
+        title = f"One step on {len(x)} test rows of {found.name}, after {state.step} steps"
     else:
         state = lecture.fresh(Config(latent=2, hidden=(32,), binarisation="none", seed=args.seed, kernels="numpy"))
         x, title = lecture.spots(ROWS, args.seed + 1), "The first step of a fresh VAE, 64-32-2"

@@ -58,7 +58,9 @@ def pca(seed: int, count: int = 50, latents: int = 8, columns: int = 32) -> tupl
     return theta, theta.sample(eps[:, :latents], eps[:, latents:])[0]
 
 
-def race(names: Sequence[str], steps: int, every: int, seed: int, samples: int = 4, rate: float = 0.02) -> Iterator[Lap]:
+def race(
+    names: Sequence[str], steps: int, every: int, seed: int, samples: int = 4, rate: float = 0.02
+) -> Iterator[Lap]:
     """A free q of every row of `pca`, from the prior on, by Adam along each estimator's gradient: the same start, noise
     and number of samples for all. Estimators that remember nothing, by name."""
     theta, x = pca(seed)
@@ -98,11 +100,11 @@ def spots(count: int, seed: int, dtype: str = "float32") -> Array:
     return (u[:, 2:] < p).astype(dtype)
 
 
-def course(steps: int, points: int, seed: int, count: int = 16) -> Iterator[Moment]:
+def course(steps: int, points: int, seed: int, count: int) -> Iterator[Moment]:
     """A VAE of two latents trained on spots, looked at on `count` rows of its own at about `points` steps, most of them
     early: from its start to its end."""
     config = Config(latent=2, hidden=(32,), binarisation="none", batch=50, seed=seed, kernels="numpy",
-                    optimizer=Optimizer(learning_rate=3e-3), epochs=max(1, steps))  # fmt: skip
+                    optimizer=Optimizer(learning_rate=3e-3))  # fmt: skip
     state, x = fresh(config), spots(count, seed + 1, "float64")
     walk = Steps(state, spots(1000, seed))
     for goal in np.unique(np.geomspace(1, steps + 1, points).round().astype(int)) - 1:
@@ -123,5 +125,3 @@ def gap(state: State, x: Array) -> tuple[Array, Array]:
     model, q = Joint(state.theta), Normal(*(part.astype(np.float64) for part in encode(state, x)))
     found = quadrature.posterior(model.log_joint, x, q.mu.shape[1], resolution=65, tolerance=1e-5)
     return found.log_marginal, exact.elbo(model.log_joint, x, q, quadrature.around(q, NODES, 8.0))
-
-
