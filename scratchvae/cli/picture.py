@@ -30,17 +30,17 @@ from .common import (
     write,
     write_rows,
 )
-from .estimators import FREQUENCIES
 
 RACERS = ("score", "score_loo", "sgvb_a", "sgvb_b", "stl")
-MEASURED = FREQUENCIES[1::3]
+FREQUENCIES = tuple(round(0.1 * i, 1) for i in range(1, 61))
+MEASURED = FREQUENCIES[4::8]
 POINTS = 14  # of a training run that are looked at
 ROWS = 16  # that are looked at in a walk, and along a training run
 ABOUT = """Draw a picture for a lecture, in seconds, with no run and no file needed.
 
 race       §7.2.2-7.2.4 Five estimators of one gradient climb to the same log p(x), which is known: from the same start,
-           with the same noise. The score function is slow, because its variance is large. Leaving one sample out for a
-           baseline, or going along the path (sgvb), makes it fast. Right: only the estimators whose variance vanishes
+           with the same noise. The score function is slow: its variance is large. Leaving one sample out for a baseline
+           makes it fast, going along the path (sgvb) faster. Right: only the estimators whose variance vanishes
            where q is the posterior (stl, score_loo) arrive; the others jitter for ever.
            Numbers: step, log p(x), then the bound of each.
 frequency  §7.2.4 Variances of score and path for f(z) = cos ωz: exact curves, measured points with bars of two standard
@@ -52,8 +52,8 @@ training   §7.2, §7.3 log p(x) by quadrature and the bound while a VAE of two 
            Numbers: step, log p(x), bound.
 walk       §7.3 One training step as a graph: blue, what flows forwards; orange, the slopes that come back; at every
            edge the norm of a row. To μ and log σ² slopes come by two ways, through z and from the KL. x and ε are
-           given: nobody asks for their slopes, and so the gradient passes the random node. Of a RUN's first test
-           rows, or of a fresh net. Numbers: forwards and backwards of each edge, in the order of the table on stdout.
+           given: with ε an input, z is a function like any other, and slopes pass it. Of a RUN's first test rows,
+           or of a fresh net. Numbers: forwards and backwards of each edge, in the order of the table on stdout.
 
 The others have commands of their own: posterior, fill, manifold, interpolate --out FILE.png, and evaluate --out."""
 
@@ -119,7 +119,7 @@ def race(args: argparse.Namespace) -> Made:
         left, right = plots.figure((13.3, 5.6)).subplots(1, 2)
         plots.plot_race(step, bounds, log_p, left, title="One model, one start, the same noise")
         gaps = {name: log_p - bound for name, bound in bounds.items()}
-        plots.plot_below(step, gaps, right, yscale="log", xlabel="steps", title="What is missing to log p(x)")
+        plots.plot_below(step, gaps, right, yscale="log", xlabel="steps", title="How far L is below log p(x)")
         return left
 
     numbers = np.column_stack([step, np.full(len(step), log_p), *bounds.values()])
@@ -128,7 +128,7 @@ def race(args: argparse.Namespace) -> Made:
 
 def ends(log_p: float, bounds: dict[str, Array]) -> str:
     """What is missing at the end, in words."""
-    return "missing at the end: " + ", ".join(f"{name} {log_p - bound[-1]:.2g}" for name, bound in bounds.items())
+    return "below it at the end: " + ", ".join(f"{name} {log_p - bound[-1]:.2g}" for name, bound in bounds.items())
 
 
 def frequency(args: argparse.Namespace) -> Made:
