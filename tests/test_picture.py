@@ -160,10 +160,11 @@ def test_the_gap_is_the_divergence() -> None:
 
 
 def test_a_course_goes_from_start_to_end() -> None:
-    """Catches a training that stops short of its last step, or is never below log p(x)."""
+    """Catches a training that stops short of its last step, a bound above log p(x), and rows that are all one."""
     moments = list(lecture.course(12, 3, 0, 2))
     assert (moments[0].step, moments[-1].step) == (0, 12)
     assert all((m.bound < m.log_p).all() for m in moments)
+    assert np.ptp(moments[0].log_p) > 0
 
 
 # ---------------------------------------------------------------- the pictures
