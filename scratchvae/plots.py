@@ -1,5 +1,6 @@
 """§7.3.1 Pictures: functions take `ax=None`, return the Axes, never call show. Only this module needs matplotlib."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -250,3 +251,123 @@ def sphere(a: Array, b: Array, steps: int) -> Array:
     unit = (np.sin((1 - t) * angle) * a / la + np.sin(t * angle) * b / lb) / np.sin(angle)
     points: Array = ((1 - t) * la + t * lb) * unit
     return points
+
+
+# --- pictures for a lecture --------------------------------------------------------------------------
+
+POINT = 13  # size of the letters, which the last row is to read
+BLUE, ORANGE, GREEN, PINK, SKY, DARK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#333333"
+HUES = (ORANGE, BLUE, GREEN, PINK, DARK, SKY)  # Okabe & Ito: the colour-blind tell them apart
+
+
+def slide(ax: Any = None, **labels: Any) -> Any:
+    """`ax`, or that of a new figure, for a slide: large letters, no frame; labels as `Axes.set` takes them."""
+    ax = axes(ax, (9, 5.2))
+    ax.set(**labels)
+    for text in (ax.title, ax.xaxis.label, ax.yaxis.label):
+        text.set_fontsize(POINT)
+    ax.tick_params(which="both", labelsize=POINT - 2)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(alpha=0.25)
+    return ax
+
+
+def plot_curves(x: Array, curves: dict[str, Array], ax: Any = None, **labels: Any) -> Any:
+    """Curves over x (T,), (T,) each, and in place of a legend the name of each at its right end."""
+    ax = slide(ax, **labels)
+    hues = dict(zip(curves, itertools.cycle(HUES), strict=False))
+    for name, y in curves.items():
+        ax.plot(x, y, color=hues[name], lw=2.2)
+    name_ends(ax, {name: (x[-1], y[-1], hues[name]) for name, y in curves.items()})
+    return ax
+
+
+def name_ends(ax: Any, ends: dict[str, tuple[float, float, str]]) -> None:
+    """Names beside the ends (x, y, colour) of curves, moved up or down until no two overlap."""
+    ax.figure.draw_without_rendering()
+    low, high = ax.get_window_extent().extents[[1, 3]]
+    apart = 1.3 * POINT * ax.figure.dpi / 72 / (high - low)
+    pixels = {name: ax.transData.transform((x, y))[1] for name, (x, y, _) in ends.items()}
+    at = {name: float(np.clip((y - low) / (high - low), 0, 1)) for name, y in pixels.items()}
+    rising = sorted(at, key=lambda name: at[name])
+    for below, above in itertools.pairwise(rising):
+        at[above] = max(at[above], at[below] + apart)
+    at |= {name: min(at[name], 1 - i * apart) for i, name in enumerate(reversed(rising))}
+    for name, (x, _, colour) in ends.items():
+        ax.annotate(name, (x, at[name]), (8, 0), ("data", "axes fraction"), "offset points", color=colour,
+                    fontsize=POINT, va="center", annotation_clip=False)  # fmt: skip
+
+
+def plot_waves(
+    frequency: Array,
+    exact: dict[str, Array],
+    at: Array | None = None,
+    found: dict[str, Array] | None = None,
+    ax: Any = None,
+) -> Any:
+    """Exact variances of ∂/∂μ E[cos ωz] against ω (T,), by estimator; and at ω (n,) measured ones with their standard
+    errors, (n, 2), as points with bars of two of these."""  # fmt: skip
+    labels = {"yscale": "log", "xlabel": "frequency ω of f(z) = cos ωz", "ylabel": "variance of one estimate"}
+    ax = plot_curves(frequency, exact, ax, title="d/dμ E[f(z)], z ~ N(1, 1): the path does not always win", **labels)
+    for line, name in zip(ax.get_lines(), found or (), strict=False):
+        variance, error = (found or {})[name].T
+        ax.errorbar(at, variance, 2 * error, fmt="o", ms=6, color=line.get_color(), capsize=3)
+    return ax
+
+
+def plot_race(step: Array, bounds: dict[str, Array], exact: float | None = None, ax: Any = None, **labels: Any) -> Any:
+    """The bound of each estimator at steps (T,), (T,) nats; with log p(x), above which none can be, a dashed line."""
+    ax = plot_curves(step, bounds, ax, xlabel="steps", ylabel="bound L, nats per datapoint", **labels)
+    if exact is not None:
+        ax.axhline(exact, color=DARK, lw=1.2, ls="--")
+        ax.annotate("exact log p(x)", (step[-1], exact), (-8, 5), textcoords="offset points", ha="right",
+                    fontsize=POINT)  # fmt: skip
+    return ax
+
+
+def plot_course(step: Array, log_p: Array, bound: Array, title: str = "", ax: Any = None) -> Any:
+    """log p(x) and the bound over training, steps (T,) from 0 on, (T,) nats each; what lies between is the KL."""
+    curves = {"log p(x)": log_p, "bound L": bound}
+    ax = plot_curves(step + 1, curves, ax, xscale="log", ylabel="nats per datapoint", title=title)
+    ax.fill_between(step + 1, bound, log_p, color=SKY, alpha=0.5, lw=0)
+    return ax
+
+
+def plot_below(step: Array, gaps: dict[str, Array], ax: Any = None, **labels: Any) -> Any:
+    """log p(x) − L = KL(q ‖ p(z|x)) at steps (T,), (T,) nats each: on a log scale, or from 0 on."""
+    if "yscale" not in labels:
+        labels["ylim"] = (0, 1.1 * max(gap.max() for gap in gaps.values()))
+    return plot_curves(step, gaps, ax, ylabel="KL(q ‖ p(z|x)), nats", **labels)
+
+
+HEIGHTS = {"μ": 1.0, "log σ²": -1.0, "ε": 2.1, "KL": -2.2, "μ(z)": 1.0, "log σ²(z)": -1.0, "x again": 1.9}
+GIVEN = ("x", "x again", "ε")  # data and noise
+ALONG = {("μ", "KL"): 0.8, ("log σ²", "KL"): 0.35, ("log σ²", "z"): 0.66}  # where norms stand on edges that cross
+
+
+def plot_walk(edges: Sequence[tuple[str, str, float, float]], title: str = "", ax: Any = None) -> Any:
+    """The graph of `models.walk` by its edges: source, target, norm forwards, norm backwards (NaN for none)."""
+    column = {"x": 0.0}
+    for source, target, *_ in edges:
+        column[target] = max(column.get(target, 0.0), column.get(source, 0.0) + 1)
+    column |= {"ε": column["z"], "KL": column["z"], "x again": column["log p(x|z)"]}
+    ax = axes(ax, (1.7 * (column["L"] + 1), 6))
+    ax.set(xlim=(-0.4, column["L"] + 0.4), ylim=(-2.6, 2.5))
+    ax.set_axis_off()
+    ax.set_title(title, fontsize=POINT + 1)
+    nodes = {}
+    for name, x in column.items():
+        shown, fill = name.removesuffix(" again").replace("log p(", "log p\n("), "0.88" if name in GIVEN else "white"
+        nodes[name] = ax.text(x, HEIGHTS.get(name, 0.0), shown, fontsize=POINT + 1, ha="center", va="center",
+                              bbox={"boxstyle": "round,pad=0.45", "fc": fill, "ec": DARK}).get_bbox_patch()  # fmt: skip
+    for source, target, forward, back in edges:
+        begin = "x again" if (source, target) == ("x", "log p(x|z)") else source
+        (x1, y1), (x2, y2) = ((column[n], HEIGHTS.get(n, 0.0)) for n in (begin, target))
+        ends = {"patchA": nodes[begin], "patchB": nodes[target], "shrinkA": 2, "shrinkB": 2}
+        ax.annotate("", (x2, y2), (x1, y1), arrowprops={"arrowstyle": "-|>", "color": "0.6", "lw": 1.6, **ends})
+        t = ALONG.get((source, target), 0.5)
+        at = x1 + t * (x2 - x1), y1 + t * (y2 - y1)
+        for text, up, hue in ((f"{forward:.3g} →", 9, BLUE), ("" if np.isnan(back) else f"← {back:.3g}", -9, ORANGE)):
+            ax.annotate(text, at, (0, up), textcoords="offset points", color=hue, fontsize=POINT, ha="center",
+                        va="center", bbox={"fc": "white", "ec": "none", "pad": 0.5})  # fmt: skip
+    return ax

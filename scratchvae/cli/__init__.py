@@ -18,7 +18,7 @@ from ..errors import CheckFailed, DataError, UsageError, did_you_mean
 from .streams import Stream, stops, streams
 
 TASKS = ("evidence", "posterior", "fill")  # §7.1.1
-PICTURES = ("pictures", "page", "arithmetic")  # §7.3.1
+PICTURES = ("pictures", "picture", "page", "arithmetic")  # §7.3.1
 PROOFS = ("gradcheck", "estimators", "exercise")  # §7.2
 GROUPS = ("train", "evaluate", "compare", *TASKS, *PICTURES, "info", "warmup", *PROOFS)
 TOO_LARGE = ("Maximum allowed ", "array is too big")  # how NumPy begins, of sizes that no memory has

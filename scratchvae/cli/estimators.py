@@ -241,28 +241,22 @@ def histograms(results: dict[str, Any]) -> Any:
 
 def race(results: dict[str, Any]) -> Any:
     """The bound against steps, by estimator."""
-    from ..plots import axes
+    import numpy as np
 
-    ax = axes()
-    for line in results["race"]:
-        ax.plot(line["step"], line["bound"], label=line["estimator"])
-    last = results["race"][-1]["bound"][-1]
-    ax.set(xlabel="steps", ylabel="training bound, nats per datapoint", ylim=(last - 130, last + 10))
-    ax.set_title(f"One VAE, {results['race'][0]['samples']} samples a row, four estimators")
-    ax.grid(alpha=0.3)
-    ax.legend()
-    return ax
+    from ..plots import plot_race
+
+    lines = results["race"]
+    bounds, last = {line["estimator"]: np.array(line["bound"]) for line in lines}, lines[-1]["bound"][-1]
+    return plot_race(np.array(lines[0]["step"]), bounds, title=f"One VAE, {lines[0]['samples']} samples a row",
+                     ylim=(last - 130, last + 10))  # fmt: skip
 
 
 def waves(results: dict[str, Any]) -> Any:
     """Where the score function is the better one."""
-    from ..plots import axes
+    import numpy as np
 
-    ax, found = axes(), results["waves"]
-    ax.plot(found["frequency"], found["pathwise"], label="pathwise: f' grows with k")
-    ax.plot(found["frequency"], found["score"], label="score function: f stays in [−1, 1]")
-    ax.set(yscale="log", xlabel="k", ylabel="exact variance of one estimate")
-    ax.set_title("d/dμ E[cos kz], z ~ N(1, 1): pathwise does not always win")
-    ax.grid(alpha=0.3)
-    ax.legend()
-    return ax
+    from ..plots import plot_waves
+
+    found = results["waves"]
+    exact = {"score": np.array(found["score"]), "path": np.array(found["pathwise"])}
+    return plot_waves(np.array(found["frequency"]), exact)
