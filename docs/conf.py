@@ -21,6 +21,7 @@ nb_execution_timeout = 120
 nb_merge_streams = True
 
 autodoc_member_order = "bysource"
+autodoc_use_type_comments = False
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 100
 nitpick_ignore_regex = [("py:.*", r"(?!scratchvae\.).*|.*\.[A-Z]")]  # Python's and NumPy's own have no page here

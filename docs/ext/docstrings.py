@@ -6,8 +6,6 @@ A paragraph keeps its words, with `names` as code; one with indented lines, a ta
 import re
 from typing import Any
 
-from scratchvae.engine.jit import LazyDispatcher
-
 CODE = re.compile(r"(`+[^`]+`+)")
 
 
@@ -28,9 +26,8 @@ def process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[
 
 
 def skip(app: Any, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:
-    """The event `autodoc-skip-member`: fields stand in their class's signature, compiled twins on "Side by side"."""
-    field = str(getattr(obj, "__doc__", "")).startswith("Alias for field number")
-    return True if field or isinstance(obj, LazyDispatcher) else None
+    """The event `autodoc-skip-member`: a field stands in its class's signature."""
+    return True if str(getattr(obj, "__doc__", "")).startswith("Alias for field number") else None
 
 
 def setup(app: Any) -> dict[str, bool]:

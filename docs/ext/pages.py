@@ -36,12 +36,23 @@ def modules(room: str, others: set[str]) -> Iterator[str]:
             yield name
 
 
+def public(module: str) -> list[str]:
+    """The functions and classes that it defines, less those which Numba compiles: they stand on "Side by side". Sphinx
+    would find them itself, and look for it at all that the module imports."""
+    path = PACKAGE / module.replace(".", "/")
+    text = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
+    found = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    compiled = {"jit", "inline", "internal"}
+    return [f.name for f in found if f.name[0] != "_" and not compiled & set(map(ast.unparse, f.decorator_list))]
+
+
 def room_page(room: str, others: set[str]) -> str:
     """One room, module by module."""
     text = [f"{room}\n{'=' * len(room)}\n"]
     for name in modules(room, others):
         text += [f"{name}\n{'-' * len(name)}\n"] * (name != room)
-        text.append(f".. automodule:: scratchvae.{name}\n   :members:\n")
+        members = f"   :members: {', '.join(names)}\n" if (names := public(name)) else ""
+        text.append(f".. automodule:: scratchvae.{name}\n{members}")
     return "\n".join(text)
 
 
