@@ -11,7 +11,8 @@ project, author, copyright = "scratchvae", "the scratchvae authors", "2026, the 
 version = release = __version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "pages", "docstrings", "mathematics"]
 exclude_patterns = ["_build", "katex/katex.min.js", "katex/equations.json"]
-suppress_warnings = ["epub.unknown_project_files"]
+suppress_warnings = ["toc.empty_glob"]  # a lesson may not be written yet
+toc_object_entries = False  # or every page copies every function's entry: minutes
 
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_block"]
 myst_heading_anchors = 3
@@ -22,8 +23,7 @@ nb_merge_streams = True
 
 autodoc_member_order = "bysource"
 autodoc_use_type_comments = False
-autodoc_typehints_format = "short"
-python_maximum_signature_line_length = 100
+autodoc_typehints = "none"  # docstrings state shapes and units; links of every hint are most of a build's time
 nitpick_ignore_regex = [("py:.*", r"(?!scratchvae\.).*|.*\.[A-Z]")]  # Python's and NumPy's own have no page here
 
 html_theme = "furo"
