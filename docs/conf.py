@@ -11,7 +11,6 @@ project, author, copyright = "scratchvae", "the scratchvae authors", "2026, the 
 version = release = __version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "pages", "docstrings", "mathematics"]
 exclude_patterns = ["_build", "katex/katex.min.js", "katex/equations.json"]
-suppress_warnings = ["toc.empty_glob"]  # a lesson may not be written yet
 toc_object_entries = False  # or every page copies every function's entry: minutes
 
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_block"]

@@ -30,9 +30,23 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(f"pip install '.[docs]' brings {', '.join(MISSING)}")
     folder = tmp_path_factory.mktemp("site")
     kept = EQUATIONS.read_bytes()
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "-n", "--keep-going", "-b", "html", "-d", folder / "doctrees"]
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-q",
+        "-W",
+        "-n",
+        "--keep-going",
+        "-b",
+        "html",
+        "-d",
+        folder / "doctrees",
+    ]
     path = {"PATH": str(Path(sys.executable).parent), "HOME": str(folder), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*command, ROOT / "docs", folder / "html"], capture_output=True, text=True, env=path, cwd=ROOT)
+    done = subprocess.run(
+        [*command, ROOT / "docs", folder / "html"], capture_output=True, text=True, env=path, cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
     assert EQUATIONS.read_bytes() == kept, "equations.json held what no page uses: commit it as it is now"
     return folder / "html"
@@ -117,7 +131,7 @@ def test_an_equation_without_node_is_one_line(monkeypatch: pytest.MonkeyPatch) -
     from sphinx.errors import ExtensionError
 
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(ExtensionError, match=r"^1 new equations, such as '\$x': build once where node is installed$"):
+    with pytest.raises(ExtensionError, match=r"^1 equations are new, such as '\$x': build once where node is$"):
         rendered(["$x"])
 
 

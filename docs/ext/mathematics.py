@@ -35,7 +35,9 @@ def key(node: nodes.Node) -> str:
 def rendered(sources: list[str]) -> list[tuple[str, str, str]]:
     """(source, HTML, error) of each, by node."""
     if not (node := shutil.which("node")):
-        raise ExtensionError(f"{len(sources)} new equations, such as {sources[0]!r}: build once where node is installed")
+        raise ExtensionError(
+            f"{len(sources)} new equations, such as {sources[0]!r}: build once where node is installed"
+        )
     command = [node, "-e", SCRIPT, str(FOLDER / "katex.min.js")]
     done = subprocess.run(command, input=json.dumps(sources), capture_output=True, encoding="utf-8", check=True)
     return [(source, html, error) for source, html, error in json.loads(done.stdout)]
