@@ -21,6 +21,7 @@ nb_execution_timeout = 120
 nb_merge_streams = True
 
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 autodoc_use_type_comments = False
 autodoc_typehints = "none"  # docstrings state shapes and units; links of every hint are most of a build's time
 nitpick_ignore_regex = [("py:.*", r"(?!scratchvae\.).*|.*\.[A-Z]")]  # Python's and NumPy's own have no page here
