@@ -19,7 +19,13 @@ ROOT = Path(__file__).parent.parent
 EQUATIONS = ROOT / "docs/static/katex/equations.json"
 MISSING = [name for name in ("sphinx", "furo", "myst_nb") if not importlib.util.find_spec(name)]
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-QUIET = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
+QUIET: tuple[str, ...] = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-sync",
+)
 QUIET += ("--disable-component-update", "--no-first-run", "--host-resolver-rules=MAP * ~NOTFOUND")
 
 
@@ -131,7 +137,7 @@ def test_an_equation_without_node_is_one_line(monkeypatch: pytest.MonkeyPatch) -
     from sphinx.errors import ExtensionError
 
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(ExtensionError, match=r"^1 equations are new, such as '\$x': build once where node is$"):
+    with pytest.raises(ExtensionError, match=r"^1 new equations, such as '\$x': build once where node is installed$"):
         rendered(["$x"])
 
 
