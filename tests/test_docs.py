@@ -36,23 +36,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(f"pip install '.[docs]' brings {', '.join(MISSING)}")
     folder = tmp_path_factory.mktemp("site")
     kept = EQUATIONS.read_bytes()
-    command = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "-q",
-        "-W",
-        "-n",
-        "--keep-going",
-        "-b",
-        "html",
-        "-d",
-        folder / "doctrees",
-    ]
+    command = [sys.executable, *"-m sphinx -q -W -n --keep-going -b html -d".split()]
+    command += map(str, (folder / "doctrees", ROOT / "docs", folder / "html"))
     path = {"PATH": str(Path(sys.executable).parent), "HOME": str(folder), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [*command, ROOT / "docs", folder / "html"], capture_output=True, text=True, env=path, cwd=ROOT
-    )
+    done = subprocess.run(command, capture_output=True, text=True, env=path, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert EQUATIONS.read_bytes() == kept, "equations.json held what no page uses: commit it as it is now"
     return folder / "html"
