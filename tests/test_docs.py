@@ -36,7 +36,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(f"pip install '.[docs]' brings {', '.join(MISSING)}")
     folder = tmp_path_factory.mktemp("site")
     kept = EQUATIONS.read_bytes()
-    command = [sys.executable, *"-m sphinx -q -W -n --keep-going -b html -d".split()]
+    command = [sys.executable, *["-m", "sphinx", "-q", "-W", "-n", "--keep-going", "-b", "html", "-d"]]
     command += map(str, (folder / "doctrees", ROOT / "docs", folder / "html"))
     path = {"PATH": str(Path(sys.executable).parent), "HOME": str(folder), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, env=path, cwd=ROOT)
