@@ -4,13 +4,14 @@ RUN    := .venv/bin/python -m
 ARGS   ?=
 OUT    ?= runs/mnist
 
-.PHONY: help train test lint bench mutants clean
+.PHONY: help train test lint bench mutants docs clean
 
 help:
 	@echo "make train    train the paper's VAE on MNIST into $(OUT), then measure it (ARGS: options of scratchvae train)"
 	@echo "make test     every proof: pytest, nine minutes on two cores (ARGS: options of pytest; -rs says why some are"
 	@echo "              skipped: those against PyTorch and JAX, without pip install --editable '.[bench]' in .venv)"
 	@echo "make lint     ruff and mypy --strict"
+	@echo "make docs     the documentation, lessons executed, into docs/_build/html"
 	@echo "make bench    time it against its peers (ARGS: options of bench)"
 	@echo "make mutants  plant errors in mathematics and schedule, see each found (ARGS: options of tests.mutants;"
 	@echo "              ARGS=--gallery: errors of other people's VAEs, and which check finds each)"
@@ -33,6 +34,14 @@ test: .venv/installed
 lint: .venv/installed
 	.venv/bin/ruff check .
 	$(RUN) mypy
+
+docs: .venv/docs
+	$(RUN) sphinx -q -W -n --keep-going -b html -d docs/_build/doctrees docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
+.venv/docs: .venv/installed
+	$(RUN) pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
 
 bench: .venv/installed
 	$(RUN) bench $(ARGS)
