@@ -5,7 +5,12 @@ from importlib import import_module
 from ..errors import UsageError, did_you_mean
 from .record import Exercise
 
-MODULES = ("e07_sample",)
+MODULES = (
+    "e07_sample",
+    "e09_heads",
+    "e10_elbo",
+    "e11_hunt",
+)
 COURSE: tuple[Exercise, ...] = tuple(import_module(f"{__package__}.{name}").EXERCISE for name in MODULES)
 
 

@@ -42,8 +42,8 @@ def judge(exercise: Exercise, path: str) -> Verdict:
 
     try:
         with running(path) as (names, _), np.errstate(all="ignore"):
-            if missing := [name for name in exercise.writes if not callable(names.get(name))]:
-                return verdict(f"there is no function {missing[0]}: the file must define it")
+            if missing := [name for name in exercise.writes if name not in names]:
+                return verdict(f"there is no {missing[0]}: the file must define it")
             try:
                 if wrong := list(slopes(exercise, names)):
                     return verdict(*wrong)
@@ -57,7 +57,7 @@ def judge(exercise: Exercise, path: str) -> Verdict:
     broken = [law.words for law in laws if not law.holds]
     if broken:
         slip = named(exercise, names)
-        return verdict("the slopes are right, and the function is not:", *broken, *slip)
+        return verdict(exercise.broken, *broken, *slip)
     return verdict(*(law.words for law in laws), passed=True)
 
 
@@ -134,7 +134,7 @@ def named(exercise: Exercise, names: Names) -> list[str]:
         return []
     for name, slip in exercise.slips.items():
         if same(yours, numbers(exercise, executed(exercise.slipped(name)))):
-            return [f"  perhaps: {slip.kind} (published: {slip.seen_in})"]
+            return [f"  perhaps: {slip.kind}" + f" (published: {slip.seen_in})" * bool(slip.seen_in)]
     return []
 
 
