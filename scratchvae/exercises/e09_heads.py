@@ -1,12 +1,14 @@
 """§7.2.5 Exercise 9: a trunk, two heads, and the way back through both."""
 
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from .record import Draw, Exercise, Law, Names, Pair, Slip, drawing
-from .solutions import e09_heads as right
+
+right: Any = import_module(f"{__package__}.solutions.e09_heads")
 
 HINTS = (
     "Walk backwards. Each head hands a cotangent to h. h feeds both heads: what does a value that is used twice get?",

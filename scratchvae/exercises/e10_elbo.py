@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,15 @@ from ..tasks.quadrature import posterior
 from ..tree import zeros_like
 from ..types import Array
 from .record import Draw, Exercise, Law, Names, Pair, Slip, drawing
-from .solutions import e10_elbo as right
+
+right: Any = import_module(f"{__package__}.solutions.e10_elbo")
 
 HINTS = (
     "Walk `elbo` forwards and keep what you need; then take its lines in reverse, each by its own vjp. L has two "
     "terms, and μ and log σ² stand in both: what does a value that is used twice get? For `adam`: m and v start at 0, "
     "so after one step they are far too small; what makes up for it?",
-    "The order is log_prob_vjp, decode_vjp, sample_vjp, kl_vjp, encode_vjp; L holds −KL. For `adam`: two running means, "
-    "each divided by one minus its β to the power t, then a step of rate · m̂ / (√v̂ + ε).",
+    "The order is log_prob_vjp, decode_vjp, sample_vjp, kl_vjp, encode_vjp; L holds −KL. For `adam`: two running "
+    "means, each divided by one minus its β to the power t, then a step of rate · m̂ / (√v̂ + ε).",
 )
 SLIPS = {
     "KL's path forgotten": Slip(

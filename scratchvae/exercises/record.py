@@ -88,7 +88,7 @@ class Exercise(NamedTuple):
 
     @property
     def stub(self) -> str:
-        """The solution without the bodies of what is to be written; a table keeps its rows, with "?" for the answers."""
+        """The solution without the bodies of what is to be written; a table keeps its rows, "?" for each answer."""
         lines = self.solution.splitlines()
         for node in reversed(ast.parse(self.solution).body):
             if isinstance(node, ast.FunctionDef) and node.name in self.writes:
