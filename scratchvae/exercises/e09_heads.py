@@ -19,7 +19,7 @@ SLIPS = {
     "variance head's path forgotten": Slip(
         "only one head hands something to the trunk",
         "y0ast, VRbound",
-        ((" + dlog_var @ W_log_var.T", ""),),
+        (("da_mu @ W_mu.T + dlog_var @ W_log_var.T", "da_mu @ W_mu.T"),),
     ),
     "y(1 - y) on the log-variance": Slip(
         "the slope of the means' sigmoid on the head of log_var too",

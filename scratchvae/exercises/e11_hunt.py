@@ -15,7 +15,7 @@ import inspect
 from collections.abc import Iterator
 from importlib.resources import files
 from types import FunctionType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -88,15 +88,18 @@ SOURCES = {letter: edited(right(), error.edits, error.name) for letter, error in
 def laws(names: Names) -> Iterator[Law]:
     """One a VAE."""
     answers = names["ANSWERS"]
-    rows = {letter: tuple(answers.get(letter, ())) for letter in ERRORS}
-    if all("?" in row for row in rows.values()):
+    rows = {letter: answers.get(letter) if isinstance(answers, dict) else None for letter in ERRORS}
+    if all(row == ("?", "?") for row in rows.values()):
         raise NotImplementedError
     yield from (Law(*answered(letter, row)) for letter, row in rows.items())
 
 
-def answered(letter: str, row: tuple[str, ...]) -> tuple[bool, str]:
+def answered(letter: str, row: Any) -> tuple[bool, str]:
     """Whether a row is right, and what is to be said of it: never the right one."""
-    if len(row) != 2 or "?" in row:
+    if (
+        not (isinstance(row, tuple | list) and len(row) == 2 and all(isinstance(word, str) for word in row))
+        or "?" in row
+    ):
         return False, f'{letter}: no answer yet: ("the check", "the function")'
     check, function = row
     if check not in CHECKS:
@@ -108,9 +111,10 @@ def answered(letter: str, row: tuple[str, ...]) -> tuple[bool, str]:
     with np.errstate(all="ignore"):
         found = CHECKS[check](vae)
     if found.holds:
-        return False, f"{letter}: no, the {check} of {letter} hold: {found.words}"
+        verb = "hold" if check.endswith("s") else "holds"
+        return False, f"{letter}: no, the {check} of {letter} {verb}: {found.words}"
     if function not in ERRORS[letter].functions:
-        return False, f"{letter}: the {check} are broken, and {function} is right: {found.words}"
+        return False, f"{letter}: the check is the one, and {function} is as it should be: {found.words}"
     return True, f"{letter}: yes, {ERRORS[letter].name}: {found.words}"
 
 
