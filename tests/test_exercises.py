@@ -61,14 +61,14 @@ def test_a_slip_of_learners_has_no_source() -> None:
 
 def test_every_error_of_the_gallery_has_its_exercise() -> None:
     """Bug: one that people published, and that no exercise would show."""
-    assert not set(GALLERY) - {name for one in COURSE for name in one.slips} or len(COURSE) < 12
+    assert not set(GALLERY) - {name for one in COURSE for name in one.slips}
 
 
 @pytest.mark.parametrize(
     ("source", "line"),
     [
         ("def sample(", "line 1: SyntaxError"),
-        ("import numpy as np\n", "there is no function sample"),
+        ("import numpy as np\n", "there is no sample"),
         ("def sample(m, l, e): return 1 / 0\ndef sample_vjp(*a): pass\n", "line 1: ZeroDivisionError"),
         ("def sample(m, l, e): return m\ndef sample_vjp(d, m, l, e): return d\n", "returned ndarray for 3 arguments"),
         ("while True: pass\n", "a loop without an end"),
@@ -78,7 +78,7 @@ def test_every_error_of_the_gallery_has_its_exercise() -> None:
 def test_whatever_a_file_does_is_one_verdict(source: str, line: str, tmp_path: Path) -> None:
     """Bugs: a traceback of ours, an endless loop that hangs the checker, a file that ends the process."""
     sample = next(one for one in COURSE if one.name == "sample")
-    verdict = judged(sample, file_of(tmp_path, source), limit=5)
+    verdict = judged(sample, file_of(tmp_path, source), limit=2 if "while" in source else 60)
     assert not verdict.passed
     assert line in "\n".join(verdict.lines)
 

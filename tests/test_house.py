@@ -53,6 +53,7 @@ INTRINSICS = tuple(
 Q_AND_P = (  # rooms and modules of §7.2.5, the choice of q and p
     r"networks|distributions|conditional|models\.families|kernels(\.(activations|bernoulli|dense|normal))?"
     r"|gradcheck\.library\.(bbvi|conditional|distributions|kernels|networks)|fast\.(epilogues|layout)"
+    r"|exercises\.(solutions\.)?e09_heads"
 )
 OPTIONAL = ("matplotlib", "sklearn", "torch", "tqdm", "numba", "llvmlite", "jax", "safetensors")
 

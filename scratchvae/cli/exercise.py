@@ -97,6 +97,8 @@ def begin(folder: Any, exercise: Any, anew: bool) -> None:
         print(f"what you had is in {kept}")
     print(f"{exercise.number} · {exercise.title} ({exercise.section}, docs/lessons/{exercise.file[1:3]}-*.md)")
     print(f"write {' and '.join(exercise.writes)} in {folder.file(exercise)}{'' if written else ', which is there'}")
+    if exercise.extras:
+        print(f"with it: {', '.join(exercise.extras)}")
     print(f"then: scratchvae exercise {exercise.number} --check")
 
 
@@ -114,8 +116,8 @@ def watched(folder: Any, exercise: Any) -> int:
     path = folder.file(exercise)
     seen = None
     while True:
-        now = path.stat().st_mtime_ns if path.exists() else None
-        if now != seen:
+        now = path.stat().st_mtime_ns if path.exists() else seen  # an editor may take it away for a moment
+        if now != seen or now is None:
             seen = now
             print(f"── {time.strftime('%H:%M:%S')} {path}", flush=True)
             if said(folder, exercise) == 0:

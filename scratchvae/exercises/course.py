@@ -15,6 +15,9 @@ MODULES = (
     "e06_bernoulli",
     "e07_sample",
     "e08_two_ways",
+    "e09_heads",
+    "e10_elbo",
+    "e11_hunt",
 )
 COURSE: tuple[Exercise, ...] = tuple(import_module(f"{__package__}.{name}").EXERCISE for name in MODULES)
 

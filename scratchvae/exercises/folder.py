@@ -23,7 +23,11 @@ class Folder:
         return self.path / exercise.file
 
     def write(self, exercise: Exercise) -> bool:
-        """Write the stub, if there is no file yet."""
+        """Write the stub, if there is no file yet, and those that come with it and are not there."""
+        for name, text in exercise.extras.items():
+            if not (extra := self.path / name).exists():
+                extra.parent.mkdir(parents=True, exist_ok=True)
+                extra.write_text(text, encoding="utf-8")
         target = self.file(exercise)
         if target.exists():
             return False

@@ -4,6 +4,7 @@ import ast
 import functools
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from ..types import Array
 
 Draw = Callable[..., Array]  # standard normals of a shape
 Names = Mapping[str, Any]  # what a file defines
+Edits = tuple[tuple[str, str], ...]  # (old, new), old standing there once
 
 
 def drawing(seed: int) -> Draw:
@@ -65,7 +67,7 @@ class Slip(NamedTuple):
 
     kind: str
     seen_in: str
-    edits: tuple[tuple[str, str], ...]
+    edits: Edits
 
     @property
     def line(self) -> str:
@@ -76,9 +78,11 @@ class Slip(NamedTuple):
 class Exercise(NamedTuple):
     """One exercise: `pairs` of a file's functions at points that are drawn, and its `laws`.
 
-    writes    the functions that the learner writes; the stub has the others
+    writes    the functions that the learner writes, or the name of a table of answers; the stub has the others
     hints     the second is the stronger one
     slips     by the name that `mutants.gallery` gives them, where it has them
+    extras    files to read that come with the stub: path in the folder, text
+    broken    what the verdict says above laws that do not hold
     """
 
     number: int
@@ -90,6 +94,8 @@ class Exercise(NamedTuple):
     pairs: Callable[[Names, Draw], Iterable[Pair]]
     laws: Callable[[Names], Iterable[Law]]
     slips: Mapping[str, Slip] = {}
+    extras: Mapping[str, str] = {}
+    broken: str = "the slopes are right, and the function is not:"
 
     @property
     def file(self) -> str:
@@ -103,19 +109,26 @@ class Exercise(NamedTuple):
 
     @property
     def stub(self) -> str:
-        """The solution without the bodies of what is to be written."""
+        """The solution without the bodies of what is to be written; a table keeps its rows, "?" for each answer."""
         lines = self.solution.splitlines()
         for node in reversed(ast.parse(self.solution).body):
             if isinstance(node, ast.FunctionDef) and node.name in self.writes:
                 first = node.body[0]  # its docstring
                 lines[first.end_lineno or 0 : node.end_lineno] = ["    raise NotImplementedError  # your turn"]
+            elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in self.writes:
+                rows = slice(node.lineno - 1, node.end_lineno)
+                lines[rows] = [re.sub(r'(\(|, )"\w+"(?=[,)])', r'\1"?"', line) for line in lines[rows]]
         return "\n".join(lines) + "\n"
 
     def slipped(self, name: str) -> str:
         """The solution with one of the slips."""
-        source = self.solution
-        for old, new in self.slips[name].edits:
-            if source.count(old) != 1:
-                raise ValueError(f"{self.file}: {old!r} stands there {source.count(old)} times, for {name!r}")
-            source = source.replace(old, new)
-        return source
+        return edited(self.solution, self.slips[name].edits, name)
+
+
+def edited(source: str, edits: Edits, name: str) -> str:
+    """The source with the slip of this name. Raises ValueError where an edit has not its one place."""
+    for old, new in edits:
+        if source.count(old) != 1:
+            raise ValueError(f"{name}: {old!r} stands there {source.count(old)} times")
+        source = source.replace(old, new)
+    return source

@@ -43,8 +43,8 @@ def judge(exercise: Exercise, path: str) -> Verdict:
 
     try:
         with running(path) as (names, _), np.errstate(all="ignore"):
-            if missing := [name for name in exercise.writes if not callable(names.get(name))]:
-                return verdict(f"there is no function {missing[0]}: the file must define it")
+            if missing := [name for name in exercise.writes if name not in names]:
+                return verdict(f"there is no {missing[0]}: the file must define it")
             try:
                 if wrong := list(slopes(exercise, names)):
                     return verdict(*wrong)
@@ -58,7 +58,7 @@ def judge(exercise: Exercise, path: str) -> Verdict:
     broken = [law.words for law in laws if not law.holds]
     if broken:
         slip = named(exercise, names) or heard(exercise, laws)
-        return verdict("the slopes are right, and the function is not:", *broken, *slip)
+        return verdict(exercise.broken, *broken, *slip)
     return verdict(*(law.words for law in laws), passed=True)
 
 
