@@ -4,7 +4,7 @@ RUN    := .venv/bin/python -m
 ARGS   ?=
 OUT    ?= runs/mnist
 
-.PHONY: help train test lint bench mutants docs clean
+.PHONY: help train test lint bench mutants docs notebooks clean
 
 help:
 	@echo "make train    train the paper's VAE on MNIST into $(OUT), then measure it (ARGS: options of scratchvae train)"
@@ -12,6 +12,7 @@ help:
 	@echo "              skipped: those against PyTorch and JAX, without pip install --editable '.[bench]' in .venv)"
 	@echo "make lint     ruff and mypy --strict"
 	@echo "make docs     the documentation, lessons executed, into docs/_build/html"
+	@echo "make notebooks the lessons as notebooks that have been run, into docs/_build/notebooks"
 	@echo "make bench    time it against its peers (ARGS: options of bench)"
 	@echo "make mutants  plant errors in mathematics and schedule, see each found (ARGS: options of tests.mutants;"
 	@echo "              ARGS=--gallery: errors of other people's VAEs, and which check finds each)"
@@ -38,6 +39,9 @@ lint: .venv/installed
 docs: .venv/docs
 	$(RUN) sphinx -q -W -n --keep-going -b html -d docs/_build/doctrees docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
+
+notebooks: .venv/docs
+	.venv/bin/python docs/ext/notebooks.py
 
 .venv/docs: .venv/installed
 	$(RUN) pip install --quiet --disable-pip-version-check --editable '.[docs]'

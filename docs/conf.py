@@ -1,11 +1,17 @@
 """How `make docs` builds the site. Nothing is fetched, neither while it is built nor when it is read."""
 
+import logging
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "ext"))
 
+from nbclient import NotebookClient
+
 from scratchvae import __version__
+
+NotebookClient.extra_arguments.default_args = (["--IPKernelApp.log_level=ERROR"],)  # it warns of this machine's users
+logging.getLogger("traitlets").setLevel(logging.WARNING)
 
 project, author, copyright = "scratchvae", "the scratchvae authors", "2026, the scratchvae authors"
 version = release = __version__

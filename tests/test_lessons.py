@@ -38,7 +38,11 @@ def test_the_parts_stand_in_their_order(path: Path) -> None:
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == list(PARTS)
     assert re.search(r"^# \d+ · ", text, re.MULTILINE)
     assert text.count("textcolor") >= 1  # the term that matters
-    assert "<details>" in text  # folded, also in a notebook
+    folded = re.findall(
+        r"^<details>\n<summary>[^\n]+</summary>\n\n(.*?)\n\n</details>\n", text, re.MULTILINE | re.DOTALL
+    )
+    assert len(folded) == text.count("<details>") == 1  # as HTML: in a notebook too
+    assert "```" not in folded[0]
     number = int(path.stem[:2])
     assert f"scratchvae exercise {number} --check" in text
     exercise = next(one for one in COURSE if one.number == number)
