@@ -31,8 +31,8 @@ QUIET += ("--disable-component-update", "--no-first-run", "--host-resolver-rules
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built in a folder of its own as `make docs` builds it, but with no node within reach, and lessons as they
-    are written: tests/test_lessons.py runs them."""
+    """The site, built in a folder of its own as `make docs` builds it, but with no node within reach, and lessons as
+    they are written: tests/test_lessons.py runs them."""
     if MISSING:
         pytest.skip(f"pip install '.[docs]' brings {', '.join(MISSING)}")
     folder = tmp_path_factory.mktemp("site")
