@@ -19,7 +19,7 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "pages", "docstrings", "mathemati
 exclude_patterns = ["_build", "katex/katex.min.js", "katex/equations.json"]
 toc_object_entries = False  # or every page copies every function's entry: minutes
 
-myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_block"]
+myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
 nb_execution_raise_on_error = True

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 from command_line import D
 
-from scratchvae import page
 from scratchvae.conditional import Net
 from scratchvae.training.config import Config
 from scratchvae.training.state import State
@@ -23,5 +22,5 @@ def state_of(columns: int = D, hidden: tuple[int, ...] = (6,), activation: str =
 
 def rounded(state: State) -> tuple[dict[str, Array], Net, Net]:
     """The weights as the page has them, in float64: by name, and as the two nets."""
-    views = {name: page.rounded(view) for name, view in state.arena.views.items()}
+    views = {name: view.astype(np.float16).astype(np.float64) for name, view in state.arena.views.items()}
     return views, *state.architecture.nets(views)

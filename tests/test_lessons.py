@@ -1,4 +1,4 @@
-"""§7 The lessons: every cell runs, in the fixed order of a lesson, and no number in them is typed."""
+"""§7 The lessons: every cell runs, in the fixed order of a lesson, and one leads to the next."""
 
 import contextlib
 import io
@@ -47,3 +47,11 @@ def test_the_parts_stand_in_their_order(path: Path) -> None:
     assert f"scratchvae exercise {number} --check" in text
     exercise = next(one for one in COURSE if one.number == number)
     assert any(f'show({number}, "{slip}")' in text for slip in exercise.slips) or not exercise.slips
+
+
+def test_each_leads_to_the_next_by_its_title() -> None:
+    """Bug: a lesson that promises another one than the next page is."""
+    texts = [path.read_text(encoding="utf-8") for path in LESSONS]
+    titles = [re.findall(r"^# (.+)$", text, re.MULTILINE)[0] for text in texts]
+    for text, path, title in zip(texts, LESSONS[1:], titles[1:], strict=False):
+        assert text.rstrip().lower().endswith(f"*next: [{title.lower()}]({path.name}).*"), title

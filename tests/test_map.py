@@ -68,7 +68,7 @@ def test_what_stands_in_the_map_is_there(row: list[str]) -> None:
     assert inspect.getdoc(found(code))
     file, _, name = test.strip("`").partition(".")
     assert name in names_in(file), f"{file} has no {name}"
-    assert list((ROOT / "docs" / "lessons").glob(f"{lesson}-*.md")), f"there is no lesson {lesson}"
+    assert lesson == "–" or list((ROOT / "docs" / "lessons").glob(f"{lesson}-*.md")), f"there is no lesson {lesson}"
 
 
 @pytest.mark.parametrize("row", GLOSSARY, ids=lambda row: row[1])

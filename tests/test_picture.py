@@ -15,7 +15,6 @@ from scratchvae.distributions import Bernoulli
 from scratchvae.models import vae
 from scratchvae.models.walk import BOUND, KL, LIKELIHOOD, Edge, norms, walk
 from scratchvae.training import lecture
-from scratchvae.training.config import Config
 from scratchvae.training.state import Steps
 from scratchvae.types import Array
 
@@ -140,10 +139,10 @@ def test_sticking_lands_and_sgvb_does_not() -> None:
 def test_the_gap_is_the_divergence() -> None:
     """log p(x) − L against Σ q (log q − log p(z|x)) h² on a plain grid of another kind. Catches a bound with samples in
     it, and a log p(x) of other rows."""
-    state = lecture.fresh(Config(latent=2, hidden=(8,), binarisation="none", kernels="numpy"))
+    state = lecture.fresh(0, width=8)
     Steps(state, lecture.spots(200, 0)).advance(30)
     x = lecture.spots(2, 1, "float64")
-    log_p, bound = lecture.gap(state, x)
+    log_p, bound = lecture.log_p_and_bound(state, x)
     line = np.linspace(-7, 7, 281)
     z = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 1, 2)
     p = vae.decode(z, state.theta)[0]

@@ -2,7 +2,7 @@
 
 A reader needs no node, no JavaScript and no network. Nor does a build, unless an equation is new: then node renders it
 with the KaTeX beside the file, whose style sheet and fonts the pages use. Equations that no page uses any more are
-dropped. `\\term{...}` marks the term that matters, in one colour that a dark page changes.
+dropped.
 """
 
 import json
@@ -21,7 +21,7 @@ KEPT = FOLDER / "equations.json"
 SCRIPT = r"""
 const katex = require(process.argv[1]);
 const html = (source) => katex.renderToString(source.replace(/^\$+/, ""), {
-  displayMode: source.startsWith("$$"), trust: true, strict: "ignore", macros: {"\\term": "\\htmlClass{term}{#1}"}});
+  displayMode: source.startsWith("$$"), strict: "ignore"});
 const render = (source) => { try { return [source, html(source), ""]; } catch (e) { return [source, "", e.message]; } };
 process.stdout.write(JSON.stringify(JSON.parse(require("fs").readFileSync(0)).map(render)));
 """

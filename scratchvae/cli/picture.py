@@ -12,7 +12,6 @@ from ..errors import UsageError
 from ..models import walk as graph
 from ..noise import Noise, Purpose
 from ..training import lecture
-from ..training.config import Config
 from ..training.evaluate import evaluation_rows
 from ..training.variance_study import waves
 from ..types import Array
@@ -180,7 +179,7 @@ def walk(args: argparse.Namespace) -> Made:
             raise UsageError("picture walk takes whole rows, and the run's first test rows have missing entries")
         title = f"One step on {len(x)} test rows of {found.name}, after {state.step} steps"
     else:
-        state = lecture.fresh(Config(latent=2, hidden=(32,), binarisation="none", seed=args.seed, kernels="numpy"))
+        state = lecture.fresh(args.seed)
         x, title = lecture.spots(ROWS, args.seed + 1), "The first step of a fresh VAE, 64-32-2"
     eps = Noise(args.seed).normals(Purpose.EVALUATE, 0, len(x), state.config.latent_size, state.config.dtype)
     L, edges = graph.walk(x, eps, state.phi, state.theta, state.k)

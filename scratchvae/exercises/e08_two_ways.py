@@ -12,7 +12,7 @@ SLOPE, NOISE = 2.0, 1.0  # x ~ N(2z, 1)
 DRAWS, SURE = 20_000, 5
 
 HINTS = (
-    "log w is a function of z, μ and λ, and z is one of μ, λ and ε. by_sample moves z alone (exercise 7), by_density "
+    "r is a function of z, μ and λ, and z is one of μ, λ and ε. by_sample moves z alone (exercise 7), by_density "
     "moves μ and λ alone (exercise 4, with a minus).",
     "∂(−log q)/∂z = (z − μ)/σ² = ε/σ. An importance weight is a ratio of two densities at one z: no expectation in it.",
 )
@@ -48,7 +48,7 @@ SLIPS = {
         ),
     ),
     "the density with the sign of the score": Slip(
-        "log q has the sign of the score, and in log w it is taken off",
+        "log q has the sign of the score, and in r it is taken off",
         "",
         (("(-w * eps", "(w * eps"), ("(-0.5 * w * (eps**2", "(0.5 * w * (eps**2")),
     ),
@@ -85,7 +85,7 @@ def laws(names: Names) -> Iterator[Law]:
     log_w = names["log_weight"](x, mu + np.exp(log_var / 2) * line[:, None], mu, log_var)[:, 0]
     found, evidence = float(p @ np.exp(log_w) / p.sum()), float(np.exp(-(X**2) / variance / 2))
     evidence /= (2 * np.pi * variance) ** 0.5
-    yield Law(abs(found - evidence) < 1e-6, f"the mean of w over q is {found:.4f}, and p(x) is {evidence:.4f}")
+    yield Law(abs(found - evidence) < 1e-6, f"the mean of e^r over q is {found:.4f}, and p(x) is {evidence:.4f}")
     eps = drawing(8)(1, DRAWS)
     at = np.full(DRAWS, X), eps, np.full(DRAWS, SLOPE * X / variance), np.full(DRAWS, -np.log(variance))
     one = np.ones((1, DRAWS))
@@ -96,7 +96,7 @@ def laws(names: Names) -> Iterator[Law]:
 def landing(name: str, landed: Array, held: Array) -> Iterator[Law]:
     """At the posterior, draw by draw."""
     most = float(np.abs(landed).max())
-    yield Law(most < 1e-9, f"at the posterior log w is constant; by_sample says up to {most:.3f} by {name}")
+    yield Law(most < 1e-9, f"at the posterior r is constant; by_sample says up to {most:.3f} by {name}")
     mean, spread = float(held.mean()), float(held.std())
     error = spread / DRAWS**0.5
     fine = abs(mean) < SURE * error

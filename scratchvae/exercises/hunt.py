@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..gradcheck.check import TOLERANCE, Settings, judged
-from ..tasks.quadrature import posterior
+from ..tree import zeros_like
 from ..types import Array
-from .record import Law, drawing
+from .record import Law, drawing, log_evidence
 
 SHAPES = {"q.hidden": (4, 3), "q.mu": (3, 1), "q.log_var": (3, 1), "p.hidden": (1, 3), "p.logits": (3, 4)}
 ROWS, RATE = 20, 1e-3
@@ -71,7 +71,7 @@ def slopes(vae: Any) -> Law:
     x, eps, p = place()
 
     def f_vjp(w: Array, p: Any) -> Any:
-        d = zeros(p)
+        d = zeros_like(p)
         vae.elbo_vjp(w, x, eps, p, d)
         return d
 
@@ -85,7 +85,7 @@ def slopes(vae: Any) -> Law:
 def adding(vae: Any) -> Law:
     """A backward adds into d: two calls give twice of what one gives."""
     x, eps, p = place()
-    once, twice = zeros(p), zeros(p)
+    once, twice = zeros_like(p), zeros_like(p)
     for d in (once, twice, twice):
         vae.elbo_vjp(np.ones(len(x)), x, eps, p, d)
     factors = {name: float(np.vdot(once[name], twice[name]) / np.vdot(once[name], once[name])) for name in p}
@@ -114,13 +114,7 @@ def bound(vae: Any) -> Law:
     x, _, p = place()
     draws = 400
     L = np.array([vae.elbo(x, eps, p) for eps in drawing(7)(draws, len(x), 1)])
-
-    def log_joint(x: Array, z: Array) -> Array:
-        logits, _ = vae.decode(z.reshape(-1, 1), p)
-        likelihood = vae.log_prob(np.tile(x, (len(z), 1)), logits).reshape(z.shape[:2])
-        return likelihood - 0.5 * (z[..., 0] ** 2 + np.log(2 * np.pi))
-
-    exact = posterior(log_joint, x, 1).log_marginal
+    exact = log_evidence(vae, x, p)
     mean, error = L.mean(0), L.std(0) / draws**0.5
     worst = int(np.argmax((mean - exact) / error))
     words = f"the bound of row {worst} is {mean[worst]:.3f} ± {error[worst]:.3f}, log p(x) is {exact[worst]:.3f}"
@@ -143,11 +137,11 @@ def steps(vae: Any) -> Law:
     """Adam's first step is one rate along the gradient's sign, in every parameter; m forgets a tenth a step."""
     _, _, p = place()
     start, g = copy.deepcopy(p), {name: np.full_like(value, 0.01) for name, value in p.items()}
-    state = {"t": 0, "m": zeros(p), "v": zeros(p)}
+    state = {"t": 0, "m": zeros_like(p), "v": zeros_like(p)}
     vae.adam(p, g, state, RATE)
-    before = state["m"]["p.logits.b"].copy()  # type: ignore[index]
-    vae.adam(p, zeros(p), state, 0.0)
-    kept = float((state["m"]["p.logits.b"] / before)[0])  # type: ignore[index]
+    before = state["m"]["p.logits.b"].copy()
+    vae.adam(p, zeros_like(p), state, 0.0)
+    kept = float((state["m"]["p.logits.b"] / before)[0])
     first = {name: float(np.mean(p[name] - start[name])) / RATE for name in p}
     holds, words = each(first, 1, "the first step, in rates:")
     return Law(holds and abs(kept - 0.9) < 1e-6, f"{words}; of m stays {kept:.3f}, β₁ is 0.900")
@@ -159,11 +153,6 @@ def each(factors: dict[str, float], due: float, words: str) -> tuple[bool, str]:
     if not wrong:
         return True, f"{words} {due:.2f} in all blocks"
     return False, f"{words} {', '.join(f'{value:.2f} in {name}' for name, value in wrong.items())} ({due} is due)"
-
-
-def zeros(p: dict[str, Array]) -> dict[str, Array]:
-    """Cotangents to add into."""
-    return {name: np.zeros_like(value) for name, value in p.items()}
 
 
 def rounded(values: Array) -> str:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..noise import Noise, Purpose
+from ..tasks.quadrature import posterior
 from ..types import Array
 
 Draw = Callable[..., Array]  # standard normals of a shape
@@ -31,7 +32,7 @@ def drawing(seed: int) -> Draw:
 
 class Pair(NamedTuple):
     """A pair of the learner's at a point, arguments by the names that the lesson has for them; options are those of
-    `gradcheck.check`: constants, terms."""
+    `gradcheck.check`: constants, terms, tolerance, name."""
 
     f: Callable[..., Any]
     f_vjp: Callable[..., Any]
@@ -52,6 +53,18 @@ def one_a_row(names: Names, name: str) -> Callable[..., Array]:
         return y
 
     return rows
+
+
+def log_evidence(vae: Any, x: Array, *parameters: Any) -> Array:
+    """log p(x) (B,) nats of rows of bits (B, D) by quadrature over one latent; `vae` has `log_prob(x, logits)` and
+    `decode(z, …)`, which returns logits first."""
+
+    def log_joint(x: Array, z: Array) -> Array:
+        logits, _ = vae.decode(z.reshape(-1, 1), *parameters)
+        likelihood = vae.log_prob(np.tile(x, (len(z), 1)), logits).reshape(z.shape[:2])
+        return np.asarray(likelihood - 0.5 * (z[..., 0] ** 2 + np.log(2 * np.pi)))
+
+    return posterior(log_joint, x, 1).log_marginal
 
 
 class Law(NamedTuple):

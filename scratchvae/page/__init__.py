@@ -60,11 +60,6 @@ def half(name: str, array: Array) -> dict[str, Any]:
     return {"shape": list(array.shape), "f16": base64.b64encode(array.astype("<f2").tobytes()).decode()}
 
 
-def rounded(array: Array) -> Array:
-    """float64 values as the page reads them: of a weight, its nearest float16."""
-    return array.astype("<f2").astype(np.float64)
-
-
 def put_together(content: dict[str, Any]) -> str:
     """The HTML with style, data and script in their places; no text among the data can end its block."""
     here = files(__name__)

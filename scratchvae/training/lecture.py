@@ -103,24 +103,24 @@ def spots(count: int, seed: int, dtype: str = "float32") -> Array:
 def course(steps: int, points: int, seed: int, count: int) -> Iterator[Moment]:
     """A VAE of two latents trained on spots, looked at on `count` rows of its own at about `points` steps, most of them
     early: from its start to its end."""
-    config = Config(latent=2, hidden=(32,), binarisation="none", batch=50, seed=seed, kernels="numpy",
-                    optimizer=Optimizer(learning_rate=3e-3))  # fmt: skip
-    state, x = fresh(config), spots(count, seed + 1, "float64")
-    walk = Steps(state, spots(1000, seed))
+    state, x = fresh(seed), spots(count, seed + 1, "float64")
+    run = Steps(state, spots(1000, seed))
     for goal in np.unique(np.geomspace(1, steps + 1, points).round().astype(int)) - 1:
-        walk.advance(int(goal) - state.step)
-        yield Moment(state.step, *gap(state, x))
+        run.advance(int(goal) - state.step)
+        yield Moment(state.step, *log_p_and_bound(state, x))
 
 
-def fresh(config: Config) -> State:
-    """An untrained VAE for spots."""
+def fresh(seed: int, width: int = 32) -> State:
+    """An untrained VAE for spots, 64-width-2."""
+    config = Config(latent=2, hidden=(width,), binarisation="none", batch=50, seed=seed, kernels="numpy",
+                    optimizer=Optimizer(learning_rate=3e-3))  # fmt: skip
     state = State(config, SIDE**2)
-    state.initialise(spots(1000, config.seed).mean(axis=0))
+    state.initialise(spots(1000, seed).mean(axis=0))
     return state
 
 
 # log p(x) − L = KL(q ‖ p(z|x)), both sides by the trapezoid rule                                       §7.2
-def gap(state: State, x: Array) -> tuple[Array, Array]:
+def log_p_and_bound(state: State, x: Array) -> tuple[Array, Array]:
     """log p(x) and the bound of rows x (B, D) without any draw, (B,) nats each; of one or two latents."""
     model, q = Joint(state.theta), Normal(*(part.astype(np.float64) for part in encode(state, x)))
     found = quadrature.posterior(model.log_joint, x, q.mu.shape[1], resolution=65, tolerance=1e-5)

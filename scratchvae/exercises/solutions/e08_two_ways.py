@@ -1,9 +1,9 @@
-"""§7.2.4 Exercise 8: the two ways by which φ = (μ, λ) reaches log w.
+"""§7.2.4 Exercise 8: the two ways by which φ = (μ, λ) reaches r, the log of an importance weight.
 
-    log w = log p(x, z) − log q(z; μ, λ)        at z = μ + σ ε
+    r = log p(x, z) − log q(z; μ, λ)        at z = μ + σ ε
 
 Write `log_weight`, `by_sample` and `by_density`. The model: one latent z ~ N(0, 1), and x ~ N(2z, 1). Each of B rows
-has S draws; z and eps are (S, B), x, mu and log_var (B,).
+has S draws; z and eps are (S, B), x, mu and log_var (B,). w (S, B) is the cotangent of r.
 
     scratchvae exercise 8 --check          --hint where you are stuck
 """
@@ -24,13 +24,13 @@ def log_joint_slope(x, z):
 
 
 def log_weight(x, z, mu, log_var):
-    """log w = log p(x, z) − log q(z) of each draw, (S, B) nats."""
+    """r = log p(x, z) − log q(z) of each draw, (S, B) nats."""
     log_q = -0.5 * (LOG_2PI + log_var + (z - mu) ** 2 * np.exp(-log_var))
     return log_joint(x, z) - log_q
 
 
 def by_sample(w, x, eps, mu, log_var):
-    """The way through the sample: Σ_s w_s (∂ log w/∂z)(∂z/∂φ) for φ = μ and λ, (B,) each; w (S, B).
+    """The way through the sample: Σ_s w_s (∂r/∂z)(∂z/∂φ) for φ = μ and λ, (B,) each.
 
     ∂/∂z with μ and λ held: both log p(x, z) and log q(z) move with z. Used alone it is called sticking the landing.
     """
@@ -45,7 +45,7 @@ def by_density(w, eps, mu, log_var):
 
 
 def bound(x, eps, mu, log_var):
-    """log w at the draws z = μ + σ ε, (S, B): its mean is the bound. Given."""
+    """r at the draws z = μ + σ ε, (S, B): its mean is the bound. Given."""
     return log_weight(x, mu + np.exp(0.5 * log_var) * eps, mu, log_var)
 
 
