@@ -50,7 +50,7 @@ def test_a_file_that_is_watched_is_judged_at_each_save(
 def test_a_watch_of_no_file_says_what_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Bug: a watch that waits for ever for a file that nobody wrote."""
     assert main(["exercise", "7", "--folder", str(tmp_path), "--watch"]) == 2
-    assert "scratchvae exercise 7 writes it" in capsys.readouterr().err
+    assert f"scratchvae exercise 7 --folder {tmp_path} writes it" in capsys.readouterr().err
 
 
 def test_the_teacher_s_loop_makes_the_table(tmp_path: Path) -> None:
@@ -68,3 +68,66 @@ def test_the_teacher_s_loop_makes_the_table(tmp_path: Path) -> None:
     assert "sample" in rows[0].split(",")
     at = rows[0].split(",").index("sample")
     assert [(row.split(",")[0], row.split(",")[at]) for row in rows[1:]] == [("anna", "1"), ("bo", "0")]
+
+
+def test_what_is_said_can_be_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bugs: a command that forgets the folder, and fails when it is typed as it stands; "a and b and c"."""
+    monkeypatch.chdir(tmp_path)
+    for folder, words in ("exercises", ""), ("my files", " --folder 'my files'"):
+        assert main(["exercise", "4", "--folder", folder]) == 0
+        out = capsys.readouterr().out
+        assert "write score, log_q_vjp and gradient in" in out
+        assert f"then: scratchvae exercise 4 --check{words}\n" in out
+        (tmp_path / folder / "e04_score.py").write_text(find("score").solution, encoding="utf-8")
+        assert main(["exercise", "score", "--folder", folder, "--check"]) == 0
+        assert f"passed; scratchvae exercise 4 --solution{words} shows ours" in capsys.readouterr().out
+        assert main(["exercise", "--folder", folder]) == 0
+        assert f"next: scratchvae exercise 0{words}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("word", ["7", "07", "sample", "e07_sample", "e07_sample.py", "exercises/e07_sample.py"])
+def test_an_exercise_has_many_names(word: str) -> None:
+    """Bug: the name of the file that is open in the editor, unknown to the command."""
+    assert find(word).name == "sample"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--folder", "file"), "file is a file: --folder takes a folder"),
+        (("--folder", "nowhere", "--json"), "there is no folder nowhere"),
+        (("7", "--json", "--hint"), "ask for --hint without it"),
+        (("7", "--json", "--reset"), "ask for --reset without it"),
+        (("7.5",), "no exercise 7.5; there are 0 vjp"),
+        (("sampel",), "11 hunt; did you mean 'sample'?"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(
+    words: tuple[str, ...],
+    line: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Bugs: a class's table of nothing for a folder that was misspelt; an option that is passed over in silence."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    assert main(["exercise", *words]) == 2
+    assert line in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("A",), ("a", "b")])
+def test_the_hunt_runs_what_is_named(words: tuple[str, ...], tmp_path: Path) -> None:
+    """Bugs: a letter as the table has it, large, for which no file is found."""
+    assert main(["exercise", "hunt", "--folder", str(tmp_path)]) == 0
+    path = os.pathsep.join([str(PAGE.parent.parent.parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "e11_hunt.py"), *words],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 6 * len(words)
