@@ -131,3 +131,16 @@ def test_the_hunt_runs_what_is_named(words: tuple[str, ...], tmp_path: Path) -> 
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 6 * len(words)
+
+
+def test_a_folder_that_cannot_be_written_gets_its_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bug: a class's files on a read-only disk, for which the verdict is lost because it cannot be remembered."""
+    sample = find("sample")
+    (tmp_path / sample.file).write_text(sample.solution, encoding="utf-8")
+    (tmp_path / "progress.json.new").mkdir()  # for root, no folder is read-only
+    assert main(["exercise", "7", "--folder", str(tmp_path), "--check"]) == 0
+    out = capsys.readouterr().out
+    assert "passed; " in out
+    assert "not remembered: " in out
+    assert main(["exercise", "7", "--folder", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["passed"] == 1

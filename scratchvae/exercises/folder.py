@@ -57,13 +57,17 @@ class Folder:
         return kept
 
     def check(self, exercise: Exercise) -> Verdict:
-        """The verdict on its file; a pass is remembered for as long as the file stays as it is."""
+        """The verdict on its file; a pass is remembered for as long as the file stays as it is. Where it cannot be, for what
+        was handed in may be read-only, the last line says so."""
         target = self.file(exercise)
         if not target.exists():
             raise UsageError(f"there is no {target}: {self.words(exercise)} writes it")
         mark = fingerprint(target)
         verdict = judged(exercise, str(target))
-        self.note(exercise, passed=mark if verdict.passed else "")
+        try:
+            self.note(exercise, passed=mark if verdict.passed else "")
+        except OSError as error:
+            return verdict._replace(lines=(*verdict.lines, f"not remembered: {error.filename}: {error.strerror}"))
         return verdict
 
     def state(self, exercise: Exercise) -> str:
