@@ -1,5 +1,7 @@
 """§7 `scratchvae exercise` as it is used: a file that is saved while it is watched, and a class of many folders."""
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -14,7 +16,9 @@ import pytest
 from scratchvae.cli import exercise as command
 from scratchvae.cli import main
 from scratchvae.exercises.course import find
+from scratchvae.exercises.verdict import judge_source
 
+START = Path(__file__).parent.parent / "docs/start.md"
 PAGE = Path(__file__).parent.parent / "docs/lessons/teaching-with-it.md"
 
 
@@ -144,3 +148,20 @@ def test_a_folder_that_cannot_be_written_gets_its_verdict(tmp_path: Path, capsys
     assert "not remembered: " in out
     assert main(["exercise", "7", "--folder", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["passed"] == 1
+
+
+def test_the_start_shows_the_verdict_and_not_the_answer() -> None:
+    """Bugs: ten minutes that end in other words than the command's; the exercise solved further up on the same page; an
+    example there that is not proved."""
+    text = START.read_text(encoding="utf-8")
+    shown = re.findall(
+        r"^    (.*)$", text.partition("Once you read")[2].partition("your `sample_vjp`")[0], re.MULTILINE
+    )
+    assert tuple(shown) == judge_source(find("sample"), find("sample").solution).lines
+    assert not re.search(r"log_var / 2|0\.5 \* log_var", text)
+    proof = next(
+        cell for cell in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL) if "check(" in cell
+    )
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(proof, {})
+    assert ": ok\n" in out.getvalue()

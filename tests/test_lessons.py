@@ -9,10 +9,7 @@ from typing import Any
 import pytest
 
 from scratchvae.exercises import COURSE
-from scratchvae.exercises.course import find
-from scratchvae.exercises.verdict import judge_source
 
-START = Path(__file__).parent.parent / "docs" / "start.md"
 LESSONS = sorted((Path(__file__).parent.parent / "docs" / "lessons").glob("[0-9]*.md"))
 PARTS = ("The picture", "The algebra", "Five lines", "Your turn", "What the check cannot see", "Ask yourself")
 CELL = re.compile(r"^```\{code-cell\} python\n(?::[^\n]*\n)*(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -50,20 +47,3 @@ def test_the_parts_stand_in_their_order(path: Path) -> None:
     assert f"scratchvae exercise {number} --check" in text
     exercise = next(one for one in COURSE if one.number == number)
     assert any(f'show({number}, "{slip}")' in text for slip in exercise.slips) or not exercise.slips
-
-
-def test_the_start_shows_the_verdict_and_not_the_answer() -> None:
-    """Bugs: ten minutes that end in other words than the command's; the exercise solved further up on the same page; an
-    example there that is not proved."""
-    text = START.read_text(encoding="utf-8")
-    shown = re.findall(
-        r"^    (.*)$", text.partition("Once you read")[2].partition("your `sample_vjp`")[0], re.MULTILINE
-    )
-    assert tuple(shown) == judge_source(find("sample"), find("sample").solution).lines
-    assert not re.search(r"log_var / 2|0\.5 \* log_var", text)
-    proof = next(
-        cell for cell in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL) if "check(" in cell
-    )
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        exec(proof, {})
-    assert ": ok\n" in out.getvalue()

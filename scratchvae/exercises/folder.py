@@ -57,8 +57,8 @@ class Folder:
         return kept
 
     def check(self, exercise: Exercise) -> Verdict:
-        """The verdict on its file; a pass is remembered for as long as the file stays as it is. Where it cannot be, for what
-        was handed in may be read-only, the last line says so."""
+        """The verdict on its file; a pass is remembered for as long as the file stays as it is. Where it cannot be, the
+        last line says so: what was handed in may be read-only."""
         target = self.file(exercise)
         if not target.exists():
             raise UsageError(f"there is no {target}: {self.words(exercise)} writes it")
