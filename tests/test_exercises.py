@@ -7,6 +7,7 @@ import pytest
 
 from scratchvae.cli import main
 from scratchvae.exercises import COURSE, Exercise
+from scratchvae.exercises.course import find
 from scratchvae.exercises.sandbox import judged
 from scratchvae.exercises.verdict import judge_source
 from scratchvae.mutants.gallery import GALLERY
@@ -49,6 +50,68 @@ def test_what_is_not_one_number_a_row_is_blamed_itself() -> None:
     kl = next(one for one in COURSE if one.name == "kl")
     verdict = judge_source(kl, kl.solution.replace(".sum(axis=-1)", ".sum()"))
     assert verdict.lines == ("e02_kl.py: ValueError: kl of (3, 2) gave shape (), and one number a row is expected",)
+
+
+SAMPLE = """import numpy as np
+def sample(mu, log_var, eps):
+    z = mu + np.exp(log_var / 2) * eps
+    return z
+def sample_vjp(dz, mu, log_var, eps):
+    return dz, dz * np.exp(log_var / 2) * eps / 2, None
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("eps / 2, None", "eps / 2", "sample: sample_vjp returned 2 cotangents for 3 arguments"),
+        ("return dz, dz *", "return 0 * dz + 1, dz *", "  perhaps: does not depend on dz"),
+        ("    z =", "    eps *= 2\n    z =", "sample: sample changed its argument eps"),
+        ("    return z\n", "", "e07_sample.py: TypeError: sample returned nothing: an array is asked for"),
+        (
+            "return z\n",
+            "return z.tolist()\n",
+            "e07_sample.py: TypeError: sample returned a list: an array is asked for",
+        ),
+        ("eps / 2, None", "eps / 2, None  # right", "sample: every slope of its way back is right"),
+    ],
+)
+def test_a_verdict_speaks_in_the_learner_s_names(old: str, new: str, line: str) -> None:
+    """Bugs: f_vjp and dy, which stand nowhere in the file; a forward that returns nothing, for which the way back is
+    blamed; a pass that does not say that the slopes were proved."""
+    found = judge_source(find("sample"), SAMPLE.replace(old, new)).lines
+    assert any(said.startswith(line) for said in found), found
+
+
+def test_an_argument_called_f_keeps_its_name() -> None:
+    """Bug: the name of the function put where an argument has the name f."""
+    baseline = find("baseline")
+    source = baseline.solution + "\n\ndef estimate_vjp(w, f, z, mu, log_var):\n    return None\n"
+    assert "for 4 arguments (f, z, mu, log_var)" in judge_source(baseline, source).lines[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "got"),
+    [
+        ("score", "return z - mu", "[(1,), (1,), (1,)]"),
+        (
+            "gradient",
+            "z = mu + eps; a, b = score(z, mu, log_var); return (f(z) * a).mean(axis=0), b[0]",
+            "[(3,), (1,)]",
+        ),
+        ("gradient", "pass", "NoneType"),
+    ],
+)
+def test_shapes_of_the_score_are_asked_at_few_draws(name: str, body: str, got: str) -> None:
+    """Bugs: a line with a hundred thousand shapes; (S,) times (S, 1) at all draws, which is 75 GB; a traceback's words
+    where nothing is returned."""
+    score = find("score")
+    arguments = {"score": "z, mu, log_var", "gradient": "f, mu, log_var, eps"}[name]
+    own = score.solution.replace("by_mu, by_log_var = score(", "by_mu, by_log_var = first(").replace(
+        "= first", "= ours"
+    )
+    source = own + f"\n\nours = score\n\n\ndef {name}({arguments}):\n    {body}\n"
+    assert f"{name} of 3 draws returned {got}: " in judge_source(score, source).lines[1]
 
 
 def test_a_slip_of_learners_has_no_source() -> None:
@@ -119,15 +182,20 @@ def test_a_learner_s_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_refusals_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Bugs: a number that nobody has, a check of a file that is not there, progress that somebody broke."""
+    """Bugs: a number that nobody has, a check of a file that is not there, progress that somebody broke, and a reset
+    that takes the file away before it says so."""
     folder = str(tmp_path)
     for words, line in [
         (("99",), "no exercise 99"),
-        (("7", "--check"), "scratchvae exercise 7 writes it"),
+        (("7", "--check"), f"scratchvae exercise 7 --folder {folder} writes it"),
         (("--hint",), "of which exercise"),
     ]:
         assert main(["exercise", "--folder", folder, *words]) == 2
         assert line in capsys.readouterr().err
-    (tmp_path / "progress.json").write_text("[]", encoding="utf-8")
-    assert main(["exercise", "--folder", folder, "7", "--hint"]) == 2
-    assert "remove it" in capsys.readouterr().err
+    assert main(["exercise", "--folder", folder, "7"]) == 0
+    for broken in ("[]", "{", '{"sample": {"hints": "many"}}', '{"sample": {"passed": 3}}'):
+        (tmp_path / "progress.json").write_text(broken, encoding="utf-8")
+        for asked in ("--hint", "--reset"):
+            assert main(["exercise", "--folder", folder, "7", asked]) == 2
+            assert "remove it" in capsys.readouterr().err
+    assert (tmp_path / "e07_sample.py").exists()  # a reset that is refused has moved nothing

@@ -12,7 +12,8 @@ HELP = "Write the backward passes yourself: a stub, its proof, hints"
 DESCRIPTION = """\
 Without a number: the list. With one (or its name) the stub goes into the folder, and is never overwritten; write what
 is missing, and --check proves it: slopes, and laws that no slope sees. The verdict says where, both numbers, and the
-kind of slip, never the repair. Your code runs in a process of its own, for at most a minute.
+kind of slip, never the repair. Your code runs in a process of its own, for at most a minute. Each has a lesson beside
+it, docs/lessons/NN-*.md; the last is a hunt: six VAEs, one error each, and which check finds it.
 
 Exit status: 0 fine; 1 if the check fails, or with --json if one in the folder does."""
 EPILOG = """\
@@ -35,7 +36,9 @@ def add(subparsers: Any) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("which", nargs="?", metavar="N", help="its number, or its name")
+    parser.add_argument(
+        "which", nargs="?", metavar="N", help="its number, its name or its file: 7, sample, e07_sample.py"
+    )
     parser.add_argument("--folder", default="exercises", help="where your files are (default: exercises)")
     ask = parser.add_mutually_exclusive_group()
     ask.add_argument("--check", action="store_true", help="prove what you wrote")
@@ -55,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
     from ..exercises.folder import Folder
 
     folder = Folder(args.folder)
+    if args.json and (asked := next((o for o in ("watch", "hint", "solution", "reset") if getattr(args, o)), None)):
+        raise UsageError(f"--json gives verdicts: ask for --{asked} without it")
     if args.which is None:
         if asked := next((o for o in ("check", "watch", "hint", "solution", "reset") if getattr(args, o)), None):
             raise UsageError(f"--{asked} of which exercise? scratchvae exercise 7 --{asked}")
@@ -85,7 +90,7 @@ def listed(folder: Any, course: Any) -> int:
         print(f"{one.number:3}  {one.name:<12} {state:<24} {one.section:<7} {one.title}")
     print(f"{states.count('passed')} of {len(course)} passed, fifteen minutes each; files in {folder.path}/")
     following = next((one for one, state in zip(course, states, strict=True) if state != "passed"), None)
-    print(f"next: scratchvae exercise {following.number}" if following else "all done")
+    print(f"next: {folder.words(following)}" if following else "all done")
     return 0
 
 
@@ -96,10 +101,12 @@ def begin(folder: Any, exercise: Any, anew: bool) -> None:
     if kept:
         print(f"what you had is in {kept}")
     print(f"{exercise.number} · {exercise.title} ({exercise.section}, docs/lessons/{exercise.file[1:3]}-*.md)")
-    print(f"write {' and '.join(exercise.writes)} in {folder.file(exercise)}{'' if written else ', which is there'}")
+    *most, last = exercise.writes
+    names = f"{', '.join(most)} and {last}" if most else last
+    print(f"write {names} in {folder.file(exercise)}{'' if written else ', which is there'}")
     if exercise.extras:
         print(f"with it: {', '.join(exercise.extras)}")
-    print(f"then: scratchvae exercise {exercise.number} --check")
+    print(f"then: {folder.words(exercise, '--check')}")
 
 
 def said(folder: Any, exercise: Any) -> int:
@@ -107,7 +114,7 @@ def said(folder: Any, exercise: Any) -> int:
     verdict = folder.check(exercise)
     print("\n".join(verdict.lines))
     if verdict.passed:
-        print(f"passed; scratchvae exercise {exercise.number} --solution shows ours")
+        print(f"passed; {folder.words(exercise, '--solution')} shows ours")
     return 0 if verdict.passed else 1
 
 
@@ -127,7 +134,9 @@ def watched(folder: Any, exercise: Any) -> int:
 
 
 def as_json(folder: Any, course: Any) -> int:
-    """Every file in the folder checked, for a teacher's table."""
+    """Every file in the folder checked, for a teacher's table. Raises UsageError where there is no folder."""
+    if not folder.path.is_dir():
+        raise UsageError(f"there is no folder {folder.path}: name the one that holds the files")
     found = [folder.check(one)._asdict() if folder.file(one).exists() else None for one in course]
     rows = [
         {

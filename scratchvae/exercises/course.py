@@ -1,6 +1,7 @@
 """§7 The course: every exercise in order."""
 
 from importlib import import_module
+from pathlib import Path
 
 from ..errors import UsageError, did_you_mean
 from .record import Exercise
@@ -23,9 +24,10 @@ COURSE: tuple[Exercise, ...] = tuple(import_module(f"{__package__}.{name}").EXER
 
 
 def find(word: str) -> Exercise:
-    """The exercise by its number or its name. Raises UsageError."""
+    """The exercise by its number, its name or its file. Raises UsageError."""
+    stem = Path(word).name.removesuffix(".py")
     for exercise in COURSE:
-        if word in (exercise.name, str(exercise.number), f"{exercise.number:02}", exercise.file):
+        if word in (exercise.name, str(exercise.number), f"{exercise.number:02}") or f"{stem}.py" == exercise.file:
             return exercise
     known = ", ".join(f"{one.number} {one.name}" for one in COURSE)
-    raise UsageError(f"no exercise {word}{did_you_mean(word, [one.name for one in COURSE])}; there are {known}")
+    raise UsageError(f"no exercise {word}; there are {known}{did_you_mean(word, [one.name for one in COURSE])}")

@@ -26,6 +26,11 @@ SLIPS = {
         "",
         (("dy * (1 - y * y)", "dy * (1 - x * x)"),),
     ),
+    "1/cosh for its square": Slip(
+        "a lost square in the slope of tanh",
+        "",
+        (("dy * (1 - y * y)", "dy / np.cosh(x)"),),
+    ),
 }
 
 

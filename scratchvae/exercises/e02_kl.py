@@ -32,6 +32,24 @@ SLIPS = {
         "",
         (("np.exp(log_var) - 1 - log_var", "np.exp(log_var) - log_var"),),
     ),
+    "the term of the bound": Slip(
+        "the sign of the term in the bound, where KL enters with a minus",
+        "",
+        (("return 0.5 * (mu**2", "return -0.5 * (mu**2"), ("w = w[:, None]", "w = -w[:, None]")),
+    ),
+    "a half lost on both ways": Slip(
+        "the half is lost, forward and back alike",
+        "",
+        (("return 0.5 * (mu**2", "return (mu**2"), ("w = w[:, None]", "w = 2 * w[:, None]")),
+    ),
+    "log_var taken for log sigma": Slip(
+        "λ is taken for log σ, and is log σ²",
+        "",
+        (
+            ("np.exp(log_var) - 1 - log_var", "np.exp(2 * log_var) - 1 - 2 * log_var"),
+            ("0.5 * w * (np.exp(log_var) - 1)", "w * (np.exp(2 * log_var) - 1)"),
+        ),
+    ),
 }
 MU = np.array([[0.7, -0.4], [0.0, 1.5], [-1.1, 0.2]])  # where the laws are asked
 LOG_VAR = np.array([[-1.2, 0.5], [0.3, -2.0], [0.0, 0.8]])

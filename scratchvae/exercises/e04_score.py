@@ -1,6 +1,7 @@
 """§7.2.2 Exercise 4: the score, and the gradient of a mean without a slope of f."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from .record import Draw, Exercise, Law, Names, Pair, Slip, drawing
 
 MU, LOG_VAR, TARGET = 0.5, -0.4, 2.0
 DRAWS, SURE = 100_000, 5  # draws of a law, and how many standard errors a mean may be off
+FEW = 3  # draws at which shapes are asked: (S, S) of all of them is no memory's size
 
 HINTS = (
     "Write log q of one draw: −½ (log 2π + λ + (z − μ)² e^−λ). z is a number. Differentiate by μ, then by λ.",
@@ -65,21 +67,26 @@ def f(z: Array) -> Array:
     return np.asarray(((z - TARGET) ** 2)[:, 0])
 
 
+def shapes(pair: Any) -> Any:
+    """Those of its arrays; of what has none, its type."""
+    return [np.shape(one) for one in pair] if isinstance(pair, tuple | list | np.ndarray) else type(pair).__name__
+
+
 def laws(names: Names) -> Iterator[Law]:
     """The scores are those of the vjp, their mean is zero, and the mean of f · score is the gradient of E[f]."""
     eps = drawing(4)(DRAWS, 1)
     mu, log_var = np.full(1, MU), np.full(1, LOG_VAR)
     z = mu + np.exp(log_var / 2) * eps
-    ones = np.ones(3)
-    by_vjp = names["log_q_vjp"](ones, z[:3], mu, log_var)[1:]
-    scores, estimate = names["score"](z, mu, log_var), names["gradient"](f, mu, log_var, eps)
-    for name, pair, shape in ("score", scores, z.shape), ("gradient", estimate, mu.shape):
-        if (shapes := [np.shape(one) for one in pair]) != [shape, shape]:
-            yield Law(False, f"{name} returned arrays of shapes {shapes}: two of {shape} are asked for")
+    few = names["score"](z[:FEW], mu, log_var), names["gradient"](f, mu, log_var, eps[:FEW])
+    for name, pair, shape in zip(("score", "gradient"), few, ((FEW, 1), (1,)), strict=True):
+        if (got := shapes(pair)) != [shape, shape]:
+            yield Law(False, f"{name} of {FEW} draws returned {got}: the shapes [{shape}, {shape}] are asked for")
             return
+    by_vjp = names["log_q_vjp"](np.ones(FEW), z[:FEW], mu, log_var)[1:]
+    scores, estimate = names["score"](z, mu, log_var), names["gradient"](f, mu, log_var, eps)
     exact = 2 * (MU - TARGET), float(np.exp(LOG_VAR))
     for name, h, other, g, truth in zip(("μ", "λ"), scores, by_vjp, estimate, exact, strict=True):
-        total, said = float(h[:3].sum()), float(other[0])
+        total, said = float(h[:FEW].sum()), float(other[0])
         yield Law(abs(total - said) < 1e-9, f"three scores by {name} sum to {total:.4f}, log_q_vjp says {said:.4f}")
         mean, error = float(h.mean()), float(h.std() / DRAWS**0.5)
         yield Law(abs(mean) < SURE * error, f"the mean score by {name} is {mean:.4f} ± {error:.4f}, and must be 0")

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,21 @@ from .record import Exercise
 from .sandbox import judged
 from .verdict import Verdict
 
+USUAL = "exercises"
+
 
 class Folder:
     """Files of exercises, and what has been passed and asked in them."""
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"{path} is a file: --folder takes a folder")
+
+    def words(self, exercise: Exercise, ask: str = "") -> str:
+        """The command for an exercise of this folder, to be typed as it stands."""
+        where = "" if self.path == Path(USUAL) else f" --folder {shlex.quote(str(self.path))}"
+        return f"scratchvae exercise {exercise.number}{ask and ' ' + ask}{where}"
 
     def file(self, exercise: Exercise) -> Path:
         """Where its file is."""
@@ -39,21 +49,25 @@ class Folder:
         """Write the stub anew; what was there is kept under the name that is returned."""
         target = self.file(exercise)
         kept = None
+        self.note(exercise, passed="", hints=0)  # refuses a broken progress.json before anything is moved
         if target.exists():
             free = (target.with_suffix(f".{number}.py.txt") for number in itertools.count(1))
             kept = target.rename(next(path for path in free if not path.exists()))
-        self.note(exercise, passed="", hints=0)
         self.write(exercise)
         return kept
 
     def check(self, exercise: Exercise) -> Verdict:
-        """The verdict on its file; a pass is remembered for as long as the file stays as it is."""
+        """The verdict on its file; a pass is remembered for as long as the file stays as it is. Where it cannot be, the
+        last line says so: what was handed in may be read-only."""
         target = self.file(exercise)
         if not target.exists():
-            raise UsageError(f"there is no {target}: scratchvae exercise {exercise.number} writes it")
+            raise UsageError(f"there is no {target}: {self.words(exercise)} writes it")
         mark = fingerprint(target)
         verdict = judged(exercise, str(target))
-        self.note(exercise, passed=mark if verdict.passed else "")
+        try:
+            self.note(exercise, passed=mark if verdict.passed else "")
+        except OSError as error:
+            return verdict._replace(lines=(*verdict.lines, f"not remembered: {error.filename}: {error.strerror}"))
         return verdict
 
     def state(self, exercise: Exercise) -> str:
@@ -94,9 +108,14 @@ class Folder:
             return {}
         except ValueError as error:
             raise UsageError(f"{path} is not JSON: remove it, and --check writes it anew") from error
-        if not isinstance(found, dict) or not all(isinstance(one, dict) for one in found.values()):
+        if not isinstance(found, dict) or not all(map(is_note, found.values())):
             raise UsageError(f"{path} was not written by this command: remove it, and --check writes it anew")
         return found
+
+
+def is_note(one: Any) -> bool:
+    """Whether it is what `Folder.note` writes of an exercise."""
+    return isinstance(one, dict) and type(one.get("hints", 0)) is int and isinstance(one.get("passed", ""), str)
 
 
 def fingerprint(path: Path) -> str:

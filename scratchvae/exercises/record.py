@@ -40,6 +40,14 @@ class Pair(NamedTuple):
     options: Mapping[str, Any] = {}
 
 
+def returned(name: str, y: Any) -> Any:
+    """What a learner's function returned. Raises TypeError where it is nothing or a list, before its way back is blamed
+    for that."""
+    if y is None or isinstance(y, list):
+        raise TypeError(f"{name} returned {'nothing' if y is None else 'a list'}: an array is asked for")
+    return y
+
+
 def one_a_row(names: Names, name: str) -> Callable[..., Array]:
     """A function of a file that owes one number for each row of its first argument. Raises ValueError where it gives
     another shape, before its way back is blamed for that."""
@@ -47,7 +55,7 @@ def one_a_row(names: Names, name: str) -> Callable[..., Array]:
 
     @functools.wraps(f)
     def rows(z: Array, *args: Array) -> Array:
-        y: Array = f(z, *args)
+        y: Array = returned(name, f(z, *args))
         if np.shape(y) != z.shape[:-1]:
             raise ValueError(f"{name} of {z.shape} gave shape {np.shape(y)}, and one number a row is expected")
         return y

@@ -8,6 +8,7 @@ slip of which they say the same. It says where, both numbers and the kind of sli
 import contextlib
 import functools
 import inspect
+import re
 import tempfile
 import traceback
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from ..gradcheck import Report, check
 from ..gradcheck.file import place, running
 from ..tree import flat
 from .course import find
-from .record import Exercise, Law, Names, Pair, drawing
+from .record import Exercise, Law, Names, Pair, drawing, returned
 
 SEEDS = (0, 1)  # of the points
 PERHAPS = 2  # lines of the diagnosis that are said
@@ -59,7 +60,7 @@ def judge(exercise: Exercise, path: str) -> Verdict:
     if broken:
         slip = named(exercise, names) or heard(exercise, laws)
         return verdict(exercise.broken, *broken, *slip)
-    return verdict(*(law.words for law in laws), passed=True)
+    return verdict(*proved(exercise, names), *(law.words for law in laws), passed=True)
 
 
 def judge_source(exercise: Exercise, source: str) -> Verdict:
@@ -89,16 +90,31 @@ def slopes(exercise: Exercise, names: Names) -> Iterator[str]:
         called(pair)
         report = check(as_taught(pair), pair.f_vjp, tuple(pair.args.values()), **pair.options)
         if not report:
-            yield f"{report.name}: {where(report)}"
-            lines = named(exercise, names) or [f"  perhaps: {line}" for line in diagnosed(report)]
+            yield f"{report.name}: {in_words_of(names, pair, where(report))}"
+            guesses = [f"  perhaps: {in_words_of(names, pair, line)}" for line in diagnosed(report)]
+            lines = named(exercise, names) or guesses
             yield from lines[:PERHAPS]
             return
 
 
 def called(pair: Pair) -> None:
     """Call both once, so that what they raise is theirs, with its line."""
-    y = pair.f(*pair.args.values())
+    y = returned(pair.f.__name__, pair.f(*pair.args.values()))
     pair.f_vjp(y, *pair.args.values())
+
+
+def proved(exercise: Exercise, names: Names) -> list[str]:
+    """What a learner is told whose slopes hold."""
+    titles = [pair.options.get("name", pair.f.__name__) for pair in exercise.pairs(names, drawing(SEEDS[0]))]
+    return [f"{title}: every slope of its way back is right" for title in titles if title != "<lambda>"]
+
+
+def in_words_of(names: Names, pair: Pair, line: str) -> str:
+    """A line of the checker, which speaks of f, f_vjp and dy, in the names that the learner reads in the file."""
+    f, f_vjp = pair.f.__name__, pair.f_vjp.__name__
+    dy = next(iter(inspect.signature(pair.f_vjp).parameters), "dy")
+    spoken = {"f": f, "f_vjp": f_vjp if f_vjp in names else f"{f}_vjp", "dy": dy}
+    return re.sub(r"\b(f_vjp|dy|f(?= [a-z]|'s))\b", lambda word: spoken[word[0]], line)  # an argument may be "f" too
 
 
 def as_taught(pair: Pair) -> Any:

@@ -23,6 +23,6 @@ ANSWERS = {  # your turn
 }
 
 if __name__ == "__main__":
-    for letter in sys.argv[1:]:
+    for letter in "".join(sys.argv[1:]).lower() or "abcdef":
         for check in (slopes, adding, moments, bound, extremes, steps):
             check(Path(__file__).parent / f"hunt/vae_{letter}.py")
