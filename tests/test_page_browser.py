@@ -234,7 +234,8 @@ def test_the_race_counts_its_draws(opened: Any) -> None:
     groups that overlap, a score without its b, a bar that is another bin's."""
     draws = np.random.default_rng(2).normal([-310, 20, 0], [30, 40, 2], (203, 3))
     said, bars, h = opened.execute_script(
-        SPY + """set('S', 4); set('b', -300);
+        SPY
+        + """set('S', 4); set('b', -300);
         found.draws = arguments[0].map(([r, path, score]) => ({ r, path, score }));
         const bars = spied('race', 'fillRect', draw_race);
         return [$('n3').textContent, bars, sizes.race[1]]""",
@@ -258,7 +259,8 @@ def test_the_bars_end_where_they_should(opened: Any) -> None:
     _, _, mu, log_var = moved(opened)
     kl = 0.5 * float((mu**2 + np.exp(log_var) - 1 - log_var).sum())
     bars, sure, unsure = opened.execute_script(
-        SPY + """Object.assign(found, { expected: -210, evidence: { value: -205, error: 4e-4 } });
+        SPY
+        + """Object.assign(found, { expected: -210, evidence: { value: -205, error: 4e-4 } });
         const bars = spied('bars', 'fillRect', draw_bars), sure = $('n4').textContent;
         found.evidence.error = Infinity;
         draw_bars();
@@ -297,9 +299,10 @@ def test_the_walked_step_has_the_norms_of_the_walk(opened: Any) -> None:
         found = [numbers(cell)[0] for cell in cells if numbers(cell)]
         assert found == pytest.approx(line, abs=6e-4, rel=6e-4), line
     hidden = """set('step', arguments[0]); draw_walk();
-        return [1, 3].map((k) => [...$('walk').tBodies[0].rows].map((r) => +r.cells[k].classList.contains('off')))"""
+        return [1, 2, 3, 4, 5].map((k) => [...$('walk').tBodies[0].rows].map((r) => +r.cells[k].matches('.off')))"""
     for step, there, back in ((3, 3, 0), (10, 10, 0), (13, 10, 3), (20, 10, 10)):
-        assert opened.execute_script(hidden, step) == [[0] * there + [1] * (10 - there), [1] * (10 - back) + [0] * back]
+        forwards, backwards = [0] * there + [1] * (10 - there), [1] * (10 - back) + [0] * back
+        assert opened.execute_script(hidden, step) == [forwards] * 2 + [backwards] * 3
 
 
 def test_every_word_of_an_address_comes_back(opened: Any) -> None:
