@@ -31,8 +31,8 @@ QUIET += ("--disable-component-update", "--no-first-run", "--host-resolver-rules
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built in a folder of its own as `make docs` builds it, but with no node within reach, and lessons as they
-    are written: tests/test_lessons.py runs them."""
+    """The site, built in a folder of its own as `make docs` builds it, but with no node within reach, and lessons as
+    they are written: tests/test_lessons.py runs them."""
     if MISSING:
         pytest.skip(f"pip install '.[docs]' brings {', '.join(MISSING)}")
     folder = tmp_path_factory.mktemp("site")
@@ -104,6 +104,71 @@ def test_every_pair_is_shown_with_its_proof(site: Path) -> None:
     assert not {name for name in pairs if f"kernels.{name}: ok" not in text}
     assert "FAIL" not in text
     assert "cannot tell" not in text
+
+
+def test_side_by_side_has_statements_left_and_twins_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches columns exchanged, a decorator or a twin left out, a pair under the equation of another; no Sphinx."""
+    monkeypatch.syspath_prepend(ROOT / "docs/ext")
+    import pages  # type: ignore[import-not-found, unused-ignore]
+
+    shown = ""
+    for path in sorted(ROOT.glob("scratchvae/kernels/*.py")):
+        for before, plain, twins in pages.groups(path):
+            name = plain[0].name.removesuffix("_np")
+            formula, left, right = pages.equation(path, name, before), *(pages.source(path, p) for p in (plain, twins))
+            text = pages.twins(name, formula, left, right, [f"{name}: ok"])
+            parts = [text.index(part) for part in (f"## {name}\n", formula, left, right, f"{name}: ok")]
+            assert parts == sorted(parts)
+            assert "=" in formula, name
+            assert path.name != "activations.py" or formula.split()[0] == name
+            defined = [re.findall(r"^def (\w+)", column, re.MULTILINE) for column in (left, right)]
+            assert all(f.endswith("_np") for f in defined[0])
+            assert not any(f.endswith("_np") for f in defined[1])
+            assert {f.replace("_np", "_nb") for f in defined[0]} <= {*defined[1]}
+            assert len(re.findall("^@", right, re.MULTILINE)) == sum(len(f.decorator_list) for f in twins)
+            shown += text
+    for path in ROOT.glob("scratchvae/kernels/*.py"):
+        for name in re.findall(r"^def (\w+_vjp\w*_n[pb])\(", path.read_text(encoding="utf-8"), re.MULTILINE):
+            assert shown.count(f"def {name}(") == 1, name
+
+
+def test_rooms_have_all_that_is_public_and_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a module of no page or of two, a function that Numba compiles on a page of its room, a private one."""
+    monkeypatch.syspath_prepend(ROOT / "docs/ext")
+    import pages  # type: ignore[import-not-found, unused-ignore]
+
+    rooms = pages.rooms()
+    found = [module for room in rooms for module in pages.modules(room, set(rooms))]
+    files = {path.relative_to(ROOT / "scratchvae").with_suffix("") for path in ROOT.glob("scratchvae/**/*.py")}
+    known = {".".join(path.parts).removesuffix(".__init__") for path in files} - {"__init__"}
+    assert len(found) == len({*found})
+    assert {*found} <= known
+    assert {"exercises.folder", "models.walk", "training.lecture", "page", "cli.picture"} <= {*found}
+    assert pages.public("page") == ["check_run", "page", "half", "rounded", "put_together"]
+    assert {"normal_kl_np", "normal_kl_vjp_np"} <= {*pages.public("kernels.normal")}
+    assert not [name for name in pages.public("kernels.normal") if name.endswith("_nb")]
+
+
+def test_a_docstring_keeps_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a star that becomes italics, a table that becomes a paragraph, `names` that become links."""
+    monkeypatch.syspath_prepend(ROOT / "docs/ext")
+    from docstrings import process  # type: ignore[import-not-found, unused-ignore]
+
+    lines = [
+        "log |x| of `d_mu`s, a * b_c \\ d.",
+        "",
+        "    y  = x",
+        "    dx = dy",
+        "",
+        "- one",
+        "  more",
+        "",
+        ">>> f(a_b)",
+    ]
+    process(None, "function", "f", None, None, lines)
+    assert lines[0] == r"log \|x\| of ``d_mu``\ s, a \* b\_c \\ d."
+    assert lines[2:6] == ["::", "", "        y  = x", "        dx = dy"]
+    assert lines[-4:] == ["- one", "  more", "", ">>> f(a_b)"]
 
 
 def test_equations_are_what_katex_makes_of_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,6 +123,8 @@ def test_other_calls_are_refused(capsys: pytest.CaptureFixture[str], folder: Pat
     assert "rows of zeros and ones, and these have other values" in refused(capsys, 2, "page", grey, "--rows", "0:4")
     with pytest.raises(UsageError, match="D=16, h \\* w = D"):
         page.page(state_of(), X, (2, 4))
+    with pytest.raises(UsageError, match="D=16, h"):
+        page.page(state_of(), X[:0], (SIDE, SIDE))
     for wrong in (np.nan, 1e5):
         state = state_of()
         state.arena.views["p.logits.b"][3] = wrong

@@ -220,7 +220,7 @@ def test_the_node_says_both_ways_back(opened: Any) -> None:
     a σ that is another's."""
     x, z, mu, log_var = moved(opened)
     _, _, theta = rounded(state_of(784, (500,)))
-    r, up, down = (float(vae.decode(z + [[h, 0]], theta)[0].log_prob(x)[0]) for h in (0, 1e-4, -1e-4))
+    r, up, down = (float(vae.decode(z + np.array([h, 0]), theta)[0].log_prob(x)[0]) for h in (0, 1e-4, -1e-4))
     sd, dz = float(np.exp(log_var[0, 0] / 2)), (up - down) / 2e-4
     eps, over = float(z[0, 0] - mu[0, 0]) / sd, r + 300
     path, score = [dz, dz * sd * eps / 2], [over * eps / sd, over * (eps**2 - 1) / 2]
@@ -254,7 +254,7 @@ def test_the_race_counts_its_draws(opened: Any) -> None:
 
 
 def test_the_bars_end_where_they_should(opened: Any) -> None:
-    """L = r − KL, and the gap from L to log p(x): catches a sign, a bar from elsewhere, an evidence that is not sure and
+    """L = r − KL, and the gap from L to log p(x): catches a sign, a bar from elsewhere, an evidence that is unsure and
     is said to be."""
     _, _, mu, log_var = moved(opened)
     kl = 0.5 * float((mu**2 + np.exp(log_var) - 1 - log_var).sum())
@@ -277,7 +277,7 @@ def test_the_bars_end_where_they_should(opened: Any) -> None:
 
 
 def test_the_walked_step_has_the_norms_of_the_walk(opened: Any) -> None:
-    """Values, cotangents and dW of every line against `models.walk` and `elbo_vjp`: catches a line that shows another's,
+    """Values, cotangents and dW of every line against `models.walk` and `elbo_vjp`: catches a line that shows another,
     and one that shows before its turn."""
     x, eps = settled(opened, "set('step', WALK); draw(); return [[...state.x], [...now.eps]]")
     x, eps = np.array([x], float), np.array([eps])
