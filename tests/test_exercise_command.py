@@ -78,9 +78,18 @@ def test_the_teacher_s_loop_makes_the_table(tmp_path: Path) -> None:
 def test_what_a_file_prints_is_heard(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Bugs: a learner's `print` that nobody sees, one that is taken for the verdict."""
     sample = find("sample")
-    (path := tmp_path / sample.file).write_text(sample.solution + '\nprint("so far")\n', encoding="utf-8")
+    source = sample.solution + '\nprint("so far")\nimport os\nos.write(1, b"by the back door\\n")\n'
+    (path := tmp_path / sample.file).write_text(source, encoding="utf-8")
     assert judged(sample, str(path)).passed
     assert "so far" in capfd.readouterr().err
+
+
+def test_ctrl_c_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bug: a learner who stops a check, and hears that the file has failed."""
+    stopped = subprocess.CompletedProcess([], -2, "", "")
+    monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: stopped)
+    with pytest.raises(KeyboardInterrupt):
+        judged(find("sample"), "mine.py")
 
 
 def test_no_reset_takes_what_another_kept(tmp_path: Path) -> None:
@@ -117,19 +126,25 @@ def test_a_pass_is_that_of_the_file_that_was_judged(tmp_path: Path) -> None:
         folder.check(sample)
         states.append(folder.state(sample))
     assert states == ["changed since it passed", "passed", "begun", "passed"]
+    assert [folder.hint(sample)[0], folder.state(sample), folder.check(sample).passed] == [1, "passed", True]
+    assert folder.hint(sample)[0] == 2  # a check forgets no hint, a hint no pass
     folder.file(sample).write_text("fail", encoding="utf-8")
     folder.check(sample)
     folder.file(sample).write_text("pass", encoding="utf-8")
     assert folder.state(sample) == "begun"  # nobody judged it since
     folder.file(sample).unlink()
     assert folder.state(sample) == ""
+    folder.file(sample).write_text("pass", encoding="utf-8")
+    folder.check(sample)
+    folder.reset(sample)
+    assert folder.state(sample) == "begun"
 
 
 @pytest.mark.usefixtures("obedient")
 def test_the_list_and_the_json_count_what_passed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Bugs: a next exercise that has passed; a class in which one pass is all, or a failure none; another's verdict; a
     solution for a file that has changed."""
-    for name, words in (("vjp", "pass"), ("kl", "fail")):
+    for name, words in (("vjp", "pass"), ("kl", "fail"), ("heads", "fail")):
         (tmp_path / find(name).file).write_text(words, encoding="utf-8")
 
     def call(*words: str) -> tuple[int, str]:
@@ -140,7 +155,7 @@ def test_the_list_and_the_json_count_what_passed(tmp_path: Path, capsys: pytest.
     code, out = call("--json")
     found = json.loads(out)
     assert (code, found["passed"], len(found["exercises"])) == (1, 1, 12)
-    assert [one["lines"] for one in found["exercises"]] == [["pass"], [], ["fail"], *[[]] * 9]
+    assert [one["lines"] for one in found["exercises"]] == [["pass"], [], ["fail"], *[[]] * 6, ["fail"], [], []]
     code, out = call("vjp", "--json")
     assert (code, [one["name"] for one in json.loads(out)["exercises"]]) == (0, ["vjp"])
     assert call("2", "--json")[0] == 1

@@ -215,17 +215,18 @@ def test_the_script_s_integrals_are_the_library_s() -> None:
 @needs_node
 @pytest.mark.parametrize("peak", [0.25, 10.0])
 def test_a_posterior_narrower_than_the_grid_s_step_and_one_beyond_its_edge(peak: float) -> None:
-    """p(x | z) of σ = 0.025 about z₁ = 0.25, where one node of the first grid is alive, and about 10, where none is:
-    catches a box of no width, and a number that is sure of itself without its mass."""
+    """p(x | z) of σ = 0.006 about z₁ = 0.25, where one node of the first grid is alive, and about 10, where none is:
+    catches a box of no width, one looked at once, and a number that is sure without its
+    mass."""
     state = state_of(hidden=(2,), activation="identity")
     views = state.arena.views
-    for name, value in {"p.hidden.0.W": np.eye(2), "p.hidden.0.b": 0, "p.logits.b": -20 * peak}.items():
+    for name, value in {"p.hidden.0.W": np.eye(2), "p.hidden.0.b": 0, "p.logits.b": -80 * peak}.items():
         views[name][:] = value
-    views["p.logits.W"][:] = [[20], [0]]
+    views["p.logits.W"][:] = [[80], [0]]
     x = np.repeat([[1, 0] * (D // 2)], 2, axis=0)
     found = asked(page.page(state, x, (SIDE, SIDE)), "finish(evidence(x))")
     line = np.linspace(peak - 2, peak + 2, 40001)
-    a = 20 * (line - peak)
+    a = 80 * (line - peak)
     log_p = D / 2 * (a - 2 * np.logaddexp(0, a)) - 0.5 * (line**2 + np.log(2 * np.pi))
     if peak > 7:
         assert found["error"] is None  # infinite, in JSON
