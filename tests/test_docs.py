@@ -150,6 +150,7 @@ def test_rooms_have_all_that_is_public_and_not_compiled(monkeypatch: pytest.Monk
     assert {*found} <= known
     assert {"exercises.folder", "models.walk", "training.lecture", "page", "cli.picture"} <= {*found}
     assert pages.public("page") == ["check_run", "page", "half", "rounded", "put_together"]
+    assert not [name for name in pages.public("training.checkpoint") if name.startswith("_")]
     assert {"normal_kl_np", "normal_kl_vjp_np"} <= {*pages.public("kernels.normal")}
     assert not [name for name in pages.public("kernels.normal") if not name.endswith("_np")]
 

@@ -84,6 +84,10 @@ def test_slopes_part_at_the_latent() -> None:
     np.testing.assert_allclose(back(by["log σ²", "z"]), coming_back(edges, "z") * eps * np.exp(log_var / 2) / 2)
     np.testing.assert_allclose(L, by[LIKELIHOOD, BOUND].value - by[KL, BOUND].value)
     assert {e.source for e in edges if e.cotangent is None} == {"x", "ε"}
+    assert [*back(by[LIKELIHOOD, BOUND]), *back(by[KL, BOUND])] == [1] * 4 + [-1] * 4
+    np.testing.assert_array_equal(by["ε", "z"].value, eps)
+    deep = walk(*made("bernoulli", (5, 4))[:4])[1]
+    assert {e.source for e in deep} >= {"h1", "h2", "h′1", "h′2"}
     np.testing.assert_allclose(norms(by["μ", KL]), np.sqrt(np.mean(np.sum(mu**2, axis=1))))
 
 
@@ -135,6 +139,24 @@ def test_sticking_lands_and_sgvb_does_not() -> None:
     np.testing.assert_allclose(cov, np.diag(np.diag(cov)), atol=1e-12)
     gap = {lap.estimator: log_p - lap.bound for lap in lecture.race(("stl", "sgvb_b"), 250, 250, 0, rate=0.05)}
     assert 0 <= gap["stl"] < 0.2 * gap["sgvb_b"]
+
+
+def test_all_racers_hear_the_same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches an estimator that wins by its draws, one that draws more, noise that is the same at every step."""
+    heard: list[Array] = []
+    estimate = lecture.estimate
+
+    def listen(e: Any, oracle: Any, q: Any, x: Array, eps: Array, theta: Any) -> Any:
+        heard.append(eps)
+        return estimate(e, oracle, q, x, eps, theta)
+
+    monkeypatch.setattr(lecture, "estimate", listen)
+    for _ in lecture.race(("stl", "sgvb_b"), 2, 2, 0, samples=3):
+        pass
+    stl, sgvb = np.array(heard).reshape(2, 3, *heard[0].shape)
+    assert stl.shape == (3, 3, 50, 8)
+    np.testing.assert_array_equal(stl, sgvb)
+    assert not np.isclose(stl[0], stl[1]).any()
 
 
 def test_the_gap_is_the_divergence() -> None:
