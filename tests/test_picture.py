@@ -14,6 +14,7 @@ from scratchvae.cli import picture
 from scratchvae.distributions import Bernoulli
 from scratchvae.models import vae
 from scratchvae.models.walk import BOUND, KL, LIKELIHOOD, Edge, norms, walk
+from scratchvae.noise import Noise, Purpose
 from scratchvae.training import lecture
 from scratchvae.training.config import Config
 from scratchvae.training.state import Steps
@@ -97,13 +98,15 @@ def test_slopes_part_at_the_latent() -> None:
 def test_waves_are_what_integration_gives(call: Call) -> None:
     """E cos 2ωz = cos 2ω e^{−2ω²} under N(1, 1) gives both variances in closed form. Catches curves that have changed
     places, and measured points whose bars are not theirs: |z| ≤ 4.5."""
-    assert call("picture", "frequency", "--out", "f.csv").code == 0
+    done = call("picture", "frequency", "--out", "f.csv")
+    assert done.code == 0
     w, score, path, *measured = np.loadtxt("f.csv", delimiter=",").T
     mean, wave = -w * np.sin(w) * np.exp(-(w**2) / 2), np.cos(2 * w) * np.exp(-2 * w**2)
     closed = 0.5 + 0.5 * wave * (1 - 4 * w**2) - mean**2, w**2 * (0.5 - 0.5 * wave) - mean**2
     np.testing.assert_allclose([score, path], closed, rtol=1e-6)
     assert path[0] < score[0]
     assert path[-1] > score[-1]
+    assert f"from ω = {w[path > score][0]:g} on the score" in done.out
     at = ~np.isnan(measured[0])
     assert at.sum() == len(picture.MEASURED)
     for variance, error, true in zip(measured[::2], measured[1::2], closed, strict=True):
@@ -111,10 +114,30 @@ def test_waves_are_what_integration_gives(call: Call) -> None:
         assert (error[at] < 0.05 * true[at]).all()
 
 
+def test_few_draws_have_the_variance_and_the_error_of_a_sample() -> None:
+    """Catches a variance over n, and an error without its s⁴ or of moments about zero."""
+    found = lecture.measured("sgvb_b", [1.5], 40, 2)[0]
+    eps = Noise(2).normals(Purpose.EVALUATE, 0, 40, 1, np.float64)[:, 0]
+    g = -1.5 * np.sin(1.5 * (1 + eps))
+    variance, fourth = ((g - g.mean()) ** 2).sum() / 39, ((g - g.mean()) ** 4).mean()
+    np.testing.assert_allclose(found, [variance, np.sqrt((fourth - variance**2) / 40)])
+
+
+def test_spots_are_anywhere_on_the_plane() -> None:
+    """Catches a place of one number, and an image that is dark where its spot is."""
+    x = lecture.spots(2000, 0, "float64").reshape(-1, 8, 8)
+    line = np.arange(8)
+    down, right = ((x.sum(axis=axis) * line).sum(axis=1) / x.sum(axis=(1, 2)) for axis in (2, 1))
+    assert abs(np.corrcoef(down, right)[0, 1]) < 0.1
+    assert min(down.std(), right.std()) > 1
+    assert 0.1 < x.mean() < 0.4
+
+
 def test_the_race_is_run_below_log_p(call: Call) -> None:
     """All start at the prior, whose bound is E log p(x|z) in closed form, and stay below log N(x; m, WᵀW + σ² I).
     Catches a ceiling of other rows, an estimator with another start, and a racer that goes down."""
-    assert call("picture", "race", "--steps", "40", "--seed", "3", "--out", "r.npy").code == 0
+    done = call("picture", "race", "--steps", "40", "--seed", "3", "--out", "r.npy")
+    assert done.code == 0
     step, log_p, *bounds = np.load("r.npy").T
     (W, m, log_var), x = lecture.pca(3)
     C, r, D, var = W.T @ W + np.exp(log_var) * np.eye(x.shape[1]), x - m, x.shape[1], np.exp(log_var[0])
@@ -126,6 +149,11 @@ def test_the_race_is_run_below_log_p(call: Call) -> None:
     assert list(step) == list(range(41))
     assert (np.array(bounds) < log_p).all()
     assert all(b[-1] > b[0] for b in bounds)
+    assert (
+        "below it at the end: "
+        + ", ".join(f"{name} {log_p[0] - b[-1]:.2g}" for name, b in zip(picture.RACERS, bounds, strict=True))
+        in done.out
+    )
     ends = dict(zip(picture.RACERS, (b[-1] for b in bounds), strict=True))
     assert ends["score"] < ends["score_loo"] < min(ends["sgvb_a"], ends["sgvb_b"], ends["stl"])
 
@@ -150,13 +178,17 @@ def test_all_racers_hear_the_same_noise(monkeypatch: pytest.MonkeyPatch) -> None
         heard.append(eps)
         return estimate(e, oracle, q, x, eps, theta)
 
+    steps: list[int] = []
+    update = lecture.Optimizer.update
     monkeypatch.setattr(lecture, "estimate", listen)
+    monkeypatch.setattr(lecture.Optimizer, "update", lambda *args: [steps.append(args[4]), update(*args)])
     for _ in lecture.race(("stl", "sgvb_b"), 2, 2, 0, samples=3):
         pass
     stl, sgvb = np.array(heard).reshape(2, 3, *heard[0].shape)
     assert stl.shape == (3, 3, 50, 8)
     np.testing.assert_array_equal(stl, sgvb)
     assert not np.isclose(stl[0], stl[1]).any()
+    assert steps == [1, 2, 3] * 2  # Adam's own count begins anew
 
 
 def test_the_gap_is_the_divergence() -> None:
