@@ -287,7 +287,7 @@ def test_the_walked_step_has_the_norms_of_the_walk(opened: Any) -> None:
     vae.elbo_vjp(np.ones(1), cache, x, eps, phi, theta, *state.architecture.nets(dviews))
     edges = walk(x, eps, phi, theta)[1]
     layers = {"h": "q.hidden.0", "μ": "q.mu", "log σ²": "q.log_var", "h′": "p.hidden.0", "logits": "p.logits"}
-    lines = []
+    lines: list[list[Any]] = []
     for node in ("x", "h", "μ", "log σ²", "z", "h′", "logits"):
         here = [e for e in edges if e.source == node]
         line = [np.linalg.norm(here[0].value)]

@@ -12,11 +12,13 @@ from command_line import Call
 from scratchvae import plots
 from scratchvae.cli import picture
 from scratchvae.distributions import Bernoulli
+from scratchvae.estimators import estimate
 from scratchvae.models import vae
 from scratchvae.models.walk import BOUND, KL, LIKELIHOOD, Edge, norms, walk
 from scratchvae.noise import Noise, Purpose
 from scratchvae.training import lecture
 from scratchvae.training.config import Config
+from scratchvae.training.optim import Optimizer
 from scratchvae.training.state import Steps
 from scratchvae.types import Array
 
@@ -172,16 +174,19 @@ def test_sticking_lands_and_sgvb_does_not() -> None:
 def test_all_racers_hear_the_same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches an estimator that wins by its draws, one that draws more, noise that is the same at every step."""
     heard: list[Array] = []
-    estimate = lecture.estimate
+    steps: list[int] = []
+    update = Optimizer.update
 
     def listen(e: Any, oracle: Any, q: Any, x: Array, eps: Array, theta: Any) -> Any:
         heard.append(eps)
         return estimate(e, oracle, q, x, eps, theta)
 
-    steps: list[int] = []
-    update = lecture.Optimizer.update
+    def count(optimizer: Optimizer, theta: Array, g: Array, slots: Array, t: int, *rest: Any) -> None:
+        steps.append(t)
+        update(optimizer, theta, g, slots, t, *rest)
+
     monkeypatch.setattr(lecture, "estimate", listen)
-    monkeypatch.setattr(lecture.Optimizer, "update", lambda *args: [steps.append(args[4]), update(*args)])
+    monkeypatch.setattr(Optimizer, "update", count)
     for _ in lecture.race(("stl", "sgvb_b"), 2, 2, 0, samples=3):
         pass
     stl, sgvb = np.array(heard).reshape(2, 3, *heard[0].shape)
