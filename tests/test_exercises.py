@@ -82,6 +82,17 @@ def test_what_is_not_one_number_a_row_is_blamed_itself() -> None:
     assert verdict.lines == ("e02_kl.py: ValueError: kl of (3, 2) gave shape (), and one number a row is expected",)
 
 
+def test_what_is_missing_is_called_by_its_name() -> None:
+    """Bugs: a second function that nobody wrote, of which the first is blamed, or that is a traceback."""
+    sample = next(one for one in COURSE if one.name == "sample")
+    first = sample.solution.partition("def sample_vjp")[0]
+    for rest, line in [
+        ("", "there is no sample_vjp: the file must define it"),
+        ("def sample_vjp(*args):\n    raise NotImplementedError\n", "not written yet: sample_vjp"),
+    ]:
+        assert judge_source(sample, first + rest).lines == (line,)
+
+
 def test_a_slip_of_learners_has_no_source() -> None:
     """Bug: "(published: )" behind a slip that nobody published."""
     vjp = next(one for one in COURSE if one.name == "vjp")
