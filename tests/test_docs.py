@@ -1,5 +1,6 @@
 """§7 The documentation: it builds without a warning, and shows itself from disk, whole, with nothing from elsewhere."""
 
+import ast
 import importlib.util
 import json
 import re
@@ -105,6 +106,76 @@ def test_every_pair_is_shown_with_its_proof(site: Path) -> None:
     assert not {name for name in pairs if f"kernels.{name}: ok" not in text}
     assert "FAIL" not in text
     assert "cannot tell" not in text
+
+
+def test_side_by_side_has_statements_left_and_twins_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches columns exchanged, a decorator, a line or a twin left out, a pair under the equation of another."""
+    monkeypatch.syspath_prepend(ROOT / "docs/ext")
+    import pages  # type: ignore[import-not-found, unused-ignore]
+
+    shown = ""
+    for path in sorted(ROOT.glob("scratchvae/kernels/*.py")):
+        equations: list[str] = []
+        for before, plain, twins in pages.groups(path):
+            name = plain[0].name.removesuffix("_np")
+            formula, left, right = pages.equation(path, name, before), *(pages.source(path, p) for p in (plain, twins))
+            text = pages.twins(name, formula, left, right, [f"{name}: ok"])
+            parts = [text.index(part) for part in (f"## {name}\n", formula, left, right, f"{name}: ok")]
+            assert parts == sorted(parts)
+            assert "=" in formula, name
+            assert path.name != "activations.py" or formula.split()[0] == name
+            defined = [re.findall(r"^def (\w+)", column, re.MULTILINE) for column in (left, right)]
+            assert all(f.endswith("_np") for f in defined[0])
+            assert not any(f.endswith("_np") for f in defined[1])
+            assert {f.replace("_np", "_nb") for f in defined[0]} <= {*defined[1]}
+            for column, members in ((left, plain), (right, twins)):
+                assert ast.dump(ast.parse(column)) == ast.dump(ast.Module(members, []))
+            equations += [line for line in formula.splitlines() if line]
+            shown += text
+        assert len(equations) == len({*equations})
+    for path in ROOT.glob("scratchvae/kernels/*.py"):
+        for name in re.findall(r"^def (\w+_vjp\w*_n[pb])\(", path.read_text(encoding="utf-8"), re.MULTILINE):
+            assert shown.count(f"def {name}(") == 1, name
+
+
+def test_rooms_have_all_that_is_public_and_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a module of no page or of two, a function that Numba compiles on a page of its room, a private one."""
+    monkeypatch.syspath_prepend(ROOT / "docs/ext")
+    import pages  # type: ignore[import-not-found, unused-ignore]
+
+    rooms = pages.rooms()
+    found = [module for room in rooms for module in pages.modules(room, set(rooms))]
+    files = {path.relative_to(ROOT / "scratchvae").with_suffix("") for path in ROOT.glob("scratchvae/**/*.py")}
+    known = {".".join(path.parts).removesuffix(".__init__") for path in files} - {"__init__"}
+    assert len(found) == len({*found})
+    assert {*found} <= known
+    assert {"exercises.folder", "models.walk", "training.lecture", "page", "cli.picture"} <= {*found}
+    assert pages.public("page") == ["check_run", "page", "half", "put_together"]
+    assert not [name for name in pages.public("training.checkpoint") if name.startswith("_")]
+    assert {"normal_kl_np", "normal_kl_vjp_np"} <= {*pages.public("kernels.normal")}
+    assert not [name for name in pages.public("kernels.normal") if not name.endswith("_np")]
+
+
+def test_a_docstring_keeps_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a star that becomes italics, a table that becomes a paragraph, `names` that become links."""
+    monkeypatch.syspath_prepend(ROOT / "docs/ext")
+    from docstrings import process  # type: ignore[import-not-found, unused-ignore]
+
+    lines = [
+        "log |x| of `d_mu`s, a * b_c \\ d.",
+        "",
+        "    y  = x",
+        "    dx = dy",
+        "",
+        "- one",
+        "  more",
+        "",
+        ">>> f(a_b)",
+    ]
+    process(None, "function", "f", None, None, lines)
+    assert lines[0] == r"log \|x\| of ``d_mu``\ s, a \* b\_c \\ d."
+    assert lines[2:6] == ["::", "", "        y  = x", "        dx = dy"]
+    assert lines[-4:] == ["- one", "  more", "", ">>> f(a_b)"]
 
 
 def test_equations_are_what_katex_makes_of_them(monkeypatch: pytest.MonkeyPatch) -> None:

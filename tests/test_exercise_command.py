@@ -15,8 +15,12 @@ import pytest
 
 from scratchvae.cli import exercise as command
 from scratchvae.cli import main
+from scratchvae.exercises import folder as folders
 from scratchvae.exercises.course import find
-from scratchvae.exercises.verdict import judge_source
+from scratchvae.exercises.folder import Folder
+from scratchvae.exercises.record import Exercise
+from scratchvae.exercises.sandbox import judged
+from scratchvae.exercises.verdict import Verdict, judge_source
 
 START = Path(__file__).parent.parent / "docs/start.md"
 PAGE = Path(__file__).parent.parent / "docs/lessons/teaching-with-it.md"
@@ -165,3 +169,101 @@ def test_the_start_shows_the_verdict_and_not_the_answer() -> None:
     with contextlib.redirect_stdout(io.StringIO()) as out:
         exec(proof, {})
     assert ": ok\n" in out.getvalue()
+
+
+def test_what_a_file_prints_is_heard(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Bugs: a learner's `print` that nobody sees, one that is taken for the verdict."""
+    sample = find("sample")
+    source = sample.solution + '\nprint("so far")\nimport os\nos.write(1, b"by the back door\\n")\n'
+    (path := tmp_path / sample.file).write_text(source, encoding="utf-8")
+    assert judged(sample, str(path)).passed
+    assert "so far" in capfd.readouterr().err
+
+
+def test_ctrl_c_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bug: a learner who stops a check, and hears that the file has failed."""
+    stopped = subprocess.CompletedProcess([], -2, "", "")
+    monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: stopped)
+    with pytest.raises(KeyboardInterrupt):
+        judged(find("sample"), "mine.py")
+
+
+def test_no_reset_takes_what_another_kept(tmp_path: Path) -> None:
+    """Bugs: the second file that is kept in the place of the first; hints that were asked of the one before."""
+    folder, sample = Folder(str(tmp_path)), find("sample")
+    for words in ("first", "second"):
+        folder.file(sample).write_text(words, encoding="utf-8")
+        assert folder.hint(sample)[0] == 1
+        folder.reset(sample)
+    assert {path.read_text(encoding="utf-8") for path in tmp_path.glob("*.txt")} == {"first", "second"}
+    assert folder.file(sample).read_text(encoding="utf-8") == sample.stub
+
+
+@pytest.fixture
+def obedient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A judge in no time: a file passes that says so; one that says "save" is saved anew while it is judged."""
+
+    def judge(exercise: Exercise, path: str) -> Verdict:
+        text = Path(path).read_text(encoding="utf-8")
+        if text == "save":
+            Path(path).write_text("anew", encoding="utf-8")
+        return Verdict(exercise.number, text in ("pass", "save"), (text,))
+
+    monkeypatch.setattr(folders, "judged", judge)
+
+
+@pytest.mark.usefixtures("obedient")
+def test_a_pass_is_that_of_the_file_that_was_judged(tmp_path: Path) -> None:
+    """Bugs: a save during the check that passes with it; a pass that outlives a check that failed."""
+    folder, sample = Folder(str(tmp_path)), find("sample")
+    states = []
+    for words in ("save", "pass", "fail", "pass"):
+        folder.file(sample).write_text(words, encoding="utf-8")
+        folder.check(sample)
+        states.append(folder.state(sample))
+    assert states == ["changed since it passed", "passed", "begun", "passed"]
+    assert [folder.hint(sample)[0], folder.state(sample), folder.check(sample).passed] == [1, "passed", True]
+    assert folder.hint(sample)[0] == 2  # a check forgets no hint, a hint no pass
+    folder.file(sample).write_text("fail", encoding="utf-8")
+    folder.check(sample)
+    folder.file(sample).write_text("pass", encoding="utf-8")
+    assert folder.state(sample) == "begun"  # nobody judged it since
+    folder.file(sample).unlink()
+    assert folder.state(sample) == ""
+    folder.file(sample).write_text("pass", encoding="utf-8")
+    folder.check(sample)
+    folder.reset(sample)
+    assert folder.state(sample) == "begun"
+
+
+@pytest.mark.usefixtures("obedient")
+def test_the_list_and_the_json_count_what_passed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bugs: a next exercise that has passed; a class in which one pass is all, or a failure none; another's verdict; a
+    solution for a file that has changed."""
+    for name, words in (("vjp", "pass"), ("kl", "fail"), ("heads", "fail")):
+        (tmp_path / find(name).file).write_text(words, encoding="utf-8")
+
+    def call(*words: str) -> tuple[int, str]:
+        code = main(["exercise", "--folder", str(tmp_path), *words])
+        out, err = capsys.readouterr()
+        return code, out + err
+
+    code, out = call("--json")
+    found = json.loads(out)
+    assert (code, found["passed"], len(found["exercises"])) == (1, 1, 12)
+    assert [one["lines"] for one in found["exercises"]] == [["pass"], [], ["fail"], *[[]] * 6, ["fail"], [], []]
+    code, out = call("vjp", "--json")
+    assert (code, [one["name"] for one in json.loads(out)["exercises"]]) == (0, ["vjp"])
+    assert call("2", "--json")[0] == 1
+    out = call()[1]
+    assert "1 of 12 passed" in out
+    assert out.endswith(f"next: scratchvae exercise 1 --folder {tmp_path}\n")
+    assert call("e00_vjp.py", "--solution")[0] == call("00", "--solution")[0] == 0
+    (tmp_path / find("vjp").file).write_text("other", encoding="utf-8")
+    assert call("vjp", "--solution")[0] == 2
+    assert "hint 1 of 2: " in call("vjp", "--hint")[1]
+    assert "what you had is in " in call("vjp", "--reset")[1]
+    assert "what you had" not in call("log_normal", "--reset")[1]
+    (tmp_path / "progress.json").write_text("{", encoding="utf-8")
+    code, said = call("vjp", "--hint")
+    assert (code, "is not JSON: remove it" in said) == (2, True)

@@ -8,8 +8,9 @@ import pytest
 from scratchvae.cli import main
 from scratchvae.exercises import COURSE, Exercise
 from scratchvae.exercises.course import find
+from scratchvae.exercises.record import edited
 from scratchvae.exercises.sandbox import judged
-from scratchvae.exercises.verdict import judge_source
+from scratchvae.exercises.verdict import executed, judge_source
 from scratchvae.mutants.gallery import GALLERY
 
 each = pytest.mark.parametrize("exercise", COURSE, ids=lambda one: one.name)
@@ -43,6 +44,36 @@ def test_every_published_slip_is_named_by_its_kind(exercise: Exercise, name: str
     assert any(exercise.slips[name].kind in line for line in verdict.lines), verdict.lines
     said = "\n".join(verdict.lines)
     assert not any(new.strip() in said or old.strip() in said for old, new in exercise.slips[name].edits)
+
+
+# Laws that no slip of the exercise breaks, each with an edit of the solution that does.
+UNBROKEN = [
+    ("vjp", 0, ("return dy @ W.T", "return 2 * dy @ W.T")),
+    ("score", 0, ("None, w @ by_mu", "None, 2 * w @ by_mu")),
+    ("score", 3, (", w @ by_log_var", ", 2 * w @ by_log_var")),
+    ("baseline", 1, ("return (f - others) / S", "return f / S")),
+    ("sample", 0, ("return mu + np", "return mu + 0.03 + np")),
+    ("heads", 0, ("return sigmoid(h @ W_mu + b_mu)", "return h @ W_mu + b_mu")),
+    ("elbo", 5, ("- kl(mu, log_var)", "- kl(mu, log_var) + 1")),
+]
+
+
+@pytest.mark.parametrize(("exercise", "number", "edit"), UNBROKEN, ids=lambda x: str(x)[:12])
+def test_every_law_can_be_broken(exercise: str, number: int, edit: tuple[str, str]) -> None:
+    """Bug: a law that always holds. The others are those of slips: `test_every_published_slip_is_named_by_its_kind`."""
+    one = next(one for one in COURSE if one.name == exercise)
+    laws = [*one.laws(executed(edited(one.solution, (edit,), "law")))]
+    assert not laws[number].holds, laws
+
+
+def test_the_second_pair_is_judged_too_and_the_numbers_are_in_their_places() -> None:
+    """Bugs: a file that passes by its first pair; "yours" in front of the number that is not the learner's."""
+    one = next(one for one in COURSE if one.name == "log_normal")
+    source = edited(one.solution, (("return 0.5 * w[:, None] * np", "return w[:, None] * np"),), "entropy")
+    line = judge_source(one, source).lines[0]
+    assert line.startswith("entropy: log_var: wrong at ["), line
+    yours, numerically = (float(line.partition(word)[2].split(",")[0]) for word in ("yours ", "numerically "))
+    assert yours == pytest.approx(2 * numerically, rel=1e-3)
 
 
 def test_what_is_not_one_number_a_row_is_blamed_itself() -> None:
@@ -112,6 +143,17 @@ def test_shapes_of_the_score_are_asked_at_few_draws(name: str, body: str, got: s
     )
     source = own + f"\n\nours = score\n\n\ndef {name}({arguments}):\n    {body}\n"
     assert f"{name} of 3 draws returned {got}: " in judge_source(score, source).lines[1]
+
+
+def test_what_is_missing_is_called_by_its_name() -> None:
+    """Bugs: a second function that nobody wrote, of which the first is blamed, or that is a traceback."""
+    sample = next(one for one in COURSE if one.name == "sample")
+    first = sample.solution.partition("def sample_vjp")[0]
+    for rest, line in [
+        ("", "there is no sample_vjp: the file must define it"),
+        ("def sample_vjp(*args):\n    raise NotImplementedError\n", "not written yet: sample_vjp"),
+    ]:
+        assert judge_source(sample, first + rest).lines == (line,)
 
 
 def test_a_slip_of_learners_has_no_source() -> None:

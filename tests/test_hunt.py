@@ -9,6 +9,7 @@ import pytest
 from scratchvae.cli import main
 from scratchvae.exercises import e11_hunt, hunt
 from scratchvae.exercises.course import find
+from scratchvae.exercises.record import edited
 from scratchvae.exercises.verdict import judge_source
 from scratchvae.mutants.gallery import GALLERY
 
@@ -31,6 +32,22 @@ def test_each_check_finds_its_own_error_alone() -> None:
     for letter, name, marks in re.findall(r"^    ([A-F]) (.*?)  +((?:[x.] *)+)$", e11_hunt.__doc__ or "", re.MULTILINE):
         error = e11_hunt.ERRORS[letter]
         assert (name, marks.split()) == (error.name, ["x" if c == error.check else "." for c in hunt.CHECKS])
+
+
+@pytest.mark.parametrize(
+    ("check", "old", "new"),
+    [
+        ("moments", "mu + np.exp(log_var / 2) * eps", "mu + np.exp(log_var) * eps"),
+        ("steps", "beta1=0.9,", "beta1=0.8,"),
+        ("extremes", "np.exp(log_var) - 1 - log_var", "np.exp(log_var) - 1 - np.maximum(log_var, -9)"),
+        ("extremes", "(x * logits - softplus(logits))", "np.maximum(x * logits - softplus(logits), -99)"),
+        ("extremes", "(x * logits - softplus(logits))", "(x * logits - softplus(logits) - (x * logits > 99))"),
+    ],
+)
+def test_each_number_of_a_check_counts(check: str, old: str, new: str) -> None:
+    """Bug: a check that prints a number, and holds whatever it is: errors that are not among the six."""
+    vae = hunt.loaded(edited(e11_hunt.right(), ((old, new),), check), check)
+    assert not hunt.CHECKS[check](vae).holds
 
 
 def test_the_errors_are_published_ones_and_the_files_can_be_read() -> None:

@@ -4,6 +4,7 @@ It needs Chromium with its driver (Debian: chromium, chromium-driver) and seleni
 """
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,18 @@ from made_pages import rounded, state_of
 
 from scratchvae import page
 from scratchvae.models import vae
+from scratchvae.models.walk import walk
+from scratchvae.types import Array
 
 DIGIT = "return [...document.getElementById('digit').getContext('2d').getImageData(0, 0, 28, 28).data].join()"
+
+SPY = """const spied = (id, name, act) => {
+  const c = $(id).getContext('2d'), calls = [];
+  c[name] = (...a) => calls.push(a);
+  act();
+  delete c[name];
+  return calls;
+}; jobs.clear(); """
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +182,147 @@ def test_a_frame_is_short(opened: Any) -> None:
         }
         return best""")
     assert quickest <= 16
+
+
+# ---------------------------------------------------------------- what the panels draw and say
+
+
+def numbers(text: str) -> list[float]:
+    """Those behind =, ± and words, as `say` writes them: −1.25, 2.1e−5."""
+    return [float(n) for n in re.findall(r"(?<![\w.])-?\d+\.?\d*(?:e[+-]\d+)?", text.replace("−", "-"))]
+
+
+def moved(browser: Any) -> tuple[Array, Array, Array, Array]:
+    """Row 7 under a q that hands have moved, whose two σ differ: x, z, μ, log σ²."""
+    found = settled(browser, "return 0") or browser.execute_script("""set('mu', state.mu + 0.3); set('b', -300);
+        set('log_var', state.log_var - 0.8); move_z([state.mu + 0.4, 0.9]); draw();
+        return [[...state.x], state.z, [...now.q.mu], [...now.q.log_var]]""")
+    x, z, mu, log_var = (np.array([v], float) for v in found)
+    return x, z, mu, log_var
+
+
+def test_the_ellipses_are_one_and_two_sigma(opened: Any) -> None:
+    """Catches radii that are variances, axes exchanged, a plane that is upside down."""
+    _, z, mu, log_var = moved(opened)
+    calls, dots, w, reach = opened.execute_script(
+        SPY + "return [spied('plane', 'ellipse', draw_plane), spied('plane', 'arc', draw_plane), sizes.plane[0], REACH]"
+    )
+    scale = w / (2 * reach)
+    for k, call in enumerate(calls, 1):
+        expected = [w / 2 + scale * mu[0, 0], w / 2 - scale * mu[0, 1], *(k * scale * np.exp(log_var[0] / 2))]
+        assert call[:4] == pytest.approx(expected)
+    assert len(calls) == 2
+    assert dots[-1][:2] == pytest.approx([w / 2 + scale * z[0, 0], w / 2 - scale * z[0, 1]])
+
+
+def test_the_node_says_both_ways_back(opened: Any) -> None:
+    """dμ and dlog σ² by path and by score, from numerical slopes of log p(x | z): catches a lost half, r without its b,
+    a σ that is another's."""
+    x, z, mu, log_var = moved(opened)
+    _, _, theta = rounded(state_of(784, (500,)))
+    r, up, down = (float(vae.decode(z + np.array([h, 0]), theta)[0].log_prob(x)[0]) for h in (0, 1e-4, -1e-4))
+    sd, dz = float(np.exp(log_var[0, 0] / 2)), (up - down) / 2e-4
+    eps, over = float(z[0, 0] - mu[0, 0]) / sd, r + 300
+    path, score = [dz, dz * sd * eps / 2], [over * eps / sd, over * (eps**2 - 1) / 2]
+    said = [numbers(part.partition("= ")[2]) for part in opened.find_element("id", "n2").text.split(" · ")]
+    for found, expected in zip(said, ([dz], [r], path, score), strict=True):
+        assert found == pytest.approx(expected, abs=0.006, rel=5e-4)
+
+
+def test_the_race_counts_its_draws(opened: Any) -> None:
+    """Means of S, their variance, its ratio and both histograms against NumPy: catches a variance over n or about zero,
+    groups that overlap, a score without its b, a bar that is another bin's."""
+    draws = np.random.default_rng(2).normal([-310, 20, 0], [30, 40, 2], (203, 3))
+    said, bars, h = opened.execute_script(
+        SPY
+        + """set('S', 4); set('b', -300);
+        found.draws = arguments[0].map(([r, path, score]) => ({ r, path, score }));
+        const bars = spied('race', 'fillRect', draw_race);
+        return [$('n3').textContent, bars, sizes.race[1]]""",
+        draws.tolist(),
+    )
+    r, path, score = draws[:200].T
+    both = [v.reshape(50, 4).mean(axis=1) for v in (path, (r + 300) * score)]
+    half = 3.2 * max(v.std(ddof=1) for v in both)
+    for part, v in zip(said.split(" · ")[:2], both, strict=True):
+        expected = v.mean(), v.std(ddof=1) / np.sqrt(50), v.var(ddof=1)
+        assert numbers(part) == pytest.approx(expected, abs=0.51, rel=0.01)
+    assert numbers(said.split(" · ")[2])[0] == pytest.approx(both[1].var() / both[0].var(), abs=0.06)
+    for v, part in zip(both, (bars[:61], bars[61:]), strict=True):
+        counts, _ = np.histogram(v, np.linspace(both[0].mean() - half, both[0].mean() + half, 62))
+        assert [bar[3] for bar in part] == pytest.approx(0.4 * h * counts / counts.max())
+
+
+def test_the_bars_end_where_they_should(opened: Any) -> None:
+    """L = r − KL, and the gap from L to log p(x): catches a sign, a bar from elsewhere, an evidence that is unsure and
+    is said to be."""
+    _, _, mu, log_var = moved(opened)
+    kl = 0.5 * float((mu**2 + np.exp(log_var) - 1 - log_var).sum())
+    bars, sure, unsure = opened.execute_script(
+        SPY
+        + """Object.assign(found, { expected: -210, evidence: { value: -205, error: 4e-4 } });
+        const bars = spied('bars', 'fillRect', draw_bars), sure = $('n4').textContent;
+        found.evidence.error = Infinity;
+        draw_bars();
+        return [bars, sure, $('n4').textContent]"""
+    )
+    assert numbers(sure)[:6] == pytest.approx([-210, kl, -210 - kl, 5 + kl, -205, 0.0004], abs=0.006)
+    assert "beyond the grid" in unsure
+    assert "beyond the grid" not in sure
+    ends = [(x, x + width) for x, _, width, _ in bars]
+    unit = (ends[4][1] - ends[0][1]) / 5  # from r to log p(x)
+    assert [low for low, _ in ends] == pytest.approx([ends[0][0], ends[2][1], ends[0][0], ends[2][1], ends[0][0]])
+    assert [high for _, high in ends[1:4:2]] == pytest.approx([ends[0][1], ends[4][1]])
+    assert ends[0][1] - ends[2][1] == pytest.approx(kl * unit)
+
+
+def test_the_walked_step_has_the_norms_of_the_walk(opened: Any) -> None:
+    """Values, cotangents and dW of every line against `models.walk` and `elbo_vjp`: catches a line that shows another,
+    and one that shows before its turn."""
+    x, eps = settled(opened, "set('step', WALK); draw(); return [[...state.x], [...now.eps]]")
+    x, eps = np.array([x], float), np.array([eps])
+    views, phi, theta = rounded(state := state_of(784, (500,)))
+    dviews = {name: np.zeros_like(view) for name, view in views.items()}
+    L, cache = vae.elbo(x, eps, phi, theta)
+    vae.elbo_vjp(np.ones(1), cache, x, eps, phi, theta, *state.architecture.nets(dviews))
+    edges = walk(x, eps, phi, theta)[1]
+    layers = {"h": "q.hidden.0", "μ": "q.mu", "log σ²": "q.log_var", "h′": "p.hidden.0", "logits": "p.logits"}
+    lines: list[list[Any]] = []
+    for node in ("x", "h", "μ", "log σ²", "z", "h′", "logits"):
+        here = [e for e in edges if e.source == node]
+        line = [np.linalg.norm(here[0].value)]
+        line += [np.linalg.norm(sum(e.cotangent for e in here if e.cotangent is not None))] * (node != "x")
+        lines.append([*line, *(np.linalg.norm(dviews[f"{layers[n]}.W"]) for n in [node] if n in layers)])
+    lines += [[cache.reconstruction[0], 1], [cache.kl[0], -1], [L[0], 1]]
+    shown = """return [...$('walk').tBodies[0].rows].map((r) => [2, 3, 5].map((k) => r.cells[k].textContent))"""
+    for line, cells in zip(lines, opened.execute_script(shown), strict=True):
+        found = [numbers(cell)[0] for cell in cells if numbers(cell)]
+        assert found == pytest.approx(line, abs=6e-4, rel=6e-4), line
+    hidden = """set('step', arguments[0]); draw_walk();
+        return [1, 2, 3, 4, 5].map((k) => [...$('walk').tBodies[0].rows].map((r) => +r.cells[k].matches('.off')))"""
+    for step, there, back in ((3, 3, 0), (10, 10, 0), (13, 10, 3), (20, 10, 10)):
+        forwards, backwards = [0] * there + [1] * (10 - there), [1] * (10 - back) + [0] * back
+        assert opened.execute_script(hidden, step) == [forwards] * 2 + [backwards] * 3
+
+
+def test_every_word_of_an_address_comes_back(opened: Any) -> None:
+    """Catches a slider that its link forgets, or that is set before the row that resets it."""
+    moved(opened)
+    first, start, again = opened.execute_script("""set('how', 'score'); set('S', 3); set('eta', -4); set('step', 7);
+        const first = address(); go_to(''); const start = address(); go_to(first);
+        return [first, start, address()]""")
+    assert first == again
+    assert re.findall(r"(\w+)=", first) == ["z", "row", "b", "S", "eta", "step", "how", "mu", "log_var"]
+    assert re.findall(r"(\w+)=", start) == ["z", "row"]
+
+
+def test_a_slider_moves_what_its_symbol_moves(opened: Any) -> None:
+    """Catches a μ that leaves z where it is, an ε₁ that moves ε₂, a mean that is of something else."""
+    eps, with_mu, with_eps, b = opened.execute_script("""set('mu', state.mu + 0.3); draw(); const eps = [...now.eps];
+        set('mu', state.mu + 0.3); set('log_var', state.log_var - 0.5); draw(); const with_mu = [...now.eps];
+        set('eps', -0.4); draw(); const with_eps = [...now.eps];
+        jobs.clear(); found.draws = [{ r: -120.2 }, { r: -121.4 }]; $('mean').click();
+        return [eps, with_mu, with_eps, state.b]""")
+    assert with_mu == pytest.approx(eps)
+    assert with_eps == pytest.approx([-0.4, eps[1]])
+    assert b == -121

@@ -12,9 +12,12 @@ from command_line import Call
 from scratchvae import plots
 from scratchvae.cli import picture
 from scratchvae.distributions import Bernoulli
+from scratchvae.estimators import estimate
 from scratchvae.models import vae
 from scratchvae.models.walk import BOUND, KL, LIKELIHOOD, Edge, norms, walk
+from scratchvae.noise import Noise, Purpose
 from scratchvae.training import lecture
+from scratchvae.training.optim import Optimizer
 from scratchvae.training.state import Steps
 from scratchvae.types import Array
 
@@ -83,6 +86,10 @@ def test_slopes_part_at_the_latent() -> None:
     np.testing.assert_allclose(back(by["log σ²", "z"]), coming_back(edges, "z") * eps * np.exp(log_var / 2) / 2)
     np.testing.assert_allclose(L, by[LIKELIHOOD, BOUND].value - by[KL, BOUND].value)
     assert {e.source for e in edges if e.cotangent is None} == {"x", "ε"}
+    assert [*back(by[LIKELIHOOD, BOUND]), *back(by[KL, BOUND])] == [1] * 4 + [-1] * 4
+    np.testing.assert_array_equal(by["ε", "z"].value, eps)
+    deep = walk(*made("bernoulli", (5, 4))[:4])[1]
+    assert {e.source for e in deep} >= {"h1", "h2", "h′1", "h′2"}
     np.testing.assert_allclose(norms(by["μ", KL]), np.sqrt(np.mean(np.sum(mu**2, axis=1))))
 
 
@@ -92,13 +99,15 @@ def test_slopes_part_at_the_latent() -> None:
 def test_waves_are_what_integration_gives(call: Call) -> None:
     """E cos 2ωz = cos 2ω e^{−2ω²} under N(1, 1) gives both variances in closed form. Catches curves that have changed
     places, and measured points whose bars are not theirs: |z| ≤ 4.5."""
-    assert call("picture", "frequency", "--out", "f.csv").code == 0
+    done = call("picture", "frequency", "--out", "f.csv")
+    assert done.code == 0
     w, score, path, *measured = np.loadtxt("f.csv", delimiter=",").T
     mean, wave = -w * np.sin(w) * np.exp(-(w**2) / 2), np.cos(2 * w) * np.exp(-2 * w**2)
     closed = 0.5 + 0.5 * wave * (1 - 4 * w**2) - mean**2, w**2 * (0.5 - 0.5 * wave) - mean**2
     np.testing.assert_allclose([score, path], closed, rtol=1e-6)
     assert path[0] < score[0]
     assert path[-1] > score[-1]
+    assert f"from ω = {w[path > score][0]:g} on the score" in done.out
     at = ~np.isnan(measured[0])
     assert at.sum() == len(picture.MEASURED)
     for variance, error, true in zip(measured[::2], measured[1::2], closed, strict=True):
@@ -106,10 +115,30 @@ def test_waves_are_what_integration_gives(call: Call) -> None:
         assert (error[at] < 0.05 * true[at]).all()
 
 
+def test_few_draws_have_the_variance_and_the_error_of_a_sample() -> None:
+    """Catches a variance over n, and an error without its s⁴ or of moments about zero."""
+    found = lecture.measured("sgvb_b", [1.5], 40, 2)[0]
+    eps = Noise(2).normals(Purpose.EVALUATE, 0, 40, 1, np.float64)[:, 0]
+    g = -1.5 * np.sin(1.5 * (1 + eps))
+    variance, fourth = ((g - g.mean()) ** 2).sum() / 39, ((g - g.mean()) ** 4).mean()
+    np.testing.assert_allclose(found, [variance, np.sqrt((fourth - variance**2) / 40)])
+
+
+def test_spots_are_anywhere_on_the_plane() -> None:
+    """Catches a place of one number, and an image that is dark where its spot is."""
+    x = lecture.spots(2000, 0, "float64").reshape(-1, 8, 8)
+    line = np.arange(8)
+    down, right = ((x.sum(axis=axis) * line).sum(axis=1) / x.sum(axis=(1, 2)) for axis in (2, 1))
+    assert abs(np.corrcoef(down, right)[0, 1]) < 0.1
+    assert min(down.std(), right.std()) > 1
+    assert 0.1 < x.mean() < 0.4
+
+
 def test_the_race_is_run_below_log_p(call: Call) -> None:
     """All start at the prior, whose bound is E log p(x|z) in closed form, and stay below log N(x; m, WᵀW + σ² I).
     Catches a ceiling of other rows, an estimator with another start, and a racer that goes down."""
-    assert call("picture", "race", "--steps", "40", "--seed", "3", "--out", "r.npy").code == 0
+    done = call("picture", "race", "--steps", "40", "--seed", "3", "--out", "r.npy")
+    assert done.code == 0
     step, log_p, *bounds = np.load("r.npy").T
     (W, m, log_var), x = lecture.pca(3)
     C, r, D, var = W.T @ W + np.exp(log_var) * np.eye(x.shape[1]), x - m, x.shape[1], np.exp(log_var[0])
@@ -121,6 +150,11 @@ def test_the_race_is_run_below_log_p(call: Call) -> None:
     assert list(step) == list(range(41))
     assert (np.array(bounds) < log_p).all()
     assert all(b[-1] > b[0] for b in bounds)
+    assert (
+        "below it at the end: "
+        + ", ".join(f"{name} {log_p[0] - b[-1]:.2g}" for name, b in zip(picture.RACERS, bounds, strict=True))
+        in done.out
+    )
     ends = dict(zip(picture.RACERS, (b[-1] for b in bounds), strict=True))
     assert ends["score"] < ends["score_loo"] < min(ends["sgvb_a"], ends["sgvb_b"], ends["stl"])
 
@@ -134,6 +168,31 @@ def test_sticking_lands_and_sgvb_does_not() -> None:
     np.testing.assert_allclose(cov, np.diag(np.diag(cov)), atol=1e-12)
     gap = {lap.estimator: log_p - lap.bound for lap in lecture.race(("stl", "sgvb_b"), 250, 250, 0, rate=0.05)}
     assert 0 <= gap["stl"] < 0.2 * gap["sgvb_b"]
+
+
+def test_all_racers_hear_the_same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches an estimator that wins by its draws, one that draws more, noise that is the same at every step."""
+    heard: list[Array] = []
+    steps: list[int] = []
+    update = Optimizer.update
+
+    def listen(e: Any, oracle: Any, q: Any, x: Array, eps: Array, theta: Any) -> Any:
+        heard.append(eps)
+        return estimate(e, oracle, q, x, eps, theta)
+
+    def count(optimizer: Optimizer, theta: Array, g: Array, slots: Array, t: int, *rest: Any) -> None:
+        steps.append(t)
+        update(optimizer, theta, g, slots, t, *rest)
+
+    monkeypatch.setattr(lecture, "estimate", listen)
+    monkeypatch.setattr(Optimizer, "update", count)
+    for _ in lecture.race(("stl", "sgvb_b"), 2, 2, 0, samples=3):
+        pass
+    stl, sgvb = np.array(heard).reshape(2, 3, *heard[0].shape)
+    assert stl.shape == (3, 3, 50, 8)
+    np.testing.assert_array_equal(stl, sgvb)
+    assert not np.isclose(stl[0], stl[1]).any()
+    assert steps == [1, 2, 3] * 2  # Adam's own count begins anew
 
 
 def test_the_gap_is_the_divergence() -> None:
