@@ -306,7 +306,7 @@ def plot_waves(
     ax: Any = None,
 ) -> Any:
     """Exact variances of ∂/∂μ E[cos ωz] against ω (T,), by estimator; and at ω (n,) measured ones with their standard
-    errors, (n, 2), as points with bars of two of these."""  # fmt: skip
+    errors, (n, 2), as points with bars of two of these."""
     labels = {"yscale": "log", "xlabel": "frequency ω of f(z) = cos ωz", "ylabel": "variance of one estimate"}
     ax = plot_curves(frequency, exact, ax, title="d/dμ E[f(z)], z ~ N(1, 1): the path does not always win", **labels)
     for line, name in zip(ax.get_lines(), found or (), strict=False):

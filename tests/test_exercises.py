@@ -8,9 +8,9 @@ import pytest
 from scratchvae.cli import main
 from scratchvae.exercises import COURSE, Exercise
 from scratchvae.exercises.course import find
-from scratchvae.exercises.record import edited
+from scratchvae.exercises.record import edited, executed
 from scratchvae.exercises.sandbox import judged
-from scratchvae.exercises.verdict import executed, judge_source
+from scratchvae.exercises.verdict import judge_source
 from scratchvae.mutants.gallery import GALLERY
 
 each = pytest.mark.parametrize("exercise", COURSE, ids=lambda one: one.name)

@@ -21,7 +21,7 @@ def test_each_check_finds_its_own_error_alone() -> None:
     what is measured."""
     found = {}
     with np.errstate(all="ignore"):
-        for letter, source in {"": e11_hunt.right(), **e11_hunt.SOURCES}.items():
+        for letter, source in {"": e11_hunt.RIGHT, **e11_hunt.SOURCES}.items():
             vae = hunt.loaded(source, letter)
             found[letter] = [name for name, measure in hunt.CHECKS.items() if not measure(vae).holds]
     assert found == {"": [], **{letter: [error.check] for letter, error in e11_hunt.ERRORS.items()}}
@@ -46,15 +46,15 @@ def test_each_check_finds_its_own_error_alone() -> None:
 )
 def test_each_number_of_a_check_counts(check: str, old: str, new: str) -> None:
     """Bug: a check that prints a number, and holds whatever it is: errors that are not among the six."""
-    vae = hunt.loaded(edited(e11_hunt.right(), ((old, new),), check), check)
+    vae = hunt.loaded(edited(e11_hunt.RIGHT, ((old, new),), check), check)
     assert not hunt.CHECKS[check](vae).holds
 
 
 def test_the_errors_are_published_ones_and_the_files_can_be_read() -> None:
     """Bugs: an error that the gallery does not have; a VAE that no longer fits a page; a name that gives it away."""
     assert {error.name for error in e11_hunt.ERRORS.values()} <= set(GALLERY)
-    assert len({*e11_hunt.SOURCES.values(), e11_hunt.right()}) == 7
-    assert len([line for line in e11_hunt.right().splitlines() if line.strip()]) <= 80
+    assert len({*e11_hunt.SOURCES.values(), e11_hunt.RIGHT}) == 7
+    assert len([line for line in e11_hunt.RIGHT.splitlines() if line.strip()]) <= 80
     for source in e11_hunt.SOURCES.values():
         assert "bug" not in source.lower()
         assert max(map(len, source.splitlines())) <= 120

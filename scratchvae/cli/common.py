@@ -36,14 +36,15 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default is None or action.default is False else super()._get_help_string(action)
 
 
-def command(commands: Commands, name: str, about: str, example: str) -> argparse.ArgumentParser:
-    """A command whose help says what it does and ends with an example."""
+def command(commands: Commands, name: str, about: str, example: str, description: str = "") -> argparse.ArgumentParser:
+    """A command whose help says what it does and ends with an example, or several, which begin with "examples:". A
+    description that is given beside `about` keeps its lines."""
     made: argparse.ArgumentParser = commands.add_parser(
         name,
         help=about.split(". ")[0].rstrip("."),
-        description=about,
-        epilog=f"example:  {example}",
-        formatter_class=Help,
+        description=description or about,
+        epilog=example if example.startswith("examples:") else f"example:  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter if description else Help,
     )
     return made
 

@@ -7,9 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .. import data
 from ..errors import UsageError
 from ..estimators import ESTIMATORS
+from ..plots import axes, plot_race, plot_waves, save
 from ..training import variance_study as laboratory
 from ..training.checkpoint import write_atomically
 from ..training.config import Config
@@ -45,9 +48,8 @@ iw and dreg estimate the gradient of a bound of their own, and are held against 
 
 def add(commands: Commands) -> None:
     """Register `estimators`."""
-    p = command(commands, "estimators", ABOUT, "scratchvae estimators --out laboratory --seed 0")
-    p.formatter_class = argparse.RawDescriptionHelpFormatter
-    p.description = f"{ABOUT}\n\nThe table's columns:\n{MEANINGS}"
+    about = f"{ABOUT}\n\nThe table's columns:\n{MEANINGS}"
+    p = command(commands, "estimators", ABOUT, "scratchvae estimators --out laboratory --seed 0", about)
     p.set_defaults(run=run)
     p.add_argument("--list", action="store_true", help="name every estimator and what it needs, and stop")
     p.add_argument("--data", default="mnist", help="a data set's name or a path")
@@ -174,8 +176,6 @@ def words(results: dict[str, Any]) -> str:
 
 def draw(results: dict[str, Any], folder: Path) -> None:
     """Five PNG files."""
-    from ..plots import save
-
     named = {"variance": variances, "signal_to_noise": ratios, "race": race, "waves": waves}
     for name, picture in {**named, "histograms": histograms}.items():
         save(picture(results), folder / f"{name}.png")
@@ -183,8 +183,6 @@ def draw(results: dict[str, Any], folder: Path) -> None:
 
 def variances(results: dict[str, Any]) -> Any:
     """The variance of each estimator along the run."""
-    from ..plots import axes
-
     ax = axes(None, (8, 4.5))
     names = list(dict.fromkeys(line["estimator"] for line in results["table"]))
     for i, place in enumerate(("start", "middle", "end")):
@@ -201,8 +199,6 @@ def variances(results: dict[str, Any]) -> Any:
 
 def ratios(results: dict[str, Any]) -> Any:
     """Signal to noise against the number of samples."""
-    from ..plots import axes
-
     ax = axes()
     for place, line in (("end", "-"), ("linear-Gaussian", "--")):
         for name, colour in (("iw", "tab:red"), ("dreg", "tab:blue")):
@@ -219,10 +215,6 @@ def ratios(results: dict[str, Any]) -> Any:
 
 def histograms(results: dict[str, Any]) -> Any:
     """One component of the gradient, estimate by estimate: the same mean, and not the same width."""
-    import numpy as np
-
-    from ..plots import axes
-
     ax, found = axes(None, (7, 4.5)), results["one_component"]
     score, path = (np.array(found[name]) for name in ("score", "sgvb_b"))
     low, high = np.quantile(score, (0.005, 0.995))
@@ -241,10 +233,6 @@ def histograms(results: dict[str, Any]) -> Any:
 
 def race(results: dict[str, Any]) -> Any:
     """The bound against steps, by estimator."""
-    import numpy as np
-
-    from ..plots import plot_race
-
     lines = results["race"]
     bounds, last = {line["estimator"]: np.array(line["bound"]) for line in lines}, lines[-1]["bound"][-1]
     return plot_race(np.array(lines[0]["step"]), bounds, title=f"One VAE, {lines[0]['samples']} samples a row",
@@ -253,10 +241,6 @@ def race(results: dict[str, Any]) -> Any:
 
 def waves(results: dict[str, Any]) -> Any:
     """Where the score function is the better one."""
-    import numpy as np
-
-    from ..plots import plot_waves
-
     found = results["waves"]
     exact = {"score": np.array(found["score"]), "path": np.array(found["pathwise"])}
     return plot_waves(np.array(found["frequency"]), exact)

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from ..errors import UsageError
+from .common import Commands, command
 
 HELP = "Write the backward passes yourself: a stub, its proof, hints"
 DESCRIPTION = """\
@@ -16,7 +17,7 @@ kind of slip, never the repair. Your code runs in a process of its own, for at m
 it, docs/lessons/NN-*.md; the last is a hunt: six VAEs, one error each, and which check finds it.
 
 Exit status: 0 fine; 1 if the check fails, or with --json if one in the folder does."""
-EPILOG = """\
+EXAMPLES = """\
 examples:
   scratchvae exercise                 what there is, what is done, what is next
   scratchvae exercise 7               writes exercises/e07_sample.py
@@ -27,15 +28,9 @@ examples:
 LOOK = 0.3  # seconds between two looks at a file that is watched
 
 
-def add(subparsers: Any) -> None:
+def add(commands: Commands) -> None:
     """Register the command with argparse."""
-    parser = subparsers.add_parser(
-        "exercise",
-        help=HELP,
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command(commands, "exercise", HELP, EXAMPLES, DESCRIPTION)
     parser.add_argument(
         "which", nargs="?", metavar="N", help="its number, its name or its file: 7, sample, e07_sample.py"
     )

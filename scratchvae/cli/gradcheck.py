@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import UsageError
 from ..gradcheck import Report, file
 from ..gradcheck.report import METHODS, UNKNOWN, VERDICTS
+from .common import Commands, command
 
 HELP = "prove the hand-written gradients of a file of yours, or of the library"
 DESCRIPTION = """\
@@ -40,7 +41,7 @@ where it gives them a point. The file runs as a module, so what stands under if 
 
 Exit status: 0 if every check is ok; 1 if one is wrong, or cannot be told (unless --allow-unknown); 2 if FILE.py does
 not run or has no pair."""
-EPILOG = """\
+EXAMPLES = """\
 examples:
   scratchvae gradcheck layer.py            every pair of layer.py; also python -m scratchvae.gradcheck layer.py
   scratchvae gradcheck layer.py --pattern dense --json
@@ -56,15 +57,9 @@ KEYS = {
 }
 
 
-def add(subparsers: Any) -> None:
+def add(commands: Commands) -> None:
     """Register the command with argparse."""
-    parser = subparsers.add_parser(
-        "gradcheck",
-        help=HELP,
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command(commands, "gradcheck", HELP, EXAMPLES, DESCRIPTION)
     parser.add_argument("file", nargs="?", metavar="FILE.py", help="check its pairs in place of the library's")
     parser.add_argument("--pattern", default="*", help="only checks whose name contains this, or fits it as a glob")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout in place of the tables")

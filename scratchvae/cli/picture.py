@@ -67,8 +67,8 @@ class Made(NamedTuple):
 
 def add(commands: Commands) -> None:
     """Register `picture`."""
-    p = command(commands, "picture", "Draw a picture for a lecture. " + ABOUT, "scratchvae picture race --out race.png")
-    p.formatter_class, p.description = argparse.RawDescriptionHelpFormatter, ABOUT
+    about = "Draw a picture for a lecture"
+    p = command(commands, "picture", about, "scratchvae picture race --out race.png", ABOUT)
     p.set_defaults(run=run)
     p.add_argument("name", metavar="NAME", choices=MAKE, help=", ".join(MAKE))
     p.add_argument("checkpoint", metavar="RUN", nargs="?", help="of walk: a run's folder or a checkpoint")

@@ -13,14 +13,13 @@ Which check finds which (a test holds it true); only one of them is seen by slop
 
 import inspect
 from collections.abc import Iterator
-from importlib.resources import files
 from types import FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .hunt import CHECKS, loaded
-from .record import Edits, Exercise, Law, Names, edited
+from .record import Edits, Exercise, Law, Names, edited, shipped
 
 HINTS = (
     "Run all six checks on each file. What a check printed says where to look: the blocks that are wrong share a path, "
@@ -77,12 +76,8 @@ ERRORS = {
 }
 
 
-def right() -> str:
-    """The VAE without an error."""
-    return files(f"{__package__}.solutions").joinpath("vae.py").read_text(encoding="utf-8")
-
-
-SOURCES = {letter: edited(right(), error.edits, error.name) for letter, error in ERRORS.items()}
+RIGHT = shipped("vae.py")  # the VAE without an error
+SOURCES = {letter: edited(RIGHT, error.edits, error.name) for letter, error in ERRORS.items()}
 
 
 def laws(names: Names) -> Iterator[Law]:

@@ -16,7 +16,7 @@ import numpy as np
 from ..gradcheck.check import TOLERANCE, Settings, judged
 from ..tree import zeros_like
 from ..types import Array
-from .record import Law, drawing, log_evidence
+from .record import Law, drawing, executed, log_evidence
 
 SHAPES = {"q.hidden": (4, 3), "q.mu": (3, 1), "q.log_var": (3, 1), "p.hidden": (1, 3), "p.logits": (3, 4)}
 ROWS, RATE = 20, 1e-3
@@ -45,9 +45,7 @@ def place() -> Place:
 
 def loaded(source: str, name: str) -> Any:
     """What a VAE's source defines, by attribute."""
-    names: dict[str, Any] = {"__name__": name}
-    exec(compile(source, name, "exec"), names)
-    return SimpleNamespace(**names)
+    return SimpleNamespace(**executed(source, name))
 
 
 def said(measure: Measure) -> Callable[[str | Path], Law]:

@@ -40,6 +40,18 @@ class Pair(NamedTuple):
     options: Mapping[str, Any] = {}
 
 
+def shipped(file: str) -> str:
+    """The text of a file among the solutions."""
+    return files(f"{__package__}.solutions").joinpath(file).read_text(encoding="utf-8")
+
+
+def executed(source: str, name: str = "exercise") -> dict[str, Any]:
+    """The names that a source defines; `name` is what its errors call it."""
+    names: dict[str, Any] = {"__name__": name}
+    exec(compile(source, name, "exec"), names)
+    return names
+
+
 def returned(name: str, y: Any) -> Any:
     """What a learner's function returned. Raises TypeError where it is nothing or a list, before its way back is blamed
     for that."""
@@ -126,7 +138,7 @@ class Exercise(NamedTuple):
     @property
     def solution(self) -> str:
         """Its source."""
-        return files(f"{__package__}.solutions").joinpath(self.file).read_text(encoding="utf-8")
+        return shipped(self.file)
 
     @property
     def stub(self) -> str:

@@ -8,7 +8,6 @@ import json
 import subprocess
 import sys
 
-from ..errors import CheckFailed
 from .course import find
 from .record import Exercise
 from .verdict import Verdict, judge
@@ -37,10 +36,7 @@ def judged(exercise: Exercise, path: str, limit: float = LIMIT) -> Verdict:
 def main(number: str, path: str) -> None:
     """Judge, and print the verdict."""
     with contextlib.redirect_stdout(sys.stderr):
-        try:
-            verdict = judge(find(number), path)
-        except CheckFailed as problem:
-            verdict = Verdict(find(number).number, False, (str(problem),))
+        verdict = judge(find(number), path)
     print(json.dumps(verdict._asdict()))
 
 

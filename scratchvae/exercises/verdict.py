@@ -22,7 +22,7 @@ from ..gradcheck import Report, check
 from ..gradcheck.file import place, running
 from ..tree import flat
 from .course import find
-from .record import Exercise, Law, Names, Pair, drawing, returned
+from .record import Exercise, Law, Names, Pair, drawing, executed, returned
 
 SEEDS = (0, 1)  # of the points
 PERHAPS = 2  # lines of the diagnosis that are said
@@ -162,13 +162,6 @@ def heard(exercise: Exercise, laws: list[Law]) -> list[str]:
             if [*exercise.laws(executed(exercise.slipped(name)))] == laws:
                 return [slip.line]
     return []
-
-
-def executed(source: str) -> dict[str, Any]:
-    """The names that a source defines."""
-    names: dict[str, Any] = {"__name__": "exercise"}
-    exec(compile(source, "exercise", "exec"), names)
-    return names
 
 
 def numbers(exercise: Exercise, names: Names) -> list[Any] | None:
