@@ -10,6 +10,7 @@ from ..types import Array
 
 SMALL = np.log(1e-8)  # of ln x, ln bx: below it two terms of the series of I are all of it
 ENOUGH = 2.0**-54
+STEPS, ORDERS = 12, [(1, 0.5), *((n, special.bernoulli(14)[n] / n) for n in range(2, 15, 2))]  # of ψ
 
 # At fixed u = I_x(a, b), density f:
 #   I = x^a (1−x)^b/(a B) S,   S = Σₙ tₙ,   tₙ = xⁿ (a+b)ₙ/(a+1)ₙ,        I/f = x (1−x) S/a
@@ -19,6 +20,19 @@ ENOUGH = 2.0**-54
 #   ∂logit/∂a = −[(ln x − ψ(a+1) + ψ(a+b)) S + Σ tₙ gₙ]/a
 #   ∂logit/∂b = −[(ln(1−x) − ψ(b) + ψ(a+b)) S + Σ tₙ hₙ]/a
 # S is quick for x ≤ (a+1)/(a+b+2). Above, 1 − x ~ Beta(b, a) at 1 − u: exchange a and b, and turn the logit's sign.
+
+# ψ(p+d) − ψ(p), which their difference would lose for small d: up 12 steps of ψ(p) = ψ(p+1) − 1/p, then by
+#   ψ(p) = ln p − 1/(2p) − Σₙ B₂ₙ/(2n p²ⁿ),   where with L = ln(1 + d/p)   p⁻ᵐ − (p+d)⁻ᵐ = −p⁻ᵐ (e^{−mL} − 1)
+
+
+def _digamma_rise(p: Array, d: Array) -> Array:
+    """ψ(p+d) − ψ(p); p, p + d > 0."""
+    steps = np.zeros_like(p)
+    for _ in range(STEPS):
+        steps, p = steps + d / (p * (p + d)), p + 1
+    L = np.log1p(d / p)
+    rest = sum(c * np.expm1(-m * L) / p**m for m, c in ORDERS)
+    return steps + L - rest
 
 
 def _series(a: Array, b: Array, logit: Array) -> tuple[Array, Array]:
@@ -30,9 +44,8 @@ def _series(a: Array, b: Array, logit: Array) -> tuple[Array, Array]:
         t = t * x * ((a + b + n) / (a + 1 + n))
         g, h = g + (1 - b) / ((a + b + n) * (a + 1 + n)), h + 1 / (a + b + n)
         S, Tg, Th, n = S + t, Tg + t * g, Th + t * h, n + 1
-    both = special.digamma(a + b)
-    by_a = (log_x - special.digamma(a + 1) + both) * S + Tg
-    by_b = (log_y - special.digamma(b) + both) * S + Th
+    by_a = (log_x + _digamma_rise(a + 1, b - 1)) * S + Tg
+    by_b = (log_y + _digamma_rise(b, a)) * S + Th
     return -by_a / a, -by_b / a
 
 

@@ -69,7 +69,8 @@ def slope(nu: Array, z: Array) -> Array:
 def sample(nu: Array, u: Array) -> Array:
     """z by the inverse CDF; ±inf where |z| is above all floats (tiny ν)."""
     nu, u = np.broadcast_arrays(np.asarray(nu, float), np.asarray(u, float))
-    logit = beta.logit_sample(nu / 2, np.full(nu.shape, 0.5), 2 * np.minimum(u, 1 - u))
+    p = np.where(u == 0.5, 0.5, 2 * np.minimum(u, 1 - u))  # of both tails; the median is 0 by its sign
+    logit = beta.logit_sample(nu / 2, np.full(nu.shape, 0.5), p)
     with np.errstate(over="ignore"):
         return np.sign(u - 0.5) * np.exp(0.5 * (np.log(nu) - logit))
 

@@ -9,6 +9,7 @@ from scipy import special
 from ..types import Array
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(64)
+REST_OF_PI = 1.2246467991473532e-16  # π is this much above its float
 SPENT = 40.0  # e^−40 is below rounding: where an integral over a tail ends
 LARGE, ORDERS = 40.0, 16  # κ from which, and to how many terms, 1 − A(κ) is taken from its series in 1/κ
 
@@ -42,7 +43,7 @@ def _nodes(kappa: Array, z: Array, tail: Array) -> tuple[Array, Array, Array]:
     """Half the length of [0, z], or of what counts of [z, π]; there 1 − cos t, and e^{κ (cos t − cos z)}. z ≥ 0."""
     end = 2 * np.arcsin(np.sqrt(np.minimum(np.sin(z / 2) ** 2 + SPENT / (2 * np.maximum(kappa, 1)), 1)))
     start, end = np.where(tail, z, 0), np.where(tail, end, z)
-    half = (end - start) / 2
+    half = (end - start + np.where(end == np.pi, REST_OF_PI, 0)) / 2
     t = start[..., None] + half[..., None] * (NODES + 1)
     off = 2 * np.sin(t / 2) ** 2
     return half, off, np.exp(kappa[..., None] * (2 * np.sin(z[..., None] / 2) ** 2 - off))
@@ -66,8 +67,9 @@ def _log_tail(kappa: Array, z: Array) -> tuple[Array, Array]:
     tail = z > 1 / np.sqrt(1 + kappa)
     half, _, weight = _nodes(kappa, z, tail)
     log_f = -2 * kappa * np.sin(z / 2) ** 2 - np.log(2 * np.pi * special.i0e(kappa))
-    log_part = np.log(half * (weight * WEIGHTS).sum(axis=-1)) + log_f
-    return np.where(tail, log_part, np.log1p(-np.minimum(np.exp(log_part), 0.5) * 2) - np.log(2)), log_f
+    part = half * (weight * WEIGHTS).sum(axis=-1)
+    log_tail = np.log(np.where(tail, part, 1)) + log_f
+    return np.where(tail, log_tail, np.log(0.5 - np.where(tail, 0, part * np.exp(log_f)))), log_f
 
 
 def sample(kappa: Array, u: Array) -> Array:
@@ -83,7 +85,7 @@ def sample(kappa: Array, u: Array) -> Array:
         step = miss * np.exp(log_tail - log_f)
         inside = (z + step > low) & (z + step < high)
         last, z = z, np.where(miss == 0, z, np.where(inside, z + step, (low + high) / 2))
-        if (np.abs(z - last) <= 4e-16 * z).all():
+        if (np.abs(z - last) <= 1e-8 * np.minimum(z, np.pi - z)).all():  # the error is this one's square
             break
     return np.where(u < 0.5, -z, z)
 
