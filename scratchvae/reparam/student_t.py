@@ -61,7 +61,7 @@ def slope(nu: Array, z: Array) -> Array:
     n, s = nu[low], size[low]
     by_a, _ = beta.logit_slopes(n / 2, np.full_like(n, 0.5), np.log(n) - 2 * np.log(s))
     out[low] = s / 2 * (1 / n - by_a / 2)
-    high = nu > SMALL
+    high = ~(nu <= SMALL)  # a NaN too
     out[high] = _slope_by_integral(nu[high], size[high])
     return np.sign(z) * out
 

@@ -83,7 +83,7 @@ def sample(kappa: Array, u: Array) -> Array:
         miss = log_tail - np.log(p)
         low, high = np.where(miss > 0, z, low), np.where(miss < 0, z, high)
         step = miss * np.exp(log_tail - log_f)
-        inside = (z + step > low) & (z + step < high)
+        inside = (z + step >= low) & (z + step <= high)
         last, z = z, np.where(miss == 0, z, np.where(inside, z + step, (low + high) / 2))
         if (np.abs(z - last) <= 1e-8 * np.minimum(z, np.pi - z)).all():  # the error is this one's square
             break
