@@ -68,7 +68,11 @@ def test_slopes_are_the_samples_own(name: str) -> None:
     dz = np.linspace(-1, 2, 24)
     got = vjp(dz, *parameters, U)
     for i, d in enumerate(got if isinstance(got, tuple) else (got,)):
-        close(d, slopes(lambda v, i=i: sample(*parameters[:i], v, *parameters[i + 1 :], U), parameters[i], dz))
+
+        def moved(v: Array, i: int = i) -> Array:
+            return np.asarray(sample(*parameters[:i], v, *parameters[i + 1 :], U))
+
+        close(d, slopes(moved, parameters[i], dz))
 
 
 def test_kumaraswamy_is_its_distribution() -> None:

@@ -63,7 +63,7 @@ STUDENT = [
 
 @pytest.mark.parametrize(("alpha", "z", "right"), GAMMA)
 def test_gamma_slope_at_nasty_points(alpha: float, z: float, right: float) -> None:
-    """Catches torch's jumps at z = 0.8 and α = 8 and its 6 % at (0.001, 13.5); the fraction where the series belongs."""
+    """Catches torch's jumps at z = 0.8 and α = 8, its 6 % at (0.001, 13.5); the fraction in the series' place."""
     assert off(gamma_slope(alpha, z), right) <= 1e-13
 
 
@@ -110,7 +110,9 @@ def beta_right(mp: Any, a: float, b: float, logit: float) -> tuple[Any, Any]:
     def lower(p: Any, q: Any, v: Any) -> Any:
         return mp.exp(p * mp.log(v) + q * mp.log1p(-v)) / (p * mp.beta(p, q)) * mp.hyp2f1(1, p + q, p + 1, v)
 
-    F = (lambda p, q: lower(p, q, x)) if x < 0.5 else (lambda p, q: -lower(q, p, y))
+    def F(p: Any, q: Any) -> Any:
+        return lower(p, q, x) if x < 0.5 else -lower(q, p, y)
+
     f = mp.exp(a * mp.log(x) + b * mp.log(y)) / mp.beta(a, b)
     return by_difference(lambda p: F(p, b), a, mp) / -f, by_difference(lambda q: F(a, q), b, mp) / -f
 
@@ -154,7 +156,7 @@ SWEEPS: dict[str, tuple[float, int, Function, Function, Function, dict[str, floa
 
 def worst_of_sweep(name: str, n: int, seed: int) -> tuple[float, tuple[float, ...]]:
     """The worst relative error over n points against mpmath, and where it is."""
-    mp = importlib.import_module("mpmath").mp
+    mp: Any = importlib.import_module("mpmath").mp  # an Any: it has no types
     _, shapes, sample, slope, right, box, digits = SWEEPS[name]
     parameters, u = points(n, low=box["low"], high=box["high"], shapes=shapes, seed=seed)
     z = sample(*parameters, u)
@@ -232,19 +234,18 @@ def test_slopes_are_the_samplers_own(shape: float) -> None:
     that leaves its own curve where it changes its formula."""
     s, dz, other = np.full(U.shape, shape), np.linspace(-1, 2, 41), np.full(U.shape, 1.7)
     log_z = gamma.log_sample(s, U)
-    near = {"rtol": 2e-8, "atol": 1e-9}
     np.testing.assert_allclose(
-        gamma.log_sample_vjp(dz, s, log_z), dz * central(lambda v: gamma.log_sample(v, U), s), **near
+        gamma.log_sample_vjp(dz, s, log_z), dz * central(lambda v: gamma.log_sample(v, U), s), rtol=2e-8, atol=1e-9
     )
     for a, b in ((s, other), (other, s), (s, s[::-1])):
         da, db = beta.logit_sample_vjp(dz, a, b, beta.logit_sample(a, b, U))
-        np.testing.assert_allclose(da, dz * central(lambda v, b=b: beta.logit_sample(v, b, U), a), **near)
-        np.testing.assert_allclose(db, dz * central(lambda v, a=a: beta.logit_sample(a, v, U), b), **near)
+        np.testing.assert_allclose(da, dz * central(lambda v, b=b: beta.logit_sample(v, b, U), a), rtol=2e-8, atol=1e-9)
+        np.testing.assert_allclose(db, dz * central(lambda v, a=a: beta.logit_sample(a, v, U), b), rtol=2e-8, atol=1e-9)
     got = von_mises.sample_vjp(dz, s, von_mises.sample(s, U))
-    np.testing.assert_allclose(got, dz * central(lambda v: von_mises.sample(v, U), s), **near)
+    np.testing.assert_allclose(got, dz * central(lambda v: von_mises.sample(v, U), s), rtol=2e-8, atol=1e-9)
     nu = s + 0.5
     got = student_t.sample_vjp(dz, nu, student_t.sample(nu, U))
-    np.testing.assert_allclose(got, dz * central(lambda v: student_t.sample(v, U), nu), **near)
+    np.testing.assert_allclose(got, dz * central(lambda v: student_t.sample(v, U), nu), rtol=2e-8, atol=1e-9)
 
 
 def test_samples_are_their_quantiles() -> None:

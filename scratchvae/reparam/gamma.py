@@ -13,7 +13,7 @@ LARGE, NEAR = 1000.0, 0.25  # α from which, and |z/α − 1| up to which, the e
 ORDERS, DEGREE = 4, 24  # of that expansion, and of its polynomials
 ENOUGH = 2.0**-54
 
-# ∂z/∂α = −(∂P/∂α)/f at fixed u = P(α, z), f = z^{α−1} e^{−z}/Γ(α). Three forms, each where all of its terms have a sign.
+# ∂z/∂α = −(∂P/∂α)/f at fixed u = P(α, z), f = z^{α−1} e^{−z}/Γ(α). Three forms, each where its terms have one sign.
 #
 # (1) z ≤ max(α, 1):   P = z^α e^{−z}/Γ(α+1) S,   S = Σₙ tₙ,   tₙ = zⁿ/((α+1) … (α+n))
 #       ∂ ln P/∂α = ln z − ψ(α+1) + S′/S,   S′ = −Σ tₙ hₙ,   hₙ = Σ_{1≤k≤n} 1/(α+k);   P/(z f) = S/α,   so
