@@ -176,6 +176,17 @@ def test_slopes_are_mpmaths(name: str) -> None:
     assert worst <= SWEEPS[name][0], where
 
 
+@pytest.mark.parametrize("ratio", [0.3, 0.76, 0.8, 1.2, 1.3, 2.2])
+def test_gamma_slope_far_from_any_sample(ratio: float) -> None:
+    """Catches the expansion in 1/α where its power series has ended."""
+    mp: Any = pytest.importorskip("mpmath").mp
+    for alpha in (1001.0, 2e4):
+        log_z = float(np.log(alpha * ratio))
+        with mp.workdps(80):
+            right = float(gamma_right(mp, alpha, log_z))
+        assert off(gamma.log_slope(np.array(alpha), np.array(log_z)), right) <= 1e-12
+
+
 # --- laws -------------------------------------------------------------------------------------------------------------
 
 
