@@ -33,7 +33,11 @@ KNOWN = {  # what a document may ask for
 ORDER = (
     ("types", "errors", "moved"),
     ("engine", "tree"),
-    ("kernels", "gradcheck"),  # gradcheck checks anybody's pair, so it knows none; its library knows all of ours
+    (
+        "kernels",
+        "reparam",
+        "gradcheck",
+    ),  # gradcheck checks anybody's pair and knows none; its library knows all of ours
     ("networks", "distributions", "arena", "initial", "noise", "data"),
     ("conditional",),
     ("models",),

@@ -1,0 +1,295 @@
+"""§7.2.4 Samples of gamma, beta, von Mises and Student-t, and their slopes by the shapes: figures, mpmath, and laws.
+
+The figures are of 50-digit arithmetic, and know nothing of the formulas under test.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import special, stats
+
+from scratchvae.reparam import beta, gamma, student_t, von_mises
+from scratchvae.types import Array
+
+Function = Callable[..., Any]
+GRID = (np.arange(20_000) + 0.5) / 20_000  # u by its quantiles
+
+
+def gamma_slope(alpha: Any, z: Any) -> Array:
+    """dz/dα."""
+    return np.asarray(z) * gamma.log_slope(np.asarray(alpha), np.log(z))
+
+
+def beta_slopes(a: Any, b: Any, x: Any) -> Array:
+    """(dx/da, dx/db) along the first axis."""
+    x = np.asarray(x)
+    return np.stack([s * x * (1 - x) for s in beta.logit_slopes(np.asarray(a), np.asarray(b), special.logit(x))])
+
+
+def off(got: Any, right: Any) -> float:
+    """The worst relative error."""
+    return float(np.max(np.abs(np.asarray(got) / np.asarray(right) - 1)))
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+GAMMA = [
+    (0.001, 1e-300, 6.901999559664034e-295), (0.001, 13.5, 938.08959329379121), (0.01, 1e-30, 6.8516667331952696e-27),
+    (0.5, 3, 2.9129424164403646), (5, 40, 2.4480486867429159), (3, 0.79999, 0.50586574940281739),
+    (3, 0.80001, 0.50587349187192629), (8, 8, 1.021074394151715), (8.0001, 8, 1.0210677445929761),
+    (9, 8.1, 0.96596952671658565), (1000, 1100, 1.0485866785616168), (1e4, 1e4, 1.0000166668333238),
+    (1e6, 1001000, 1.0005000001666001),
+]  # fmt: skip
+BETA = [
+    (2, 3, 0.4, 0.13939200005066932, -0.090477046535647438),
+    (0.01, 0.01, 1e-30, 1.1906145664240888e-26, -5.0016096147412495e-27),
+    (0.5, 0.5, 0.999, 0.0027709974227853679, -0.015037461059376413),
+    (1000, 1000, 0.51, 0.00024751652655435473, -0.00025251677608743018),
+    (0.1, 20, 0.2, 0.41502648595050958, -0.0091214327660074361),
+    (50, 80, 0.3, 0.004770635995257352, -0.0024712040414025428),
+]
+VON_MISES = [
+    (1e-8, 1, -0.84147098253465293), (1, 2, -0.95981686978119323), (10, 0.5, -0.026300725085726475),
+    (1000, 0.05, -2.5011471114795041e-5), (5, 3.1, -0.078512231778167206),
+]  # fmt: skip
+STUDENT = [
+    (0.5, 10, -51.785771974198607), (3, -2, 0.22597479198727924), (30, 1.5, -0.0013412061385668592),
+    (1000, 4, -1.692063076003539e-5),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("alpha", "z", "right"), GAMMA)
+def test_gamma_slope_at_nasty_points(alpha: float, z: float, right: float) -> None:
+    """Catches torch's jumps at z = 0.8 and α = 8, its 6 % at (0.001, 13.5); the fraction in the series' place."""
+    assert off(gamma_slope(alpha, z), right) <= 1e-13
+
+
+@pytest.mark.parametrize(("a", "b", "x", "by_a", "by_b"), BETA)
+def test_beta_slopes_at_nasty_points(a: float, b: float, x: float, by_a: float, by_b: float) -> None:
+    """Catches a and b exchanged without the sign, and a sum hₙ that is one term off."""
+    assert off(beta_slopes(a, b, x), [by_a, by_b]) <= 1e-13
+
+
+@pytest.mark.parametrize(("kappa", "z", "right"), VON_MISES)
+def test_von_mises_slope_at_nasty_points(kappa: float, z: float, right: float) -> None:
+    """Catches the tail's integral taken with the middle's sign, and 1 − A(κ) by subtraction."""
+    assert off(von_mises.slope(np.array(kappa), np.array(z)), right) <= 1e-13
+
+
+@pytest.mark.parametrize(("nu", "z", "right"), STUDENT)
+def test_student_slope_at_nasty_points(nu: float, z: float, right: float) -> None:
+    """Catches a slope that cancels for large ν, and one that is even in z."""
+    assert off(student_t.slope(np.array(nu), np.array(z)), right) <= 1e-13
+
+
+# --- mpmath -----------------------------------------------------------------------------------------------------------
+
+
+def by_difference(F: Function, p: Any, mp: Any) -> Any:
+    """∂F/∂p in 80 digits: a step of 1e−25 leaves 1e−50."""
+    h = mp.mpf(10) ** -25 * p
+    return (F(p + h) - F(p - h)) / (2 * h)
+
+
+def gamma_right(mp: Any, alpha: float, log_z: float) -> Any:
+    """d ln z/dα = −(∂P/∂α)/(z f)."""
+    a, z = mp.mpf(alpha), mp.exp(mp.mpf(log_z))
+    f = mp.exp(a * mp.log(z) - z - mp.loggamma(a))
+    ends = (0, z) if z < a else (z, mp.inf)
+    return by_difference(lambda v: mp.gammainc(v, *ends, regularized=True), a, mp) / f * (-1 if z < a else 1)
+
+
+def beta_right(mp: Any, a: float, b: float, logit: float) -> tuple[Any, Any]:
+    """∂logit/∂a and ∂logit/∂b = −(∂I/∂·)/(x (1−x) f)."""
+    a, b, e = mp.mpf(a), mp.mpf(b), mp.exp(mp.mpf(logit))
+    x, y = e / (1 + e), 1 / (1 + e)
+
+    def lower(p: Any, q: Any, v: Any) -> Any:
+        return mp.exp(p * mp.log(v) + q * mp.log1p(-v)) / (p * mp.beta(p, q)) * mp.hyp2f1(1, p + q, p + 1, v)
+
+    def F(p: Any, q: Any) -> Any:
+        return lower(p, q, x) if x < 0.5 else -lower(q, p, y)
+
+    f = mp.exp(a * mp.log(x) + b * mp.log(y)) / mp.beta(a, b)
+    return by_difference(lambda p: F(p, b), a, mp) / -f, by_difference(lambda q: F(a, q), b, mp) / -f
+
+
+def von_mises_right(mp: Any, kappa: float, z: float) -> Any:
+    """dz/dκ as −(∂F/∂κ)/f, F by quadrature from the nearer end."""
+    k, z = mp.mpf(kappa), mp.mpf(z)
+    A = mp.besseli(1, k) / mp.besseli(0, k)
+    near = mp.cos(z) > A
+    points = mp.linspace(0 if near else abs(z), abs(z) if near else mp.pi, 9)
+    integral = mp.quad(lambda t: (mp.cos(t) - A) * mp.exp(k * (mp.cos(t) - mp.cos(z))), points)
+    return mp.sign(z) * (-integral if near else integral)
+
+
+def student_right(mp: Any, nu: float, z: float) -> Any:
+    """dz/dν = −(∂F/∂ν)/f, F by the incomplete beta."""
+    n, t = mp.mpf(nu), mp.mpf(z)
+
+    def middle(v: Any) -> Any:  # F(z) − ½
+        return t * mp.hyp2f1(0.5, (v + 1) / 2, 1.5, -t * t / v) / mp.sqrt(v) / mp.beta(v / 2, mp.mpf(0.5))
+
+    f = mp.exp(-(n + 1) / 2 * mp.log1p(t * t / n)) / mp.sqrt(n) / mp.beta(n / 2, mp.mpf(0.5))
+    return -by_difference(middle, n, mp) / f
+
+
+def points(n: int, *, low: float, high: float, shapes: int, seed: int) -> tuple[list[Array], Array]:
+    """Shapes log-uniform on (low, high), and u: half of them uniform, half in the tails."""
+    rng = np.random.default_rng(seed)
+    u, tail = rng.random(n), 10.0 ** rng.uniform(-12, -1, n)
+    u = np.where(np.arange(n) % 4 == 0, tail, np.where(np.arange(n) % 4 == 1, 1 - tail, u))
+    return [np.exp(rng.uniform(np.log(low), np.log(high), n)) for _ in range(shapes)], u
+
+
+SWEEPS: dict[str, tuple[float, int, Function, Function, Function, dict[str, float], float]] = {
+    "gamma": (1e-13, 1, gamma.log_sample, gamma.log_slope, gamma_right, {"low": 1e-3, "high": 3e3}, 80),
+    "beta": (1e-11, 2, beta.logit_sample, beta.logit_slopes, beta_right, {"low": 1e-3, "high": 300}, 80),
+    "von Mises": (1e-11, 1, von_mises.sample, von_mises.slope, von_mises_right, {"low": 1e-3, "high": 1e4}, 30),
+    "Student": (1e-11, 1, student_t.sample, student_t.slope, student_right, {"low": 0.05, "high": 1e5}, 80),
+}
+
+
+def worst_of_sweep(name: str, n: int, seed: int) -> tuple[float, tuple[float, ...]]:
+    """The worst relative error over n points against mpmath, and where it is."""
+    mp: Any = importlib.import_module("mpmath").mp  # an Any: it has no types
+    _, shapes, sample, slope, right, box, digits = SWEEPS[name]
+    parameters, u = points(n, low=box["low"], high=box["high"], shapes=shapes, seed=seed)
+    z = sample(*parameters, u)
+    got = np.reshape(slope(*parameters, z), (-1, n))
+    with mp.workdps(int(digits)):
+        at = list(zip(*(a.tolist() for a in (*parameters, z)), strict=True))
+        exact = np.array([np.atleast_1d(np.array(right(mp, *point), float)) for point in at]).T
+    errors = np.abs(got / exact - 1).max(axis=0)
+    return float(errors.max()), at[int(errors.argmax())]
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_slopes_are_mpmaths(name: str) -> None:
+    """Catches a switch between two forms that stands where one of them has lost its digits."""
+    pytest.importorskip("mpmath")
+    worst, where = worst_of_sweep(name, 12 if name == "von Mises" else 60, seed=3)
+    assert worst <= SWEEPS[name][0], where
+
+
+@pytest.mark.parametrize("ratio", [0.3, 0.76, 0.8, 1.2, 1.3, 2.2])
+def test_gamma_slope_far_from_any_sample(ratio: float) -> None:
+    """Catches the expansion in 1/α where its power series has ended."""
+    mp: Any = pytest.importorskip("mpmath").mp
+    for alpha in (1001.0, 2e4):
+        log_z = float(np.log(alpha * ratio))
+        with mp.workdps(80):
+            right = float(gamma_right(mp, alpha, log_z))
+        assert off(gamma.log_slope(np.array(alpha), np.array(log_z)), right) <= 1e-12
+
+
+# --- laws -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alpha", [0.3, 1.0, 4.0, 60.0, 2e3])
+def test_gamma_moments_move_as_they_must(alpha: float) -> None:
+    """E[z] = α, E[z²] = α² + α and E[ln z] = ψ(α) by their slopes: catches any error that is the same at every z."""
+    log_z = gamma.log_sample(np.full(GRID.shape, alpha), GRID)
+    slope, z = gamma.log_slope(np.array(alpha), log_z), np.exp(log_z)
+    assert np.mean(z * slope) == pytest.approx(1, rel=2e-5)
+    assert np.mean(2 * z * z * slope) == pytest.approx(2 * alpha + 1, rel=1e-3)
+    assert np.mean(slope) == pytest.approx(special.polygamma(1, alpha), rel=1e-3)
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.3, 0.4), (2, 5), (40, 1.0), (300, 700)])
+def test_beta_moments_move_as_they_must(a: float, b: float) -> None:
+    """E[x] = a/(a+b) and E[ln x − ln(1−x)] = ψ(a) − ψ(b): catches a swap of a and b that loses a sign."""
+    logit = beta.logit_sample(np.full(GRID.shape, a), np.full(GRID.shape, b), GRID)
+    by_a, by_b = beta.logit_slopes(np.array(a), np.array(b), logit)
+    spread = special.expit(logit) * special.expit(-logit)
+    assert np.mean(spread * by_a) == pytest.approx(b / (a + b) ** 2, rel=1e-5)
+    assert np.mean(spread * by_b) == pytest.approx(-a / (a + b) ** 2, rel=1e-5)
+    assert np.mean(by_a) == pytest.approx(special.polygamma(1, a), rel=1e-3)
+    assert np.mean(by_b) == pytest.approx(-special.polygamma(1, b), rel=1e-3)
+
+
+@pytest.mark.parametrize("kappa", [1e-6, 0.5, 3.0, 60.0, 1e5])
+def test_von_mises_mean_moves_as_it_must(kappa: float) -> None:
+    """E[cos z] = A(κ), A′ = 1 − A/κ − A²: catches an A(κ) that is not the samples'."""
+    z = von_mises.sample(np.full(GRID.shape, kappa), GRID)
+    far = von_mises.spread(np.array(kappa))
+    assert np.mean(2 * np.sin(z / 2) ** 2) == pytest.approx(float(far), rel=2e-4)
+    right = 0.5 if kappa < 1e-3 else far * (2 - far) - (1 - far) / kappa
+    right = 0.5 / kappa**2 if kappa == 1e5 else right  # where Riccati's difference is spent
+    assert np.mean(-np.sin(z) * von_mises.slope(np.array(kappa), z)) == pytest.approx(right, rel=1e-3)
+
+
+@pytest.mark.parametrize("nu", [7.0, 30.0, 1e4])
+def test_student_variance_moves_as_it_must(nu: float) -> None:
+    """E[z²] = ν/(ν−2): its slope is −2/(ν−2)²; catches a slope that belongs to a scaled t."""
+    z = student_t.sample(np.full(GRID.shape, nu), GRID)
+    assert np.mean(2 * z * student_t.slope(np.array(nu), z)) == pytest.approx(-2 / (nu - 2) ** 2, rel=2e-2)
+
+
+def central(f: Function, x: Array) -> Array:
+    """f′(x), elementwise, by a five-point difference: no knowledge of any chain rule."""
+    h = 2e-4 * x
+    return (8 * (f(x + h) - f(x - h)) - (f(x + 2 * h) - f(x - 2 * h))) / (12 * h)
+
+
+U = (np.arange(41) + 0.5) / 41
+
+
+@pytest.mark.parametrize("shape", [0.02, 0.7, 1.5, 9.0, 400.0])
+def test_slopes_are_the_samplers_own(shape: float) -> None:
+    """sample_vjp against differences of sample at fixed u: catches a slope that is right for another z, and a sampler
+    that leaves its own curve where it changes its formula."""
+    s, dz, other = np.full(U.shape, shape), np.linspace(-1, 2, 41), np.full(U.shape, 1.7)
+    log_z = gamma.log_sample(s, U)
+    np.testing.assert_allclose(
+        gamma.log_sample_vjp(dz, s, log_z), dz * central(lambda v: gamma.log_sample(v, U), s), rtol=2e-8, atol=1e-9
+    )
+    for a, b in ((s, other), (other, s), (s, s[::-1])):
+        da, db = beta.logit_sample_vjp(dz, a, b, beta.logit_sample(a, b, U))
+        np.testing.assert_allclose(da, dz * central(lambda v, b=b: beta.logit_sample(v, b, U), a), rtol=2e-8, atol=1e-9)
+        np.testing.assert_allclose(db, dz * central(lambda v, a=a: beta.logit_sample(a, v, U), b), rtol=2e-8, atol=1e-9)
+    got = von_mises.sample_vjp(dz, s, von_mises.sample(s, U))
+    np.testing.assert_allclose(got, dz * central(lambda v: von_mises.sample(v, U), s), rtol=2e-8, atol=1e-9)
+    nu = s + 0.5
+    got = student_t.sample_vjp(dz, nu, student_t.sample(nu, U))
+    np.testing.assert_allclose(got, dz * central(lambda v: student_t.sample(v, U), nu), rtol=2e-8, atol=1e-9)
+
+
+def test_samples_are_their_quantiles() -> None:
+    """F(z) = u by scipy's CDFs: catches a tail that is mirrored, and a scale that is not 1."""
+    for shape in (0.05, 0.8, 3.0, 40.0):  # from κ = 50 scipy takes the Gaussian: off by 3e−6
+        s = np.full(U.shape, shape)
+        np.testing.assert_allclose(special.gammainc(s, np.exp(gamma.log_sample(s, U))), U, rtol=1e-12)
+        logit = beta.logit_sample(s, 2 * s, U)
+        low = special.betainc(s, 2 * s, special.expit(logit)), special.betaincc(2 * s, s, special.expit(-logit))
+        np.testing.assert_allclose(np.where(logit < 0, *low), U, rtol=1e-11)
+        np.testing.assert_allclose(stats.vonmises.cdf(von_mises.sample(s, U), shape), U, rtol=1e-9)
+        np.testing.assert_allclose(stats.t.cdf(student_t.sample(s + 1, U), shape + 1), U, rtol=1e-11)
+
+
+def test_small_shapes_stay_finite() -> None:
+    """Catches 0/0 where z underflows: α = 1e−3 has its median at 5e−302, and its 1 % far below all floats."""
+    u = np.array([1e-12, 0.01, 0.5, 0.99, 1 - 1e-12])
+    for shape in (1e-4, 1e-3, 0.01):
+        s = np.full(u.shape, shape)
+        log_z, logit = gamma.log_sample(s, u), beta.logit_sample(s, s, u)
+        for found in (log_z, logit, gamma.log_slope(s, log_z), *beta.logit_slopes(s, s, logit)):
+            assert np.isfinite(found).all()
+        np.testing.assert_allclose(logit[2], 0, atol=1e-12)
+        np.testing.assert_allclose(logit, -logit[::-1], rtol=1e-4, atol=1e-12)
+    assert gamma.log_sample(np.array(1e-3), np.array(0.01)) == pytest.approx(np.log(0.01) * 1e3, rel=1e-3)
+
+
+def test_a_nan_stays_a_nan() -> None:
+    """Catches a series that waits for a NaN to become small, and one that makes a number of it."""
+    nan = np.array([np.nan])
+    one = np.ones(1)
+    assert np.isnan(gamma.log_slope(nan, one)).all()
+    assert np.isnan(gamma.log_slope(one, nan)).all()
+    assert np.isnan(beta.logit_slopes(one, nan, one)).all()
+    assert np.isnan(von_mises.slope(one, nan)).all()
+    assert np.isnan(student_t.slope(nan, one)).all()
