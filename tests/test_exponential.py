@@ -72,7 +72,9 @@ def scipys(p: Any, x: Array) -> Array:
         case "Categorical":
             return x * special.log_softmax(h[0], axis=-1)
         case "OneHots":
-            return x * np.concatenate([special.log_softmax(g, axis=-1) for g in (h[0][..., :3], h[0][..., 3:])], axis=-1)
+            return x * np.concatenate(
+                [special.log_softmax(g, axis=-1) for g in (h[0][..., :3], h[0][..., 3:])], axis=-1
+            )
         case "Poisson":
             return stats.poisson.logpmf(x, np.exp(h[0]))
         case "Exponential":
@@ -130,7 +132,7 @@ def grid(kind: Any) -> tuple[Array, Array]:
         t = np.linspace(-200, 200, 40_001) if kind is Beta else np.linspace(-250, 7.5, 40_001)
         x = special.expit(t) if kind is Beta else np.exp(t)
         weights = (t[1] - t[0]) * (x * special.expit(-t) if kind is Beta else x)
-        keep = (x < 1) & (weights > 0)  if kind is Beta else weights > 0
+        keep = (x < 1) & (weights > 0) if kind is Beta else weights > 0
         x, weights = x[keep], weights[keep]
     return np.repeat(x[:, None], 3, axis=1), weights
 
@@ -225,7 +227,11 @@ def test_kl_is_smooth_where_it_changes_over(kind: Any) -> None:
         np.testing.assert_allclose(pair.integral(p, one, two, delta), plain, rtol=1e-9, atol=1e-14)
 
 
-ROWS_KL = [(-0.1343, -0.0340, 4.1894558184234693e-4), (-500.0, 20.0, 22.178875822807047), (1e-6, 0.0, 4.1666666666665625e-14)]
+ROWS_KL = [
+    (-0.1343, -0.0340, 4.1894558184234693e-4),
+    (-500.0, 20.0, 22.178875822807047),
+    (1e-6, 0.0, 4.1666666666665625e-14),
+]
 
 
 @pytest.mark.parametrize(("l1", "l2", "right"), ROWS_KL)

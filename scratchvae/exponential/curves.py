@@ -104,11 +104,11 @@ def ratio_series() -> tuple[float, ...]:
     return tuple(c)
 
 
-def power_series(kappa: Array) -> tuple[Array, Array, Array]:
-    """(S₀ − 1, S₁/S₀, (S₀ − S₁)/(y S₀)) by y = κ²/4, κ < 2."""
+def power_series(kappa: Array, terms: int = 16) -> tuple[Array, Array, Array]:
+    """(S₀ − 1, S₁/S₀, (S₀ − S₁)/(y S₀)) by y = κ²/4; 16 terms serve κ < 2, 80 serve κ < 30."""
     y = kappa * kappa / 4
     zero, one, gap, term = 0 * y, 1 + 0 * y, 0 * y, 1 + 0 * y
-    for k in range(1, 16):
+    for k in range(1, terms):
         gap = gap + term / (k * (k + 1.0))
         term = term * y / (k * k)
         zero, one = zero + term, one + term / (k + 1)
@@ -116,22 +116,26 @@ def power_series(kappa: Array) -> tuple[Array, Array, Array]:
 
 
 def log_i0(kappa: Array) -> Array:
-    """ln I₀(κ), κ ≥ 0."""
-    small = kappa.real < 2
-    zero, _, _ = power_series(np.where(small, kappa, 0.0))
-    large = np.where(small, 2.0, kappa)
+    """ln I₀(κ), κ ≥ 0: beyond the series ∫ρ = κ − ½ ln 2πκ + Σ cₙ κ¹⁻ⁿ / (1 − n) for complex κ, which SciPy's lacks."""
     if np.iscomplexobj(kappa):
-        return np.where(small, np.log(1 + zero), np.log(special.ive(0, large)) + large.real)
-    return np.where(small, np.log1p(zero), np.log(special.i0e(large)) + large)
+        small = kappa.real < LARGE
+        far = np.where(small, LARGE, kappa)
+        tail = sum(c / (1 - n) * far ** (1.0 - n) for n, c in enumerate(ratio_series()) if n > 1)
+        near, _, _ = power_series(np.where(small, kappa, 0.0), 80)
+        return np.where(small, np.log(1 + near), far - HALF_LOG_2PI - 0.5 * np.log(far) + tail)
+    small = kappa < 2
+    near, _, _ = power_series(np.where(small, kappa, 0.0))
+    far = np.where(small, 2.0, kappa)
+    return np.where(small, np.log1p(near), np.log(special.i0e(far)) + far)
 
 
 def bessel_ratio(kappa: Array) -> tuple[Array, Array, Array]:
     """R = ρ/κ, R′/κ and ρ′, for κ ≥ 0."""
-    small, large = kappa.real < 2, kappa.real > LARGE
-    _, one, gap = power_series(np.where(small, kappa, 0.0))
+    edge, terms = (LARGE, 80) if np.iscomplexobj(kappa) else (2.0, 16)
+    small, large = kappa.real < edge, kappa.real >= LARGE
+    _, one, gap = power_series(np.where(small, kappa, 0.0), terms)
     middle = np.where(small | large, LARGE, kappa)
-    complex_i = np.iscomplexobj(kappa)
-    rho = special.ive(1, middle) / special.ive(0, middle) if complex_i else special.i1e(middle) / special.i0e(middle)
+    rho = special.i1e(middle.real) / special.i0e(middle.real)
     far, c = np.where(large, kappa, LARGE), ratio_series()
     rho = np.where(large, sum(a * far**-n for n, a in enumerate(c)), rho)
     bend = np.where(large, sum(-n * a * far ** (-1.0 - n) for n, a in enumerate(c)), 1 - rho / middle - rho * rho)

@@ -164,7 +164,9 @@ class Poisson(ExponentialFamily, LogRate):
         few, some, x = self.below(eta[0])
         exact = np.exp(some) * (1 - some) + self.mean_of(special.gammaln(x + 1), some)
         r = np.exp(-np.where(few, np.log(self.summed), eta[0]))
-        series = 0.5 * (np.log(2 * np.pi * np.e) - np.log(r)) - r * (1 / 12 + r * (1 / 24 + r * (19 / 360 + r * 9 / 80)))
+        series = 0.5 * (np.log(2 * np.pi * np.e) - np.log(r)) - r * (
+            1 / 12 + r * (1 / 24 + r * (19 / 360 + r * 9 / 80))
+        )
         return np.where(few, exact, series)
 
     def entropies_vjp(self, eta: Blocks) -> Blocks:

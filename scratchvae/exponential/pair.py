@@ -23,6 +23,12 @@ def wide(a: Any) -> Array:
     return np.asarray(a, np.result_type(a, np.float64))
 
 
+def narrow(a: Array, *like: Array) -> Array:
+    """a in the dtype of `like`; what is beyond that dtype's range is ±∞."""
+    with np.errstate(over="ignore"):
+        return np.asarray(a).astype(np.result_type(*like))
+
+
 def inner(a: Blocks, b: Blocks) -> Array:
     """Σ a b over the blocks, (..., K), with 0 · ∞ = 0: a statistic of weight 0 does not count."""
     with np.errstate(invalid="ignore", over="ignore"):
@@ -98,7 +104,7 @@ class ExponentialFamily:
         """Cotangent of the heads: dη η where η = e^head, dη where it is the head."""
         if self.log_heads:
             deta = tuple(d * e for d, e in zip(deta, self.eta(), strict=True))
-        return self.of(tuple(unbroadcast(d, h.shape).astype(h.dtype) for d, h in zip(deta, self.heads, strict=True)))
+        return self.of(tuple(narrow(unbroadcast(d, h.shape), h) for d, h in zip(deta, self.heads, strict=True)))
 
     def shifted(self, eta: Blocks) -> Blocks:
         """η − shift: the weight of T where log h is a multiple of T."""
@@ -111,7 +117,7 @@ class ExponentialFamily:
         eta, value = self.eta(), wide(x)
         linear = self.per_group(inner(self.shifted(eta), self.T(value)))
         rows = (linear - self.A(eta)).sum(axis=-1) + self.log_h(value).sum(axis=-1)
-        return rows.astype(np.result_type(x, *self.heads))
+        return narrow(rows, x, *self.heads)
 
     def log_prob_vjp(self, w: Array, x: Array) -> tuple[Array | None, Self]:
         """Cotangents of x (None where discrete) and of the heads, for w the cotangent of log_prob."""
@@ -120,7 +126,7 @@ class ExponentialFamily:
         w = column(w, shape)
         d = self.eta_vjp(tuple(w * (t - m) for t, m in zip(self.T(value), self.dA(eta), strict=True)))
         dx = self.dx(eta, value)
-        return None if dx is None else unbroadcast(w * np.broadcast_to(dx, shape), x.shape).astype(x.dtype), d
+        return None if dx is None else narrow(unbroadcast(w * np.broadcast_to(dx, shape), x.shape), x), d
 
     # KL(p₁ ‖ p₂) = A(η₂) − A(η₁) − Δᵀ∇A(η₁) = ∫₀¹ (1 − t) Δᵀ∇²A(η₁ + tΔ) Δ dt,   Δ = η₂ − η₁
     #   so:  ∂/∂η₁ = −∇²A(η₁) Δ,    ∂/∂η₂ = ∇A(η₂) − ∇A(η₁) = ∫₀¹ ∇²A(η₁ + tΔ) Δ dt
@@ -138,7 +144,7 @@ class ExponentialFamily:
         shape, rows = as_rows(*self.eta(), *other.eta(), *self.difference(other))
         n = len(self.heads)
         kl = bregman(self, tuple(rows[:n]), tuple(rows[n : 2 * n]), tuple(rows[2 * n :])).sum(axis=-1)
-        return kl.reshape(shape[:-1]).astype(np.result_type(*self.heads, *other.heads))
+        return narrow(kl.reshape(shape[:-1]), *self.heads, *other.heads)
 
     def kl_vjp(self, w: Array, other: Self) -> tuple[Self, Self]:
         """Cotangents of the heads of both, for w the cotangent of kl."""
@@ -159,7 +165,7 @@ class ExponentialFamily:
 
     def entropy(self) -> Array:
         """−E[log p], nats, without the last axis."""
-        return self.entropies(self.eta()).sum(axis=-1).astype(np.result_type(*self.heads))
+        return narrow(self.entropies(self.eta()).sum(axis=-1), *self.heads)
 
     def entropy_vjp(self, w: Array) -> Self:
         """Cotangent of the heads, for w the cotangent of entropy."""
