@@ -11,6 +11,7 @@ import pytest
 from oracles import close, slopes
 from scipy import special, stats
 
+from scratchvae.distributions import as_rows
 from scratchvae.errors import UsageError
 from scratchvae.exponential import (
     Bernoulli,
@@ -22,9 +23,10 @@ from scratchvae.exponential import (
     Gamma,
     Poisson,
     VonMises,
+    curves,
     one_hots,
+    pair,
 )
-from scratchvae.exponential import curves, pair
 from scratchvae.types import Array
 
 Groups = one_hots(3, 2)
@@ -186,9 +188,9 @@ def test_scores_have_mean_zero_and_the_covariance_of_t(kind: Any) -> None:
     eta, joint = p.eta(), kind in (Categorical, Groups, Dirichlet)
     v = tuple(np.random.default_rng(7).standard_normal(e.shape) for e in eta)
     tolerance = TOLERANCE.get(kind, 1e-10)
-    along = lambda x: sum(a * (t - m) for a, t, m in zip(v, p.T(x), p.dA(eta), strict=True))  # noqa: E731
+    along: Any = lambda x: sum(a * (t - m) for a, t, m in zip(v, p.T(x), p.dA(eta), strict=True))  # noqa: E731
     for i, (mean, bent) in enumerate(zip(p.dA(eta), p.ddA(eta, v), strict=True)):
-        off = lambda x, i=i, mean=mean: p.T(x)[i] - mean  # noqa: E731
+        off: Any = lambda x, i=i, mean=mean: p.T(x)[i] - mean  # noqa: E731
         close(means(p, off), np.zeros_like(mean), tolerance)
         spread = (lambda x, off=off: off(x) * along(x).sum(axis=-1, keepdims=True)) if joint else (
             lambda x, off=off: off(x) * along(x))  # fmt: skip
@@ -221,7 +223,7 @@ def test_kl_is_smooth_where_it_changes_over(kind: Any) -> None:
     p, step = fixed(kind, 9), fixed(kind, 10)
     for distance in np.geomspace(1e-3, 1.0, 25):
         q = kind(*(a + distance * b for a, b in zip(p, step, strict=True)))
-        n, parts = len(p), pair.as_rows(*p.eta(), *q.eta(), *p.difference(q))[1]
+        n, parts = len(p), as_rows(*p.eta(), *q.eta(), *p.difference(q))[1]
         one, two, delta = tuple(parts[:n]), tuple(parts[n : 2 * n]), tuple(parts[2 * n :])
         plain = q.A(two) - p.A(one) - p.per_group(pair.inner(delta, p.dA(one)))
         np.testing.assert_allclose(pair.integral(p, one, two, delta), plain, rtol=1e-9, atol=1e-14)
@@ -285,7 +287,7 @@ def test_log_prob_vjp(kind: Any, lead: tuple[tuple[int, ...], tuple[int, ...]]) 
     dx, d = p.log_prob_vjp(w, x)
     assert type(d) is kind
     for i, h in enumerate(p):
-        close(d[i], slopes(lambda v, i=i: replaced(p, i, v).log_prob(x), h, w), 1e-11)
+        close(d[i], slopes(lambda v: replaced(p, i, v).log_prob(x), h, w), 1e-11)
     if kind in DISCRETE:
         assert dx is None
     else:
@@ -301,9 +303,9 @@ def test_entropy_and_kl_vjp(kind: Any, lead: tuple[int, ...]) -> None:
     d = p.entropy_vjp(w)
     first, second = p.kl_vjp(w, q)
     for i, h in enumerate(p):
-        close(d[i], slopes(lambda v, i=i: replaced(p, i, v).entropy(), h, w), 1e-11)
-        close(first[i], slopes(lambda v, i=i: replaced(p, i, v).kl(q), h, w), 1e-10)
-        close(second[i], slopes(lambda v, i=i: p.kl(replaced(q, i, v)), q[i], w), 1e-10)
+        close(d[i], slopes(lambda v: replaced(p, i, v).entropy(), h, w), 1e-11)
+        close(first[i], slopes(lambda v: replaced(p, i, v).kl(q), h, w), 1e-10)
+        close(second[i], slopes(lambda v: p.kl(replaced(q, i, v)), q[i], w), 1e-10)
 
 
 @each_family
@@ -323,7 +325,7 @@ def test_kl_vjp_where_they_nearly_meet(kind: Any) -> None:
 def wild(kind: Any, n: int, dtype: str, rng: Any) -> tuple[Any, Array]:
     """Heads and values over float32's range; η = e^head stays inside it."""
     size = (n, columns(kind))
-    free = lambda: (rng.choice([-1, 1], size) * 10 ** rng.uniform(-38, 38, size)).astype(dtype)  # noqa: E731
+    free: Any = lambda: (rng.choice([-1, 1], size) * 10 ** rng.uniform(-38, 38, size)).astype(dtype)  # noqa: E731
     heads = [rng.uniform(-87, 88, size).astype(dtype) if kind.log_heads or kind is Poisson else free()
              for _ in range(HEADS.get(kind, 1))]  # fmt: skip
     x = values(kind, n, rng=rng)
@@ -339,9 +341,9 @@ def wild(kind: Any, n: int, dtype: str, rng: Any) -> tuple[Any, Array]:
 def test_nothing_is_nan(kind: Any, dtype: str) -> None:
     """Catches ∞ − ∞ and 0 · ∞ anywhere between 1e-38 and 3e38."""
     rng = np.random.default_rng(13)
-    p, x = wild(kind, 3_000, dtype, rng)
-    q, _ = wild(kind, 3_000, dtype, rng)
-    w = np.ones(3_000, dtype)
+    p, x = wild(kind, 400, dtype, rng)
+    q, _ = wild(kind, 400, dtype, rng)
+    w = np.ones(400, dtype)
     with np.errstate(all="ignore"):
         dx, d = p.log_prob_vjp(w, x)
         results = [p.log_prob(x), p.entropy(), p.kl(q), *d, *p.entropy_vjp(w), *p.kl_vjp(w, q)[0], *p.kl_vjp(w, q)[1]]

@@ -18,7 +18,7 @@ from .curves import (
     stirling_slope,
     trigamma,
 )
-from .discrete import LogRate, Logits
+from .discrete import Logits, LogRate
 from .pair import Blocks, ExponentialFamily
 
 

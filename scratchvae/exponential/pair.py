@@ -14,7 +14,7 @@ from ..types import Array
 Blocks = tuple[Array, ...]  # η, T or a cotangent: one array (..., K) for each head
 
 NEAR = 1e-2  # a difference this small beside its terms has lost two digits: it is integrated instead
-HALVINGS = 24  # of the segment towards either end, where A bends a hundred times more at one end than at the other
+HALVINGS = 10  # of the segment towards either end, where A may bend a thousand times more than at the other
 NODES, WEIGHTS = (v * 0.5 for v in np.polynomial.legendre.leggauss(12))
 
 
@@ -206,7 +206,7 @@ def integral(family: ExponentialFamily, one: Blocks, two: Blocks, delta: Blocks)
 
 def panel(family: ExponentialFamily, one: Blocks, delta: Blocks, a: float, b: float) -> Array:
     """The same integral from t = a to b, by Gauss and Legendre."""
-    total = 0.0
+    total: Any = 0.0
     for node, weight in zip(NODES + 0.5, WEIGHTS, strict=True):
         t = a + (b - a) * float(node)
         bend = family.curvature(tuple(e + t * d for e, d in zip(one, delta, strict=True)), delta)
