@@ -108,10 +108,12 @@ class Gamma(ExponentialFamily, ShapeRate):
         return special.psi(eta[0]) - np.log(eta[1]), -eta[0] / eta[1]
 
     def ddA(self, eta: Blocks, v: Blocks) -> Blocks:
+        """∇²A · v = Cov[T] · v."""
         r, s = v[0] / eta[0], v[1] / eta[1]
         return stirling_bend(eta[0]) * v[0] + (r - s), eta[0] / eta[1] * (s - r)
 
     def curvature(self, eta: Blocks, v: Blocks) -> Array:
+        """vᵀ ∇²A v, by terms ≥ 0."""
         r, s = v[0] / eta[0], v[1] / eta[1]
         return eta[0] * (r - s) ** 2 + v[0] * v[0] * stirling_bend(eta[0])
 
@@ -285,16 +287,19 @@ class VonMises(ExponentialFamily, Direction):
         return np.log(2 * np.pi) + log_i0(length(eta))
 
     def dA(self, eta: Blocks) -> Blocks:
+        """∇A = E[T]."""
         r, _, _ = bessel_ratio(length(eta))
         return r * eta[0], r * eta[1]
 
     def ddA(self, eta: Blocks, v: Blocks) -> Blocks:
+        """∇²A · v = Cov[T] · v."""
         r, _, bend = bessel_ratio(length(eta))
         c, s = unit(eta)
         along, across = c * v[0] + s * v[1], c * v[1] - s * v[0]
         return bend * along * c - r * across * s, bend * along * s + r * across * c
 
     def curvature(self, eta: Blocks, v: Blocks) -> Array:
+        """vᵀ ∇²A v, by terms ≥ 0."""
         r, _, bend = bessel_ratio(length(eta))
         c, s = unit(eta)
         return bend * (c * v[0] + s * v[1]) ** 2 + r * (c * v[1] - s * v[0]) ** 2

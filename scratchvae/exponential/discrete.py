@@ -92,6 +92,7 @@ class Categorical(ExponentialFamily, Logits):
         return (x,)
 
     def A(self, eta: Blocks) -> Array:
+        """log of what normalises, (..., groups)."""
         top, rest, _ = self.parts(eta[0])
         return top + np.log1p(rest)
 
@@ -99,6 +100,7 @@ class Categorical(ExponentialFamily, Logits):
         return (self.parts(eta[0])[2],)
 
     def ddA(self, eta: Blocks, v: Blocks) -> Blocks:
+        """∇²A · v = Cov[T] · v."""
         p = self.parts(eta[0])[2]
         p, step = np.broadcast_arrays(p, v[0])
         return (p * (step - self.spread(self.per_group(p * step), p.shape[-1])),)
