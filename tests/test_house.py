@@ -39,6 +39,7 @@ ORDER = (
         "gradcheck",
     ),  # gradcheck checks anybody's pair and knows none; its library knows all of ours
     ("networks", "distributions", "arena", "initial", "noise", "data"),
+    ("exponential",),
     ("conditional",),
     ("models",),
     ("estimators",),
@@ -55,8 +56,8 @@ INTRINSICS = tuple(
     f"engine.{name}" for name in ("edges", "shared", "shuffles", "threads", "tiles", "vector_words", "vectors")
 )
 Q_AND_P = (  # rooms and modules of §7.2.5, the choice of q and p
-    r"networks|distributions|conditional|models\.families|kernels(\.(activations|bernoulli|dense|normal))?"
-    r"|gradcheck\.library\.(bbvi|conditional|distributions|kernels|networks)|fast\.(epilogues|layout)"
+    r"networks|distributions|exponential(\.\w+)?|conditional|models\.families|kernels(\.(activations|bernoulli|dense|normal))?"
+    r"|gradcheck\.library\.(bbvi|conditional|distributions|exponential|kernels|networks)|fast\.(epilogues|layout)"
     r"|exercises\.(solutions\.)?e09_heads"
 )
 OPTIONAL = ("matplotlib", "sklearn", "torch", "tqdm", "numba", "llvmlite", "jax", "safetensors")

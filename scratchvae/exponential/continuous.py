@@ -1,0 +1,326 @@
+"""§7.2.5 Exponential families of real values: exponential, gamma, beta, Dirichlet, continuous Bernoulli, von Mises."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from ..types import Array
+from .curves import (
+    bessel_ratio,
+    box,
+    box_bend,
+    box_slope,
+    log_gamma,
+    log_i0,
+    stirling,
+    stirling_bend,
+    stirling_slope,
+    trigamma,
+)
+from .discrete import Logits, LogRate
+from .pair import Blocks, ExponentialFamily
+
+
+class ShapeRate(NamedTuple):
+    """The heads of a gamma."""
+
+    log_shape: Array
+    log_rate: Array
+
+
+class TwoShapes(NamedTuple):
+    """The heads of a beta."""
+
+    log_a: Array
+    log_b: Array
+
+
+class LogAlpha(NamedTuple):
+    """The head of a Dirichlet."""
+
+    log_alpha: Array
+
+
+class Direction(NamedTuple):
+    """The heads of a von Mises: κ (cos μ, sin μ)."""
+
+    a: Array
+    b: Array
+
+
+def log(x: Array) -> Array:
+    """ln x, −∞ at 0 without a warning."""
+    with np.errstate(divide="ignore"):
+        return np.log(x)
+
+
+def over(a: Array, x: Array) -> Array:
+    """a / x, and 0 where a is 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(a == 0, 0.0, a / x)
+
+
+class Exponential(ExponentialFamily, LogRate):
+    """x ≥ 0 by log λ (..., K): η = λ, T = −x, A = −ln λ."""
+
+    __slots__ = ()
+    log_heads = True
+
+    def T(self, x: Array) -> Blocks:
+        return (-x,)
+
+    def A(self, eta: Blocks) -> Array:
+        return -log(eta[0])
+
+    def dA(self, eta: Blocks) -> Blocks:
+        return (-1 / eta[0],)
+
+    def ddA(self, eta: Blocks, v: Blocks) -> Blocks:
+        return (v[0] / eta[0] / eta[0],)
+
+    def dx(self, eta: Blocks, x: Array) -> Array:
+        return -eta[0]
+
+    @property
+    def mean(self) -> Array:
+        """1/λ."""
+        return np.exp(-self.log_rate)
+
+
+# η = (α, β), T = (ln x, −x), h = 1/x, A = ln Γ(α) − α ln β;  with v/η = (r, s):
+#   vᵀ∇²A v = α (r − s)² + v₁² (ψ′(α) − 1/α): two terms ≥ 0, where the plain form loses all digits at large α
+#   H = ln α − ln β + g + (1 − α) g′,  g = ln Γ(α) − α ln α + α     so    ∂H/∂α = 1/α + (1 − α) g″,  ∂H/∂β = −1/β
+class Gamma(ExponentialFamily, ShapeRate):
+    """x > 0 by log α and log β (..., K): shape and rate."""
+
+    __slots__ = ()
+    log_heads = True
+    shift = (1.0, 0.0)
+
+    def T(self, x: Array) -> Blocks:
+        return log(x), -x
+
+    def A(self, eta: Blocks) -> Array:
+        return log_gamma(eta[0]) - eta[0] * np.log(eta[1])
+
+    def dA(self, eta: Blocks) -> Blocks:
+        return special.psi(eta[0]) - np.log(eta[1]), -eta[0] / eta[1]
+
+    def ddA(self, eta: Blocks, v: Blocks) -> Blocks:
+        """∇²A · v = Cov[T] · v."""
+        r, s = v[0] / eta[0], v[1] / eta[1]
+        return stirling_bend(eta[0]) * v[0] + (r - s), eta[0] / eta[1] * (s - r)
+
+    def curvature(self, eta: Blocks, v: Blocks) -> Array:
+        """vᵀ ∇²A v, by terms ≥ 0."""
+        r, s = v[0] / eta[0], v[1] / eta[1]
+        return eta[0] * (r - s) ** 2 + v[0] * v[0] * stirling_bend(eta[0])
+
+    def dx(self, eta: Blocks, x: Array) -> Array:
+        return over(eta[0] - 1, x) - eta[1]
+
+    def entropies(self, eta: Blocks) -> Array:
+        """ln α − ln β + g + (1 − α) g′."""
+        a, b = eta
+        return np.log(a) - np.log(b) + stirling(a) + (1 - a) * stirling_slope(a)
+
+    def entropies_vjp(self, eta: Blocks) -> Blocks:
+        """1/α + (1 − α) g″ and −1/β."""
+        a, b = np.broadcast_arrays(*eta)
+        return 1 / a + (1 - a) * stirling_bend(a), -1 / b
+
+    @property
+    def mean(self) -> Array:
+        """α/β."""
+        return np.exp(self.log_shape - self.log_rate)
+
+
+# A = Σ ln Γ(αᵢ) − ln Γ(S), S = Σ αᵢ: the chain Σ ln B(α₁ + … + αᵢ₋₁, αᵢ) does not subtract what is large
+#   vᵀ∇²A v = Σ ψ′(αᵢ) vᵢ² − ψ′(S) V² = Σ αᵢ (vᵢ/αᵢ − V/S)² + Σ g″(αᵢ) vᵢ² − g″(S) V²,     V = Σ vᵢ
+
+
+def log_beta(alphas: Blocks) -> Array:
+    """Σ ln Γ(αᵢ) − ln Γ(Σ αᵢ)."""
+    total, out = alphas[0], 0.0 * alphas[0]
+    for alpha in alphas[1:]:
+        if np.iscomplexobj(alpha) or np.iscomplexobj(total):
+            out = out + log_gamma(total) + log_gamma(alpha) - log_gamma(total + alpha)
+        else:
+            out = out + special.betaln(total, alpha)
+        total = total + alpha
+    return out
+
+
+def beta_slopes(alphas: Blocks) -> Blocks:
+    """ψ(αᵢ) − ψ(S)."""
+    psi = special.psi(sum(alphas))
+    return tuple(special.psi(a) - psi for a in alphas)
+
+
+def beta_bends(alphas: Blocks, v: Blocks) -> Blocks:
+    """ψ′(αᵢ) vᵢ − ψ′(S) V."""
+    shared = trigamma(np.asarray(sum(alphas))) * sum(v)
+    return tuple(trigamma(a) * d - shared for a, d in zip(alphas, v, strict=True))
+
+
+def beta_curvature(alphas: Blocks, v: Blocks) -> Array:
+    """The quadratic form, by terms ≥ 0."""
+    S, V = np.asarray(sum(alphas)), np.asarray(sum(v))
+    squares = sum(a * (d / a - V / S) ** 2 + stirling_bend(a) * d * d for a, d in zip(alphas, v, strict=True))
+    return np.asarray(squares - stirling_bend(S) * V * V)
+
+
+class Beta(ExponentialFamily, TwoShapes):
+    """x in [0, 1] by log a and log b (..., K); at 0 and 1 the density is 0, ∞ or, where a or b is 1, finite."""
+
+    __slots__ = ()
+    log_heads = True
+    shift = (1.0, 1.0)
+
+    def T(self, x: Array) -> Blocks:
+        with np.errstate(divide="ignore"):
+            return np.log(x), np.log1p(-x)
+
+    def A(self, eta: Blocks) -> Array:
+        return log_beta(eta)
+
+    def dA(self, eta: Blocks) -> Blocks:
+        return beta_slopes(eta)
+
+    def ddA(self, eta: Blocks, v: Blocks) -> Blocks:
+        return beta_bends(eta, v)
+
+    def curvature(self, eta: Blocks, v: Blocks) -> Array:
+        return beta_curvature(eta, v)
+
+    def dx(self, eta: Blocks, x: Array) -> Array:
+        return over(eta[0] - 1, x) - over(eta[1] - 1, 1 - x)
+
+    @property
+    def mean(self) -> Array:
+        """a / (a + b)."""
+        return 1 / (1 + np.exp(self.log_b - self.log_a))
+
+
+class Dirichlet(ExponentialFamily, LogAlpha):
+    """x on the simplex, x (..., C) ≥ 0 of sum 1, by log α (..., C)."""
+
+    __slots__ = ()
+    log_heads = True
+    shift = (1.0,)
+
+    def per_group(self, v: Array) -> Array:
+        return v.sum(axis=-1, keepdims=True)
+
+    def spread(self, g: Array, columns: int) -> Array:
+        return np.repeat(g, columns, axis=-1)
+
+    def T(self, x: Array) -> Blocks:
+        return (log(x),)
+
+    def A(self, eta: Blocks) -> Array:
+        return log_beta(unstacked(eta[0]))[..., None]
+
+    def dA(self, eta: Blocks) -> Blocks:
+        return (np.stack(beta_slopes(unstacked(eta[0])), axis=-1),)
+
+    def ddA(self, eta: Blocks, v: Blocks) -> Blocks:
+        return (np.stack(beta_bends(unstacked(eta[0]), unstacked(v[0])), axis=-1),)
+
+    def curvature(self, eta: Blocks, v: Blocks) -> Array:
+        return beta_curvature(unstacked(eta[0]), unstacked(v[0]))[..., None]
+
+    def dx(self, eta: Blocks, x: Array) -> Array:
+        return over(eta[0] - 1, x)
+
+    @property
+    def mean(self) -> Array:
+        """α / Σ α."""
+        e = np.exp(self.log_alpha - self.log_alpha.real.max(axis=-1, keepdims=True))
+        return e / e.sum(axis=-1, keepdims=True)
+
+
+def unstacked(a: Array) -> Blocks:
+    """The columns of (..., C)."""
+    return tuple(np.moveaxis(a, -1, 0))
+
+
+class ContinuousBernoulli(ExponentialFamily, Logits):
+    """x in [0, 1] with density ∝ e^{l x}, by logits l (..., K); no l is unstable."""
+
+    __slots__ = ()
+
+    def T(self, x: Array) -> Blocks:
+        return (x,)
+
+    def A(self, eta: Blocks) -> Array:
+        return box(eta[0])
+
+    def dA(self, eta: Blocks) -> Blocks:
+        return (box_slope(eta[0]),)
+
+    def ddA(self, eta: Blocks, v: Blocks) -> Blocks:
+        return (box_bend(eta[0]) * v[0],)
+
+    def dx(self, eta: Blocks, x: Array) -> Array:
+        return eta[0]
+
+    @property
+    def mean(self) -> Array:
+        """1 / (1 − e^−l) − 1/l."""
+        return box_slope(self.logits)
+
+
+# A = ln 2π + ln I₀(κ), κ = |η|:    ∇A = R η,   ∇²A v = R v + (ηᵀv / κ)(R′) η,    R = I₁/(κ I₀)
+#   vᵀ∇²A v = R |v⊥|² + ρ′ |v∥|²,   v∥ along η
+class VonMises(ExponentialFamily, Direction):
+    """Angles x in radians by (a, b) = κ (cos μ, sin μ), each (..., K): no atan2, no wrap, smooth at κ = 0."""
+
+    __slots__ = ()
+    shift = (0.0, 0.0)
+
+    def T(self, x: Array) -> Blocks:
+        return np.cos(x), np.sin(x)
+
+    def A(self, eta: Blocks) -> Array:
+        return np.log(2 * np.pi) + log_i0(length(eta))
+
+    def dA(self, eta: Blocks) -> Blocks:
+        """∇A = E[T]."""
+        r, _, _ = bessel_ratio(length(eta))
+        return r * eta[0], r * eta[1]
+
+    def ddA(self, eta: Blocks, v: Blocks) -> Blocks:
+        """∇²A · v = Cov[T] · v."""
+        r, _, bend = bessel_ratio(length(eta))
+        c, s = unit(eta)
+        along, across = c * v[0] + s * v[1], c * v[1] - s * v[0]
+        return bend * along * c - r * across * s, bend * along * s + r * across * c
+
+    def curvature(self, eta: Blocks, v: Blocks) -> Array:
+        """vᵀ ∇²A v, by terms ≥ 0."""
+        r, _, bend = bessel_ratio(length(eta))
+        c, s = unit(eta)
+        return bend * (c * v[0] + s * v[1]) ** 2 + r * (c * v[1] - s * v[0]) ** 2
+
+    def dx(self, eta: Blocks, x: Array) -> Array:
+        return eta[1] * np.cos(x) - eta[0] * np.sin(x)
+
+    @property
+    def mean(self) -> Array:
+        """The mean direction μ, radians in (−π, π]."""
+        return np.arctan2(self.b, self.a)
+
+
+def length(eta: Blocks) -> Array:
+    """κ."""
+    a, b = np.broadcast_arrays(*eta)
+    return np.sqrt(a * a + b * b) if np.iscomplexobj(a) or np.iscomplexobj(b) else np.hypot(a, b)
+
+
+def unit(eta: Blocks) -> Blocks:
+    """η / κ, and any direction at κ = 0."""
+    kappa = length(eta)
+    safe = np.where(kappa == 0, 1.0, kappa)
+    return np.where(kappa == 0, 1.0, eta[0] / safe), eta[1] / safe

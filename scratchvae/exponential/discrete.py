@@ -1,0 +1,184 @@
+"""§7.2.5 Exponential families of counts and classes: Bernoulli, categorical and groups of one-hots, Poisson."""
+
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from scipy import special
+
+from ..errors import UsageError
+from ..types import Array
+from .pair import Blocks, ExponentialFamily
+
+
+class Logits(NamedTuple):
+    """The head of a Bernoulli, a categorical or a continuous Bernoulli."""
+
+    logits: Array
+
+
+class LogRate(NamedTuple):
+    """The head of a Poisson or an exponential."""
+
+    log_rate: Array
+
+
+def softplus(l: Array) -> Array:
+    """log(1 + e^l)."""
+    m = np.where(l.real < 0, l, -l)
+    return np.where(l.real > 0, l, 0.0) + np.log1p(np.exp(m))
+
+
+def sigmoid(l: Array) -> Array:
+    """1 / (1 + e^−l), small ones to the last digit."""
+    e = np.exp(np.where(l.real < 0, l, -l))
+    return np.where(l.real < 0, e, 1.0) / (1 + e)
+
+
+class Bernoulli(ExponentialFamily, Logits):
+    """Bits x in {0, 1} by logits (..., K): A = softplus(l)."""
+
+    __slots__ = ()
+
+    def T(self, x: Array) -> Blocks:
+        return (x,)
+
+    def A(self, eta: Blocks) -> Array:
+        return softplus(eta[0])
+
+    def dA(self, eta: Blocks) -> Blocks:
+        return (sigmoid(eta[0]),)
+
+    def ddA(self, eta: Blocks, v: Blocks) -> Blocks:
+        return (sigmoid(eta[0]) * sigmoid(-eta[0]) * v[0],)
+
+    @property
+    def mean(self) -> Array:
+        """P(x = 1)."""
+        return sigmoid(self.logits)
+
+
+# A = Σ_groups log Σ_c e^{l_c},    ∇A = softmax,    ∇²A v = p (v − Σ_c p v)
+class Categorical(ExponentialFamily, Logits):
+    """One-hot x by logits (..., C). `one_hots` gives the type for several of them side by side."""
+
+    __slots__ = ()
+    sizes: ClassVar[tuple[int, ...]] = ()  # of the groups; none: the whole axis is one
+
+    def starts(self, columns: int) -> Array:
+        """Where each group begins."""
+        sizes = self.sizes or (columns,)
+        if sum(sizes) != columns:
+            raise UsageError(f"logits have {columns} columns, but the groups {sizes} have {sum(sizes)}")
+        return np.cumsum((0, *sizes[:-1]))
+
+    def per_group(self, v: Array) -> Array:
+        return np.add.reduceat(v, self.starts(v.shape[-1]), axis=-1)
+
+    def spread(self, g: Array, columns: int) -> Array:
+        return np.repeat(g, self.sizes or (columns,), axis=-1)
+
+    def parts(self, l: Array) -> tuple[Array, Array, Array]:
+        """The largest logit of each group, Σ e^(l − largest) less the largest's own 1, and softmax."""
+        starts, C = self.starts(l.shape[-1]), l.shape[-1]
+        top = np.maximum.reduceat(l.real, starts, axis=-1)
+        first = np.stack([g.argmax(axis=-1) for g in np.split(l.real, starts[1:], axis=-1)], axis=-1) + starts
+        e = np.exp(l - self.spread(top, C))
+        rest = e.copy()
+        np.put_along_axis(rest, first, np.take_along_axis(e, first, axis=-1) - 1, axis=-1)
+        rest = self.per_group(rest)
+        return top, rest, e / self.spread(1 + rest, C)
+
+    def T(self, x: Array) -> Blocks:
+        return (x,)
+
+    def A(self, eta: Blocks) -> Array:
+        """log of what normalises, (..., groups)."""
+        top, rest, _ = self.parts(eta[0])
+        return top + np.log1p(rest)
+
+    def dA(self, eta: Blocks) -> Blocks:
+        return (self.parts(eta[0])[2],)
+
+    def ddA(self, eta: Blocks, v: Blocks) -> Blocks:
+        """∇²A · v = Cov[T] · v."""
+        p = self.parts(eta[0])[2]
+        p, step = np.broadcast_arrays(p, v[0])
+        return (p * (step - self.spread(self.per_group(p * step), p.shape[-1])),)
+
+    def curvature(self, eta: Blocks, v: Blocks) -> Array:
+        """Σ p (v − Σ p v)²: a sum of squares."""
+        p = self.parts(eta[0])[2]
+        off = v[0] - self.spread(self.per_group(p * v[0]), p.shape[-1])
+        return self.per_group(p * off * off)
+
+    @property
+    def mean(self) -> Array:
+        """The probabilities."""
+        return self.parts(self.logits)[2]
+
+
+def one_hots(*sizes: int) -> type[Categorical]:
+    """The type of several one-hots side by side, by the number of classes of each; UsageError unless all are ≥ 1."""
+    if not sizes or min(sizes) < 1:
+        raise UsageError(f"groups of {sizes} classes: give at least one size, and each at least 1")
+    return type("OneHots", (Categorical,), {"__slots__": (), "sizes": sizes})
+
+
+# Entropy = λ (1 − ln λ) + E[ln x!] has no closed form: a sum over x for λ ≤ 400, beyond it the series in 1/λ
+#   E[ln x!] = λ ln λ − λ + ½ ln 2πeλ − 1/12λ − 1/24λ² − 19/360λ³ − 9/80λ⁴ − …
+#   d E[f(x)]/dλ = E[f(x + 1) − f(x)]    so    ∂H/∂ln λ = λ (E[ln(x + 1)] − ln λ)
+class Poisson(ExponentialFamily, LogRate):
+    """Counts x = 0, 1, … by log λ (..., K): A = λ, h = 1/x!."""
+
+    __slots__ = ()
+    summed: ClassVar[float] = 400.0
+
+    def T(self, x: Array) -> Blocks:
+        return (x,)
+
+    def A(self, eta: Blocks) -> Array:
+        return np.exp(eta[0])
+
+    def dA(self, eta: Blocks) -> Blocks:
+        return (np.exp(eta[0]),)
+
+    def ddA(self, eta: Blocks, v: Blocks) -> Blocks:
+        return (np.exp(eta[0]) * v[0],)
+
+    def log_h(self, x: Array) -> Array:
+        return -special.gammaln(x.real + 1)
+
+    def mean_of(self, f: Array, eta: Array) -> Array:
+        """E[f(x)], f (N,) by x, the λ as below."""
+        x = np.arange(len(f), dtype=float)
+        log_p = x * eta[..., None] - np.exp(eta[..., None]) - special.gammaln(x + 1)
+        return (np.exp(log_p) * f).sum(axis=-1)
+
+    def below(self, eta: Array) -> tuple[Array, Array, Array]:
+        """Which λ are summed, those, and the x that matter for them."""
+        few = np.exp(eta.real) <= self.summed
+        some = np.where(few, eta, 0.0)
+        top = float(np.exp(some.real.max(initial=0.0)))
+        return few, some, np.arange(top + 12 * np.sqrt(top) + 40)
+
+    def entropies(self, eta: Blocks) -> Array:
+        """λ (1 − ln λ) + E[ln x!]."""
+        few, some, x = self.below(eta[0])
+        exact = np.exp(some) * (1 - some) + self.mean_of(special.gammaln(x + 1), some)
+        r = np.exp(-np.where(few, np.log(self.summed), eta[0]))
+        series = 0.5 * (np.log(2 * np.pi * np.e) - np.log(r)) - r * (
+            1 / 12 + r * (1 / 24 + r * (19 / 360 + r * 9 / 80))
+        )
+        return np.where(few, exact, series)
+
+    def entropies_vjp(self, eta: Blocks) -> Blocks:
+        """λ (E[ln(x + 1)] − ln λ)."""
+        few, some, x = self.below(eta[0])
+        exact = np.exp(some) * (self.mean_of(np.log1p(x), some) - some)
+        r = np.exp(-np.where(few, np.log(self.summed), eta[0]))
+        return (np.where(few, exact, 0.5 + r * (1 / 12 + r * (1 / 12 + r * (19 / 120 + r * 9 / 20)))),)
+
+    @property
+    def mean(self) -> Array:
+        """λ."""
+        return np.exp(self.log_rate)
