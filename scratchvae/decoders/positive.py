@@ -29,9 +29,9 @@ def at_edge(power: Array, finite: Array) -> Array:
     return np.where(power == 0, finite, np.where(power > 0, -np.inf, np.inf))
 
 
-def over(p: Array, q: Array) -> Array:
-    """p / q, 0 where p is 0."""
-    return np.where(p == 0, 0, p / q)
+def steep(log_power: Array, finite: Array) -> Array:
+    """The slope by x of (e^log_power − 1) log x at x = 0: ±inf, or what is left where the power is 0."""
+    return np.where(log_power == 0, finite, np.where(log_power > 0, np.inf, -np.inf))
 
 
 # Gamma(x; mean m, shape α):   α log(α / m) + (α − 1) log x − α x / m − log Γ(α)
@@ -50,7 +50,7 @@ def gamma_vjp(dy: Array, x: Array, log_mean: Array, log_shape: Array) -> tuple[A
     """Cotangents (dx, dlog m, dlog α)."""
     lost, rise = excess_vjp(np.ones(()), log_shape, np.log(x) - log_mean)
     return (
-        times(-(1 + rise) / x, dy),
+        times(np.where(x == 0, steep(log_shape, -np.exp(log_shape - log_mean)), -(1 + rise) / x), dy),
         times(rise, dy),
         times(stirling_vjp(np.ones(()), log_shape) - lost, dy),
     )
@@ -102,7 +102,7 @@ def log_normal(x: Array, mu: Array, log_var: Array) -> Array:
 def log_normal_vjp(dy: Array, x: Array, mu: Array, log_var: Array) -> tuple[Array, Array, Array]:
     """Cotangents (dx, dμ, dlog σ²)."""
     d = np.log(x) - mu
-    r = times(d, np.exp(-log_var))
+    r = np.where(x == 0, d, times(d, np.exp(-log_var)))
     return times(-(1 + r) / x, dy), times(r, dy), times(0.5 * (times(d, r) - 1), dy)
 
 
@@ -165,10 +165,9 @@ def beta_vjp(dy: Array, x: Array, log_a: Array, log_b: Array) -> tuple[Array, Ar
     g, m = stirling_vjp(one, log_n), np.exp(log_m)
     by_a = times(np.log(x) - log_m, np.exp(log_a)) + stirling_vjp(one, log_a) - m * g
     by_b = times(np.log1p(-x) - log_rest, np.exp(log_b)) + stirling_vjp(one, log_b) - np.exp(log_rest) * g
-    edge = (x == 0) | (x == 1)
-    at_ends = over(np.expm1(log_a), x) - over(np.expm1(log_b), 1 - x)
+    at_0, at_1 = steep(log_a, -np.expm1(log_b)), -steep(log_b, -np.expm1(log_a))
     inside = times(m - x, np.exp(log_n)) / (x * (1 - x)) - 1 / x + 1 / (1 - x)
-    return times(np.where(edge, at_ends, inside), dy), times(by_a, dy), times(by_b, dy)
+    return times(np.where(x == 0, at_0, np.where(x == 1, at_1, inside)), dy), times(by_a, dy), times(by_b, dy)
 
 
 class Beta(NamedTuple):

@@ -16,6 +16,7 @@ from ..types import Array
 
 SMALL = 10.0  # below, by log Γ itself; above, by Stirling's series, whose first term left out is 3e-17 here
 STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)  # B₂ₖ / (2k (2k − 1))
+ALTERNATING = tuple((-1) ** k / (k + 1) for k in range(11))  # of log(1 + e) / e
 TAYLOR = tuple(1 / math.factorial(n) for n in range(2, 22))
 
 
@@ -84,7 +85,8 @@ def soft(w: Array, d: Array) -> Array:
     """e^w softplus(d)."""
     low = d.real < 0
     e = np.exp(np.where(low, d, -d))
-    ratio = np.where(e.real < 1e-17, 1, np.log1p(e) / np.where(e.real < 1e-17, 1, e))
+    tiny = e.real < 0.02  # there by its series: NumPy's complex log1p rounds to 1e-16 of 1, not of e
+    ratio = np.where(tiny, series(ALTERNATING, e), np.log1p(e) / np.where(tiny, 1, e))
     return np.where(low, np.exp(w + np.where(low, d, 0)) * ratio, np.exp(w) * (np.where(low, 0, d) + np.log1p(e)))
 
 
