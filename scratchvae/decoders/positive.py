@@ -9,7 +9,7 @@ from ..errors import DataError
 from ..kernels import NUMPY, Kernels
 from ..kernels.activations import softplus_np
 from ..types import Array
-from .saddle import excess, excess_vjp, log_add, stirling, stirling_vjp
+from .saddle import excess, excess_vjp, log_add, stirling, stirling_vjp, weighed
 from .shared import fitted, quiet, row_weights, summed, times, wide
 
 LOG_2PI = float(np.log(2 * np.pi))
@@ -163,8 +163,8 @@ def beta_vjp(dy: Array, x: Array, log_a: Array, log_b: Array) -> tuple[Array, Ar
     _, _, log_m, log_rest, log_n = fractions(x, log_a, log_b)
     one = np.ones(())
     g, m = stirling_vjp(one, log_n), np.exp(log_m)
-    by_a = times(np.log(x) - log_m, np.exp(log_a)) + stirling_vjp(one, log_a) - m * g
-    by_b = times(np.log1p(-x) - log_rest, np.exp(log_b)) + stirling_vjp(one, log_b) - np.exp(log_rest) * g
+    by_a = weighed(np.log(x) - log_m, np.exp(log_a)) + stirling_vjp(one, log_a) - m * g
+    by_b = weighed(np.log1p(-x) - log_rest, np.exp(log_b)) + stirling_vjp(one, log_b) - np.exp(log_rest) * g
     at_0, at_1 = steep(log_a, -np.expm1(log_b)), -steep(log_b, -np.expm1(log_a))
     inside = times(m - x, np.exp(log_n)) / (x * (1 - x)) - 1 / x + 1 / (1 - x)
     return times(np.where(x == 0, at_0, np.where(x == 1, at_1, inside)), dy), times(by_a, dy), times(by_b, dy)

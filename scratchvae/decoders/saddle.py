@@ -34,6 +34,11 @@ def sigmoid(a: Array) -> Array:
     return np.where(a.real > 0, 1, e) / (1 + e)
 
 
+def weighed(p: Array, weight: Array) -> Array:
+    """p · weight, weight ≥ 0; p itself where p is 0 or infinite, though the weight may have become inf or 0."""
+    return np.where((p == 0) | np.isinf(p), p, p * weight)
+
+
 def log_gamma(a: Array) -> Array:
     """log Γ(a), complex too."""
     return np.asarray(special.loggamma(a) if np.iscomplexobj(a) else special.gammaln(a))
@@ -69,7 +74,7 @@ def excess(w: Array, y: Array) -> Array:
     small, up, down = np.where(near, y, 0), np.where(above, y, 1), np.where(near | above, -1, y)
     close = np.where(small == 0, 0, (np.exp(0.5 * w) * small) ** 2 * series(TAYLOR, small))
     high = np.exp(w + up) * (1 - (1 + up) * np.exp(-up))
-    return np.where(near, close, np.where(above, high, np.exp(w) * (np.expm1(down) - down)))
+    return np.where(near, close, np.where(above, high, weighed(np.expm1(down) - down, np.exp(w))))
 
 
 def excess_vjp(dz: Array, w: Array, y: Array) -> tuple[Array, Array]:
