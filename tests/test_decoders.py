@@ -1,6 +1,5 @@
 """§7.2.5 Decoders for real data: right numbers where others lose them, laws, slopes, and nothing NaN anywhere."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -138,7 +137,9 @@ def expectation(name: str, p: Any, f: Callable[[Array], Array]) -> float:
     def integrand(x: float) -> float:
         return float(np.exp(p.log_prob(np.array([[x]]))[0]) * f(np.array([[x]]))[0])
 
-    return sum(integrate.quad(integrand, a, b, epsabs=1e-12, limit=200)[0] for a, b in zip(cuts, cuts[1:], strict=False))
+    return sum(
+        integrate.quad(integrand, a, b, epsabs=1e-12, limit=200)[0] for a, b in zip(cuts, cuts[1:], strict=False)
+    )
 
 
 LAWS = {"log-normal": [(0.7, 0.3), (0.2, -1.5)], "student": [(0.3, -0.2, 1.5), (0.0, 0.5, 3.0)], "zero-inflated": [(-0.5, 1.0, 0.3), (1.0, 0.0, 3.0)],
@@ -170,7 +171,9 @@ def test_a_mixture_and_an_ordinal_sum_to_one() -> None:
     close(x @ each, q.mean)
     eta, cuts = rng.standard_normal((2, 3)), rng.standard_normal((2, 3, 4))
     p = Ordinal(eta, cuts)
-    each = np.stack([np.exp(Ordinal(eta[..., None], cuts[..., None, :]).log_prob(np.full((2, 3, 1), v))) for v in range(5)])
+    each = np.stack(
+        [np.exp(Ordinal(eta[..., None], cuts[..., None, :]).log_prob(np.full((2, 3, 1), v))) for v in range(5)]
+    )
     close(each.sum(axis=0), np.ones((2, 3)))
     close(np.tensordot(np.arange(5.0), each, 1), p.mean)
     bounds = np.cumsum(np.concatenate([cuts[..., :1], np.exp(cuts[..., 1:])], axis=-1), axis=-1)
@@ -181,7 +184,12 @@ def test_a_mixture_and_an_ordinal_sum_to_one() -> None:
 def test_a_sample_is_the_quantile(name: str) -> None:
     """By quantiles of u the samples' mean is E[x]: catches a scale for a rate in the sampler, or x one too high."""
     family, n = FAMILIES[name]
-    point = {"binomial": (0.3,), "log-normal": (0.2, -1.0), "student": (0.3, -0.2, 3.0), "zero-inflated": (-0.5, 1.0, 0.3)}.get(name, (0.2, 1.0))
+    point = {
+        "binomial": (0.3,),
+        "log-normal": (0.2, -1.0),
+        "student": (0.3, -0.2, 3.0),
+        "zero-inflated": (-0.5, 1.0, 0.3),
+    }.get(name, (0.2, 1.0))
     u = (np.arange(20_000)[:, None] + 0.5) / 20_000
     p = family(*at(*point))
     x = p.sample(u)
@@ -273,15 +281,13 @@ def test_nothing_is_nan(name: str) -> None:
         x = x if name == "student" else np.abs(x)
     else:
         x = np.abs(np.rint(x)) if name in ("negative binomial", "zero-inflated") else rng.integers(0, 7, (n, 1))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a truth beyond float32 becomes inf
-        for dtype in ("float32", "float64"):
-            q = family(*(a.astype(dtype) for a in p))
-            log_p, (dx, d) = q.log_prob(x), q.log_prob_vjp(np.ones(n, dtype), x)
-            for what, got in [("log p", log_p), ("dx", dx), *zip(q._fields, d[:k], strict=False)]:
-                bad = np.isnan(got).reshape(n) if got is not None else np.zeros(n, bool)
-                i = int(bad.argmax())
-                assert not bad.any(), (what, int(bad.sum()), "x", x[i], "at", [a[i] for a in p])
+    for dtype in ("float32", "float64"):
+        q = family(*(a.astype(dtype) for a in p))
+        log_p, (dx, d) = q.log_prob(x), q.log_prob_vjp(np.ones(n, dtype), x)
+        for what, got in [("log p", log_p), ("dx", dx), *zip(q._fields, d[:k], strict=False)]:
+            bad = np.isnan(got).reshape(n) if got is not None else np.zeros(n, bool)
+            i = int(bad.argmax())
+            assert not bad.any(), (what, int(bad.sum()), "x", x[i], "at", [a[i] for a in p])
 
 
 @pytest.mark.parametrize("make", [

@@ -35,7 +35,7 @@ ORDER = (
     ("engine", "tree"),
     ("kernels", "gradcheck"),  # gradcheck checks anybody's pair, so it knows none; its library knows all of ours
     ("networks", "distributions", "arena", "initial", "noise", "data"),
-    ("conditional",),
+    ("conditional", "decoders"),
     ("models",),
     ("estimators",),
     ("tasks", "fast"),
@@ -51,8 +51,8 @@ INTRINSICS = tuple(
     f"engine.{name}" for name in ("edges", "shared", "shuffles", "threads", "tiles", "vector_words", "vectors")
 )
 Q_AND_P = (  # rooms and modules of §7.2.5, the choice of q and p
-    r"networks|distributions|conditional|models\.families|kernels(\.(activations|bernoulli|dense|normal))?"
-    r"|gradcheck\.library\.(bbvi|conditional|distributions|kernels|networks)|fast\.(epilogues|layout)"
+    r"networks|distributions|conditional|decoders(\.\w+)?|models\.families|kernels(\.(activations|bernoulli|dense|normal))?"
+    r"|gradcheck\.library\.(bbvi|conditional|decoders|distributions|kernels|networks)|fast\.(epilogues|layout)"
     r"|exercises\.(solutions\.)?e09_heads"
 )
 OPTIONAL = ("matplotlib", "sklearn", "torch", "tqdm", "numba", "llvmlite", "jax", "safetensors")

@@ -20,8 +20,12 @@ from .shared import fitted, quiet, row_weights, summed, times, wide
 def log_bin(a: Array, b: Array, v: Array, first: Array, last: Array) -> Array:
     """log(σ(a) − σ(b)) with a − b = e^v; σ(a) where first, 1 − σ(b) where last (masks)."""
     delta = np.exp(np.where(v.real < -40, 0, v))
-    log_width = np.where(v.real < -40, v, np.where(delta.real < 0.7, np.log(-np.expm1(-delta)), np.log1p(-np.exp(-delta))))
-    return np.where(last, 0, -softplus_np(-a)) + np.where(first, 0, -softplus_np(b)) + np.where(first | last, 0, log_width)
+    log_width = np.where(
+        v.real < -40, v, np.where(delta.real < 0.7, np.log(-np.expm1(-delta)), np.log1p(-np.exp(-delta)))
+    )
+    return (
+        np.where(last, 0, -softplus_np(-a)) + np.where(first, 0, -softplus_np(b)) + np.where(first | last, 0, log_width)
+    )
 
 
 def log_bin_vjp(dy: Array, a: Array, b: Array, v: Array, first: Array, last: Array) -> tuple[Array, Array, Array]:
@@ -129,6 +133,7 @@ class LogisticMixture(NamedTuple):
         x, logits, mu, log_s = wide(x, *self[:3])
         return summed(mixed(logistic(x[..., None], mu, log_s, self.levels), logits)[0], *self[:3])
 
+    @quiet
     def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[None, "LogisticMixture"]:
         """(None, cotangents of logits, mu and log_s), for w the cotangent of log_prob."""
         x, logits, mu, log_s = wide(x, *self[:3])

@@ -18,6 +18,7 @@ def wide(*arrays: Any) -> list[Array]:
     return [a if np.iscomplexobj(a) else np.asarray(a, np.float64) for a in map(np.asarray, arrays)]
 
 
+@quiet
 def summed(terms: Array, *inexact: Array) -> Array:
     """Terms (..., D) summed over the last axis, in the type of the parameters (and of values that are no integers)."""
     kept = [a for a in inexact if np.asarray(a).dtype.kind in "fc"]
@@ -29,6 +30,7 @@ def row_weights(w: Array, terms: Array) -> Array:
     return np.asarray(per_row(w, terms.shape).reshape(*terms.shape[:-1], 1), np.float64)
 
 
+@quiet
 def fitted(d: Array, like: Array) -> Array:
     """A cotangent in the shape and type of what it belongs to."""
     return unbroadcast(d, like.shape).astype(like.dtype)

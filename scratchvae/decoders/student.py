@@ -31,7 +31,9 @@ def half_step_vjp(dy: Array, w: Array) -> Array:
     large = w > np.log(SMALL)
     a, r = np.exp(np.where(large, 0, w)), np.exp(-np.where(large, w, 3))
     slopes = tuple(-c * (2 * k + 1) for k, c in enumerate(HALF))
-    return dy * np.where(large, r * series(slopes, r * r), a * (special.digamma(a + 0.5) - special.digamma(1 + a)) + 0.5)
+    return dy * np.where(
+        large, r * series(slopes, r * r), a * (special.digamma(a + 0.5) - special.digamma(1 + a)) + 0.5
+    )
 
 
 # z = (x − μ) / s,  a = ν / 2,  e = log z² / ν:
