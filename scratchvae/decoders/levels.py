@@ -44,14 +44,14 @@ def scaled(d: Array, w: Array) -> Array:
 
 
 @quiet
-def logistic(x: Array, mu: Array, log_s: Array, levels: int) -> Array:
+def logistic(x: Array, mu: Array, log_s: Array, *, levels: int) -> Array:
     """log P(x) of each entry: what the logistic (μ, s) has in x ± ½; the end bins take the tails."""
     a, b = scaled(x + 0.5 - mu, -log_s), scaled(x - 0.5 - mu, -log_s)
     return log_bin(a, b, -log_s, x <= 0, x >= levels - 1)
 
 
 @quiet
-def logistic_vjp(dy: Array, x: Array, mu: Array, log_s: Array, levels: int) -> tuple[Array, Array]:
+def logistic_vjp(dy: Array, x: Array, mu: Array, log_s: Array, *, levels: int) -> tuple[Array, Array]:
     """dμ = −(da + db) / s,  dlog s = −a da − b db − dv;  a σ(−a) → 0 in the far tail."""
     a, b = scaled(x + 0.5 - mu, -log_s), scaled(x - 0.5 - mu, -log_s)
     da, db, dv = log_bin_vjp(np.ones_like(a), a, b, -log_s, x <= 0, x >= levels - 1)
@@ -81,13 +81,13 @@ class DiscretisedLogistic(NamedTuple):
 
     def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
         """log P(x), nats, without the last axis; x whole levels."""
-        return summed(logistic(*wide(x, self.mu, self.log_s), self.levels), self.mu, self.log_s)
+        return summed(logistic(*wide(x, self.mu, self.log_s), levels=self.levels), self.mu, self.log_s)
 
     def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[None, "DiscretisedLogistic"]:
         """(None, cotangents of mu and log_s), for w the cotangent of log_prob."""
         args = wide(x, self.mu, self.log_s)
         dy = row_weights(w, np.broadcast_arrays(*args)[0])
-        dmu, dlog_s = logistic_vjp(dy, *args, self.levels)
+        dmu, dlog_s = logistic_vjp(dy, *args, levels=self.levels)
         return None, DiscretisedLogistic(fitted(dmu, self.mu), fitted(dlog_s, self.log_s), self.levels)
 
 
@@ -118,30 +118,32 @@ class LogisticMixture(NamedTuple):
     @property
     def mean(self) -> Array:
         """E[x], (..., D), in levels."""
-        parts = DiscretisedLogistic(self.mu, self.log_s, self.levels).mean
+        parts = DiscretisedLogistic(self.mu, self.log_s, levels=self.levels).mean
         return (mixed(np.zeros(parts.shape), *wide(self.logits))[2] * parts).sum(axis=-1).astype(self.mu.dtype)
 
     def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
         """u (2, ..., D) uniform in (0, 1): the first chooses the component, the second its value."""
         pi = mixed(np.zeros(self.mu.shape), *wide(self.logits))[2]
         m = (np.cumsum(pi, axis=-1)[..., :-1] <= u[0][..., None]).sum(axis=-1)[..., None]
-        values = DiscretisedLogistic(self.mu, self.log_s, self.levels).sample(u[1][..., None])
+        values = DiscretisedLogistic(self.mu, self.log_s, levels=self.levels).sample(u[1][..., None])
         return np.asarray(np.take_along_axis(values, m, axis=-1)[..., 0])
 
     def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
         """log P(x), nats, without the last axis; x (..., D) whole levels."""
         x, logits, mu, log_s = wide(x, *self[:3])
-        return summed(mixed(logistic(x[..., None], mu, log_s, self.levels), logits)[0], *self[:3])
+        return summed(mixed(logistic(x[..., None], mu, log_s, levels=self.levels), logits)[0], *self[:3])
 
     @quiet
     def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[None, "LogisticMixture"]:
         """(None, cotangents of logits, mu and log_s), for w the cotangent of log_prob."""
         x, logits, mu, log_s = wide(x, *self[:3])
-        log_p, gamma, pi = mixed(logistic(x[..., None], mu, log_s, self.levels), logits)
+        log_p, gamma, pi = mixed(logistic(x[..., None], mu, log_s, levels=self.levels), logits)
         dy = row_weights(w, log_p)[..., None]
-        dmu, dlog_s = (times(dy * gamma, d) for d in logistic_vjp(np.ones(()), x[..., None], mu, log_s, self.levels))
-        slopes = (fitted(d, p) for d, p in zip((dy * (gamma - pi), dmu, dlog_s), self[:3], strict=True))
-        return None, LogisticMixture(*slopes, self.levels)
+        dmu, dlog_s = (
+            times(dy * gamma, d) for d in logistic_vjp(np.ones(()), x[..., None], mu, log_s, levels=self.levels)
+        )
+        dlogits, dmu, dlog_s = (fitted(d, p) for d, p in zip((dy * (gamma - pi), dmu, dlog_s), self[:3], strict=True))
+        return None, LogisticMixture(dlogits, dmu, dlog_s, self.levels)
 
 
 # P(x ≤ r) = σ(t_r − η),   t_0 = cuts_0,   t_r = t_(r−1) + e^cuts_r: the bounds are ordered whatever the cuts

@@ -57,7 +57,8 @@ def case(p: Any, x: Array) -> Case:
         return p.log_prob_vjp(w, x)
 
     name = f"decoders.{type(p).__name__}.log_prob[{p[0].ndim} axes{', large' * (p[0].ndim == 3)}]"
-    return Case(name, lambda x, p: p.log_prob(x), vjp, (x, p), constants=("x",) if x is WHOLE else ())
+    settings = [f"p.{field}" for field in ("levels", "trials") if hasattr(p, field)]
+    return Case(name, lambda x, p: p.log_prob(x), vjp, (x, p), constants=("x", *settings) if x is WHOLE else ())
 
 
 def cases() -> Iterator[Case]:
