@@ -67,6 +67,7 @@ ROWS: list[tuple[Any, float, float]] = [  # 50-digit arithmetic: the family at i
     (Logistic(*at(10), *logs(0.3)), 200, -631.70299252703357),
     (Logistic(*at(127.6), *logs(1000)), 128, -8.2940497009353579),
     (Logistic(*at(300), *logs(2)), 1, -150.18275212956719),
+    (Logistic(*at(128, 100)), 128, -100 - 2 * np.log(2)),
     (NegativeBinomial(*logs(2.5, 1e10)), 3, -1.5428872737430898),
     (NegativeBinomial(*logs(2.5, 1e-6)), 0, -1.4731801689838349e-5),
     (NegativeBinomial(*logs(2.5, 1e-6)), 5, -15.424963118867043),

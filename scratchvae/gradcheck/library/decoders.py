@@ -53,12 +53,20 @@ def continuous() -> Iterator[Case]:
 def case(p: Any, x: Array) -> Case:
     """log_prob and its vjp at one point."""
 
+    settings = [field for field in ("levels", "trials") if hasattr(p, field)]
+
     def vjp(w: Array, x: Array, p: Any) -> Any:
-        return p.log_prob_vjp(w, x)
+        dx, d = p.log_prob_vjp(w, x)
+        return dx, d._replace(**dict.fromkeys(settings))
 
     name = f"decoders.{type(p).__name__}.log_prob[{p[0].ndim} axes{', large' * (p[0].ndim == 3)}]"
-    settings = [f"p.{field}" for field in ("levels", "trials") if hasattr(p, field)]
-    return Case(name, lambda x, p: p.log_prob(x), vjp, (x, p), constants=("x", *settings) if x is WHOLE else ())
+    return Case(
+        name,
+        lambda x, p: p.log_prob(x),
+        vjp,
+        (x, p),
+        constants=("x", *(f"p.{field}" for field in settings)) if x is WHOLE else (),
+    )
 
 
 def cases() -> Iterator[Case]:
