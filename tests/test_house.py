@@ -33,13 +33,8 @@ KNOWN = {  # what a document may ask for
 ORDER = (
     ("types", "errors", "moved"),
     ("engine", "tree"),
-    (
-        "kernels",
-        "reparam",
-        "gradcheck",
-    ),  # gradcheck checks anybody's pair and knows none; its library knows all of ours
+    ("kernels", "reparam", "gradcheck"),  # gradcheck checks anybody's pair, so it knows none; its library knows ours
     ("networks", "distributions", "arena", "initial", "noise", "data"),
-    ("exponential",),
     ("conditional",),
     ("models",),
     ("estimators",),
@@ -56,8 +51,9 @@ INTRINSICS = tuple(
     f"engine.{name}" for name in ("edges", "shared", "shuffles", "threads", "tiles", "vector_words", "vectors")
 )
 Q_AND_P = (  # rooms and modules of §7.2.5, the choice of q and p
-    r"networks|distributions|exponential(\.\w+)?|conditional|models\.families|kernels(\.(activations|bernoulli|dense|normal))?"
-    r"|gradcheck\.library\.(bbvi|conditional|distributions|exponential|kernels|networks)|fast\.(epilogues|layout)"
+    r"networks|distributions(\.\w+)?|conditional|models\.families|kernels(\.(activations|bernoulli|dense|normal))?"
+    r"|gradcheck\.library\.(bbvi|conditional|decoders|distributions|exponential|kernels|networks)"
+    r"|fast\.(epilogues|layout)"
     r"|exercises\.(solutions\.)?e09_heads"
 )
 OPTIONAL = ("matplotlib", "sklearn", "torch", "tqdm", "numba", "llvmlite", "jax", "safetensors")

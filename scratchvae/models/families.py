@@ -1,4 +1,4 @@
-"""§7.2.5 Families for q beyond independent latents: the full-covariance Gaussian, and the categorical.
+"""§7.2.5 Families for q beyond independent latents: the full-covariance Gaussian.
 
 Parameters are unconstrained, so that any gradient step stays inside. Values are (S, B, K) under parameters of (B, …).
 """
@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..distributions import unbroadcast
+from ..distributions.discrete import Categorical as Categorical  # its place until 2026-11
 from ..kernels import NUMPY, Kernels
 from ..types import Array
 
@@ -73,31 +74,3 @@ class FullNormal(NamedTuple):
         eye = np.eye(self.mu.shape[-1], dtype=bool)
         draw = np.where(eye, dL * self.L, np.tril(dL))
         return FullNormal(unbroadcast(dmu, self.mu.shape), unbroadcast(draw, self.raw.shape))
-
-
-# log q(z) = Σ_c z_c log softmax(l)_c      with one-hot z:      ∂/∂l = z − softmax(l)
-class Categorical(NamedTuple):
-    """One of C classes by logits (B, C); z is one-hot, (S, B, C). No slope passes through a sample (§7.2.2)."""
-
-    logits: Array
-
-    @property
-    def mean(self) -> Array:
-        """The probabilities."""
-        e = np.exp(self.logits - self.logits.real.max(axis=-1, keepdims=True))
-        return np.asarray(e / e.sum(axis=-1, keepdims=True))
-
-    def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
-        """One-hot z by the inverse of the cumulative sum; u (S, B, ≥ 1) uniform in [0, 1), its first column is used."""
-        below = np.cumsum(self.mean, axis=-1)[..., :-1] <= u[..., :1]
-        return np.asarray(np.eye(self.logits.shape[-1], dtype=self.logits.dtype)[below.sum(axis=-1)])
-
-    def log_prob(self, z: Array, k: Kernels = NUMPY) -> Array:
-        """log q(z), nats."""
-        shift = self.logits.real.max(axis=-1, keepdims=True)
-        log_total = shift + np.log(np.exp(self.logits - shift).sum(axis=-1, keepdims=True))
-        return np.asarray((z * (self.logits - log_total)).sum(axis=-1))
-
-    def log_prob_vjp(self, w: Array, z: Array, k: Kernels = NUMPY) -> tuple[None, "Categorical"]:
-        """(None, cotangent of the logits)."""
-        return None, Categorical(unbroadcast(w[..., None] * (z - self.mean), self.logits.shape))

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..distributions.discrete import Categorical
 from ..types import Array
-from .families import Categorical
 
 LOG_2PI = math.log(2 * math.pi)
 

@@ -7,3 +7,8 @@ With F(z; φ) = u held fixed, 0 = ∂F/∂φ + f(z) ∂z/∂φ, so that no inver
 
     ∂z/∂φ = −(∂F/∂φ) / f(z)                          Figurnov, Mohamed & Mnih 2018, "Implicit reparameterization"
 """
+
+from . import beta as beta
+from . import gamma as gamma
+from . import student_t as student_t
+from . import von_mises as von_mises

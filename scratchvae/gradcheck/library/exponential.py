@@ -5,18 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ...exponential import (
-    Bernoulli,
-    Beta,
-    Categorical,
-    ContinuousBernoulli,
-    Dirichlet,
-    Exponential,
-    Gamma,
-    Poisson,
-    VonMises,
-    one_hots,
-)
+from ...distributions import Bernoulli
+from ...distributions.continuous import Beta, ContinuousBernoulli, Dirichlet, Exponential, Gamma, VonMises
+from ...distributions.discrete import Categorical, Poisson, one_hots
 from . import Case, at
 
 
@@ -46,5 +37,5 @@ def cases() -> Iterator[Case]:
         title = f"exponential.{name}"
         yield Case(f"{title}.log_prob", lambda x, p: p.log_prob(x), lambda w, x, p: p.log_prob_vjp(w, x), (x, p),
                    constants=fixed)  # fmt: skip
-        yield Case(f"{title}.kl", lambda p, q: p.kl(q), lambda w, p, q: p.kl_vjp(w, q), (p, q))
+        yield Case(f"{title}.kl", lambda p, q: p.kl_to(q), lambda w, p, q: p.kl_to_vjp(w, q), (p, q))
         yield Case(f"{title}.entropy", lambda p: p.entropy(), lambda w, p: p.entropy_vjp(w), (p,))

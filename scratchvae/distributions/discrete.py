@@ -1,4 +1,4 @@
-"""§7.2.5 Exponential families of counts and classes: Bernoulli, categorical and groups of one-hots, Poisson."""
+"""§7.2.5 Exponential families of counts and classes: categorical and groups of one-hots, Poisson."""
 
 from typing import ClassVar, NamedTuple
 
@@ -6,55 +6,16 @@ import numpy as np
 from scipy import special
 
 from ..errors import UsageError
+from ..kernels import NUMPY, Kernels
 from ..types import Array
-from .pair import Blocks, ExponentialFamily
-
-
-class Logits(NamedTuple):
-    """The head of a Bernoulli, a categorical or a continuous Bernoulli."""
-
-    logits: Array
+from .bernoulli import Logits
+from .exponential import Blocks, ExponentialFamily
 
 
 class LogRate(NamedTuple):
     """The head of a Poisson or an exponential."""
 
     log_rate: Array
-
-
-def softplus(l: Array) -> Array:
-    """log(1 + e^l)."""
-    m = np.where(l.real < 0, l, -l)
-    return np.where(l.real > 0, l, 0.0) + np.log1p(np.exp(m))
-
-
-def sigmoid(l: Array) -> Array:
-    """1 / (1 + e^−l), small ones to the last digit."""
-    e = np.exp(np.where(l.real < 0, l, -l))
-    return np.where(l.real < 0, e, 1.0) / (1 + e)
-
-
-class Bernoulli(ExponentialFamily, Logits):
-    """Bits x in {0, 1} by logits (..., K): A = softplus(l)."""
-
-    __slots__ = ()
-
-    def T(self, x: Array) -> Blocks:
-        return (x,)
-
-    def A(self, eta: Blocks) -> Array:
-        return softplus(eta[0])
-
-    def dA(self, eta: Blocks) -> Blocks:
-        return (sigmoid(eta[0]),)
-
-    def ddA(self, eta: Blocks, v: Blocks) -> Blocks:
-        return (sigmoid(eta[0]) * sigmoid(-eta[0]) * v[0],)
-
-    @property
-    def mean(self) -> Array:
-        """P(x = 1)."""
-        return sigmoid(self.logits)
 
 
 # A = Σ_groups log Σ_c e^{l_c},    ∇A = softmax,    ∇²A v = p (v − Σ_c p v)
@@ -115,6 +76,15 @@ class Categorical(ExponentialFamily, Logits):
     def mean(self) -> Array:
         """The probabilities."""
         return self.parts(self.logits)[2]
+
+    def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
+        """One-hot x by the inverse of the cumulative sum; u (..., ≥ groups) uniform in [0, 1), a column a group. No
+        slope passes through (§7.2.2)."""
+        starts, columns = self.starts(self.logits.shape[-1]), []
+        for g, p in enumerate(np.split(self.mean, starts[1:], axis=-1)):
+            below = np.cumsum(p, axis=-1)[..., :-1] <= u[..., g : g + 1]
+            columns.append(np.eye(p.shape[-1], dtype=self.logits.dtype)[below.sum(axis=-1)])
+        return np.concatenate(columns, axis=-1)
 
 
 def one_hots(*sizes: int) -> type[Categorical]:

@@ -5,7 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
+from .. import reparam
+from ..kernels import NUMPY, Kernels
 from ..types import Array
+from .bernoulli import Logits
 from .curves import (
     bessel_ratio,
     box,
@@ -18,8 +21,11 @@ from .curves import (
     stirling_slope,
     trigamma,
 )
-from .discrete import Logits, LogRate
-from .pair import Blocks, ExponentialFamily
+from .discrete import LogRate
+from .exponential import Blocks, ExponentialFamily, column, narrow, wide
+from .positive import beta, beta_vjp, gamma, gamma_vjp
+from .saddle import stirling_vjp, weighed
+from .shared import fitted, quiet, summed, times
 
 
 class ShapeRate(NamedTuple):
@@ -120,6 +126,40 @@ class Gamma(ExponentialFamily, ShapeRate):
     def dx(self, eta: Blocks, x: Array) -> Array:
         return over(eta[0] - 1, x) - eta[1]
 
+    # ηᵀT − A is a difference of numbers of the size of α ln α; the saddle-point form (`saddle`) loses no digits, by the
+    # mean m = α/β:    ∂/∂log α = c'(α) + α log x/m,    ∂/∂log β = −∂/∂log m = α (1 − x/m)
+    @quiet
+    def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
+        """log p(x), without the last axis; at x = 0 its limit."""
+        log_shape, log_rate = map(wide, self)
+        return summed(gamma(wide(x), log_shape - log_rate, log_shape), x, *self)
+
+    @quiet
+    def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[Array, "Gamma"]:
+        """Cotangents of x and of the heads, for w the cotangent of log_prob."""
+        value, log_shape, log_rate = np.broadcast_arrays(*map(wide, (x, *self)))
+        w, log_mean = column(w, value.shape), log_shape - log_rate
+        dx, dlog_mean, _ = gamma_vjp(w, value, log_mean, log_shape)
+        by_shape = stirling_vjp(np.ones(()), log_shape) + weighed(log(value) - log_mean, np.exp(log_shape))
+        dlog_shape, dlog_rate = times(by_shape, w), -dlog_mean
+        return fitted(dx, x), Gamma(fitted(dlog_shape, self.log_shape), fitted(dlog_rate, self.log_rate))
+
+    # z = e^{y − ln β},  y = ln P⁻¹(α, u)     so    ∂z/∂ln α = z α ∂y/∂α,    ∂z/∂ln β = −z
+    @quiet
+    def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
+        """§7.2.4 z by the inverse CDF; u (..., K) uniform in (0, 1). What is below the type's range is 0."""
+        log_shape, log_rate = map(wide, self)
+        return narrow(np.exp(reparam.gamma.log_sample(np.exp(log_shape), wide(u)) - log_rate), self.log_shape)
+
+    @quiet
+    def sample_vjp(self, dz: Array, u: Array, k: Kernels = NUMPY) -> "Gamma":
+        """Cotangent of the heads, summed over the samples."""
+        log_shape, log_rate = map(wide, self)
+        shape = np.exp(log_shape)
+        y = reparam.gamma.log_sample(shape, wide(u))
+        dy = wide(dz) * np.exp(y - log_rate)
+        return Gamma(fitted(dy * shape * reparam.gamma.log_slope(shape, y), self.log_shape), fitted(-dy, self.log_rate))
+
     def entropies(self, eta: Blocks) -> Array:
         """ln α − ln β + g + (1 − α) g′."""
         a, b = eta
@@ -196,6 +236,32 @@ class Beta(ExponentialFamily, TwoShapes):
 
     def dx(self, eta: Blocks, x: Array) -> Array:
         return over(eta[0] - 1, x) - over(eta[1] - 1, 1 - x)
+
+    def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
+        """log p(x), without the last axis, in its saddle-point form; at x = 0 and 1 its limit."""
+        return summed(beta(*map(wide, (x, *self))), x, *self)
+
+    def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[Array, "Beta"]:
+        """Cotangents of x and of the heads, for w the cotangent of log_prob."""
+        parts = np.broadcast_arrays(*map(wide, (x, *self)))
+        dx, *slopes = beta_vjp(column(w, parts[0].shape), *parts)
+        return fitted(dx, x), Beta(*(fitted(d, p) for d, p in zip(slopes, self, strict=True)))
+
+    # z = expit(y):    ∂z/∂ln a = z (1 − z) a ∂y/∂a
+    @quiet
+    def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
+        """§7.2.4 z by the inverse CDF; u (..., K) uniform in (0, 1)."""
+        a, b = map(np.exp, map(wide, self))
+        return narrow(special.expit(reparam.beta.logit_sample(a, b, wide(u))), self.log_a)
+
+    @quiet
+    def sample_vjp(self, dz: Array, u: Array, k: Kernels = NUMPY) -> "Beta":
+        """Cotangent of the heads, summed over the samples."""
+        a, b = map(np.exp, map(wide, self))
+        y = reparam.beta.logit_sample(a, b, wide(u))
+        by_a, by_b = reparam.beta.logit_slopes(a, b, y)
+        dy = wide(dz) * special.expit(y) * special.expit(-y)
+        return Beta(fitted(dy * a * by_a, self.log_a), fitted(dy * b * by_b, self.log_b))
 
     @property
     def mean(self) -> Array:

@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 
-from ..distributions import as_rows, per_row, unbroadcast
+from ..kernels import NUMPY, Kernels
 from ..types import Array
+from .shared import as_rows, per_row, unbroadcast
 
 Blocks = tuple[Array, ...]  # η, T or a cotangent: one array (..., K) for each head
 
@@ -113,14 +114,14 @@ class ExponentialFamily:
 
     # log p = (η − shift)ᵀT(x) − A(η) + log h(x)      so      ∂/∂η = T(x) − ∇A(η)
 
-    def log_prob(self, x: Array) -> Array:
+    def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
         """log p(x), without the last axis. ±inf only where that is the density."""
         eta, value = self.eta(), wide(x)
         linear = self.per_group(inner(self.shifted(eta), self.T(value)))
         rows = (linear - self.A(eta)).sum(axis=-1) + self.log_h(value).sum(axis=-1)
         return narrow(rows, x, *self.heads)
 
-    def log_prob_vjp(self, w: Array, x: Array) -> tuple[Array | None, Self]:
+    def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[Array | None, Self]:
         """Cotangents of x (None where discrete) and of the heads, for w the cotangent of log_prob."""
         eta, value = self.eta(), wide(x)
         shape = np.broadcast_shapes(x.shape, *(e.shape for e in eta))
@@ -140,19 +141,34 @@ class ExponentialFamily:
             return steps
         return tuple(e * np.expm1(s) for e, s in zip(self.eta(), steps, strict=True))
 
-    def kl(self, other: Self) -> Array:
+    def kl_to(self, other: Self) -> Array:
         """KL(self ‖ other) ≥ 0 of one family, nats, without the last axis."""
         shape, rows = as_rows(*self.eta(), *other.eta(), *self.difference(other))
         n = len(self.heads)
         kl = bregman(self, tuple(rows[:n]), tuple(rows[n : 2 * n]), tuple(rows[2 * n :])).sum(axis=-1)
         return narrow(kl.reshape(shape[:-1]), *self.heads, *other.heads)
 
-    def kl_vjp(self, w: Array, other: Self) -> tuple[Self, Self]:
-        """Cotangents of the heads of both, for w the cotangent of kl."""
+    def kl_to_vjp(self, w: Array, other: Self) -> tuple[Self, Self]:
+        """Cotangents of the heads of both, for w the cotangent of kl_to."""
         one, two, delta = self.eta(), other.eta(), self.difference(other)
         w = column(w, np.broadcast_shapes(*(d.shape for d in delta)))
         first, second = self.ddA(one, delta), mean_difference(self, one, two, delta)
         return self.eta_vjp(tuple(-w * d for d in first)), other.eta_vjp(tuple(w * d for d in second))
+
+    # The standard member has all heads 0: N(0, 1) among the normals; here the fair coin, the uniform distributions on
+    # [0, 1], on the simplex and on the circle, and rate and shape 1
+
+    def standard(self) -> Self:
+        """The family's standard member, which serves as prior."""
+        return self.of(tuple(np.zeros_like(h) for h in self.heads))
+
+    def kl(self, k: Kernels = NUMPY) -> Array:
+        """KL(self ‖ the standard member), nats, without the last axis."""
+        return self.kl_to(self.standard())
+
+    def kl_vjp(self, w: Array, k: Kernels = NUMPY) -> Self:
+        """Cotangent of the heads, for w the cotangent of kl."""
+        return self.kl_to_vjp(w, self.standard())[0]
 
     # H = A − (η − shift)ᵀ∇A − E[log h]      so      ∂/∂η = −∇²A (η − shift) − ∇E[log h]
 
@@ -164,11 +180,11 @@ class ExponentialFamily:
         """Their slopes by η."""
         return tuple(-d for d in self.ddA(eta, self.shifted(eta)))
 
-    def entropy(self) -> Array:
+    def entropy(self, k: Kernels = NUMPY) -> Array:
         """−E[log p], nats, without the last axis."""
         return narrow(self.entropies(self.eta()).sum(axis=-1), *self.heads)
 
-    def entropy_vjp(self, w: Array) -> Self:
+    def entropy_vjp(self, w: Array, k: Kernels = NUMPY) -> Self:
         """Cotangent of the heads, for w the cotangent of entropy."""
         eta = self.eta()
         w = column(w, np.broadcast_shapes(*(e.shape for e in eta)))

@@ -1,0 +1,204 @@
+"""§7.2.5 Counts: negative binomial by (mean, θ), with more zeros than it has (ZINB), and binomial."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from ..kernels import NUMPY, Kernels
+from ..kernels.activations import softplus_np
+from ..types import Array
+from .saddle import STIRLING, excess, log_add, log_near, sigmoid, soft, soft_vjp, stirling, stirling_vjp
+from .shared import counted, fitted, quiet, row_weights, summed, times, wide
+
+# NB(x; μ, θ) = Γ(x + θ) / (Γ(θ) x!) (θ / (θ + μ))^θ (μ / (θ + μ))^x        variance μ + μ² / θ; θ → ∞ is Poisson
+#   with n = x + θ and log Γ(a) = a log a − a − c(a), the large parts cancel on paper:
+#     x > 0:   c(θ) + c(x) − c(n) − log x − θ k(y₁) − x k(y₂),        k(y) = e^y − 1 − y
+#              y₁ = log n / (θ + μ) = log(1 + (x − μ) / (θ + μ)),     y₂ = log nμ / ((θ + μ) x)
+#     x = 0:   −θ log(1 + μ / θ)
+#   ∂/∂log μ = x σ(−d) − θ σ(d),  d = log μ / θ
+#   ∂/∂log θ = c'(θ) − (θ / n) c'(n) − θ k(y₁),  where the first two nearly cancel for θ ≫ x: `step` has them exactly
+
+
+def ratios(x: Array, log_mean: Array, log_theta: Array) -> tuple[Array, Array, Array, Array]:
+    """(log x, or 0 where x = 0; log n; y₁; y₂)."""
+    log_x, d = np.log(np.where(x == 0, 1, x)), log_mean - log_theta
+    log_n = np.where(x == 0, log_theta, log_add(log_x + 0 * log_theta.real, log_theta))
+    mean, share = np.exp(log_mean), sigmoid(-d)
+    y1 = log_near((x - mean) * share * np.exp(-log_theta), log_n - log_theta - softplus_np(d))
+    y2 = log_near((mean - x) * share / np.where(x == 0, 1, x), log_n - log_x - softplus_np(-d))
+    return log_x, log_n, y1, y2
+
+
+# c'(θ) − (θ/n) c'(n),  with a = 1/θ, ρ = θ/n:   (1 − ρ) [½ + Σ_k B₂ₖ/2k a^(2k−1) (1 + ρ)(1 + ρ² + … + ρ^(2k−2))]
+def step(x: Array, log_theta: Array, log_n: Array) -> Array:
+    """θ (ψ(x + θ) − ψ(θ) − log(n / θ)), without cancellation above θ = 10; 0 at x = 0."""
+    rho, one = np.exp(log_theta - log_n), np.ones(())
+    a = np.exp(-np.maximum(log_theta, 2))
+    total, power, geometric, term = 0.5 + 0 * a, a * (1 + rho), one + 0 * rho, rho * rho
+    for k, c in enumerate(STIRLING):
+        total, power = total + c * (2 * k + 1) * power * geometric, power * a * a
+        geometric, term = geometric + term, term * rho * rho
+    direct = stirling_vjp(one, log_theta) - rho * stirling_vjp(one, log_n)
+    gap = np.where(x == 0, 0, x * np.exp(-log_n))
+    return np.where(x == 0, 0, np.where(log_theta > np.log(10), gap * total, direct))
+
+
+@quiet
+def negative_binomial(x: Array, log_mean: Array, log_theta: Array) -> Array:
+    """log NB of each entry."""
+    log_x, log_n, y1, y2 = ratios(x, log_mean, log_theta)
+    constant = stirling(log_theta) + stirling(log_x) - stirling(log_n) - log_x
+    some = constant - excess(log_theta, y1) - excess(log_x, y2)
+    return np.where(x == 0, -soft(log_theta, log_mean - log_theta), some)
+
+
+@quiet
+def negative_binomial_vjp(dy: Array, x: Array, log_mean: Array, log_theta: Array) -> tuple[Array, Array]:
+    """Cotangents of log μ and log θ."""
+    _, log_n, y1, _ = ratios(x, log_mean, log_theta)
+    d = log_mean - log_theta
+    by_mean = x * sigmoid(-d) - soft_vjp(np.ones(()), log_theta, d)[1]
+    return times(by_mean, dy), times(step(x, log_theta, log_n) - excess(log_theta, y1), dy)
+
+
+class NegativeBinomial(NamedTuple):
+    """Counts with more spread than Poisson's: mean e^log_mean, variance μ + μ² / θ, θ = e^log_theta; both (..., D)."""
+
+    log_mean: Array
+    log_theta: Array
+
+    @property
+    @quiet
+    def mean(self) -> Array:
+        """μ; infinite where it exceeds the type."""
+        return np.exp(self.log_mean)
+
+    @quiet
+    def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
+        """The least x with P(≤ x) ≥ u; u uniform in (0, 1)."""
+        u, log_mean, log_theta = np.broadcast_arrays(*wide(u, *self))
+        mean, theta, q = np.exp(log_mean), np.exp(log_theta), sigmoid(log_mean - log_theta)
+        poisson = log_theta - np.maximum(log_mean, 0) > 32  # then P(x) differs from Poisson's by less than 1e-13
+        clear = np.where(poisson, 1, theta)
+        x = counted(u, lambda x: np.where(poisson, special.pdtr(x, mean), special.betaincc(x + 1, clear, q)))
+        return x.astype(self.log_mean.dtype)
+
+    def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
+        """log P(x), nats, without the last axis; x whole, ≥ 0."""
+        return summed(negative_binomial(*wide(x, *self)), *self)
+
+    def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[None, "NegativeBinomial"]:
+        """(None, cotangents of log_mean and log_theta), for w the cotangent of log_prob."""
+        args = wide(x, *self)
+        slopes = negative_binomial_vjp(row_weights(w, np.broadcast_arrays(*args)[0]), *args)
+        return None, NegativeBinomial(*(fitted(d, p) for d, p in zip(slopes, self, strict=True)))
+
+
+# P(x) = π [x = 0] + (1 − π) NB(x),   π = σ(l)
+#   x = 0:   log(e^l + NB(0)) − softplus(l)      x > 0:   −softplus(l) + log NB(x)
+#   with r = P(structural | x = 0) = σ(l − log NB(0)):
+#     ∂/∂l = r − σ(l) = r σ(−l) (1 − NB(0)), or −σ(l);     NB's own slopes times 1 − r
+@quiet
+def zero_inflated(x: Array, logit: Array, log_mean: Array, log_theta: Array) -> Array:
+    """log P of each entry."""
+    log_nb = negative_binomial(x, log_mean, log_theta)
+    return np.where(x == 0, log_add(log_nb, logit + 0 * log_nb.real.astype(bool)), log_nb) - softplus_np(logit)
+
+
+@quiet
+def zero_inflated_vjp(dy: Array, x: Array, logit: Array, log_mean: Array, log_theta: Array) -> tuple[Array, ...]:
+    """Cotangents of l, log μ and log θ."""
+    log_nb = negative_binomial(x, log_mean, log_theta)
+    zero, r = x == 0, sigmoid(logit - log_nb)
+    by_logit = np.where(zero, -np.expm1(log_nb) * r * sigmoid(-logit), -sigmoid(logit))
+    counts = np.where(zero, sigmoid(log_nb - logit), 1)
+    by_nb = negative_binomial_vjp(np.ones(()), x, log_mean, log_theta)
+    return dy * by_logit, *(times(dy * counts, d) for d in by_nb)
+
+
+class ZeroInflated(NamedTuple):
+    """Negative binomial counts behind a gate: with probability σ(logit) the count is 0; all (..., D)."""
+
+    logit: Array
+    log_mean: Array
+    log_theta: Array
+
+    @property
+    @quiet
+    def mean(self) -> Array:
+        """(1 − π) μ."""
+        logit, log_mean = wide(self.logit, self.log_mean)
+        return np.exp(log_mean - softplus_np(logit)).astype(self.log_mean.dtype)
+
+    @quiet
+    def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
+        """0 where u < π, else NB's own quantile of (u − π) / (1 − π); u uniform in (0, 1)."""
+        u, logit = wide(u, self.logit)
+        rest = 1 - (1 - u) * (1 + np.exp(logit))
+        return NegativeBinomial(self.log_mean, self.log_theta).sample(np.where(rest > 0, rest, 0))
+
+    def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
+        """log P(x), nats, without the last axis; x whole, ≥ 0."""
+        return summed(zero_inflated(*wide(x, *self)), *self)
+
+    def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[None, "ZeroInflated"]:
+        """(None, cotangents of logit, log_mean and log_theta), for w the cotangent of log_prob."""
+        args = wide(x, *self)
+        slopes = zero_inflated_vjp(row_weights(w, np.broadcast_arrays(*args)[0]), *args)
+        return None, ZeroInflated(*(fitted(d, p) for d, p in zip(slopes, self, strict=True)))
+
+
+# Binomial(x; n, σ(l)), m = n − x:
+#   0 < x < n:   c(x) + c(m) − c(n) + log n / (x m) − x k(y₁) − m k(y₂),   y₁ = log nσ(l) / x,   y₂ = log nσ(−l) / m
+#   x = 0:  −n softplus(l)      x = n:  −n softplus(−l)      ∂/∂l = x σ(−l) − m σ(l)
+@quiet
+def binomial(x: Array, logit: Array, trials: Array) -> Array:
+    """log P of each entry; x = −softplus sums alone at both ends."""
+    m, inside = trials - x, (x > 0) & (x < trials)
+    log_x, log_m, log_n = (np.log(np.where(inside, a, 2)) for a in (x, m, trials))
+    p, q = sigmoid(logit), sigmoid(-logit)
+    off = m * p - x * q  # n p − x
+    y1 = log_near(off / np.where(inside, x, 1), log_n - log_x - softplus_np(-logit))
+    y2 = log_near(-off / np.where(inside, m, 1), log_n - log_m - softplus_np(logit))
+    constant = stirling(log_x) + stirling(log_m) - stirling(log_n) + log_n - log_x - log_m
+    some = constant - excess(log_x, y1) - excess(log_m, y2)
+    return np.where(inside, some, -x * softplus_np(-logit) - m * softplus_np(logit))
+
+
+@quiet
+def binomial_vjp(dy: Array, x: Array, logit: Array, trials: Array) -> Array:
+    """dl = dy (x σ(−l) − (n − x) σ(l))."""
+    return dy * (x * sigmoid(-logit) - (trials - x) * sigmoid(logit))
+
+
+class Binomial(NamedTuple):
+    """x successes among `trials` (data: whole numbers, one for all or (..., D)), by logit (..., D)."""
+
+    logit: Array
+    trials: Array | int
+
+    @property
+    @quiet
+    def mean(self) -> Array:
+        """n σ(l)."""
+        logit, n = wide(self.logit, self.trials)
+        return (n * sigmoid(logit)).astype(self.logit.dtype)
+
+    @quiet
+    def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
+        """The least x with P(≤ x) ≥ u; u uniform in (0, 1)."""
+        u, logit, n = np.broadcast_arrays(*wide(u, self.logit, self.trials))
+        p = sigmoid(logit)
+        below = lambda x: np.where(x < n, special.betaincc(x + 1, np.maximum(n - x, 1), p), 1)  # noqa: E731
+        return counted(u, below).astype(self.logit.dtype)
+
+    def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
+        """log P(x), nats, without the last axis; x whole, 0 … trials."""
+        return summed(binomial(*wide(x, self.logit, self.trials)), self.logit)
+
+    def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[None, "Binomial"]:
+        """(None, cotangent of logit; trials as they are), for w the cotangent of log_prob."""
+        args = wide(x, self.logit, self.trials)
+        dlogit = binomial_vjp(row_weights(w, np.broadcast_arrays(*args)[0]), *args)
+        return None, Binomial(fitted(dlogit, self.logit), self.trials)
