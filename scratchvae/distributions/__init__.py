@@ -7,6 +7,9 @@
     counts                 negative binomial, with more zeros, binomial
     levels                 discretised logistic and its mixture, ordinal
     positive, student      log-normal; Student-t
+    gaussians              full covariance; precision of diagonal plus rank one
+    planar                 planar flow: a normal folded along planes, and unfolded by its density
+    mixtures               mixture of normals, as prior
     curves, saddle         the functions they are made of, to the last digit; shared: rows and broadcasting
 
 A family is a named tuple of its parameters, unconstrained wherever a network gives them, and is its own cotangent.
