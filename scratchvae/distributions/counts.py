@@ -8,6 +8,7 @@ from scipy import special
 from ..kernels import NUMPY, Kernels
 from ..kernels.activations import softplus_np
 from ..types import Array
+from .observed import Observed
 from .saddle import STIRLING, excess, log_add, log_near, sigmoid, soft, soft_vjp, stirling, stirling_vjp
 from .shared import counted, fitted, quiet, row_weights, summed, times, wide
 
@@ -62,11 +63,17 @@ def negative_binomial_vjp(dy: Array, x: Array, log_mean: Array, log_theta: Array
     return times(by_mean, dy), times(step(x, log_theta, log_n) - excess(log_theta, y1), dy)
 
 
-class NegativeBinomial(NamedTuple):
-    """Counts with more spread than Poisson's: mean e^log_mean, variance μ + μ² / θ, θ = e^log_theta; both (..., D)."""
+class MeanTheta(NamedTuple):
+    """The heads of a negative binomial."""
 
     log_mean: Array
     log_theta: Array
+
+
+class NegativeBinomial(Observed, MeanTheta):
+    """Counts with more spread than Poisson's: mean e^log_mean, variance μ + μ² / θ, θ = e^log_theta; both (..., D)."""
+
+    __slots__ = ()
 
     @property
     @quiet
@@ -117,12 +124,18 @@ def zero_inflated_vjp(dy: Array, x: Array, logit: Array, log_mean: Array, log_th
     return dy * by_logit, *(times(dy * counts, d) for d in by_nb)
 
 
-class ZeroInflated(NamedTuple):
-    """Negative binomial counts behind a gate: with probability σ(logit) the count is 0; all (..., D)."""
+class GateMeanTheta(NamedTuple):
+    """The heads of a zero-inflated negative binomial."""
 
     logit: Array
     log_mean: Array
     log_theta: Array
+
+
+class ZeroInflated(Observed, GateMeanTheta):
+    """Negative binomial counts behind a gate: with probability σ(logit) the count is 0; all (..., D)."""
+
+    __slots__ = ()
 
     @property
     @quiet
@@ -172,11 +185,18 @@ def binomial_vjp(dy: Array, x: Array, logit: Array, trials: Array) -> Array:
     return dy * (x * sigmoid(-logit) - (trials - x) * sigmoid(logit))
 
 
-class Binomial(NamedTuple):
-    """x successes among `trials` (data: whole numbers, one for all or (..., D)), by logit (..., D)."""
+class LogitOfTrials(NamedTuple):
+    """The head of a binomial, and how often it is tried."""
 
     logit: Array
     trials: Array | int
+
+
+class Binomial(Observed, LogitOfTrials):
+    """x successes among `trials` (data: whole numbers, one for all or (..., D)), by logit (..., D)."""
+
+    __slots__ = ()
+    settings = ("trials",)
 
     @property
     @quiet

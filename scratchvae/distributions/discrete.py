@@ -1,6 +1,7 @@
 """§7.2.5 Exponential families of counts and classes: categorical and groups of one-hots, Poisson."""
 
-from typing import ClassVar, NamedTuple
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from scipy import special
@@ -10,6 +11,7 @@ from ..kernels import NUMPY, Kernels
 from ..types import Array
 from .bernoulli import Logits
 from .exponential import Blocks, ExponentialFamily
+from .observed import Place
 
 
 class LogRate(NamedTuple):
@@ -48,6 +50,12 @@ class Categorical(ExponentialFamily, Logits):
         np.put_along_axis(rest, first, np.take_along_axis(e, first, axis=-1) - 1, axis=-1)
         rest = self.per_group(rest)
         return top, rest, e / self.spread(1 + rest, C)
+
+    def pieces(self, columns: int) -> Iterator[tuple[Any, Place]]:
+        """Each group as a whole."""
+        starts = self.starts(columns)
+        for start, end in zip(starts, (*starts[1:], columns), strict=True):
+            yield Categorical, (..., None, slice(start, end))
 
     def T(self, x: Array) -> Blocks:
         return (x,)

@@ -15,6 +15,7 @@ from . import Case, at
 
 WHOLE = np.arange(12.0).reshape(3, 4) % 5
 POSITIVE = np.exp(at(901, 3, 4))
+MASK = (at(900, 3, 4) > 0) * 1.0
 
 
 def discrete() -> Iterator[Case]:
@@ -29,37 +30,40 @@ def discrete() -> Iterator[Case]:
         ZeroInflated(a, b, c),
         Binomial(a, 6),
     ]
-    yield from (case(p, WHOLE) for p in points)
+    for p in points:
+        yield from both(p, WHOLE)
 
 
 def continuous() -> Iterator[Case]:
     """Positive values, fractions and reals: x has a cotangent too."""
     a, b, c, many = at(911, 3, 4), at(912, 3, 4), at(913, 4), at(914, 2, 3, 4)
-    yield case(Gamma(a, b), POSITIVE)
-    yield case(Gamma(many, c + 4), POSITIVE)
-    yield case(LogNormal(a, b), POSITIVE)
-    yield case(Beta(a, b), POSITIVE / 9)
-    yield case(StudentT(a, b, c), at(915, 3, 4))
-    yield case(StudentT(many, b, c + 4), at(916, 3, 4))
+    yield from both(Gamma(a, b), POSITIVE)
+    yield from both(Gamma(many, c + 4), POSITIVE)
+    yield from both(LogNormal(a, b), POSITIVE)
+    yield from both(Beta(a, b), POSITIVE / 9)
+    yield from both(StudentT(a, b, c), at(915, 3, 4))
+    yield from both(StudentT(many, b, c + 4), at(916, 3, 4))
 
 
-def case(p: Any, x: Array) -> Case:
-    """log_prob and its vjp at one point."""
-
-    settings = [field for field in ("levels", "trials") if hasattr(p, field)]
+def both(p: Any, x: Array) -> Iterator[Case]:
+    """log_prob and log_prob_observed with their vjps at one point; x is data unless it has a cotangent."""
+    none = dict.fromkeys(p.settings)
+    data = ("x",) if p.log_prob_vjp(np.ones(np.shape(p.log_prob(x))), x)[0] is None else ()
+    constants = (*data, *(f"p.{field}" for field in p.settings))
 
     def vjp(w: Array, x: Array, p: Any) -> Any:
         dx, d = p.log_prob_vjp(w, x)
-        return dx, d._replace(**dict.fromkeys(settings))
+        return dx, d._replace(**none)
 
-    name = f"decoders.{type(p).__name__}.log_prob[{p[0].ndim} axes{', large' * (p[0].ndim == 3)}]"
-    return Case(
-        name,
-        lambda x, p: p.log_prob(x),
-        vjp,
-        (x, p),
-        constants=("x", *(f"p.{field}" for field in settings)) if x is WHOLE else (),
-    )
+    def observed_vjp(w: Array, x: Array, m: Array, p: Any) -> Any:
+        dx, d = p.log_prob_observed_vjp(w, x, m)
+        return dx, None, d._replace(**none)
+
+    of = f"decoders.{type(p).__name__}"
+    where = f"[{p[0].ndim} axes{', large' * (p[0].ndim == 3)}]"
+    yield Case(f"{of}.log_prob{where}", lambda x, p: p.log_prob(x), vjp, (x, p), constants=constants)
+    yield Case(f"{of}.log_prob_observed{where}", lambda x, m, p: p.log_prob_observed(x, m), observed_vjp, (x, MASK, p),
+               constants=("m", *constants))  # fmt: skip
 
 
 def cases() -> Iterator[Case]:
