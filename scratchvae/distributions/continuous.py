@@ -1,6 +1,7 @@
 """§7.2.5 Exponential families of real values: exponential, gamma, beta, Dirichlet, continuous Bernoulli, von Mises."""
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special
@@ -23,6 +24,7 @@ from .curves import (
 )
 from .discrete import LogRate
 from .exponential import Blocks, ExponentialFamily, column, narrow, wide
+from .observed import Place
 from .positive import beta, beta_vjp, gamma, gamma_vjp
 from .saddle import stirling_vjp, weighed
 from .shared import fitted, quiet, summed, times
@@ -275,6 +277,9 @@ class Dirichlet(ExponentialFamily, LogAlpha):
     __slots__ = ()
     log_heads = True
     shift = (1.0,)
+
+    def pieces(self, columns: int) -> Iterator[tuple[Any, Place]]:
+        yield Dirichlet, (..., None, slice(None))
 
     def per_group(self, v: Array) -> Array:
         return v.sum(axis=-1, keepdims=True)

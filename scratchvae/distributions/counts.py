@@ -1,6 +1,7 @@
-"""§7.2.5 Counts: negative binomial by (mean, θ), with more zeros than it has (ZINB), and binomial."""
+"""§7.2.5 Counts: negative binomial by (mean, θ), with more zeros than it has (ZINB), binomial and multinomial."""
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special
@@ -8,6 +9,8 @@ from scipy import special
 from ..kernels import NUMPY, Kernels
 from ..kernels.activations import softplus_np
 from ..types import Array
+from .discrete import log_softmax
+from .observed import Observed, Place
 from .saddle import STIRLING, excess, log_add, log_near, sigmoid, soft, soft_vjp, stirling, stirling_vjp
 from .shared import counted, fitted, quiet, row_weights, summed, times, wide
 
@@ -62,11 +65,17 @@ def negative_binomial_vjp(dy: Array, x: Array, log_mean: Array, log_theta: Array
     return times(by_mean, dy), times(step(x, log_theta, log_n) - excess(log_theta, y1), dy)
 
 
-class NegativeBinomial(NamedTuple):
-    """Counts with more spread than Poisson's: mean e^log_mean, variance μ + μ² / θ, θ = e^log_theta; both (..., D)."""
+class MeanTheta(NamedTuple):
+    """The heads of a negative binomial."""
 
     log_mean: Array
     log_theta: Array
+
+
+class NegativeBinomial(Observed, MeanTheta):
+    """Counts with more spread than Poisson's: mean e^log_mean, variance μ + μ² / θ, θ = e^log_theta; both (..., D)."""
+
+    __slots__ = ()
 
     @property
     @quiet
@@ -117,12 +126,18 @@ def zero_inflated_vjp(dy: Array, x: Array, logit: Array, log_mean: Array, log_th
     return dy * by_logit, *(times(dy * counts, d) for d in by_nb)
 
 
-class ZeroInflated(NamedTuple):
-    """Negative binomial counts behind a gate: with probability σ(logit) the count is 0; all (..., D)."""
+class GateMeanTheta(NamedTuple):
+    """The heads of a zero-inflated negative binomial."""
 
     logit: Array
     log_mean: Array
     log_theta: Array
+
+
+class ZeroInflated(Observed, GateMeanTheta):
+    """Negative binomial counts behind a gate: with probability σ(logit) the count is 0; all (..., D)."""
+
+    __slots__ = ()
 
     @property
     @quiet
@@ -172,11 +187,18 @@ def binomial_vjp(dy: Array, x: Array, logit: Array, trials: Array) -> Array:
     return dy * (x * sigmoid(-logit) - (trials - x) * sigmoid(logit))
 
 
-class Binomial(NamedTuple):
-    """x successes among `trials` (data: whole numbers, one for all or (..., D)), by logit (..., D)."""
+class LogitOfTrials(NamedTuple):
+    """The head of a binomial, and how often it is tried."""
 
     logit: Array
     trials: Array | int
+
+
+class Binomial(Observed, LogitOfTrials):
+    """x successes among `trials` (data: whole numbers, one for all or (..., D)), by logit (..., D)."""
+
+    __slots__ = ()
+    settings = ("trials",)
 
     @property
     @quiet
@@ -202,3 +224,72 @@ class Binomial(NamedTuple):
         args = wide(x, self.logit, self.trials)
         dlogit = binomial_vjp(row_weights(w, np.broadcast_arrays(*args)[0]), *args)
         return None, Binomial(fitted(dlogit, self.logit), self.trials)
+
+
+# Multinomial(x; n = Σ x, p = softmax(l)),  with y = log n p / x:
+#   log n − c(n) + Σ_(x > 0) (c(x) − log x − x k(y)) − n Σ_(x = 0) p,   0 at n = 0      ∂/∂l = x − n p
+@quiet
+def multinomial(x: Array, logits: Array) -> Array:
+    """log P of each row (..., D)."""
+    log_p, p = log_softmax(logits)
+    n, some = x.sum(axis=-1, keepdims=True), x > 0
+    log_x, log_n = np.log(np.where(some, x, 1)), np.log(np.where(n > 0, n, 1))
+    y = log_near((n * p - x) / np.where(some, x, 1), log_n + log_p - log_x)
+    each = np.where(some, stirling(log_x) - log_x - excess(log_x, y), -n * p).sum(axis=-1)
+    return np.where(n[..., 0] > 0, (log_n - stirling(log_n))[..., 0] + each, 0)
+
+
+@quiet
+def multinomial_vjp(dy: Array, x: Array, logits: Array) -> Array:
+    """dl = dy (x − n p)."""
+    return np.where(dy == 0, 0, dy * (x - x.sum(axis=-1, keepdims=True) * log_softmax(logits)[1]))
+
+
+class LogitsOfTotal(NamedTuple):
+    """The head of a multinomial, and how many things are counted."""
+
+    logits: Array
+    total: Array | int = 1
+
+
+class Multinomial(Observed, LogitsOfTotal):
+    """Counts x (..., D) of a row, such as words of a text, by logits (..., D). `total`, one for all or (..., 1), is for
+    mean and samples; log_prob takes the row's own: the total is data."""
+
+    __slots__ = ()
+    settings = ("total",)
+
+    def pieces(self, columns: int) -> Iterator[tuple[Any, Place]]:
+        """The row as a whole."""
+        yield Multinomial, (..., None, slice(None))
+
+    @property
+    def mean(self) -> Array:
+        """n p."""
+        return np.asarray(self.total * log_softmax(*wide(self.logits))[1]).astype(self.logits.dtype)
+
+    @quiet
+    def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
+        """Column by column a binomial of what is left; u (..., D) uniform in (0, 1), the last column's is not used."""
+        u, logits, left = np.broadcast_arrays(*wide(u, self.logits, self.total))
+        log_p, after = log_softmax(logits)[0], np.zeros_like(u)
+        for d in range(u.shape[-1] - 2, -1, -1):  # log of what comes after d
+            last = d == u.shape[-1] - 2
+            after[..., d] = log_p[..., d + 1] if last else log_add(log_p[..., d + 1], after[..., d + 1])
+        x, left = np.empty(u.shape), left[..., :1]
+        for d in range(u.shape[-1] - 1):
+            here = slice(d, d + 1)
+            x[..., here] = Binomial(log_p[..., here] - after[..., here], left).sample(u[..., here])
+            left = left - x[..., here]
+        x[..., -1:] = left
+        return x.astype(self.logits.dtype)
+
+    def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
+        """log P(x | its total), nats, without the last axis; x whole, ≥ 0."""
+        x, logits = np.broadcast_arrays(*wide(x, self.logits))
+        return summed(multinomial(x, logits)[..., None], self.logits)
+
+    def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[None, "Multinomial"]:
+        """(None, cotangent of logits; total as it is), for w the cotangent of log_prob."""
+        x, logits = np.broadcast_arrays(*wide(x, self.logits))
+        return None, Multinomial(fitted(multinomial_vjp(row_weights(w, x), x, logits), self.logits), self.total)

@@ -1,6 +1,7 @@
 """§7.2.5 Exponential families of counts and classes: categorical and groups of one-hots, Poisson."""
 
-from typing import ClassVar, NamedTuple
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from scipy import special
@@ -10,6 +11,9 @@ from ..kernels import NUMPY, Kernels
 from ..types import Array
 from .bernoulli import Logits
 from .exponential import Blocks, ExponentialFamily
+from .observed import Observed, Place
+from .shared import fitted, quiet, row_weights, summed
+from .shared import wide as wides
 
 
 class LogRate(NamedTuple):
@@ -49,6 +53,12 @@ class Categorical(ExponentialFamily, Logits):
         rest = self.per_group(rest)
         return top, rest, e / self.spread(1 + rest, C)
 
+    def pieces(self, columns: int) -> Iterator[tuple[Any, Place]]:
+        """Each group as a whole."""
+        starts = self.starts(columns)
+        for start, end in zip(starts, (*starts[1:], columns), strict=True):
+            yield Categorical, (..., None, slice(start, end))
+
     def T(self, x: Array) -> Blocks:
         return (x,)
 
@@ -85,6 +95,47 @@ class Categorical(ExponentialFamily, Logits):
             below = np.cumsum(p, axis=-1)[..., :-1] <= u[..., g : g + 1]
             columns.append(np.eye(p.shape[-1], dtype=self.logits.dtype)[below.sum(axis=-1)])
         return np.concatenate(columns, axis=-1)
+
+
+def log_softmax(l: Array) -> tuple[Array, Array]:
+    """log p and p over the last axis: to the last digit also where p is nearly 1."""
+    top, rest, p = Categorical(l).parts(l)
+    return l - top - np.log1p(rest), p
+
+
+# log p = l_x − log Σ_c e^{l_c}     so     ∂/∂l = [c = x] − p
+class Classes(Observed, Logits):
+    """Class codes x = 0 … C − 1, (..., D), by logits (..., D, C): a categorical whose x is one column, no one-hot."""
+
+    __slots__ = ()
+    vectors = ("logits",)
+
+    @property
+    def mean(self) -> Array:
+        """The most probable class: codes have no average."""
+        return self.logits.argmax(axis=-1).astype(self.logits.dtype)
+
+    def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
+        """How many partial sums of p are ≤ u; u (..., D) uniform in (0, 1)."""
+        below = np.cumsum(log_softmax(*wides(self.logits))[1], axis=-1)[..., :-1] <= u[..., None]
+        return below.sum(axis=-1).astype(self.logits.dtype)
+
+    def hot(self, x: Array) -> Array:
+        """[c = x], (..., D, C)."""
+        return np.asarray(x)[..., None] == np.arange(self.logits.shape[-1])
+
+    @quiet
+    def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
+        """log P(x), nats, without the last axis; −inf where x is no code."""
+        hot = self.hot(x)
+        log_p = np.where(hot, log_softmax(*wides(self.logits))[0], 0).sum(axis=-1)
+        return summed(np.where(hot.any(axis=-1), log_p, -np.inf), self.logits)
+
+    @quiet
+    def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[None, "Classes"]:
+        """(None, cotangent of logits), for w the cotangent of log_prob."""
+        slope = self.hot(x) - log_softmax(*wides(self.logits))[1]
+        return None, Classes(fitted(row_weights(w, slope[..., 0])[..., None] * slope, self.logits))
 
 
 def one_hots(*sizes: int) -> type[Categorical]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..kernels import NUMPY, Kernels
 from ..types import Array
+from .observed import Observed
 from .shared import as_rows, per_row, unbroadcast
 
 Blocks = tuple[Array, ...]  # η, T or a cotangent: one array (..., K) for each head
@@ -37,7 +38,7 @@ def inner(a: Blocks, b: Blocks) -> Array:
         return cast(Array, sum(np.where(p == 0, 0, p * q) for p, q in zip(a, b, strict=True)))
 
 
-class ExponentialFamily:
+class ExponentialFamily(Observed):
     """What the families share. A family is a named tuple of its heads, each (..., K), and its own cotangent; values x
     and heads broadcast as those of `distributions.Normal`. Results are in nats, in the dtype of heads and values.
 

@@ -8,6 +8,7 @@ from scipy import special
 from ..kernels import NUMPY, Kernels
 from ..kernels.activations import softplus_np
 from ..types import Array
+from .observed import Observed
 from .saddle import sigmoid
 from .shared import fitted, quiet, row_weights, summed, times, wide
 
@@ -58,12 +59,19 @@ def logistic_vjp(dy: Array, x: Array, mu: Array, log_s: Array, *, levels: int) -
     return times(scaled(-(da + db), -log_s), dy), dy * (-times(da, a) - times(db, b) - dv)
 
 
-class DiscretisedLogistic(NamedTuple):
-    """Whole levels 0 … levels − 1 by a logistic of location mu and scale e^log_s, in levels; both (..., D)."""
+class Location(NamedTuple):
+    """The heads of a discretised logistic, and how many levels there are."""
 
     mu: Array
     log_s: Array
     levels: int = 256
+
+
+class DiscretisedLogistic(Observed, Location):
+    """Whole levels 0 … levels − 1 by a logistic of location mu and scale e^log_s, in levels; both (..., D)."""
+
+    __slots__ = ()
+    settings = ("levels",)
 
     @property
     @quiet
@@ -107,13 +115,21 @@ def mixed(log_p: Array, logits: Array) -> tuple[Array, Array, Array]:
     return (shift + np.log(total))[..., 0], np.where(total == 0, pi, gamma / np.where(total == 0, 1, total)), pi
 
 
-class LogisticMixture(NamedTuple):
-    """Each entry a mixture of M discretised logistics (Salimans et al. 2017): logits, mu, log_s (..., D, M)."""
+class Locations(NamedTuple):
+    """The heads of a mixture of them."""
 
     logits: Array
     mu: Array
     log_s: Array
     levels: int = 256
+
+
+class LogisticMixture(Observed, Locations):
+    """Each entry a mixture of M discretised logistics (Salimans et al. 2017): logits, mu, log_s (..., D, M)."""
+
+    __slots__ = ()
+    settings = ("levels",)
+    vectors = ("logits", "mu", "log_s")
 
     @property
     def mean(self) -> Array:
@@ -161,11 +177,18 @@ def bounds_vjp(dt: Array, cuts: Array) -> Array:
     return np.concatenate([after[..., :1], scaled(after[..., 1:], cuts[..., 1:])], axis=-1)
 
 
-class Ordinal(NamedTuple):
-    """Classes 0 … C − 1 in order, cumulative logits (McCullagh 1980): eta (..., D), cuts (..., D, C − 1), C ≥ 2."""
+class EtaCuts(NamedTuple):
+    """The heads of an ordinal."""
 
     eta: Array
     cuts: Array
+
+
+class Ordinal(Observed, EtaCuts):
+    """Classes 0 … C − 1 in order, cumulative logits (McCullagh 1980): eta (..., D), cuts (..., D, C − 1), C ≥ 2."""
+
+    __slots__ = ()
+    vectors = ("cuts",)
 
     @property
     @quiet

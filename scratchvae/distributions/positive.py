@@ -9,6 +9,7 @@ from ..errors import DataError
 from ..kernels import NUMPY, Kernels
 from ..kernels.activations import softplus_np
 from ..types import Array
+from .observed import Observed
 from .saddle import excess, excess_vjp, log_add, stirling, stirling_vjp, weighed
 from .shared import fitted, quiet, row_weights, summed, times, wide
 
@@ -74,11 +75,17 @@ def log_normal_vjp(dy: Array, x: Array, mu: Array, log_var: Array) -> tuple[Arra
     return times(-(1 + r) / x, dy), times(r, dy), times(0.5 * (times(d, r) - 1), dy)
 
 
-class LogNormal(NamedTuple):
-    """Positive values whose logs are N(mu, e^log_var); both (..., D)."""
+class LogMoments(NamedTuple):
+    """The heads of a log-normal."""
 
     mu: Array
     log_var: Array
+
+
+class LogNormal(Observed, LogMoments):
+    """Positive values whose logs are N(mu, e^log_var); both (..., D)."""
+
+    __slots__ = ()
 
     @property
     @quiet

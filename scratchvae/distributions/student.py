@@ -8,6 +8,7 @@ from scipy import special
 from ..kernels import NUMPY, Kernels
 from ..kernels.activations import softplus_np
 from ..types import Array
+from .observed import Observed
 from .saddle import SMALL, excess, log_gamma, series, sigmoid, soft, soft_vjp
 from .shared import fitted, quiet, row_weights, summed, times, wide
 
@@ -63,12 +64,18 @@ def student_vjp(dy: Array, x: Array, mu: Array, log_s: Array, log_nu: Array) -> 
     return times(by_x, dy), times(-by_x, dy), times(pull - 1, dy), times(by_nu, dy)
 
 
-class StudentT(NamedTuple):
-    """Location mu, scale e^log_s and e^log_nu degrees of freedom, each (..., D)."""
+class LocationScaleNu(NamedTuple):
+    """The heads of a Student-t."""
 
     mu: Array
     log_s: Array
     log_nu: Array
+
+
+class StudentT(Observed, LocationScaleNu):
+    """Location mu, scale e^log_s and e^log_nu degrees of freedom, each (..., D)."""
+
+    __slots__ = ()
 
     @property
     def mean(self) -> Array:

@@ -1,0 +1,168 @@
+"""§7.2.5 Mixed columns: a family made of families by column, age = gaussian, sex = categorical, visits = counts.
+
+    log p(x) = Σ_parts log p_part(x_columns)          columns are independent given z
+
+Densities and masses are different units: `terms` has every part's own, and `Part.kind.mass` says which it is.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+from ..errors import DataError, UsageError, unknown
+from ..kernels import NUMPY, Kernels
+from ..types import Array
+from .likelihoods import LIKELIHOODS, Kind, Outs, Settings
+from .normal import Normal
+from .quantiles import draw
+
+
+class Part(NamedTuple):
+    """Columns of one kind; the name is one of LIKELIHOODS."""
+
+    name: str
+    columns: tuple[int, ...]
+    settings: Settings = Settings()
+
+    @property
+    def kind(self) -> Kind:
+        """Its entry of LIKELIHOODS."""
+        return LIKELIHOODS[self.name]
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """How many numbers each head gives."""
+        return {name: n * len(self.columns) for name, n in self.kind.heads(self.settings).items()}
+
+
+class Spec(NamedTuple):
+    """Which columns of x are of which kind; every column is in one part."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def columns(self) -> int:
+        """How many columns x has."""
+        return sum(len(part.columns) for part in self.parts)
+
+    @property
+    def widths(self) -> tuple[tuple[str, int], ...]:
+        """The heads in order: ("poisson.log_rate", its width), part by part."""
+        return tuple((f"{part.name}.{head}", n) for part in self.parts for head, n in part.widths.items())
+
+    def split(self, outs: Iterable[Array]) -> list[Outs]:
+        """The outputs of all heads, as those of each part."""
+        left = iter(outs)
+        return [tuple(next(left) for _ in part.widths) for part in self.parts]
+
+    def of(self, outs: Iterable[Array]) -> "Columns":
+        """The distribution that the heads' outputs describe, (..., width) each, in the order of `widths`."""
+        pairs = zip(self.parts, self.split(outs), strict=True)
+        return Columns(tuple(part.kind.of(out, part.settings) for part, out in pairs), self)
+
+    def of_vjp(self, dp: "Columns", outs: Iterable[Array]) -> Outs:
+        """Cotangents of the outputs, for dp that of the distribution."""
+        trios = zip(self.parts, dp.parts, self.split(outs), strict=True)
+        return tuple(d for part, dpart, out in trios for d in part.kind.of_vjp(dpart, out, part.settings))
+
+    def start(self, mean: Array) -> tuple[Array, ...]:
+        """The bias of each head, from the columns' means (D,): 0 where they say nothing of it."""
+        biases = []
+        for part in self.parts:
+            known = part.kind.start(mean[list(part.columns)], part.settings)
+            biases += [known.get(head, np.zeros(n)).astype(mean.dtype) for head, n in part.widths.items()]
+        return tuple(biases)
+
+    def refuse(self, x: Array, m: Array | None = None) -> None:
+        """DataError with the number of observed cells that their part cannot take."""
+        for part in self.parts:
+            columns, support = list(part.columns), part.kind.support(part.settings)
+            wrong = ~support.holds(x[..., columns])
+            if m is not None:
+                wrong &= np.broadcast_to(m, x.shape)[..., columns] == 1
+            if wrong.any():
+                bad = [c for i, c in enumerate(columns) if wrong[..., i].any()]
+                cells = f"{int(wrong.sum())} of {wrong.size} cells, in columns {', '.join(map(str, bad))}"
+                raise DataError(f"{cells}, are no {support}, and {part.name} takes no others: name another kind")
+
+
+def spec(parts: Iterable[tuple[str, Iterable[int]] | tuple[str, Iterable[int], dict[str, Any]]]) -> Spec:
+    """Of [("gaussian", (0, 3)), ("categorical", (1,), {"classes": 4}), …]; UsageError for a kind or a setting that is
+    unknown, or columns that are not 0 … D − 1, each once."""
+    made = []
+    for name, columns, *rest in cast(Any, parts):
+        if name not in LIKELIHOODS:
+            raise unknown("likelihood", name, LIKELIHOODS)
+        given = rest[0] if rest else {}
+        for setting in given:
+            if setting not in LIKELIHOODS[name].settings:
+                raise UsageError(f"{name} has no setting {setting!r}: it has {LIKELIHOODS[name].settings or 'none'}")
+        made.append(Part(name, tuple(columns), Settings(**given)))
+    found = sorted(c for part in made for c in part.columns)
+    if not found or found != list(range(len(found))) or not all(part.columns for part in made):
+        raise UsageError(f"the parts have columns {found}: give each of 0 … D − 1 to one part")
+    return Spec(tuple(made))
+
+
+class Columns(NamedTuple):
+    """The distribution of mixed columns x (..., D), and its cotangent: a family for each part of the spec."""
+
+    parts: tuple[Any, ...]
+    spec: Spec
+
+    def of(self, x: Array) -> list[Array]:
+        """The columns of each part."""
+        return [x[..., list(part.columns)] for part in self.spec.parts]
+
+    def together(self, parts: Iterable[Array | None]) -> Array:
+        """Columns of each part in their places; 0 for None."""
+        made = list(parts)
+        shape = np.broadcast_shapes(*(p.shape[:-1] for p in made if p is not None))
+        out = np.zeros((*shape, self.spec.columns), np.result_type(*(p for p in made if p is not None)))
+        for part, values in zip(self.spec.parts, made, strict=True):
+            if values is not None:
+                out[..., list(part.columns)] = values
+        return out
+
+    @property
+    def mean(self) -> Array:
+        """One number a column: E[x], of a categorical the most probable class, of an angle the mean direction."""
+        return self.together(p.mu if isinstance(p, Normal) else p.mean for p in self.parts)
+
+    def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
+        """x by u (..., D) uniform in (0, 1), a number a column."""
+        return self.together(draw(p, v) for p, v in zip(self.parts, self.of(u), strict=True))
+
+    def terms(self, x: Array, m: Array | None = None, k: Kernels = NUMPY) -> tuple[Array, ...]:
+        """log p of every part, nats: a log density or a log mass; with m of its observed entries."""
+        pairs = zip(self.parts, self.of(x), strict=True)
+        if m is None:
+            return tuple(p.log_prob(v, k) for p, v in pairs)
+        masks = self.of(np.broadcast_to(m, np.broadcast_shapes(np.shape(m), x.shape)))
+        return tuple(p.log_prob_observed(v, mask, k) for (p, v), mask in zip(pairs, masks, strict=True))
+
+    def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
+        """log p(x), nats, without the last axis."""
+        return cast(Array, sum(self.terms(x, None, k)))
+
+    def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[Array | None, "Columns"]:
+        """Cotangents of x (0 in discrete columns; None if all are) and of the parts, for w that of log_prob."""
+        pairs = [p.log_prob_vjp(w, v, k) for p, v in zip(self.parts, self.of(x), strict=True)]
+        return self.gathered(pairs)
+
+    def log_prob_observed(self, x: Array, m: Array, k: Kernels = NUMPY) -> Array:
+        """§7.1.1  log p of the entries with m = 1, m (..., D) in {0, 1}."""
+        return cast(Array, sum(self.terms(x, m, k)))
+
+    def log_prob_observed_vjp(self, w: Array, x: Array, m: Array, k: Kernels = NUMPY) -> tuple[Any, "Columns"]:
+        """Cotangents of x (0 in discrete columns; None if all are) and of the parts, 0 where m = 0."""
+        masks = self.of(np.broadcast_to(m, np.broadcast_shapes(np.shape(m), x.shape)))
+        trios = zip(self.parts, self.of(x), masks, strict=True)
+        return self.gathered([p.log_prob_observed_vjp(w, v, mask, k) for p, v, mask in trios])
+
+    def gathered(self, pairs: list[tuple[Array | None, Any]]) -> tuple[Array | None, "Columns"]:
+        """The cotangents of all parts as one."""
+        dx = [d for d, _ in pairs]
+        some = any(d is not None for d in dx)
+        return self.together(dx) if some else None, Columns(tuple(d for _, d in pairs), self.spec)
