@@ -34,8 +34,8 @@ ORDER = (
     ("types", "errors", "moved"),
     ("engine", "tree"),
     ("kernels", "reparam", "gradcheck"),  # gradcheck checks anybody's pair, so it knows none; its library knows ours
-    ("networks", "distributions", "arena", "initial", "noise", "data"),
-    ("conditional",),
+    ("networks", "distributions", "arena", "initial", "noise"),
+    ("conditional", "data"),
     ("models",),
     ("estimators",),
     ("tasks", "fast"),

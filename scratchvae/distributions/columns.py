@@ -40,6 +40,7 @@ class Spec(NamedTuple):
     """Which columns of x are of which kind; every column is in one part."""
 
     parts: tuple[Part, ...]
+    log_scale: Array | None = None  # log s (D,), of columns x' = (x − m) / s: densities are those of the raw columns
 
     @property
     def columns(self) -> int:
@@ -48,8 +49,9 @@ class Spec(NamedTuple):
 
     @property
     def widths(self) -> tuple[tuple[str, int], ...]:
-        """The heads in order: ("poisson.log_rate", its width), part by part."""
-        return tuple((f"{part.name}.{head}", n) for part in self.parts for head, n in part.widths.items())
+        """The heads in order: ("0.poisson.log_rate", its width), part by part."""
+        named = enumerate(self.parts)
+        return tuple((f"{i}.{part.name}.{head}", n) for i, part in named for head, n in part.widths.items())
 
     def split(self, outs: Iterable[Array]) -> list[Outs]:
         """The outputs of all heads, as those of each part."""
@@ -61,10 +63,16 @@ class Spec(NamedTuple):
         pairs = zip(self.parts, self.split(outs), strict=True)
         return Columns(tuple(part.kind.of(out, part.settings) for part, out in pairs), self)
 
-    def of_vjp(self, dp: "Columns", outs: Iterable[Array]) -> Outs:
-        """Cotangents of the outputs, for dp that of the distribution."""
-        trios = zip(self.parts, dp.parts, self.split(outs), strict=True)
-        return tuple(d for part, dpart, out in trios for d in part.kind.of_vjp(dpart, out, part.settings))
+    def of_vjp(self, dp: "Columns", p: "Columns") -> Outs:
+        """Cotangents of the outputs, for dp that of the distribution p which `of` gave."""
+        trios = zip(self.parts, dp.parts, p.parts, strict=True)
+        return tuple(d for part, dpart, of in trios for d in part.kind.of_vjp(dpart, of, part.settings))
+
+    def sized(self, variance: float | Array, log_scale: Array | None) -> "Spec":
+        """With a floor of σ² for Gaussian columns, and the units of standardised ones: (D,) each, or one for all."""
+        floors = [v if np.ndim(v := variance) == 0 else np.asarray(v)[list(part.columns)] for part in self.parts]
+        parts = zip(self.parts, floors, strict=True)
+        return Spec(tuple(p._replace(settings=p.settings._replace(variance=v)) for p, v in parts), log_scale)
 
     def start(self, mean: Array) -> tuple[Array, ...]:
         """The bias of each head, from the columns' means (D,): 0 where they say nothing of it."""
@@ -144,7 +152,8 @@ class Columns(NamedTuple):
 
     def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
         """log p(x), nats, without the last axis."""
-        return cast(Array, sum(self.terms(x, None, k)))
+        scale = 0.0 if self.spec.log_scale is None else float(self.spec.log_scale.sum())
+        return cast(Array, sum(self.terms(x, None, k))) - scale
 
     def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[Array | None, "Columns"]:
         """Cotangents of x (0 in discrete columns; None if all are) and of the parts, for w that of log_prob."""
@@ -153,7 +162,8 @@ class Columns(NamedTuple):
 
     def log_prob_observed(self, x: Array, m: Array, k: Kernels = NUMPY) -> Array:
         """§7.1.1  log p of the entries with m = 1, m (..., D) in {0, 1}."""
-        return cast(Array, sum(self.terms(x, m, k)))
+        scale = 0.0 if self.spec.log_scale is None else np.asarray(m @ self.spec.log_scale.astype(np.asarray(m).dtype))
+        return np.asarray(cast(Array, sum(self.terms(x, m, k))) - scale)
 
     def log_prob_observed_vjp(self, w: Array, x: Array, m: Array, k: Kernels = NUMPY) -> tuple[Any, "Columns"]:
         """Cotangents of x (0 in discrete columns; None if all are) and of the parts, 0 where m = 0."""
