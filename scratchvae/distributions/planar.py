@@ -31,6 +31,12 @@ def dot(a: Array, b: Array) -> Array:
     return np.asarray((a * b).sum(axis=-1, keepdims=True))
 
 
+def bend(s: Array) -> Array:
+    """1 − tanh² s, to the last digit also where tanh is nearly ±1."""
+    e = np.exp(np.where(s.real < 0, 2 * s, -2 * s))
+    return np.asarray(4 * e / (1 + e) ** 2)
+
+
 def inverse_square(w: Array) -> Array:
     """1 / ‖w‖² (..., 1); 0 at w = 0, where the layer is a shift and any u will do."""
     square = dot(w, w)
@@ -65,10 +71,10 @@ def constrained_vjp(du_hat: Array, dn: Array, u: Array, w: Array) -> tuple[Array
 def root(a: Array, n: Array) -> Array:
     """s with s + (n − 1) tanh s = a, to full precision."""
     c, m = np.abs(a.real), n.real - 1
-    s = np.where(m > 0, np.maximum(c - m, c / n.real), c - m)
+    s = np.where(m > 0, np.maximum(c - m, c / np.maximum(n.real, 1)), c - m)
     for _ in range(STEPS):
         h = np.tanh(s)
-        step = (s + m * h - c) / (h * h + n.real * (1 - h * h))
+        step = (s + m * h - c) / (h * h + n.real * bend(s))
         new = np.where(m > 0, np.clip(s - step, s, c), np.clip(s - step, 0, s))
         if (np.abs(new - s) <= 4e-16 * np.abs(new)).all():
             break
@@ -76,7 +82,7 @@ def root(a: Array, n: Array) -> Array:
     s = np.copysign(new, a.real)
     if np.iscomplexobj(a) or np.iscomplexobj(n):
         h = np.tanh(s)
-        s = s - (s + (n - 1) * h - a) / (h * h + n * (1 - h * h))
+        s = s - (s + (n - 1) * h - a) / (h * h + n * bend(s))
     return s
 
 
@@ -88,8 +94,9 @@ def fold(z: Array, u: Array, w: Array, b: Array) -> Array:
 
 def fold_vjp(dz: Array, z: Array, u: Array, w: Array, b: Array) -> tuple[Array, ...]:
     """Cotangents of z, u, w and b."""
-    h = np.tanh(dot(w, z) + b)
-    da = dot(constrained(u, w)[0], dz) * (1 - h * h)
+    a = dot(w, z) + b
+    h = np.tanh(a)
+    da = dot(constrained(u, w)[0], dz) * bend(a)
     du, dw = constrained_vjp(dz * h, np.zeros_like(h), u, w)
     return dz + da * w, du, dw + da * z, da
 
@@ -99,19 +106,20 @@ def fold_vjp(dz: Array, z: Array, u: Array, w: Array, b: Array) -> tuple[Array, 
 def undo(z: Array, u: Array, w: Array, b: Array) -> tuple[Array, Array]:
     """z before a layer (..., K), and the layer's log det (..., 1); b (..., 1)."""
     u_hat, n = constrained(u, w)
-    h = np.tanh(root(dot(w, z) + b, n))
-    return z - u_hat * h, np.log(h * h + n * (1 - h * h))
+    s = root(dot(w, z) + b, n)
+    h = np.tanh(s)
+    return z - u_hat * h, np.log(h * h + n * bend(s))
 
 
 def undo_vjp(dz: Array, dlog: Array, z: Array, u: Array, w: Array, b: Array) -> tuple[Array, ...]:
     """Cotangents of z, u, w and b, for those of `undo`'s results; the root's slopes by the implicit function."""
     u_hat, n = constrained(u, w)
-    h = np.tanh(root(dot(w, z) + b, n))
-    bend = 1 - h * h
-    g = h * h + n * bend
+    s = root(dot(w, z) + b, n)
+    h, dh_ds = np.tanh(s), bend(s)
+    g = h * h + n * dh_ds
     dh = -dot(u_hat, dz) - dlog * 2 * (n - 1) * h / g
-    da = dh * bend / g
-    du, dw = constrained_vjp(-dz * h, dlog * bend / g - da * h, u, w)
+    da = dh * dh_ds / g
+    du, dw = constrained_vjp(-dz * h, dlog * dh_ds / g - da * h, u, w)
     return dz + da * w, du, dw + da * z, da
 
 
