@@ -19,11 +19,13 @@ from .quantiles import draw
 
 
 class Part(NamedTuple):
-    """Columns of one kind; the name is one of LIKELIHOODS."""
+    """Columns of one kind; the name is one of LIKELIHOODS. With log_scale, log s of each, the columns of a density are
+    given as x' = (x − m) / s, and densities are those of x: log p(x) = log p(x') − log s."""
 
     name: str
     columns: tuple[int, ...]
     settings: Settings = Settings()
+    log_scale: tuple[float, ...] = ()
 
     @property
     def kind(self) -> Kind:
@@ -136,11 +138,9 @@ class Columns(NamedTuple):
 
     def terms(self, x: Array, m: Array | None = None, k: Kernels = NUMPY) -> tuple[Array, ...]:
         """log p of every part, nats: a log density or a log mass; with m of its observed entries."""
-        pairs = zip(self.parts, self.of(x), strict=True)
-        if m is None:
-            return tuple(p.log_prob(v, k) for p, v in pairs)
-        masks = self.of(np.broadcast_to(m, np.broadcast_shapes(np.shape(m), x.shape)))
-        return tuple(p.log_prob_observed(v, mask, k) for (p, v), mask in zip(pairs, masks, strict=True))
+        masks = [None for _ in self.parts] if m is None else self.of(np.broadcast_to(m, x.shape))
+        parts = zip(self.spec.parts, self.parts, self.of(x), masks, strict=True)
+        return tuple(term(part.log_scale, p, v, mask, k) for part, p, v, mask in parts)
 
     def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
         """log p(x), nats, without the last axis."""
@@ -157,7 +157,7 @@ class Columns(NamedTuple):
 
     def log_prob_observed_vjp(self, w: Array, x: Array, m: Array, k: Kernels = NUMPY) -> tuple[Any, "Columns"]:
         """Cotangents of x (0 in discrete columns; None if all are) and of the parts, 0 where m = 0."""
-        masks = self.of(np.broadcast_to(m, np.broadcast_shapes(np.shape(m), x.shape)))
+        masks = self.of(np.broadcast_to(m, x.shape))
         trios = zip(self.parts, self.of(x), masks, strict=True)
         return self.gathered([p.log_prob_observed_vjp(w, v, mask, k) for p, v, mask in trios])
 
@@ -166,3 +166,12 @@ class Columns(NamedTuple):
         dx = [d for d, _ in pairs]
         some = any(d is not None for d in dx)
         return self.together(dx) if some else None, Columns(tuple(d for _, d in pairs), self.spec)
+
+
+def term(log_scale: tuple[float, ...], p: Any, x: Array, m: Array | None, k: Kernels) -> Array:
+    """log p of one part, of its observed entries if there is a mask, in the units of x as it was."""
+    log_p = np.asarray(p.log_prob(x, k) if m is None else p.log_prob_observed(x, m, k))
+    if not log_scale:
+        return log_p
+    scales = np.array(log_scale)
+    return log_p - (scales.sum() if m is None else m @ scales).astype(log_p.dtype)
