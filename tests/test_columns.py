@@ -192,8 +192,8 @@ def test_every_likelihood_by_its_name(name: str) -> None:
     assert all(np.isfinite(b).all() for b in whole.start(np.zeros(3, "float32")))
 
 
-MEANS = ("bernoulli", "gaussian", "poisson", "negative-binomial", "binomial", "beta", "gamma", "exponential",
-         "student-t", "multinomial")  # fmt: skip
+MEANS = ("bernoulli", "gaussian", "poisson", "negative-binomial", "zero-inflated", "binomial", "beta", "gamma",
+         "log-normal", "exponential", "student-t", "multinomial")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MEANS)
