@@ -19,11 +19,13 @@ from .quantiles import draw
 
 
 class Part(NamedTuple):
-    """Columns of one kind; the name is one of LIKELIHOODS."""
+    """Columns of one kind; the name is one of LIKELIHOODS. With log_scale, log s of each, the columns of a density are
+    given as x' = (x − m) / s, and densities are those of x: log p(x) = log p(x') − log s."""
 
     name: str
     columns: tuple[int, ...]
     settings: Settings = Settings()
+    log_scale: tuple[float, ...] = ()
 
     @property
     def kind(self) -> Kind:
@@ -40,7 +42,6 @@ class Spec(NamedTuple):
     """Which columns of x are of which kind; every column is in one part."""
 
     parts: tuple[Part, ...]
-    log_scale: Array | None = None  # log s (D,), of columns x' = (x − m) / s: densities are those of the raw columns
 
     @property
     def columns(self) -> int:
@@ -70,9 +71,13 @@ class Spec(NamedTuple):
 
     def sized(self, variance: float | Array, log_scale: Array | None) -> "Spec":
         """With a floor of σ² for Gaussian columns, and the units of standardised ones: (D,) each, or one for all."""
-        floors = [v if np.ndim(v := variance) == 0 else np.asarray(v)[list(part.columns)] for part in self.parts]
-        parts = zip(self.parts, floors, strict=True)
-        return Spec(tuple(p._replace(settings=p.settings._replace(variance=v)) for p, v in parts), log_scale)
+        made = []
+        for part in self.parts:
+            here = list(part.columns)
+            floor = variance if np.ndim(variance) == 0 else np.asarray(variance)[here]
+            units = () if log_scale is None or part.kind.mass else tuple(log_scale[here])
+            made.append(part._replace(settings=part.settings._replace(variance=floor), log_scale=units))
+        return Spec(tuple(made))
 
     def start(self, mean: Array) -> tuple[Array, ...]:
         """The bias of each head, from the columns' means (D,): 0 where they say nothing of it."""
@@ -144,16 +149,13 @@ class Columns(NamedTuple):
 
     def terms(self, x: Array, m: Array | None = None, k: Kernels = NUMPY) -> tuple[Array, ...]:
         """log p of every part, nats: a log density or a log mass; with m of its observed entries."""
-        pairs = zip(self.parts, self.of(x), strict=True)
-        if m is None:
-            return tuple(p.log_prob(v, k) for p, v in pairs)
-        masks = self.of(np.broadcast_to(m, np.broadcast_shapes(np.shape(m), x.shape)))
-        return tuple(p.log_prob_observed(v, mask, k) for (p, v), mask in zip(pairs, masks, strict=True))
+        masks = [None for _ in self.parts] if m is None else self.of(np.broadcast_to(m, x.shape))
+        parts = zip(self.spec.parts, self.parts, self.of(x), masks, strict=True)
+        return tuple(term(part.log_scale, p, v, mask, k) for part, p, v, mask in parts)
 
     def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
         """log p(x), nats, without the last axis."""
-        scale = 0.0 if self.spec.log_scale is None else float(self.spec.log_scale.sum())
-        return cast(Array, sum(self.terms(x, None, k))) - scale
+        return cast(Array, sum(self.terms(x, None, k)))
 
     def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[Array | None, "Columns"]:
         """Cotangents of x (0 in discrete columns; None if all are) and of the parts, for w that of log_prob."""
@@ -162,12 +164,11 @@ class Columns(NamedTuple):
 
     def log_prob_observed(self, x: Array, m: Array, k: Kernels = NUMPY) -> Array:
         """§7.1.1  log p of the entries with m = 1, m (..., D) in {0, 1}."""
-        scale = 0.0 if self.spec.log_scale is None else np.asarray(m @ self.spec.log_scale.astype(np.asarray(m).dtype))
-        return np.asarray(cast(Array, sum(self.terms(x, m, k))) - scale)
+        return cast(Array, sum(self.terms(x, m, k)))
 
     def log_prob_observed_vjp(self, w: Array, x: Array, m: Array, k: Kernels = NUMPY) -> tuple[Any, "Columns"]:
         """Cotangents of x (0 in discrete columns; None if all are) and of the parts, 0 where m = 0."""
-        masks = self.of(np.broadcast_to(m, np.broadcast_shapes(np.shape(m), x.shape)))
+        masks = self.of(np.broadcast_to(m, x.shape))
         trios = zip(self.parts, self.of(x), masks, strict=True)
         return self.gathered([p.log_prob_observed_vjp(w, v, mask, k) for p, v, mask in trios])
 
@@ -176,3 +177,12 @@ class Columns(NamedTuple):
         dx = [d for d, _ in pairs]
         some = any(d is not None for d in dx)
         return self.together(dx) if some else None, Columns(tuple(d for _, d in pairs), self.spec)
+
+
+def term(log_scale: tuple[float, ...], p: Any, x: Array, m: Array | None, k: Kernels) -> Array:
+    """log p of one part, of its observed entries if there is a mask, in the units of x as it was."""
+    log_p = np.asarray(p.log_prob(x, k) if m is None else p.log_prob_observed(x, m, k))
+    if not log_scale:
+        return log_p
+    scales = np.array(log_scale)
+    return log_p - (scales.sum() if m is None else m @ scales).astype(log_p.dtype)

@@ -169,7 +169,7 @@ LIKELIHOODS: dict[str, Kind] = {
     ),
     "poisson": plain(Poisson, COUNTS, True, lambda m, s: {"log_rate": log_mean(m, s)["log_mean"]}),
     "negative-binomial": plain(NegativeBinomial, COUNTS, True, log_mean),
-    "zero-inflated": plain(ZeroInflated, COUNTS, True, log_mean),
+    "zero-inflated": plain(ZeroInflated, COUNTS, True, lambda m, s: log_mean(2 * m, s)),  # half are structural
     "binomial": Kind(
         lambda s: {"logit": 1}, lambda s, l: Binomial(l, s.trials), lambda dp, s, p: (dp.logit,),
         lambda s: Support(0, s.trials, whole=True), True, lambda m, s: {"logit": logit_of(m / s.trials)}, ("trials",),
@@ -186,7 +186,7 @@ LIKELIHOODS: dict[str, Kind] = {
     "gamma": Kind(
         lambda s: {"log_mean": 1, "log_shape": 1}, gamma, gamma_vjp, lambda s: POSITIVE, False, log_mean,
     ),
-    "log-normal": plain(LogNormal, POSITIVE, False, lambda m, s: {"mu": log_mean(m, s)["log_mean"]}),
+    "log-normal": plain(LogNormal, POSITIVE, False, lambda m, s: {"mu": log_mean(m, s)["log_mean"] - 0.5}),
     "exponential": plain(Exponential, Support(0), False, lambda m, s: {"log_rate": -log_mean(m, s)["log_mean"]}),
     "student-t": plain(StudentT, REAL, False, lambda m, s: {"mu": m}),
     "continuous-bernoulli": plain(ContinuousBernoulli, UNIT, False, nothing),

@@ -31,8 +31,13 @@ def points() -> Iterator[tuple[str, Any, Any, Any]]:
     yield "VonMises", free, VonMises(*one), VonMises(*two)
 
 
+def observed(x: Array, m: Array, p: Any) -> Array:
+    """log_prob_observed."""
+    return np.asarray(p.log_prob_observed(x, m))
+
+
 def observed_vjp(w: Array, x: Array, m: Array, p: Any) -> Any:
-    """Of log_prob_observed; the mask has no cotangent."""
+    """Its vjp; the mask has no cotangent."""
     dx, d = p.log_prob_observed_vjp(w, x, m)
     return dx, None, d
 
@@ -45,7 +50,7 @@ def cases() -> Iterator[Case]:
         yield Case(f"{title}.log_prob", lambda x, p: p.log_prob(x), lambda w, x, p: p.log_prob_vjp(w, x), (x, p),
                    constants=fixed)  # fmt: skip
         m = np.repeat(at(507, 3, 2) > 0, 2, axis=-1) * 1.0  # groups of two columns; a Dirichlet's row goes by the first
-        yield Case(f"{title}.log_prob_observed", lambda x, m, p: p.log_prob_observed(x, m), observed_vjp, (x, m, p),
+        yield Case(f"{title}.log_prob_observed", observed, observed_vjp, (x, m, p),
                    constants=("m", *fixed))  # fmt: skip
         yield Case(f"{title}.kl", lambda p, q: p.kl_to(q), lambda w, p, q: p.kl_to_vjp(w, q), (p, q))
         yield Case(f"{title}.entropy", lambda p: p.entropy(), lambda w, p: p.entropy_vjp(w), (p,))
