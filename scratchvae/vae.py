@@ -23,6 +23,7 @@ from .tasks.missing import FillPlan, Imputations, chain, check_gaps
 from .training import compiled, objective
 from .training.config import from_dict
 from .training.evaluate import evaluation_rows, log_likelihood
+from .training.likelihood import resolved
 from .training.loop import Interrupted, Plan, train
 from .training.optim import Optimizer
 from .training.reading import learn
@@ -89,7 +90,8 @@ class VAE:
         """
         missing = self.config.missing == "nan"
         found, image = matrix(x, missing=missing)
-        config = at_length(self.config, found, self._given)
+        config = resolved(at_length(self.config, found, self._given), found, names_of(x))
+        self.config = config
         learned = learn(found, config, names_of(x), image)
         train_rows, origin = learned.see(found), Origin("x", names=names_of(x))
         check(train_rows, config.likelihood, origin, None, missing, config.dtype)

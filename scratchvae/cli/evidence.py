@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ..distributions import Normal
 from ..noise import Purpose
 from ..tasks import ais, appendix_d, evidence, posterior, proposals, quadrature
 from ..tasks.ais import Annealing, schedule
@@ -15,6 +14,7 @@ from ..tasks.evidence import Evidence
 from ..tasks.hmc import ChainPlan
 from ..training.bound_report import meaning_of
 from ..training.evaluate import evaluation_rows, over
+from ..training.likelihood import measure_of
 from ..training.objective import decode, drawn, encode, joint, prior
 from ..training.state import State
 from ..types import Array
@@ -116,7 +116,7 @@ def rows(args: argparse.Namespace, state: State) -> tuple[Array, Array | None, A
     z = prior(state, noise, Purpose.DATA, int(index.max()) + 1)
     p = decode(state, z)
     x = drawn(state, p, noise, Purpose.DATA)
-    kind = "density" if isinstance(p, Normal) else "probability of bits"
+    kind = measure_of(state.config.likelihood, grey=False)
     origin = {"measure": kind, "data": "drawn from the model", "split": "simulated", "rows": len(index)}
     return x[index], z[index], index, origin
 

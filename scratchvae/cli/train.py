@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from .. import data
-from ..conditional import HEADS
 from ..errors import DataError, UsageError
 from ..initial import INITIALISERS
 from ..networks import ACTIVATIONS
 from ..training import compiled
 from ..training.config import BINARISATIONS, Config, known, read_json
 from ..training.evaluate import elbo_over
+from ..training.likelihood import resolved
 from ..training.loop import Interrupted, Plan, train
 from ..training.optim import SCHEDULES, SLOTS, Optimizer
 from ..training.reading import digest, learn
@@ -56,8 +56,11 @@ def add(commands: Commands) -> None:
 
 def add_model(p: Any) -> None:
     """Options of the model; absent ones keep the config's value."""
-    families = tuple(name for name in HEADS if name != "normal")
-    option(p, "--likelihood", choices=families, help="p(x | z); gaussian-sigmoid is the paper's for Frey Face")
+    families = (
+        "bernoulli, gaussian, gaussian-sigmoid (the paper's for Frey Face), gaussian-fixed, poisson, categorical, …"
+    )
+    option(p, "--likelihood", help=f"p(x | z): {families}; with a number as binomial:16, else read from the data")
+    option(p, "--columns", help="p(x | z) column by column, as age=gaussian,sex=categorical,visits=negative-binomial")
     option(p, "--latent", type=latent, help="K, the size of z; several, as 100,50, make a ladder of latent layers")
     option(p, "--posterior", help="q(z | x): normal, laplace, gamma, beta, dirichlet, von-mises, … or planar:LAYERS")
     option(p, "--prior", help="p(z): standard, that of q's family; mixture:COMPONENTS or vamp:PSEUDO-INPUTS, learned")
@@ -181,7 +184,7 @@ def run_alone(args: argparse.Namespace, held: contextlib.ExitStack) -> int:
     config = config_from(args, base)
     with compiled.prepared(config):
         found = data.load(config.data, config.test, args.data_folder, config.missing == "nan", judge=False)
-    config = with_length(args, config, base, found.train)
+    config = resolved(with_length(args, config, base, found.train), found.train, found.names)
     folder, state, found, pending = open_folder(args, config, found, held)
     args.threads = threads_for(args.threads)
     steps = compiled.steps(state, found.train, args.threads)

@@ -17,6 +17,7 @@ from ..data import Dataset
 from ..errors import UsageError
 from ..types import Array
 from .evaluate import bound_of_rows, evaluation_rows, log_likelihood_over, over
+from .likelihood import measure_of
 from .objective import encode
 from .state import State
 
@@ -134,8 +135,7 @@ def meaning_of(state: State, found: Dataset, quantity: str, estimator: str, samp
     """What a figure of this run on these rows means."""
     config = state.config
     grey = config.binarisation == "none" and found.test.dtype != np.bool_
-    bits = "cross-entropy of grey levels, no likelihood" if grey else "probability of bits"
-    kind = bits if config.likelihood == "bernoulli" else "density"
+    kind = measure_of(config.likelihood, grey)
     return Meaning(quantity, estimator, samples, kind, config.binarisation, found.name, found.split, rows)
 
 

@@ -35,6 +35,7 @@ class Config:
     hidden: tuple[Any, ...] = (500,)  # … whose every arrow has widths of its own: ((200, 200), (100, 100))
     activation: str = "tanh"
     likelihood: str = "bernoulli"  # of all columns, "poisson", "categorical:17", or of each: "0=gaussian,1=poisson"
+    columns: str = ""  # mixed ones, by name or number: "age=gaussian,sex=categorical"
     variance: float | None = None  # σ²'s floor in units of the raw columns; None: a share (`training.reading`)
     standardise: bool = True  # real columns under a Gaussian likelihood
     initial: str = "glorot"

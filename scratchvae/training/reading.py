@@ -26,13 +26,13 @@ from ..data import Dataset, bits, columns, holds_bits, rows
 from ..data.arrays import ordered
 from ..data.text import listed
 from ..errors import DataError
-from ..models.vae import LIKELIHOODS
 from ..noise import Noise
 from ..types import Array
 from .config import Config
+from .likelihood import STANDARDISED as STANDARDISED
+from .likelihood import in_unit, standardised
 from .missing import hide
 
-STANDARDISED = ("gaussian", "gaussian-fixed")  # likelihoods whose real columns are
 GREY_LEVEL = (1 / 255) ** 2  # the default floor of σ², or σ² itself, of columns as they are
 SHARE = {"gaussian": 1e-3, "gaussian-fixed": 1.0}  # of standardised ones: a share of s², which fixed is no finer than s
 DIGESTED = 1 << 22  # bytes of the training rows that their digest is made of
@@ -75,7 +75,7 @@ class Reading(NamedTuple):
         if self.scale is None or self.grain is None:
             return GREY_LEVEL if given is None else given
         if given is None:
-            return np.maximum(SHARE[likelihood], (self.grain / self.scale) ** 2 / 12)
+            return np.maximum(SHARE.get(likelihood, SHARE["gaussian"]), (self.grain / self.scale) ** 2 / 12)
         return given / self.scale / self.scale
 
     def see(self, x: Array, names: tuple[str, ...] | None = None, what: str = "x") -> Array:
@@ -188,7 +188,8 @@ class Reading(NamedTuple):
         dropped = np.setdiff1d(np.arange(self.columns), np.arange(self.columns) if self.kept is None else self.kept)
         lines = []
         if self.scale is not None:
-            columns = f"{self.width} column{'s' * (self.width > 1)}"
+            many = int((self.scale != 1).sum())
+            columns = f"{many} column{'s' * (many != 1)}"
             lines.append(
                 f"standardised: {columns}, by mean and standard deviation (or grain, if larger) of {rows} rows; "
                 "figures are nats of the raw columns (--no-standardise leaves them)"
@@ -209,11 +210,14 @@ def learn(
     kind = "bits" if x.dtype == np.bool_ or holds_bits(x) else "bytes" if x.dtype == np.uint8 else "reals"
     kind = kind if in_unit(config.likelihood) else "reals"  # counts and levels are numbers as they stand
     found = Reading(x.shape[1], kind, names, image, digest(x))
-    if kind != "reals" or not config.standardise or config.likelihood not in STANDARDISED:
+    mask = standardised(config.likelihood, x.shape[1])
+    if kind != "reals" or not config.standardise or not mask.any():
         return found
     blocks = functools.partial(seen, x, config.likelihood, config.missing, Noise(config.seed), config.dtype)
     mean, sd, low, high = moments(blocks, x.shape[1])
     varies = (low < high) & (sd > NEGLIGIBLE * np.abs(mean))
+    if not mask.all():  # of mixed columns the places are given, so none is dropped
+        return of_some(found, mask, (mean, sd, varies), grains(next(blocks(GRAINY))))
     if not varies.any():
         many = f"{len(x)} row{'s' * (len(x) > 1)}"
         raise DataError(f"every column of the training data is constant, in {many}: give rows that differ")
@@ -222,13 +226,14 @@ def learn(
     return found if varies.all() else found._replace(kept=np.flatnonzero(varies).astype(np.int64), constants=mean)
 
 
-def in_unit(likelihood: str) -> bool:
-    """Whether a likelihood looks at bytes as grey levels in [0, 1]."""
-    if likelihood in LIKELIHOODS:
-        return True
-    from ..distributions.kinds import support
-
-    return support(likelihood, 1).unit
+def of_some(found: Reading, mask: Array, moments: tuple[Array, Array, Array], grain: Array) -> Reading:
+    """With the columns of the mask standardised, and the others as they are."""
+    mean, sd, varies = moments
+    if (stuck := np.flatnonzero(mask & ~varies)).size:
+        name = found.names[stuck[0]] if found.names else f"column {stuck[0]}"
+        raise DataError(f"{name} is constant in the training data, and has no density: leave it out")
+    shift, scale = np.where(mask, mean, 0), np.where(mask, np.maximum(sd, grain), 1)
+    return found._replace(shift=shift, scale=scale, grain=np.where(mask, grain, 0))
 
 
 def grains(x: Array) -> Array:
