@@ -41,10 +41,12 @@ class ExponentialFamily:
     """What the families share. A family is a named tuple of its heads, each (..., K), and its own cotangent; values x
     and heads broadcast as those of `distributions.Normal`. Results are in nats, in the dtype of heads and values.
 
+    `noise`: what `sample` takes.
     `log_heads`: η = e^head, otherwise η is the head. `shift`: h(x) = e^(−shift · T(x)) times `h`.
     """
 
     __slots__ = ()
+    noise: ClassVar[str] = "uniforms"
     log_heads: ClassVar[bool] = False
     shift: ClassVar[tuple[float, ...]] = (0.0,)
 
