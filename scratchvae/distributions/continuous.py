@@ -1,33 +1,24 @@
-"""§7.2.5 Exponential families of real values: exponential, gamma, beta, Dirichlet, continuous Bernoulli, von Mises."""
+"""§7.2.5 Exponential families of real values: exponential, gamma, beta, continuous Bernoulli, and two more."""
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
 
 from .. import reparam
 from ..kernels import NUMPY, Kernels
+from ..reparam import inverse_cdf
 from ..types import Array
 from .bernoulli import Logits
-from .curves import (
-    bessel_ratio,
-    box,
-    box_bend,
-    box_slope,
-    log_gamma,
-    log_i0,
-    stirling,
-    stirling_bend,
-    stirling_slope,
-    trigamma,
-)
+from .circle import VonMises as VonMises
+from .curves import box, box_bend, box_slope, log_gamma, stirling, stirling_bend, stirling_slope
 from .discrete import LogRate
 from .exponential import Blocks, ExponentialFamily, column, narrow, wide
-from .observed import Place
 from .positive import beta, beta_vjp, gamma, gamma_vjp
 from .saddle import stirling_vjp, weighed
 from .shared import fitted, quiet, summed, times
+from .simplex import Dirichlet as Dirichlet
+from .simplex import beta_bends, beta_curvature, beta_slopes, log, log_beta, over
 
 
 class ShapeRate(NamedTuple):
@@ -42,31 +33,6 @@ class TwoShapes(NamedTuple):
 
     log_a: Array
     log_b: Array
-
-
-class LogAlpha(NamedTuple):
-    """The head of a Dirichlet."""
-
-    log_alpha: Array
-
-
-class Direction(NamedTuple):
-    """The heads of a von Mises: κ (cos μ, sin μ)."""
-
-    a: Array
-    b: Array
-
-
-def log(x: Array) -> Array:
-    """ln x, −∞ at 0 without a warning."""
-    with np.errstate(divide="ignore"):
-        return np.log(x)
-
-
-def over(a: Array, x: Array) -> Array:
-    """a / x, and 0 where a is 0."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(a == 0, 0.0, a / x)
 
 
 class Exponential(ExponentialFamily, LogRate):
@@ -89,6 +55,18 @@ class Exponential(ExponentialFamily, LogRate):
 
     def dx(self, eta: Blocks, x: Array) -> Array:
         return -eta[0]
+
+    @quiet
+    def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
+        """§7.2.4 z = −ln(1 − u)/λ; u (..., K) uniform in (0, 1)."""
+        return narrow(inverse_cdf.exponential_sample(self.eta()[0], wide(u)), self.log_rate)
+
+    @quiet
+    def sample_vjp(self, dz: Array, u: Array, k: Kernels = NUMPY) -> "Exponential":
+        """Cotangent of the head, summed over the samples."""
+        rate = self.eta()[0]
+        dz = np.broadcast_to(wide(dz), np.broadcast_shapes(dz.shape, rate.shape))
+        return Exponential(fitted(inverse_cdf.exponential_sample_vjp(dz, rate, wide(u)) * rate, self.log_rate))
 
     @property
     def mean(self) -> Array:
@@ -178,41 +156,6 @@ class Gamma(ExponentialFamily, ShapeRate):
         return np.exp(self.log_shape - self.log_rate)
 
 
-# A = Σ ln Γ(αᵢ) − ln Γ(S), S = Σ αᵢ: the chain Σ ln B(α₁ + … + αᵢ₋₁, αᵢ) does not subtract what is large
-#   vᵀ∇²A v = Σ ψ′(αᵢ) vᵢ² − ψ′(S) V² = Σ αᵢ (vᵢ/αᵢ − V/S)² + Σ g″(αᵢ) vᵢ² − g″(S) V²,     V = Σ vᵢ
-
-
-def log_beta(alphas: Blocks) -> Array:
-    """Σ ln Γ(αᵢ) − ln Γ(Σ αᵢ)."""
-    total, out = alphas[0], 0.0 * alphas[0]
-    for alpha in alphas[1:]:
-        if np.iscomplexobj(alpha) or np.iscomplexobj(total):
-            out = out + log_gamma(total) + log_gamma(alpha) - log_gamma(total + alpha)
-        else:
-            out = out + special.betaln(total, alpha)
-        total = total + alpha
-    return out
-
-
-def beta_slopes(alphas: Blocks) -> Blocks:
-    """ψ(αᵢ) − ψ(S)."""
-    psi = special.psi(sum(alphas))
-    return tuple(special.psi(a) - psi for a in alphas)
-
-
-def beta_bends(alphas: Blocks, v: Blocks) -> Blocks:
-    """ψ′(αᵢ) vᵢ − ψ′(S) V."""
-    shared = trigamma(np.asarray(sum(alphas))) * sum(v)
-    return tuple(trigamma(a) * d - shared for a, d in zip(alphas, v, strict=True))
-
-
-def beta_curvature(alphas: Blocks, v: Blocks) -> Array:
-    """The quadratic form, by terms ≥ 0."""
-    S, V = np.asarray(sum(alphas)), np.asarray(sum(v))
-    squares = sum(a * (d / a - V / S) ** 2 + stirling_bend(a) * d * d for a, d in zip(alphas, v, strict=True))
-    return np.asarray(squares - stirling_bend(S) * V * V)
-
-
 class Beta(ExponentialFamily, TwoShapes):
     """x in [0, 1] by log a and log b (..., K); at 0 and 1 the density is 0, ∞ or, where a or b is 1, finite."""
 
@@ -271,50 +214,27 @@ class Beta(ExponentialFamily, TwoShapes):
         return 1 / (1 + np.exp(self.log_b - self.log_a))
 
 
-class Dirichlet(ExponentialFamily, LogAlpha):
-    """x on the simplex, x (..., C) ≥ 0 of sum 1, by log α (..., C)."""
-
-    __slots__ = ()
-    log_heads = True
-    shift = (1.0,)
-
-    def pieces(self, columns: int) -> Iterator[tuple[Any, Place]]:
-        yield Dirichlet, (..., None, slice(None))
-
-    def per_group(self, v: Array) -> Array:
-        return v.sum(axis=-1, keepdims=True)
-
-    def spread(self, g: Array, columns: int) -> Array:
-        return np.repeat(g, columns, axis=-1)
-
-    def T(self, x: Array) -> Blocks:
-        return (log(x),)
-
-    def A(self, eta: Blocks) -> Array:
-        return log_beta(unstacked(eta[0]))[..., None]
-
-    def dA(self, eta: Blocks) -> Blocks:
-        return (np.stack(beta_slopes(unstacked(eta[0])), axis=-1),)
-
-    def ddA(self, eta: Blocks, v: Blocks) -> Blocks:
-        return (np.stack(beta_bends(unstacked(eta[0]), unstacked(v[0])), axis=-1),)
-
-    def curvature(self, eta: Blocks, v: Blocks) -> Array:
-        return beta_curvature(unstacked(eta[0]), unstacked(v[0]))[..., None]
-
-    def dx(self, eta: Blocks, x: Array) -> Array:
-        return over(eta[0] - 1, x)
-
-    @property
-    def mean(self) -> Array:
-        """α / Σ α."""
-        e = np.exp(self.log_alpha - self.log_alpha.real.max(axis=-1, keepdims=True))
-        return e / e.sum(axis=-1, keepdims=True)
+# F(z) = (e^{lz} − 1)/(e^l − 1);   ∂z/∂l = −(∂F/∂l)/f, and z(−l, 1 − u) = 1 − z(l, u), so l = −L ≤ 0 is enough:
+#   ∂z/∂l = (z − u e^{−L(1−z)})/L,   and for L < 1, by c = ln ∫e^{lt}:   (c′(l) − z c′(lz)) (e^{Lz} − 1)/L
 
 
-def unstacked(a: Array) -> Blocks:
-    """The columns of (..., C)."""
-    return tuple(np.moveaxis(a, -1, 0))
+def box_quantile(l: Array, u: Array) -> Array:
+    """z = ln(1 + u (e^l − 1))/l, u at l = 0; for large l from the other end."""
+    high = l.real > 500
+    some = np.where(high | (l == 0), 1.0, l)
+    inside = np.log1p(u * np.expm1(some)) / some
+    return np.where(high, 1 + np.log(u + (1 - u) * np.exp(-l)) / np.where(high, l, 1), np.where(l == 0, u, inside))
+
+
+def box_quantile_slope(l: Array, u: Array) -> Array:
+    """∂z/∂l at fixed u."""
+    u, L = np.where(l > 0, 1 - u, u), np.abs(l)
+    z = box_quantile(-L, u)
+    small = L < 1
+    s = np.where(small, L, 0.5)
+    lift = np.where(s == 0, z, np.expm1(s * z) / np.where(s == 0, 1, s))
+    near = (box_slope(-s) - z * box_slope(-s * z)) * lift
+    return np.where(small, near, (z - u * np.exp(-L * (1 - z))) / np.where(small, 1, L))
 
 
 class ContinuousBernoulli(ExponentialFamily, Logits):
@@ -337,61 +257,18 @@ class ContinuousBernoulli(ExponentialFamily, Logits):
     def dx(self, eta: Blocks, x: Array) -> Array:
         return eta[0]
 
+    @quiet
+    def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
+        """§7.2.4 z by the inverse CDF; u (..., K) uniform in (0, 1)."""
+        return narrow(box_quantile(wide(self.logits), wide(u)), self.logits)
+
+    @quiet
+    def sample_vjp(self, dz: Array, u: Array, k: Kernels = NUMPY) -> "ContinuousBernoulli":
+        """Cotangent of the logits, summed over the samples."""
+        l, u = np.broadcast_arrays(wide(self.logits), wide(u))
+        return ContinuousBernoulli(fitted(wide(dz) * box_quantile_slope(l, u), self.logits))
+
     @property
     def mean(self) -> Array:
         """1 / (1 − e^−l) − 1/l."""
         return narrow(box_slope(wide(self.logits)), self.logits)
-
-
-# A = ln 2π + ln I₀(κ), κ = |η|:    ∇A = R η,   ∇²A v = R v + (ηᵀv / κ)(R′) η,    R = I₁/(κ I₀)
-#   vᵀ∇²A v = R |v⊥|² + ρ′ |v∥|²,   v∥ along η
-class VonMises(ExponentialFamily, Direction):
-    """Angles x in radians by (a, b) = κ (cos μ, sin μ), each (..., K): no atan2, no wrap, smooth at κ = 0."""
-
-    __slots__ = ()
-    shift = (0.0, 0.0)
-
-    def T(self, x: Array) -> Blocks:
-        return np.cos(x), np.sin(x)
-
-    def A(self, eta: Blocks) -> Array:
-        return np.log(2 * np.pi) + log_i0(length(eta))
-
-    def dA(self, eta: Blocks) -> Blocks:
-        """∇A = E[T]."""
-        r, _, _ = bessel_ratio(length(eta))
-        return r * eta[0], r * eta[1]
-
-    def ddA(self, eta: Blocks, v: Blocks) -> Blocks:
-        """∇²A · v = Cov[T] · v."""
-        r, _, bend = bessel_ratio(length(eta))
-        c, s = unit(eta)
-        along, across = c * v[0] + s * v[1], c * v[1] - s * v[0]
-        return bend * along * c - r * across * s, bend * along * s + r * across * c
-
-    def curvature(self, eta: Blocks, v: Blocks) -> Array:
-        """vᵀ ∇²A v, by terms ≥ 0."""
-        r, _, bend = bessel_ratio(length(eta))
-        c, s = unit(eta)
-        return bend * (c * v[0] + s * v[1]) ** 2 + r * (c * v[1] - s * v[0]) ** 2
-
-    def dx(self, eta: Blocks, x: Array) -> Array:
-        return eta[1] * np.cos(x) - eta[0] * np.sin(x)
-
-    @property
-    def mean(self) -> Array:
-        """The mean direction μ, radians in (−π, π]."""
-        return np.arctan2(self.b, self.a)
-
-
-def length(eta: Blocks) -> Array:
-    """κ."""
-    a, b = np.broadcast_arrays(*eta)
-    return np.sqrt(a * a + b * b) if np.iscomplexobj(a) or np.iscomplexobj(b) else np.hypot(a, b)
-
-
-def unit(eta: Blocks) -> Blocks:
-    """η / κ, and any direction at κ = 0."""
-    kappa = length(eta)
-    safe = np.where(kappa == 0, 1.0, kappa)
-    return np.where(kappa == 0, 1.0, eta[0] / safe), eta[1] / safe

@@ -42,11 +42,13 @@ class ExponentialFamily(Observed):
     """What the families share. A family is a named tuple of its heads, each (..., K), and its own cotangent; values x
     and heads broadcast as those of `distributions.Normal`. Results are in nats, in the dtype of heads and values.
 
+    `noise`: what `sample` takes.
     `log_heads`: η = e^head, otherwise η is the head. `shift`: h(x) = e^(−shift · T(x)) times `h`.
     """
 
     __slots__ = ()
-    noise: ClassVar[str] = "uniforms"  # what `sample` takes
+    noise: ClassVar[str] = "uniforms"
+    separate: ClassVar[bool] = True  # numbers are independent of one another
     log_heads: ClassVar[bool] = False
     shift: ClassVar[tuple[float, ...]] = (0.0,)
 

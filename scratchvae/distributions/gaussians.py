@@ -39,6 +39,7 @@ class FullNormal(FullHeads):
 
     __slots__ = ()
     noise: ClassVar[str] = "normals"
+    separate: ClassVar[bool] = False
 
     @property
     def L(self) -> Array:
@@ -163,6 +164,8 @@ class RankOne(RankOneHeads):
 
     __slots__ = ()
     noise: ClassVar[str] = "normals"
+    separate: ClassVar[bool] = False
+    separate: ClassVar[bool] = False
 
     @property
     def mean(self) -> Array:

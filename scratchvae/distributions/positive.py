@@ -1,17 +1,15 @@
 """§7.2.5 Positive values and fractions: gamma by (mean, shape), log-normal, and beta, which has no exact 0 and 1."""
 
-from typing import NamedTuple
-
 import numpy as np
 from scipy import special
 
 from ..errors import DataError
-from ..kernels import NUMPY, Kernels
 from ..kernels.activations import softplus_np
 from ..types import Array
-from .observed import Observed
+from .elementwise import ClosedEntropy, ClosedKL, Elementwise, Slopes
+from .normal import MuLogVar
 from .saddle import excess, excess_vjp, log_add, stirling, stirling_vjp, weighed
-from .shared import fitted, quiet, row_weights, summed, times, wide
+from .shared import quiet, times, wide
 
 LOG_2PI = float(np.log(2 * np.pi))
 
@@ -75,15 +73,9 @@ def log_normal_vjp(dy: Array, x: Array, mu: Array, log_var: Array) -> tuple[Arra
     return times(-(1 + r) / x, dy), times(r, dy), times(0.5 * (times(d, r) - 1), dy)
 
 
-class LogMoments(NamedTuple):
-    """The heads of a log-normal."""
-
-    mu: Array
-    log_var: Array
-
-
-class LogNormal(Observed, LogMoments):
-    """Positive values whose logs are N(mu, e^log_var); both (..., D)."""
+# z = e^(μ + σ Φ⁻¹(u));   KL is that of the logs, ½ (μ² + σ² − 1 − ln σ²), and H = μ + ½ ln 2πeσ²
+class LogNormal(ClosedKL, ClosedEntropy, Elementwise, MuLogVar):
+    """Positive values whose logs are N(mu, e^log_var); both (..., K)."""
 
     __slots__ = ()
 
@@ -94,21 +86,35 @@ class LogNormal(Observed, LogMoments):
         mu, log_var = wide(*self)
         return np.exp(mu + 0.5 * np.exp(log_var)).astype(self.mu.dtype)
 
-    @quiet
-    def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
-        """e^(μ + σ Φ⁻¹(u)); u uniform in (0, 1)."""
-        u, mu, log_var = wide(u, *self)
-        return np.exp(mu + times(special.ndtri(u), np.exp(0.5 * log_var))).astype(self.mu.dtype)
+    def log_deviation(self, u: Array) -> Array:
+        """σ Φ⁻¹(u)."""
+        return times(special.ndtri(u), np.exp(0.5 * self.log_var))
 
-    def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
-        """log density, nats, without the last axis; x > 0."""
-        return summed(log_normal(*wide(x, *self)), x, *self)
+    def draw(self, u: Array) -> Array:
+        return np.exp(self.mu + self.log_deviation(u))
 
-    def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[Array, "LogNormal"]:
-        """Cotangents of x and of (mu, log_var), for w the cotangent of log_prob."""
-        args = wide(x, *self)
-        dx, *slopes = log_normal_vjp(row_weights(w, np.broadcast_arrays(*args)[0]), *args)
-        return fitted(dx, x), LogNormal(*(fitted(d, p) for d, p in zip(slopes, self, strict=True)))
+    def draw_vjp(self, dz: Array, u: Array) -> Slopes:
+        """Cotangents of the heads."""
+        dmu = dz * self.draw(u)
+        return dmu, times(dmu, 0.5 * self.log_deviation(u))
+
+    def density(self, z: Array) -> Array:
+        return log_normal(z, *self)
+
+    def density_vjp(self, dy: Array, z: Array) -> Slopes:
+        return log_normal_vjp(dy, z, *self)
+
+    def divergences(self) -> Array:
+        return 0.5 * (self.mu * self.mu + excess(np.zeros_like(self.mu), self.log_var))
+
+    def divergences_vjp(self, dy: Array) -> Slopes:
+        return dy * self.mu, 0.5 * dy * np.expm1(self.log_var)
+
+    def entropies(self) -> Array:
+        return self.mu + 0.5 * (LOG_2PI + 1 + self.log_var)
+
+    def entropies_vjp(self, dy: Array) -> Slopes:
+        return dy, 0.5 * dy
 
 
 # Beta(x; α, β),  n = α + β,  m = α / n,  y₁ = log x / m,  y₂ = log (1 − x) / (1 − m):

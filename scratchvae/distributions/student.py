@@ -5,12 +5,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from ..kernels import NUMPY, Kernels
 from ..kernels.activations import softplus_np
+from ..reparam import student_t
 from ..types import Array
-from .observed import Observed
+from .curves import trigamma
+from .elementwise import ClosedEntropy, Elementwise, Slopes
 from .saddle import SMALL, excess, log_gamma, series, sigmoid, soft, soft_vjp
-from .shared import fitted, quiet, row_weights, summed, times, wide
+from .shared import quiet, times
 
 LOG_2PI, LOG_2 = float(np.log(2 * np.pi)), float(np.log(2))
 HALF = (-1 / 8, 1 / 192, -1 / 640, 17 / 14336, -31 / 18432, 691 / 180224, -5461 / 425984)
@@ -29,12 +30,24 @@ def half_step(w: Array) -> Array:
 
 def half_step_vjp(dy: Array, w: Array) -> Array:
     """dw."""
-    large = w > np.log(SMALL)
+    return dy * half_step_slope(w)
+
+
+def half_step_slope(w: Array) -> Array:
+    """∂/∂w."""
+    large = w.real > np.log(SMALL)
     a, r = np.exp(np.where(large, 0, w)), np.exp(-np.where(large, w, 3))
     slopes = tuple(-c * (2 * k + 1) for k, c in enumerate(HALF))
-    return dy * np.where(
-        large, r * series(slopes, r * r), a * (special.digamma(a + 0.5) - special.digamma(1 + a)) + 0.5
-    )
+    return np.where(large, r * series(slopes, r * r), a * (special.digamma(a + 0.5) - special.digamma(1 + a)) + 0.5)
+
+
+def half_step_bend(w: Array) -> Array:
+    """∂²/∂w²."""
+    large = w > np.log(SMALL)
+    a, r = np.exp(np.where(large, 0, w)), np.exp(-np.where(large, w, 3))
+    bends = tuple(c * (2 * k + 1) ** 2 for k, c in enumerate(HALF))
+    first, second = special.digamma(a + 0.5) - special.digamma(1 + a), trigamma(a + 0.5) - trigamma(1 + a)
+    return np.where(large, r * series(bends, r * r), a * first + a * a * second)
 
 
 # z = (x − μ) / s,  a = ν / 2,  e = log z² / ν:
@@ -64,7 +77,7 @@ def student_vjp(dy: Array, x: Array, mu: Array, log_s: Array, log_nu: Array) -> 
     return times(by_x, dy), times(-by_x, dy), times(pull - 1, dy), times(by_nu, dy)
 
 
-class LocationScaleNu(NamedTuple):
+class Location(NamedTuple):
     """The heads of a Student-t."""
 
     mu: Array
@@ -72,8 +85,10 @@ class LocationScaleNu(NamedTuple):
     log_nu: Array
 
 
-class StudentT(Observed, LocationScaleNu):
-    """Location mu, scale e^log_s and e^log_nu degrees of freedom, each (..., D)."""
+# H = (a + ½)(ψ(a + ½) − ψ(a)) − h(a) + ½ ln 2π + ln s,   h the half step, and with h′ = a (ψ(a + ½) − ψ(a)) − ½ by ln a
+#   = (1 + 1/2a)(h′ + ½) − h + …        ∂/∂ln ν = (1 + 1/2a) h″ − h′ − (h′ + ½)/2a
+class StudentT(ClosedEntropy, Elementwise, Location):
+    """Location mu, scale e^log_s and e^log_nu degrees of freedom, each (..., K)."""
 
     __slots__ = ()
 
@@ -82,20 +97,34 @@ class StudentT(Observed, LocationScaleNu):
         """mu: the mean where ν > 1, below that the median (there is no mean)."""
         return self.mu
 
-    @quiet
-    def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
-        """μ + s times the quantile at u, uniform in (0, 1); the normal's from ν = 1e9 on."""
-        u, mu, log_s, log_nu = wide(u, *self)
-        many = log_nu > np.log(1e9)
-        z = np.where(many, special.ndtri(u), special.stdtrit(np.exp(np.where(many, 0, log_nu)), u))
-        return (mu + times(z, np.exp(log_s))).astype(self.mu.dtype)
+    def variate(self, u: Array) -> Array:
+        """The quantile at u of the standard t, the normal's from ν = 1e9 on."""
+        many = self.log_nu > np.log(1e9)
+        return np.where(many, special.ndtri(u), special.stdtrit(np.exp(np.where(many, 0, self.log_nu)), u))
 
-    def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
-        """log density, nats, without the last axis."""
-        return summed(student(*wide(x, *self)), x, *self)
+    def draw(self, u: Array) -> Array:
+        return self.mu + times(self.variate(u), np.exp(self.log_s))
 
-    def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[Array, "StudentT"]:
-        """Cotangents of x and of (mu, log_s, log_nu), for w the cotangent of log_prob."""
-        args = wide(x, *self)
-        dx, *slopes = student_vjp(row_weights(w, np.broadcast_arrays(*args)[0]), *args)
-        return fitted(dx, x), StudentT(*(fitted(d, p) for d, p in zip(slopes, self, strict=True)))
+    def draw_vjp(self, dz: Array, u: Array) -> Slopes:
+        """Cotangents of the heads."""
+        t, nu = self.variate(u), np.exp(self.log_nu)
+        ds = times(t, dz * np.exp(self.log_s))
+        by_nu = np.where(np.isinf(t), -t, nu * student_t.slope(nu, t))
+        return dz, ds, times(dz * np.exp(self.log_s), by_nu)
+
+    def density(self, z: Array) -> Array:
+        return student(z, *self)
+
+    def density_vjp(self, dy: Array, z: Array) -> Slopes:
+        return student_vjp(dy, z, *self)
+
+    def entropies(self) -> Array:
+        """−E[log p] of each number."""
+        w = self.log_nu - LOG_2
+        return (1 + 0.5 * np.exp(-w)) * (half_step_slope(w) + 0.5) - half_step(w) + 0.5 * LOG_2PI + self.log_s
+
+    def entropies_vjp(self, dy: Array) -> Slopes:
+        """Cotangents of the heads."""
+        w = self.log_nu - LOG_2
+        less, slope = 0.5 * np.exp(-w), half_step_slope(w)
+        return 0 * dy, dy, dy * ((1 + less) * half_step_bend(w) - slope - less * (slope + 0.5))

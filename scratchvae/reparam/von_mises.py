@@ -72,6 +72,11 @@ def _log_tail(kappa: Array, z: Array) -> tuple[Array, Array]:
     return np.where(tail, log_tail, np.log(0.5 - np.where(tail, 0, part * np.exp(log_f)))), log_f
 
 
+def tail(kappa: Array, z: Array) -> Array:
+    """1 − F(z), 0 ≤ z ≤ π: what is above z."""
+    return np.exp(_log_tail(kappa, z)[0])
+
+
 def sample(kappa: Array, u: Array) -> Array:
     """z in (−π, π) by the inverse CDF, κ ≥ 0."""
     kappa, u = np.broadcast_arrays(np.asarray(kappa, float), np.asarray(u, float))
