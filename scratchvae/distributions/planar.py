@@ -143,6 +143,11 @@ class Planar(PlanarHeads):
     __slots__ = ()
     noise: ClassVar[str] = "normals"
 
+    @property
+    def mean(self) -> Array:
+        """Where the flow takes q₀'s mean; E[z] has no closed form."""
+        return self.sample(np.zeros_like(self.mu))
+
     def standard(self) -> "Planar":
         """N(0, I): all heads 0."""
         return Planar(*(np.zeros_like(h) for h in self))
