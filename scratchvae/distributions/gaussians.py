@@ -165,7 +165,6 @@ class RankOne(RankOneHeads):
     __slots__ = ()
     noise: ClassVar[str] = "normals"
     separate: ClassVar[bool] = False
-    separate: ClassVar[bool] = False
 
     @property
     def mean(self) -> Array:
