@@ -111,7 +111,9 @@ class State:
                 for head, bias in conditional.kind(self.architecture.likelihood_family.name).start(mean).items():
                     views[f"p.{head}.b"][...] = bias
         if "prior.mu" in views:  # components that are alike would stay so
-            views["prior.log_var"][...] = 0
+            views["prior.mu"][...], views["prior.log_var"][...] = normals["prior.mu"], 0
+        if "prior.u" in views:  # about the mean row
+            views["prior.u"][...] = output_bias(mean, config.likelihood) + normals["prior.u"]
 
     def draw_memory(self, rows: int, columns: int) -> Array:
         """Noise for the first weights of a learned baseline."""
