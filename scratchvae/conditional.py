@@ -47,7 +47,7 @@ Distribution = Any  # a family of `distributions`, or a mixture or flow of them;
 
 
 # A kind says what a network's linear heads are and what they mean, in pairs like everything else:
-#     widths(columns)  names and widths of the heads
+#     heads, widths(columns)  names of the heads, and with widths
 #     of(outs, family), of_vjp(dp, p, family)  the distribution of the heads' outputs, and cotangents back to them
 #     features(x, m), seen(columns)  of a decoder: data as an encoder sees them, and how many numbers that is
 def kind(name: str) -> Any:
@@ -93,7 +93,7 @@ class Family(NamedTuple):
     @property
     def heads(self) -> tuple[str, ...]:
         """The names of the linear heads."""
-        return tuple(self.widths(1))
+        return HEADS[self.name] if self.name in HEADS else kind(self.name).heads
 
     def widths(self, columns: int) -> dict[str, int]:
         """Names and widths of the linear heads, for that many values."""

@@ -34,6 +34,11 @@ class Posterior(NamedTuple):
     make: Callable[..., Any]
     back: Callable[[Any], tuple[Array, ...]]
 
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of the heads."""
+        return tuple(self.widths(1))
+
     def of(self, outs: list[Array], like: Any = None) -> Any:
         """The distribution that the heads' outputs describe."""
         return self.make(*outs)
@@ -86,6 +91,11 @@ class Decoder(NamedTuple):
     settings: Settings
     spec: Spec | None = None
 
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of the heads."""
+        return tuple(name for name, _ in self.spec.widths) if self.spec else tuple(self.part(1).widths)
+
     def widths(self, columns: int) -> dict[str, int]:
         """Names and widths of the heads for that many columns."""
         return dict(self.whole(columns).widths) if self.spec else self.part(columns).widths
@@ -116,8 +126,7 @@ class Decoder(NamedTuple):
     def start(self, mean: Array) -> dict[str, Array]:
         """First biases of heads, from the columns' means (D,)."""
         spec = self.whole(len(mean))
-        names = [name for name, _ in spec.widths] if self.spec else list(self.part(len(mean)).widths)
-        return dict(zip(names, spec.start(mean), strict=True))
+        return dict(zip(self.heads, spec.start(mean), strict=True))
 
     # What an encoder sees: levels and classes as shares of the highest, or one-hots of few; logs of counts and of what
     # is positive. Data get no cotangent.
