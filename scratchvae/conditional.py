@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .distributions import Bernoulli, Normal
-from .errors import unknown
 from .kernels import NUMPY, Kernels
 from .networks import Dense, activate, activate_vjp, dense, dense_vjp, dense_vjp_params, mlp, mlp_vjp
 from .types import Array
@@ -44,12 +43,33 @@ class Standardised(Normal):
         return super().log_prob_observed(z, m, k) - m @ self.log_scale.astype(m.dtype)
 
 
-Distribution = Normal | Bernoulli
+Distribution = Any  # a family of `distributions`, or a mixture or flow of them; Normal and Bernoulli for the most part
+
+
+# A kind says what a network's linear heads are and what they mean, in pairs like everything else:
+#     widths(columns)  names and widths of the heads
+#     of(outs, family), of_vjp(dp, p, family)  the distribution of the heads' outputs, and cotangents back to them
+#     features(x, m), seen(columns)  of a decoder: data as an encoder sees them, and how many numbers that is
+def kind(name: str) -> Any:
+    """By name ("poisson", "binomial:16", "q:planar:10"). Raises UsageError for one that is not known."""
+    from .distributions.kinds import kind as found  # SciPy is for those who want more than HEADS
+
+    return found(name)
+
+
+def sample_of(p: Distribution, noise: Array, k: Kernels = NUMPY) -> Array:
+    """y, by normals of a Gaussian, of others by uniforms, one for each value."""
+    if isinstance(p, Normal | Bernoulli):
+        return p.sample(noise, k)
+    from .distributions.quantiles import draw
+
+    return draw(p, noise)
 
 
 def mean_of(p: Distribution) -> Array:
     """E[y]."""
-    return p.mean if isinstance(p, Bernoulli) else p.mu
+    found: Array = p.mean
+    return found
 
 
 HEADS = {
@@ -73,9 +93,11 @@ class Family(NamedTuple):
     @property
     def heads(self) -> tuple[str, ...]:
         """The names of the linear heads."""
-        if self.name not in HEADS:
-            raise unknown("family", self.name, HEADS)
-        return HEADS[self.name]
+        return tuple(self.widths(1))
+
+    def widths(self, columns: int) -> dict[str, int]:
+        """Names and widths of the linear heads, for that many values."""
+        return dict.fromkeys(HEADS[self.name], columns) if self.name in HEADS else kind(self.name).widths(columns)
 
 
 class Net(NamedTuple):
@@ -85,6 +107,7 @@ class Net(NamedTuple):
     heads: tuple[Dense, ...]
     activation: str
     family: Family
+    enter: str = ""  # how x enters, if not as it is: "circle", or the kind of data that a decoder has
 
 
 # σ² = e^a + floor, smooth: no clamp, so the slope never dies before the floor is really there
@@ -114,6 +137,8 @@ def of_columns(mu: Array, log_var: Array, family: Family) -> Normal:
 
 def from_heads(outs: list[Array], family: Family, k: Kernels = NUMPY) -> Distribution:
     """The distribution that the heads' outputs describe."""
+    if family.name not in HEADS:
+        return kind(family.name).of(outs, family)
     if family.name == "bernoulli":
         return Bernoulli(outs[0])
     if family.name == "gaussian-fixed":
@@ -127,7 +152,9 @@ def from_heads(outs: list[Array], family: Family, k: Kernels = NUMPY) -> Distrib
 
 def from_heads_vjp(dp: Distribution, p: Distribution, family: Family, k: Kernels = NUMPY) -> tuple[Array, ...]:
     """Cotangents of the heads' outputs, for dp that of the distribution p which `from_heads` gave."""
-    if isinstance(p, Bernoulli) or isinstance(dp, Bernoulli):
+    if family.name not in HEADS:
+        return kind(family.name).of_vjp(dp, p, family)
+    if family.name == "bernoulli":
         return tuple(dp)
     if family.name == "gaussian-fixed":
         return (dp.mu,)
@@ -138,9 +165,26 @@ def from_heads_vjp(dp: Distribution, p: Distribution, family: Family, k: Kernels
     return dp.mu, dp.log_var
 
 
+# An angle has no beginning: a network sees it as a point on the circle, (cos x, sin x)
+#   ∂/∂x = −sin x d_cos + cos x d_sin
+def entered(x: Array, enter: str) -> Array:
+    """x (..., in) as the first layer sees it."""
+    if enter == "circle":
+        return np.concatenate([np.cos(x), np.sin(x)], axis=-1)
+    return kind(enter).features(x) if enter else x
+
+
+def entered_vjp(dh: Array, h: Array, enter: str) -> Array:
+    """dx, from what `entered` gave; data that enter by their kind have none."""
+    if enter == "circle":
+        K = h.shape[-1] // 2
+        return h[..., :K] * dh[..., K:] - h[..., K:] * dh[..., :K]
+    return dh
+
+
 def net(x: Array, p: Net, k: Kernels = NUMPY) -> tuple[Distribution, list[Array]]:
     """The distribution of y given x (..., in), and the mlp's layers for the way back."""
-    hs = mlp(x, p.hidden, p.activation, k)
+    hs = mlp(entered(x, p.enter), p.hidden, p.activation, k)
     return from_heads([dense(hs[-1], head, k) for head in p.heads], p.family, k), hs
 
 
@@ -161,9 +205,9 @@ def net_vjp(
     dheads, dhidden = ((None,) * len(p.heads), (None,) * len(p.hidden)) if dp is None else (dp.heads, dp.hidden)
     heads = zip(douts, p.heads, dheads, strict=True)
     parts = [dense_vjp(dout, hs[-1], head, dhead, k) for dout, head, dhead in heads]
-    dh = parts[0] if len(parts) == 1 else parts[0] + parts[1]  # h feeds every head
+    dh = sum(parts[1:], parts[0])  # h feeds every head
     if need_dx:
-        return mlp_vjp(dh, hs, p.hidden, dhidden, p.activation, k)
+        return entered_vjp(mlp_vjp(dh, hs, p.hidden, dhidden, p.activation, k), hs[0], p.enter)
     if dp is not None and p.hidden:
         dh = mlp_vjp(dh, hs[1:], p.hidden[1:], dhidden[1:], p.activation, k)
         dense_vjp_params(activate_vjp(dh, hs[1], p.activation, k), hs[0], dp.hidden[0], k)

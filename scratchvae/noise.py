@@ -67,6 +67,10 @@ class Noise(NamedTuple):
         found: Array = self.k.uniforms(*address, real(dtype))
         return found
 
+    def inner_uniforms(self, purpose: int, step: int, rows: int, columns: int, first_row: Rows = 0) -> Array:
+        """u ~ U(0, 1), (rows, columns) float64, (k + ½) 2^-24: neither end is reached, for an inverse CDF."""
+        return self.uniforms(purpose, step, rows, columns, np.float64, first_row) + 2.0**-25
+
     def order(self, epoch: int, n: int, purpose: int = Purpose.ORDER) -> Array:
         """A random permutation of 0 … n − 1, int64 (n,): row order of the epoch."""
         # The argsort of n independent 64-bit keys. Equal keys (chance n² 2^-65) keep the rows' order: deterministic.

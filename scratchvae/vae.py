@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 
 from . import models
-from .conditional import mean_of
+from .conditional import Distribution, mean_of
 from .data import check, matrix
 from .data.arrays import Origin, names_of
-from .distributions import Normal
 from .errors import UsageError
 from .noise import Purpose
-from .tasks.missing import Coder, FillPlan, Imputations, chain, check_gaps
+from .tasks.missing import FillPlan, Imputations, chain, check_gaps
 from .training import compiled, objective
 from .training.config import from_dict
 from .training.evaluate import evaluation_rows, log_likelihood
@@ -105,8 +104,8 @@ class VAE:
         self.state, self.history = state, history
         return self
 
-    def encode(self, x: Any) -> Normal:
-        """q(z | x): mu and log_var, (B, K)."""
+    def encode(self, x: Any) -> Distribution:
+        """q(z | x), of the posterior's family: mu and log_var (B, K) of a Gaussian."""
         return objective.encode(self._fitted(), self._batch(x))
 
     def decode(self, z: Any) -> Array:
@@ -119,16 +118,16 @@ class VAE:
 
     def reconstruct(self, x: Any) -> Array:
         """E[x | z] at z = E_q[z | x], (B, D)."""
-        return self.decode(self.encode(x).mu)
+        return self.decode(mean_of(self.encode(x)))
 
     def sample(self, count: int = 64, seed: int = 0, draw: bool = False) -> Array:
         """E[x | z] for z from the prior, (count, D); with `draw` x from p(x | z) itself, such as bits."""
         state = self._fitted()
         noise = state.noise._replace(seed=seed)
-        z = noise.normals(Purpose.SAMPLE, 0, count, self.config.latent_size)
+        z = objective.prior(state, noise, Purpose.SAMPLE, count)
         if not draw:
             return self.decode(z)
-        p = objective.decode(state, z.astype(self.config.dtype))
+        p = objective.decode(state, z)
         return state.reading.undo(objective.drawn(state, p, noise, Purpose.SAMPLE))
 
     def elbo(self, x: Any, eps: Array | None = None, samples: int | None = None) -> Array:
@@ -141,7 +140,8 @@ class VAE:
             if samples < 1:
                 raise UsageError(f"samples={samples}: a bound needs at least one draw a row")
             eps = latent_noise(state, Purpose.EVALUATE, 0, len(batch), samples, state.numbers(batch, 0))
-        eps = np.asarray(eps, self.config.dtype)
+        uniform = state.posterior_kind.noise == "uniforms"  # which float32 might round to 0 or 1
+        eps = np.asarray(eps, np.float64 if uniform else self.config.dtype)
         return objective.bound(state, batch, eps if eps.ndim == 3 else eps[None])[0]
 
     def log_likelihood(self, x: Any, samples: int = 100) -> Array:
@@ -152,12 +152,12 @@ class VAE:
     def impute(self, x: Any, plan: FillPlan | None = None, seed: int = 0) -> Imputations:
         """§7.1.1 Rows x (B, D) with NaN where they are missing, filled in by Metropolis within Gibbs (`tasks.missing`):
         draws (T, C, B, D), their codes, and mean (B, D), which is E[x_mis | x_obs]."""
-        state, config = self._fitted(), self.config
+        state = self._fitted()
         found = self._rows(x, state, gaps=True)
         batch = evaluation_rows(state, found, 0, len(found), gaps=True)
         check_gaps(~np.isnan(batch))
-        guess = mean_of(models.vae.decode(np.zeros((1, config.latent_size), config.dtype), state.theta, state.k)[0])[0]
-        coder, noise = Coder(state.phi, state.theta, state.k), state.noise._replace(seed=seed)
+        guess, noise = objective.middle(state), state.noise._replace(seed=seed)
+        coder = objective.coder(state)
         named = (plan or FillPlan())._replace(first_row=state.numbers(batch, 0))
         made = chain(coder, batch, ~np.isnan(batch), guess, noise, named)
         if state.reading.scale is None:

@@ -9,6 +9,14 @@ from hypothesis import HealthCheck, settings
 
 from scratchvae import cli
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Before any test is collected."""
+    parser.addoption(
+        "--long", action="store_true", help="sweeps against mpmath at all their points: minutes, not seconds"
+    )
+
+
 settings.register_profile("busy", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")  # a machine at work on other things finds no fault by being slow
 

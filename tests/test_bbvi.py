@@ -8,11 +8,12 @@ import pytest
 
 from scratchvae.conditional import Family, Net
 from scratchvae.distributions import Bernoulli, Normal
+from scratchvae.distributions.discrete import Categorical
+from scratchvae.distributions.gaussians import FullNormal
 from scratchvae.errors import CheckFailed, UsageError
 from scratchvae.estimators import estimate, get
 from scratchvae.estimators.frame import scores
 from scratchvae.models import mixture, sigmoid_belief
-from scratchvae.models.families import Categorical, FullNormal
 from scratchvae.models.linear_gaussian import LinearGaussian, elbo_diag, elbo_tril, maximum_likelihood
 from scratchvae.models.logistic_regression import LogisticRegression, Table, with_ones
 from scratchvae.models.mixture import Mixture

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from scratchvae.distributions import Bernoulli, Normal
+from scratchvae.distributions.discrete import Categorical
+from scratchvae.distributions.gaussians import FullNormal
 from scratchvae.errors import UsageError
 from scratchvae.estimators import ESTIMATORS, estimate, get
-from scratchvae.models.families import Categorical, FullNormal
 from scratchvae.models.protocol import Functions
 from scratchvae.types import Array
 

@@ -7,12 +7,12 @@ import pytest
 
 from scratchvae.conditional import Family, Net
 from scratchvae.distributions import Bernoulli, Normal
+from scratchvae.distributions.gaussians import FullNormal
 from scratchvae.errors import UsageError
 from scratchvae.estimators import Estimator, estimate, get, gradient
 from scratchvae.estimators.frame import Draw
 from scratchvae.gradcheck.library import at
 from scratchvae.gradcheck.library.estimators import point
-from scratchvae.models.families import FullNormal
 from scratchvae.models.protocol import Functions
 from scratchvae.networks import Dense
 from scratchvae.types import Array

@@ -34,8 +34,8 @@ ORDER = (
     ("types", "errors", "moved"),
     ("engine", "tree"),
     ("kernels", "reparam", "gradcheck"),  # gradcheck checks anybody's pair, so it knows none; its library knows ours
-    ("networks", "distributions", "arena", "initial", "noise", "data"),
-    ("conditional",),
+    ("networks", "distributions", "arena", "initial", "noise"),
+    ("conditional", "data"),
     ("models",),
     ("estimators",),
     ("tasks", "fast"),
@@ -52,7 +52,7 @@ INTRINSICS = tuple(
 )
 Q_AND_P = (  # rooms and modules of §7.2.5, the choice of q and p
     r"networks|distributions(\.\w+)?|conditional|models\.families|kernels(\.(activations|bernoulli|dense|normal))?"
-    r"|gradcheck\.library\.(bbvi|conditional|decoders|distributions|exponential|kernels|networks)"
+    r"|gradcheck\.library\.(bbvi|conditional|decoders|distributions|exponential|gaussians|kernels|networks)"
     r"|fast\.(epilogues|layout)"
     r"|exercises\.(solutions\.)?e09_heads"
 )

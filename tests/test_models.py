@@ -5,11 +5,12 @@ import pytest
 from oracles import close
 from scipy import special, stats
 
+from scratchvae.distributions.discrete import Categorical
+from scratchvae.distributions.gaussians import FullNormal
 from scratchvae.gradcheck.library import at, bbvi
 from scratchvae.gradcheck.library.estimators import oracle
 from scratchvae.models import mixture, sigmoid_belief
 from scratchvae.models.decoded import Decoded
-from scratchvae.models.families import Categorical, FullNormal
 from scratchvae.models.joint import Joint
 from scratchvae.models.linear_gaussian import LinearGaussian
 from scratchvae.models.logistic_regression import LogisticRegression, Table, with_ones

@@ -165,7 +165,7 @@ def test_the_script_has_the_library_s_bound_and_gradient(activation: str) -> Non
     expected = {"mu": cache.q.mu, "log_var": cache.q.log_var}
     for name, array in expected.items():
         np.testing.assert_allclose(q[name], array[0], rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(p["p"], cache.p.mean[0], rtol=1e-10)  # type: ignore[union-attr]
+    np.testing.assert_allclose(p["p"], cache.p.mean[0], rtol=1e-10)
     np.testing.assert_allclose([e["L"], g["L"], e["kl"]], [L[0], L[0], cache.kl[0]], rtol=1e-10)
     assert g["d"].keys() == dviews.keys()
     for name, array in dviews.items():

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
+from bench.exact import beta_right, gamma_right, points, student_right, von_mises_right
 from scratchvae.reparam import beta, gamma, student_t, von_mises
 from scratchvae.types import Array
 
@@ -88,67 +89,9 @@ def test_student_slope_at_nasty_points(nu: float, z: float, right: float) -> Non
 # --- mpmath -----------------------------------------------------------------------------------------------------------
 
 
-def by_difference(F: Function, p: Any, mp: Any) -> Any:
-    """∂F/∂p in 80 digits: a step of 1e−25 leaves 1e−50."""
-    h = mp.mpf(10) ** -25 * p
-    return (F(p + h) - F(p - h)) / (2 * h)
-
-
-def gamma_right(mp: Any, alpha: float, log_z: float) -> Any:
-    """d ln z/dα = −(∂P/∂α)/(z f)."""
-    a, z = mp.mpf(alpha), mp.exp(mp.mpf(log_z))
-    f = mp.exp(a * mp.log(z) - z - mp.loggamma(a))
-    ends = (0, z) if z < a else (z, mp.inf)
-    return by_difference(lambda v: mp.gammainc(v, *ends, regularized=True), a, mp) / f * (-1 if z < a else 1)
-
-
-def beta_right(mp: Any, a: float, b: float, logit: float) -> tuple[Any, Any]:
-    """∂logit/∂a and ∂logit/∂b = −(∂I/∂·)/(x (1−x) f)."""
-    a, b, e = mp.mpf(a), mp.mpf(b), mp.exp(mp.mpf(logit))
-    x, y = e / (1 + e), 1 / (1 + e)
-
-    def lower(p: Any, q: Any, v: Any) -> Any:
-        return mp.exp(p * mp.log(v) + q * mp.log1p(-v)) / (p * mp.beta(p, q)) * mp.hyp2f1(1, p + q, p + 1, v)
-
-    def F(p: Any, q: Any) -> Any:
-        return lower(p, q, x) if x < 0.5 else -lower(q, p, y)
-
-    f = mp.exp(a * mp.log(x) + b * mp.log(y)) / mp.beta(a, b)
-    return by_difference(lambda p: F(p, b), a, mp) / -f, by_difference(lambda q: F(a, q), b, mp) / -f
-
-
-def von_mises_right(mp: Any, kappa: float, z: float) -> Any:
-    """dz/dκ as −(∂F/∂κ)/f, F by quadrature from the nearer end."""
-    k, z = mp.mpf(kappa), mp.mpf(z)
-    A = mp.besseli(1, k) / mp.besseli(0, k)
-    near = mp.cos(z) > A
-    points = mp.linspace(0 if near else abs(z), abs(z) if near else mp.pi, 9)
-    integral = mp.quad(lambda t: (mp.cos(t) - A) * mp.exp(k * (mp.cos(t) - mp.cos(z))), points)
-    return mp.sign(z) * (-integral if near else integral)
-
-
-def student_right(mp: Any, nu: float, z: float) -> Any:
-    """dz/dν = −(∂F/∂ν)/f, F by the incomplete beta."""
-    n, t = mp.mpf(nu), mp.mpf(z)
-
-    def middle(v: Any) -> Any:  # F(z) − ½
-        return t * mp.hyp2f1(0.5, (v + 1) / 2, 1.5, -t * t / v) / mp.sqrt(v) / mp.beta(v / 2, mp.mpf(0.5))
-
-    f = mp.exp(-(n + 1) / 2 * mp.log1p(t * t / n)) / mp.sqrt(n) / mp.beta(n / 2, mp.mpf(0.5))
-    return -by_difference(middle, n, mp) / f
-
-
-def points(n: int, *, low: float, high: float, shapes: int, seed: int) -> tuple[list[Array], Array]:
-    """Shapes log-uniform on (low, high), and u: half of them uniform, half in the tails."""
-    rng = np.random.default_rng(seed)
-    u, tail = rng.random(n), 10.0 ** rng.uniform(-12, -1, n)
-    u = np.where(np.arange(n) % 4 == 0, tail, np.where(np.arange(n) % 4 == 1, 1 - tail, u))
-    return [np.exp(rng.uniform(np.log(low), np.log(high), n)) for _ in range(shapes)], u
-
-
 SWEEPS: dict[str, tuple[float, int, Function, Function, Function, dict[str, float], float]] = {
     "gamma": (1e-13, 1, gamma.log_sample, gamma.log_slope, gamma_right, {"low": 1e-3, "high": 3e3}, 80),
-    "beta": (1e-11, 2, beta.logit_sample, beta.logit_slopes, beta_right, {"low": 1e-3, "high": 300}, 80),
+    "beta": (1e-13, 2, beta.logit_sample, beta.logit_slopes, beta_right, {"low": 1e-3, "high": 3e3}, 80),
     "von Mises": (1e-11, 1, von_mises.sample, von_mises.slope, von_mises_right, {"low": 1e-3, "high": 1e4}, 30),
     "Student": (1e-11, 1, student_t.sample, student_t.slope, student_right, {"low": 0.05, "high": 1e5}, 80),
 }
@@ -168,12 +111,39 @@ def worst_of_sweep(name: str, n: int, seed: int) -> tuple[float, tuple[float, ..
     return float(errors.max()), at[int(errors.argmax())]
 
 
+POINTS = {"gamma": (60, 1500), "beta": (60, 500), "von Mises": (12, 300), "Student": (60, 300)}  # short, and --long
+
+
 @pytest.mark.parametrize("name", SWEEPS)
-def test_slopes_are_mpmaths(name: str) -> None:
+def test_slopes_are_mpmaths(name: str, request: pytest.FixtureRequest) -> None:
     """Catches a switch between two forms that stands where one of them has lost its digits."""
     pytest.importorskip("mpmath")
-    worst, where = worst_of_sweep(name, 12 if name == "von Mises" else 60, seed=3)
+    worst, where = worst_of_sweep(name, POINTS[name][request.config.getoption("--long", False)], seed=3)
     assert worst <= SWEEPS[name][0], where
+
+
+FLOAT32: list[tuple[str, Function, Function, list[tuple[float, ...]]]] = [  # what float32 holds of the figures above
+    ("gamma", gamma.log_slope, gamma_right, [(a, np.log(z)) for a, z, _ in GAMMA if z > 1e-38 and a < 1e6]),
+    ("beta", beta.logit_slopes, beta_right, [(a, b, special.logit(x)) for a, b, x, *_ in BETA]),
+    ("von Mises", von_mises.slope, von_mises_right, [(k, z) for k, z, _ in VON_MISES]),
+    ("Student", student_t.slope, student_right, [(n, z) for n, z, _ in STUDENT]),
+]
+
+
+@pytest.mark.parametrize(("name", "slope", "right", "rows"), FLOAT32, ids=[row[0] for row in FLOAT32])
+def test_slopes_of_float32(name: str, slope: Function, right: Function, rows: list[tuple[float, ...]]) -> None:
+    """≤ 2e-6 at the rounded inputs: catches float32 that is worked in float32."""
+    mp: Any = pytest.importorskip("mpmath").mp
+    for row in rows:
+        at = [np.float32(v) for v in row]
+        with mp.workdps(80):
+            exact = np.array([float(v) for v in np.atleast_1d(right(mp, *map(float, at)))])
+        assert off(np.array(slope(*at), "float32").reshape(-1), exact) <= 2e-6, (name, row)
+    if name == "gamma":  # beyond mpmath's reach, and smooth
+        assert (
+            off(1001000 * np.float32(gamma.log_slope(np.array(1e6, "float32"), np.log(np.float32(1001000)))), 1.0005)
+            <= 2e-6
+        )
 
 
 @pytest.mark.parametrize("ratio", [0.3, 0.76, 0.8, 1.2, 1.3, 2.2])
@@ -282,6 +252,50 @@ def test_small_shapes_stay_finite() -> None:
         np.testing.assert_allclose(logit[2], 0, atol=1e-12)
         np.testing.assert_allclose(logit, -logit[::-1], rtol=1e-4, atol=1e-12)
     assert gamma.log_sample(np.array(1e-3), np.array(0.01)) == pytest.approx(np.log(0.01) * 1e3, rel=1e-3)
+
+
+def test_beta_slopes_over_float32s_range() -> None:
+    """Catches inf · 0 at the ends, a series of 10¹⁰ terms, and a + b + 1 − 1 = 0; nothing NaN, signs as they must."""
+    rng, n = np.random.default_rng(2), 2000
+    a, b = np.exp(rng.uniform(-87, 88, (2, n)))
+    with np.errstate(all="ignore"):
+        logit = np.log(a / b) + np.sqrt(1 / a + 1 / b) * rng.standard_normal(n)
+        by_a, by_b = beta.logit_slopes(a, b, logit)
+        some = beta.logit_sample(a[:200], b[:200], rng.random(200))
+    assert not np.isnan([logit, by_a, by_b]).any()
+    assert not np.isnan(some).any()
+    assert (by_a >= 0).all()
+    assert (by_b <= 0).all()
+
+
+def test_beta_slopes_for_large_shapes() -> None:
+    """Both sides of the switch to the expansion: catches a lost 1/6 of its second term, and m for 1 − m."""
+    u = np.array([1e-10, 0.1, 0.5, 0.9, 1 - 1e-10])
+    for a, b in np.array([(2e7, 2e7), (1.1e7, 1e12), (3e9, 2e7)])[..., None]:
+        logit = beta.logit_sample(a, b, u)
+        far = beta.logit_slopes(a, b, logit)
+        swap = logit > np.log((a + 1) / (b + 1))
+        first, second = beta._lower(np.where(swap, b, a), np.where(swap, a, b), np.where(swap, -logit, logit))
+        np.testing.assert_allclose(far[0], np.where(swap, -second, first), rtol=2e-11)
+        np.testing.assert_allclose(far[1], np.where(swap, -first, second), rtol=2e-11)
+
+
+def test_beta_slopes_take_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches the series, 6·10⁴ terms at (3000, 0.05), and a number whose bits hang on its neighbours'."""
+    calls, terms = [], beta._terms
+
+    def counting(m: int, *args: Array) -> tuple[Array, ...]:
+        calls.append(m)
+        return terms(m, *args)
+
+    monkeypatch.setattr(beta, "_terms", counting)
+    rng = np.random.default_rng(4)
+    a, b = np.exp(rng.uniform(-7, 8, (2, 400)))
+    logit = beta.logit_sample(a, b, rng.random(400))
+    together = np.array(beta.logit_slopes(a, b, logit))
+    assert len(calls) < 300
+    alone = [beta.logit_slopes(*(v[i : i + 1] for v in (a, b, logit))) for i in range(50)]
+    np.testing.assert_array_equal(together[:, :50], np.concatenate(alone, axis=1))
 
 
 def test_a_nan_stays_a_nan() -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from ..distributions import Normal
-from ..models.joint import Joint
 from ..noise import Purpose
 from ..tasks import ais, appendix_d, evidence, posterior, proposals, quadrature
 from ..tasks.ais import Annealing, schedule
@@ -16,7 +15,7 @@ from ..tasks.evidence import Evidence
 from ..tasks.hmc import ChainPlan
 from ..training.bound_report import meaning_of
 from ..training.evaluate import evaluation_rows, over
-from ..training.objective import decode, drawn, encode
+from ..training.objective import decode, drawn, encode, joint, prior
 from ..training.state import State
 from ..types import Array
 from .common import (
@@ -114,7 +113,7 @@ def rows(args: argparse.Namespace, state: State) -> tuple[Array, Array | None, A
         return evaluation_rows(state, found.test, 0, n), None, index, kept
     index = rows_of(args.rows, SIMULATED, alone=False)
     noise = state.noise._replace(seed=args.seed)
-    z = noise.normals(Purpose.DATA, 0, int(index.max()) + 1, state.config.latent_size, state.config.dtype)
+    z = prior(state, noise, Purpose.DATA, int(index.max()) + 1)
     p = decode(state, z)
     x = drawn(state, p, noise, Purpose.DATA)
     kind = "density" if isinstance(p, Normal) else "probability of bits"
@@ -127,7 +126,7 @@ def one(
 ) -> tuple[Evidence, Evidence | None]:
     """log p(x) of a block of the rows asked for, from the one at `first` on, number `index` (B,) of the data; and
     AIS's upper bound."""
-    model, noise = Joint(state.theta, state.k), state.noise._replace(seed=args.seed)
+    model, noise = joint(state), state.noise._replace(seed=args.seed)
     samples, first_row = args.samples or SAMPLES[args.estimator], state.numbers(x, first)
     q = encode(state, x)
     if args.refine:

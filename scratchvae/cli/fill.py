@@ -9,7 +9,8 @@ import numpy as np
 from .. import plots
 from ..tasks import imputation, missing
 from ..tasks.evidence import joined
-from ..tasks.missing import Coder, FillPlan, Imputations
+from ..tasks.missing import FillPlan, Imputations
+from ..training import objective
 from ..training.evaluate import evaluation_rows, over
 from ..training.reading import Reading
 from ..training.state import State
@@ -125,7 +126,7 @@ def fill(
     name: str, args: argparse.Namespace, state: State, truth: Array, observed: Array, mean: Array, index: Array
 ) -> Scored:
     """All rows, number `index` (N,) of the test rows, by one method, block by block, with its measures."""
-    coder, noise = Coder(state.phi, state.theta, state.k), state.noise._replace(seed=args.seed)
+    coder, noise = objective.coder(state), state.noise._replace(seed=args.seed)
     plan = FillPlan(args.imputations, args.chains, args.thin, args.warm_up, args.warm_up // 2)
 
     def block(first: int, count: int) -> tuple[Imputations, Array]:

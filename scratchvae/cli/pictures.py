@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
 def sample(args: argparse.Namespace, state: State) -> Made:
     """§7.1: z ~ p(z), x ~ p(x | z), or its mean."""
     noise = state.noise._replace(seed=args.seed)
-    z = prior(state, noise.normals(Purpose.SAMPLE, 0, args.count, state.config.latent_size, state.config.dtype))
+    z = prior(state, noise, Purpose.SAMPLE, args.count)
     p = decode(state, z)
     x = drawn(state, p, noise, Purpose.SAMPLE) if args.draw else mean_of(p)
     columns, title = round(args.count**0.5), "x from p(x | z), z from the prior" if args.draw else SAMPLES
@@ -221,8 +221,7 @@ def picture_run(folder: Path, state: State, found: data.Dataset, metrics: list[d
     pairs = shown(beside(x, reconstructions(state, x), 20))
     sheet = plots.plot_images(pairs, shape, min(20, len(x)), PAIRS)
     plots.save(sheet, folder / "reconstructions.png")
-    z = state.noise.normals(Purpose.SAMPLE, 0, 100, state.config.latent_size, state.config.dtype)
-    drawn = shown(mean_of(decode(state, prior(state, z))))
+    drawn = shown(mean_of(decode(state, prior(state, state.noise, Purpose.SAMPLE, 100))))
     plots.save(plots.plot_images(drawn, shape, 10, SAMPLES), folder / "samples.png")
     if state.config.latent == 2:
         grid = shown(mean_of(decode(state, plots.manifold_grid(20).astype(state.config.dtype))))

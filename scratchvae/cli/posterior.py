@@ -9,14 +9,13 @@ import numpy as np
 from .. import plots
 from ..distributions import Normal
 from ..errors import UsageError
-from ..models.joint import Joint
 from ..tasks import posterior, quadrature
 from ..tasks.evidence import Model
 from ..tasks.exact import table
 from ..tasks.hmc import ChainPlan
 from ..tasks.posterior import Gap, Summary
 from ..training.evaluate import evaluation_rows
-from ..training.objective import encode
+from ..training.objective import encode, joint
 from ..types import Array
 from .common import (
     SEEDS,
@@ -69,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     x = evaluation_rows(state, found.test, args.row, 1)
     index = np.array([args.row])
     check_whole(x, args.command, index)
-    model, noise = Joint(state.theta, state.k), state.noise._replace(seed=args.seed)
+    model, noise = joint(state), state.noise._replace(seed=args.seed)
     number = state.numbers(x, args.row)  # which names the draws
     q = encode(state, x)
     refined = posterior.refine(model, x, q, noise, args.steps, k=state.k, first_row=number)

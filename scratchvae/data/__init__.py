@@ -40,6 +40,7 @@ UNIT = {  # likelihoods for data in [0, 1]
     "bernoulli": "a Bernoulli likelihood needs [0, 1]",
     "gaussian-sigmoid": "means through a sigmoid reach [0, 1] alone",
 }
+TAKES_ALL = ("gaussian", "gaussian-fixed", *UNIT)  # or what `check` itself tells
 BLOCK = 1 << 22  # bytes looked at together when values are checked
 
 
@@ -192,9 +193,13 @@ def check(
 
     Row numbers are those of `where`, if given. A memory map is passed over: `rows` checks each batch it reads.
     """
-    if isinstance(x, np.memmap) or (x.dtype == np.uint8):
+    if isinstance(x, np.memmap):
         return
     origin = Origin(name) if isinstance(name, str) else name
+    if likelihood and likelihood not in TAKES_ALL:
+        check_support(x, likelihood, origin, where, missing)
+    if x.dtype == np.uint8:
+        return
     largest = np.finfo(dtype).max if dtype is not None and x.dtype.kind == "f" else None
     step = max(1, BLOCK // (x.shape[1] * x.itemsize))
     for begin in range(0, len(x), step):
@@ -210,6 +215,29 @@ def check(
             row = begin + row if where is None else int(where[begin + row])
             remedy = _remedy(value, likelihood, np.dtype(dtype) if largest is not None else x.dtype)
             raise DataError(f"{origin.name} holds {value} at {origin.place(row, column)}: {remedy}")
+
+
+def check_support(x: Array, likelihood: str, origin: Origin, where: Array | None, missing: bool) -> None:
+    """Raises DataError, with the number of cells and the first of them, where the likelihood gives x (N, D) no mass or
+    density: a count that is no whole number, an exact 0 under a beta. Bytes are grey levels / 255."""
+    from ..distributions.kinds import support
+
+    supports = support(likelihood, x.shape[1])
+    step, wrong, first = max(1, BLOCK // (x.shape[1] * x.itemsize)), 0, None
+    for begin in range(0, len(x), step):
+        part = x[begin : begin + step]
+        part = part / np.float32(255) if part.dtype == np.uint8 else part
+        bad = ~supports.holds(part) & ~(np.isnan(part) if missing else np.zeros(1, bool))
+        if bad.any() and first is None:
+            first = np.argwhere(bad)[0] + [begin, 0]
+        wrong += int(bad.sum())
+    if first is not None:
+        row, column = (int(i) for i in first)
+        place = origin.place(row if where is None else int(where[row]), column)
+        cells = f"{wrong} of {x.size} cells" if wrong > 1 else "a cell"
+        takes = supports.words(column)
+        raise DataError(f"{origin.name} has {cells} that a {likelihood} likelihood cannot take, "
+                        f"{x[row, column]} at {place} first: it takes {takes}")  # fmt: skip
 
 
 def check_test(found: Dataset, likelihood: str, missing: bool, dtype: DTypeLike | None = None) -> None:

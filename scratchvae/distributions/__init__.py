@@ -7,6 +7,9 @@
     counts                 negative binomial, with more zeros, binomial, multinomial
     levels                 discretised logistic and its mixture, ordinal
     positive, student      log-normal; Student-t
+    gaussians              full covariance; precision of diagonal plus rank one
+    planar                 planar flow: a normal folded along planes, and unfolded by its density
+    mixtures               mixture of normals, as prior
     inflated               beta with exact zeros and ones
     likelihoods            all decoders by their names: heads, settings, support, mass or density
     columns                mixed columns, a decoder for each

@@ -50,8 +50,9 @@ class Spec(NamedTuple):
 
     @property
     def widths(self) -> tuple[tuple[str, int], ...]:
-        """The heads in order: ("poisson.log_rate", its width), part by part."""
-        return tuple((f"{part.name}.{head}", n) for part in self.parts for head, n in part.widths.items())
+        """The heads in order: ("0.poisson.log_rate", its width), part by part."""
+        named = enumerate(self.parts)
+        return tuple((f"{i}.{part.name}.{head}", n) for i, part in named for head, n in part.widths.items())
 
     def split(self, outs: Iterable[Array]) -> list[Outs]:
         """The outputs of all heads, as those of each part."""
@@ -63,10 +64,20 @@ class Spec(NamedTuple):
         pairs = zip(self.parts, self.split(outs), strict=True)
         return Columns(tuple(part.kind.of(out, part.settings) for part, out in pairs), self)
 
-    def of_vjp(self, dp: "Columns", outs: Iterable[Array]) -> Outs:
-        """Cotangents of the outputs, for dp that of the distribution."""
-        trios = zip(self.parts, dp.parts, self.split(outs), strict=True)
-        return tuple(d for part, dpart, out in trios for d in part.kind.of_vjp(dpart, out, part.settings))
+    def of_vjp(self, dp: "Columns", p: "Columns") -> Outs:
+        """Cotangents of the outputs, for dp that of the distribution p which `of` gave."""
+        trios = zip(self.parts, dp.parts, p.parts, strict=True)
+        return tuple(d for part, dpart, of in trios for d in part.kind.of_vjp(dpart, of, part.settings))
+
+    def sized(self, variance: float | Array, log_scale: Array | None) -> "Spec":
+        """With a floor of σ² for Gaussian columns, and the units of standardised ones: (D,) each, or one for all."""
+        made = []
+        for part in self.parts:
+            here = list(part.columns)
+            floor = variance if np.ndim(variance) == 0 else np.asarray(variance)[here]
+            units = () if log_scale is None or part.kind.mass else tuple(log_scale[here])
+            made.append(part._replace(settings=part.settings._replace(variance=floor), log_scale=units))
+        return Spec(tuple(made))
 
     def start(self, mean: Array) -> tuple[Array, ...]:
         """The bias of each head, from the columns' means (D,): 0 where they say nothing of it."""

@@ -46,6 +46,7 @@ class ExponentialFamily(Observed):
     """
 
     __slots__ = ()
+    noise: ClassVar[str] = "uniforms"  # what `sample` takes
     log_heads: ClassVar[bool] = False
     shift: ClassVar[tuple[float, ...]] = (0.0,)
 

@@ -19,7 +19,6 @@ from .inflated import InflatedBeta
 from .levels import DiscretisedLogistic, LogisticMixture, Ordinal
 from .normal import Normal
 from .positive import LogNormal
-from .saddle import sigmoid
 from .shared import fitted, wide
 from .student import StudentT
 
@@ -33,7 +32,7 @@ class Settings(NamedTuple):
     trials: int = 1
     classes: int = 2
     components: int = 5
-    variance: float = (1 / 255) ** 2  # gaussian: the floor of σ², in the units of x
+    variance: float | Array = (1 / 255) ** 2  # gaussian: the floor of σ², in the units of x
     total: int = 1  # multinomial: of mean and samples
 
 
@@ -68,7 +67,7 @@ class Kind(NamedTuple):
 
     heads: Callable[[Settings], dict[str, int]]
     make: Callable[..., Any]  # settings, the heads -> the distribution
-    back: Callable[..., Outs]  # its cotangent, settings, the heads -> theirs
+    back: Callable[..., Outs]  # its cotangent, settings, the distribution -> theirs
     support: Callable[[Settings], Support]
     mass: bool
     start: Callable[[Array, Settings], dict[str, Array]]  # biases of heads, (D · n,), from the columns' means
@@ -79,10 +78,10 @@ class Kind(NamedTuple):
         """The distribution that the heads' outputs describe."""
         return self.make(s, *self.shaped(outs, s))
 
-    def of_vjp(self, dp: Any, outs: Outs, s: Settings) -> Outs:
-        """Cotangents of the outputs, for dp that of the distribution."""
-        back = self.back(dp, s, *self.shaped(outs, s))
-        return tuple(d.reshape(out.shape) for d, out in zip(back, outs, strict=True))
+    def of_vjp(self, dp: Any, p: Any, s: Settings) -> Outs:
+        """Cotangents of the outputs, for dp that of the distribution p which `of` gave."""
+        named = zip(self.heads(s), self.back(dp, s, p), strict=True)
+        return tuple(d.reshape(*d.shape[:-2], -1) if name in self.vectors else d for name, d in named)
 
     def shaped(self, outs: Outs, s: Settings) -> Outs:
         """The outputs as the distribution has them."""
@@ -94,7 +93,7 @@ def plain(family: Any, support: Support, mass: bool, start: Callable[..., Any]) 
     """A family whose fields are its heads, one number a column."""
     names = family._fields
     return Kind(
-        lambda s: dict.fromkeys(names, 1), lambda s, *outs: family(*outs), lambda dp, s, *outs: tuple(dp),
+        lambda s: dict.fromkeys(names, 1), lambda s, *outs: family(*outs), lambda dp, s, p: tuple(dp),
         lambda s: support, mass, start,
     )  # fmt: skip
 
@@ -128,9 +127,9 @@ def gaussian(s: Settings, mu: Array, a: Array) -> Normal:
     return Normal(mu, log_c + softplus_np(a - log_c))
 
 
-def gaussian_vjp(dp: Normal, s: Settings, mu: Array, a: Array) -> Outs:
-    """(dμ, da)."""
-    return dp.mu, fitted(dp.log_var * sigmoid(wide(a)[0] - np.log(s.variance)), a)
+def gaussian_vjp(dp: Normal, s: Settings, p: Normal) -> Outs:
+    """(dμ, da): with σ² = e^a + c, sigmoid(a − log c) = 1 − c/σ²."""
+    return dp.mu, fitted(-dp.log_var * np.expm1(np.log(s.variance) - wide(p.log_var)[0]), p.log_var)
 
 
 def gamma(s: Settings, log_mean: Array, log_shape: Array) -> Gamma:
@@ -138,7 +137,7 @@ def gamma(s: Settings, log_mean: Array, log_shape: Array) -> Gamma:
     return Gamma(log_shape, log_shape - log_mean)
 
 
-def gamma_vjp(dp: Gamma, s: Settings, log_mean: Array, log_shape: Array) -> Outs:
+def gamma_vjp(dp: Gamma, s: Settings, p: Gamma) -> Outs:
     """(dlog m, dlog α) = (−dlog β, dlog α + dlog β)."""
     return -dp.log_rate, dp.log_shape + dp.log_rate
 
@@ -161,28 +160,28 @@ LIKELIHOODS: dict[str, Kind] = {
         lambda m, s: {"mu": m}, ("variance",),
     ),
     "categorical": Kind(
-        lambda s: {"logits": s.classes}, lambda s, l: Classes(l), lambda dp, s, l: tuple(dp), CLASSES, True,
+        lambda s: {"logits": s.classes}, lambda s, l: Classes(l), lambda dp, s, p: tuple(dp), CLASSES, True,
         nothing, ("classes",), ("logits",),
     ),
     "ordinal": Kind(
         lambda s: {"eta": 1, "cuts": s.classes - 1}, lambda s, eta, cuts: Ordinal(eta, cuts),
-        lambda dp, s, *outs: tuple(dp), CLASSES, True, nothing, ("classes",), ("cuts",),
+        lambda dp, s, p: tuple(dp), CLASSES, True, nothing, ("classes",), ("cuts",),
     ),
     "poisson": plain(Poisson, COUNTS, True, lambda m, s: {"log_rate": log_mean(m, s)["log_mean"]}),
     "negative-binomial": plain(NegativeBinomial, COUNTS, True, log_mean),
     "zero-inflated": plain(ZeroInflated, COUNTS, True, lambda m, s: log_mean(2 * m, s)),  # half are structural
     "binomial": Kind(
-        lambda s: {"logit": 1}, lambda s, l: Binomial(l, s.trials), lambda dp, s, l: (dp.logit,),
+        lambda s: {"logit": 1}, lambda s, l: Binomial(l, s.trials), lambda dp, s, p: (dp.logit,),
         lambda s: Support(0, s.trials, whole=True), True, lambda m, s: {"logit": logit_of(m / s.trials)}, ("trials",),
     ),
     "multinomial": Kind(
-        lambda s: {"logits": 1}, lambda s, l: Multinomial(l, s.total), lambda dp, s, l: (dp.logits,),
+        lambda s: {"logits": 1}, lambda s, l: Multinomial(l, s.total), lambda dp, s, p: (dp.logits,),
         lambda s: COUNTS, True, lambda m, s: {"logits": log_mean(m, s)["log_mean"]}, ("total",),
     ),
     "beta": plain(Beta, FRACTION, False, lambda m, s: {"log_a": logit_of(m)}),
     "zero-one-inflated-beta": Kind(
         lambda s: {"gate": 3, "log_a": 1, "log_b": 1}, lambda s, *outs: InflatedBeta(*outs),
-        lambda dp, s, *outs: tuple(dp), lambda s: UNIT, False, nothing, (), ("gate",),
+        lambda dp, s, p: tuple(dp), lambda s: UNIT, False, nothing, (), ("gate",),
     ),
     "gamma": Kind(
         lambda s: {"log_mean": 1, "log_shape": 1}, gamma, gamma_vjp, lambda s: POSITIVE, False, log_mean,
@@ -194,13 +193,13 @@ LIKELIHOODS: dict[str, Kind] = {
     "von-mises": plain(VonMises, REAL, False, nothing),
     "discretised-logistic": Kind(
         lambda s: {"mu": 1, "log_s": 1}, lambda s, mu, log_s: DiscretisedLogistic(mu, log_s, s.levels),
-        lambda dp, s, *outs: (dp.mu, dp.log_s), LEVELS, True,
+        lambda dp, s, p: (dp.mu, dp.log_s), LEVELS, True,
         lambda m, s: {"mu": m, "log_s": np.full_like(m, np.log(s.levels / 8))}, ("levels",),
     ),
     "logistic-mixture": Kind(
         lambda s: dict.fromkeys(("logits", "mu", "log_s"), s.components),
         lambda s, logits, mu, log_s: LogisticMixture(logits, mu, log_s, s.levels),
-        lambda dp, s, *outs: (dp.logits, dp.mu, dp.log_s), LEVELS, True,
+        lambda dp, s, p: (dp.logits, dp.mu, dp.log_s), LEVELS, True,
         components, ("levels", "components"), ("logits", "mu", "log_s"),
     ),
 }  # fmt: skip

@@ -3,7 +3,7 @@
 Formulas: `kernels.normal`.
 """
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -12,11 +12,26 @@ from ..types import Array
 from .shared import as_rows, per_row, unbroadcast
 
 
-class Normal(NamedTuple):
-    """N(z; μ, diag σ²) by mu and log_var = log σ², both (..., K); also their cotangents."""
+class MuLogVar(NamedTuple):
+    """The heads of a normal, a log-normal and a logit-normal: mean and log variance."""
 
     mu: Array
     log_var: Array
+
+
+class Normal(MuLogVar):
+    """N(z; μ, diag σ²) by mu and log_var = log σ², both (..., K); also their cotangents."""
+
+    __slots__ = ()
+    noise: ClassVar[str] = "normals"
+
+    @property
+    def mean(self) -> Array:
+        return self.mu
+
+    def standard(self) -> "Normal":
+        """N(0, I), of the same shape."""
+        return Normal(np.zeros_like(self.mu), np.zeros_like(self.log_var))
 
     def sample(self, eps: Array, k: Kernels = NUMPY) -> Array:
         """§7.2.4  z = μ + σ ⊙ ε; eps (..., K) standard normal noise."""

@@ -1,9 +1,10 @@
-"""§7.3 The generative half of a VAE as a model of the protocol: p(z) = N(0, I), p(x | z) by a network.
+"""§7.3 The generative half of a VAE as a model of the protocol: p(z), N(0, I) unless said, and p(x | z) by a network.
 
-theta is a `Net`. Every estimator of §7.2 works on it; training by SGVB B has its own, fused pair in `vae`.
+theta is a `Net`, or a `Generative` with a prior of its own to learn. Every estimator of §7.2 works on it; training by
+SGVB B has its own, fused pair in `vae`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,36 +14,66 @@ from ..kernels import NUMPY, Kernels
 from ..types import Array
 
 
+class Generative(NamedTuple):
+    """θ of a model whose prior is learned too, or its cotangent: the decoder's net, and p(z) as a distribution."""
+
+    decoder: Net
+    prior: Any
+
+
 class Decoded(NamedTuple):
-    """log p(x, z) = log N(z; 0, I) + log p(x | z); x (B, D), z (S, B, K), results (S, B) nats."""
+    """log p(x, z) = log p(z) + log p(x | z); x (B, D), z (S, B, K), results (S, B) nats.
+
+    p(z) is the standard member of `kind`, or what theta brings. With m (B, D) as in `vae.elbo`, of what was observed.
+    """
 
     k: Kernels = NUMPY
+    kind: Any = Normal
+    m: Array | None = None
 
-    def log_likelihood(self, x: Array, z: Array, theta: Net) -> Array:
+    def log_likelihood(self, x: Array, z: Array, theta: Net | Generative) -> Array:
         """log p(x | z)."""
-        p, _ = net(z, theta, self.k)
-        return p.log_prob(x, self.k)
+        p, _ = net(z, decoder_of(theta), self.k)
+        found: Array = p.log_prob(x, self.k) if self.m is None else p.log_prob_observed(x, self.m, self.k)
+        return found
 
-    def log_likelihood_vjp(self, w: Array, x: Array, z: Array, theta: Net, dtheta: Net | None) -> Array:
+    def log_likelihood_vjp(
+        self, w: Array, x: Array, z: Array, theta: Net | Generative, dtheta: Net | Generative | None
+    ) -> Array:
         """Adds into dtheta unless it is None, returns dz."""
-        p, layers = net(z, theta, self.k)
-        _, dp = p.log_prob_vjp(w, x, self.k)
-        dz = net_vjp(dp, p, layers, theta, dtheta, self.k)
+        theta, k = decoder_of(theta), self.k
+        p, layers = net(z, theta, k)
+        _, dp = p.log_prob_vjp(w, x, k) if self.m is None else p.log_prob_observed_vjp(w, x, self.m, k)
+        dz = net_vjp(dp, p, layers, theta, None if dtheta is None else decoder_of(dtheta), k)
         assert dz is not None
         return dz
 
-    def log_joint(self, x: Array, z: Array, theta: Net) -> Array:
-        """log p(z) + log p(x | z)."""
-        return standard(z).log_prob(z, self.k) + self.log_likelihood(x, z, theta)
+    def prior(self, z: Array, theta: Net | Generative) -> Any:
+        """p(z) as a distribution."""
+        return theta.prior if isinstance(theta, Generative) else standard(z, self.kind)
 
-    def log_joint_vjp(self, w: Array, x: Array, z: Array, theta: Net, dtheta: Net | None) -> Array:
+    def log_joint(self, x: Array, z: Array, theta: Net | Generative) -> Array:
+        """log p(z) + log p(x | z)."""
+        found: Array = self.prior(z, theta).log_prob(z, self.k) + self.log_likelihood(x, z, theta)
+        return found
+
+    def log_joint_vjp(
+        self, w: Array, x: Array, z: Array, theta: Net | Generative, dtheta: Net | Generative | None
+    ) -> Array:
         """Adds into dtheta unless it is None, returns dz."""
-        return self.log_likelihood_vjp(w, x, z, theta, dtheta) - w[..., None] * z  # ∂ log N(z; 0, I)/∂z = −z
+        dz = self.log_likelihood_vjp(w, x, z, theta, dtheta)
+        if self.kind is Normal and not isinstance(theta, Generative):
+            return dz - w[..., None] * z  # ∂ log N(z; 0, I)/∂z = −z
+        through_prior, dprior = self.prior(z, theta).log_prob_vjp(w, z, self.k)
+        if isinstance(dtheta, Generative):
+            for total, share in zip(dtheta.prior, dprior, strict=True):
+                total += share
+        return np.asarray(dz + through_prior)
 
     # A code z_k stands in the whole likelihood and in its own prior, not in the others' priors.
     def log_factors(self, x: Array, z: Array, theta: Net) -> Array:
         """(S, B, 1 + K): log p(x | z), log p(z_1), …, log p(z_K)."""
-        priors = standard(z[..., None]).log_prob(z[..., None], self.k)
+        priors = standard(z[..., None], self.kind).log_prob(z[..., None], self.k)
         return np.concatenate([self.log_likelihood(x, z, theta)[..., None], priors], axis=-1)
 
     def blankets(self, latents: int) -> Array:
@@ -50,7 +81,12 @@ class Decoded(NamedTuple):
         return np.hstack([np.ones((latents, 1), bool), np.eye(latents, dtype=bool)])
 
 
-def standard(z: Array) -> Normal:
-    """N(0, I) over the last axis of z."""
+def decoder_of(theta: Net | Generative) -> Net:
+    """The net of p(x | z)."""
+    return theta.decoder if isinstance(theta, Generative) else theta
+
+
+def standard(z: Array, kind: Any = Normal) -> Any:
+    """The family's standard member over the last axis of z, its heads all 0: N(0, I)."""
     zero = np.zeros(z.shape[-1:], z.dtype)
-    return Normal(zero, zero)
+    return kind(*(zero,) * len(kind._fields))

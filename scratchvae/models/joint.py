@@ -8,13 +8,16 @@ from typing import NamedTuple
 from ..conditional import Net
 from ..kernels import NUMPY, Kernels
 from ..types import Array
-from .decoded import Decoded
+from .decoded import Decoded, Generative
 
 
 class Joint(NamedTuple):
-    """log p(x, z) = log N(z; 0, I) + log p(x|z; θ): x (B, D), z (B, K) or (S, B, K) give (B,) or (S, B) nats."""
+    """log p(x, z) = log p(z) + log p(x|z; θ), p(z) = N(0, I) or θ's own.
 
-    theta: Net
+    x (B, D), z (B, K) or (S, B, K) give (B,) or (S, B) nats.
+    """
+
+    theta: Net | Generative
     k: Kernels = NUMPY
 
     def log_joint(self, x: Array, z: Array) -> Array:

@@ -16,11 +16,11 @@ import numpy as np
 
 from ..conditional import Distribution, Family, Net, net, net_vjp
 from ..distributions import Normal
-from ..errors import UsageError
+from ..errors import UsageError, unknown
 from ..kernels import NUMPY, Kernels
 from ..types import Array
 from .decoded import standard
-from .vae import Architecture, check_columns, check_noise, net_shapes, view_net
+from .vae import LIKELIHOODS, Architecture, check_columns, check_noise, net_shapes, view_net
 
 Nets = Sequence[Net]
 
@@ -41,6 +41,8 @@ class LadderArchitecture:
         if len(self.hidden) != len(self.latent) or not all(isinstance(h, tuple) for h in self.hidden):
             need = f"hidden widths for each of its {len(self.latent)} arrows, e.g. 200,200/100,100"
             raise UsageError(f"a ladder with latent sizes {self.latent} needs {need}, but got {self.hidden}")
+        if self.likelihood not in LIKELIHOODS:
+            raise unknown("likelihood of a ladder", self.likelihood, LIKELIHOODS)
         for size, hidden in zip(self.latent, self.hidden, strict=True):
             Architecture(self.columns, size, hidden, self.activation, self.likelihood, self.variance)
 
@@ -62,6 +64,11 @@ class LadderArchitecture:
     def likelihood_family(self) -> Family:
         """The family of p(x | z_1)."""
         return self.family(0)
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether whole steps of it can be compiled."""
+        return True
 
     @property
     def output_bias(self) -> str:

@@ -11,14 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..conditional import Distribution, Family, Net, net, net_vjp
-from ..distributions import Normal
+from ..conditional import Distribution, Family, Net, kind, net, net_vjp
 from ..errors import UsageError, unknown
 from ..kernels import NUMPY, Kernels
 from ..networks import ACTIVATIONS, Dense
 from ..types import Array
 
-LIKELIHOODS = ("bernoulli", "gaussian", "gaussian-sigmoid", "gaussian-fixed")
+LIKELIHOODS = ("bernoulli", "gaussian", "gaussian-sigmoid", "gaussian-fixed")  # those with a compiled step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +35,15 @@ class Architecture:
     likelihood: str = "bernoulli"
     variance: float | Array = (1 / 255) ** 2  # Gaussian decoders: the floor of σ², or σ² itself for gaussian-fixed
     log_scale: Array | None = None  # (D,), where rows come standardised: densities are those of the raw columns
+    posterior: str = "normal"  # q(z | x): "gamma", "planar:10", …; p(z) is its standard member, or else …
+    prior: str = "standard"  # … "mixture:10" or "vamp:500", which are learned
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
         if self.likelihood not in LIKELIHOODS:
-            raise unknown("likelihood", self.likelihood, LIKELIHOODS)
+            kind(self.likelihood)
+        if self.q != "normal":
+            kind(self.q)
         if self.activation not in ACTIVATIONS:
             raise unknown("activation", self.activation, ACTIVATIONS)
         if min(self.columns, self.latent, *self.hidden) < 1:
@@ -52,7 +55,28 @@ class Architecture:
     @property
     def encoder(self) -> tuple[tuple[int, ...], Family, int]:
         """(input and hidden sizes, family, output size) of q(z | x)."""
-        return (self.columns, *self.hidden), Family("normal"), self.latent
+        seen = kind(self.likelihood).seen(self.columns) if self.enter else self.columns
+        return (seen, *self.hidden), Family(self.q), self.latent
+
+    @property
+    def q(self) -> str:
+        """The kind of q(z | x)."""
+        return "normal" if self.posterior == "normal" else f"q:{self.posterior}"
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether whole steps of it can be compiled (`fast.schedule`); what else there is, is composed."""
+        return self.likelihood in LIKELIHOODS and (self.posterior, self.prior) == ("normal", "standard")
+
+    @property
+    def enter(self) -> str:
+        """How x enters the encoder: by its kind, where a decoder has one."""
+        return "" if self.likelihood in LIKELIHOODS else self.likelihood
+
+    @property
+    def circle(self) -> str:
+        """How z enters the decoder: as a point on the circle, where it is an angle."""
+        return "circle" if self.posterior == "von-mises" else ""
 
     @property
     def likelihood_family(self) -> Family:
@@ -62,7 +86,8 @@ class Architecture:
     @property
     def decoder(self) -> tuple[tuple[int, ...], Family, int]:
         """(input and hidden sizes, family, output size) of p(x | z)."""
-        return (self.latent, *self.hidden[::-1]), Family(self.likelihood, self.variance, self.log_scale), self.columns
+        sizes = (self.latent * (2 if self.circle else 1), *self.hidden[::-1])
+        return sizes, Family(self.likelihood, self.variance, self.log_scale), self.columns
 
     @property
     def output_bias(self) -> str:
@@ -71,36 +96,50 @@ class Architecture:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Every parameter's name and shape, in the order of the arena: "q.hidden.0.W" … "p.logits.b"."""
-        return {**net_shapes("q", *self.encoder), **net_shapes("p", *self.decoder)}
+        return {**net_shapes("q", *self.encoder), **net_shapes("p", *self.decoder), **prior_shapes(self)}
 
     def nets(self, views: dict[str, Array]) -> tuple[Net, Net]:
         """(phi, theta): the encoder and the decoder over named arrays (parameters or their cotangents)."""
-        phi = view_net("q", *self.encoder[:2], self.activation, views)
-        return phi, view_net("p", *self.decoder[:2], self.activation, views)
+        phi = view_net("q", *self.encoder[:2], self.activation, views, self.enter)
+        return phi, view_net("p", *self.decoder[:2], self.activation, views, self.circle)
 
 
 def net_shapes(prefix: str, sizes: tuple[int, ...], family: Family, out: int) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a net's arrays: `sizes` are its input and hidden widths, `out` that of each head."""
     layers = {f"{prefix}.hidden.{l}": pair for l, pair in enumerate(pairwise(sizes))}
-    layers |= {f"{prefix}.{head}": (sizes[-1], out) for head in family.heads}
+    layers |= {f"{prefix}.{head}": (sizes[-1], width) for head, width in family.widths(out).items()}
     return {f"{name}.{part}": shape for name, (i, o) in layers.items() for part, shape in (("W", (i, o)), ("b", (o,)))}
 
 
-def view_net(prefix: str, sizes: tuple[int, ...], family: Family, activation: str, views: dict[str, Array]) -> Net:
+def prior_shapes(a: Architecture) -> dict[str, tuple[int, ...]]:
+    """Of a learned prior's arrays: pseudo-inputs u of a VampPrior, or the components of a mixture."""
+    name, _, count = a.prior.partition(":")
+    if name == "standard":
+        return {}
+    if name == "vamp":
+        return {"prior.u": (int(count), a.columns)}
+    return {"prior.mu": (int(count), a.latent), "prior.log_var": (int(count), a.latent), "prior.logits": (int(count),)}
+
+
+def view_net(
+    prefix: str, sizes: tuple[int, ...], family: Family, activation: str, views: dict[str, Array], enter: str = ""
+) -> Net:
     """A `Net` over named arrays."""
 
     def layer(name: str) -> Dense:
         return Dense(views[f"{prefix}.{name}.W"], views[f"{prefix}.{name}.b"])
 
     hidden = tuple(layer(f"hidden.{l}") for l in range(len(sizes) - 1))
-    return Net(hidden, tuple(layer(head) for head in family.heads), activation, family)
+    return Net(hidden, tuple(layer(head) for head in family.heads), activation, family, enter)
 
 
-def encode(x: Array, phi: Net, k: Kernels = NUMPY) -> tuple[Normal, list[Array]]:
-    """q(z | x) for rows x (B, D), and the layers for the way back."""
-    q, hs = net(x, phi, k)
-    assert isinstance(q, Normal)
-    return q, hs
+def encode(x: Array, phi: Net, k: Kernels = NUMPY, m: Array | None = None) -> tuple[Distribution, list[Array]]:
+    """q(z | x) for rows x (B, D), and the layers for the way back; m (B, D) as in `elbo`."""
+    if m is None:
+        return net(x, phi, k)
+    if phi.enter:
+        return net(kind(phi.enter).features(x, m), phi._replace(enter=""), k)
+    return net(rescaled(x, m), phi, k)
 
 
 def decode(z: Array, theta: Net, k: Kernels = NUMPY) -> tuple[Distribution, list[Array]]:
@@ -120,7 +159,7 @@ def rescaled(x: Array, m: Array) -> Array:
 class Cache(NamedTuple):
     """What `elbo` computed on the way forward and `elbo_vjp` needs."""
 
-    q: Normal
+    q: Distribution
     q_layers: list[Array]
     z: Array
     p: Distribution
@@ -137,7 +176,7 @@ def elbo(x: Array, eps: Array, phi: Net, theta: Net, k: Kernels = NUMPY, m: Arra
     """
     check_columns(x, phi)
     check_noise(eps, x, phi)
-    q, q_layers = encode(x if m is None else rescaled(x, m), phi, k)
+    q, q_layers = encode(x, phi, k, m)
     z = q.sample(eps, k)
     p, p_layers = decode(z, theta, k)
     reconstruction, kl = p.log_prob(x, k) if m is None else p.log_prob_observed(x, m, k), q.kl(k)
@@ -156,22 +195,28 @@ def elbo_vjp(
     dtheta: Net,
     k: Kernels = NUMPY,
     m: Array | None = None,
+    beta: float = 1.0,
 ) -> None:
-    """Of `elbo`: adds ∂(Σ_b w_b L_b) into dphi and dtheta; w (B,). The forward, walked in reverse."""
+    """Of `elbo`: adds ∂(Σ_b w_b L_b) into dphi and dtheta; w (B,). The forward, walked in reverse.
+
+    beta weights the KL's share alone (Higgins et al. 2017; Sønderby et al. 2016 let it rise to 1): L stays the bound.
+    """
     w_sample = w if eps.ndim == 2 else np.broadcast_to(w / eps.shape[0], eps.shape[:2])  # L = mean over S of … − kl
     p = cache.p
     _, dp = p.log_prob_vjp(w_sample, x, k) if m is None else p.log_prob_observed_vjp(w_sample, x, m, k)  # log p(x | z)
     dz = net_vjp(dp, cache.p, cache.p_layers, theta, dtheta, k)  # p = decode(z)
     assert dz is not None
     through_z = cache.q.sample_vjp(dz, eps, k)  # z = μ + σ ε
-    through_kl = cache.q.kl_vjp(-w, k)  # − KL(q ‖ p)
-    dq = Normal(through_z.mu + through_kl.mu, through_z.log_var + through_kl.log_var)
+    through_kl = cache.q.kl_vjp(-beta * w, k)  # − KL(q ‖ p)
+    dq = type(through_z)(*(a + b for a, b in zip(through_z, through_kl, strict=True)))
     net_vjp(dq, cache.q, cache.q_layers, phi, dphi, k, need_dx=False)  # q = encode(x)
 
 
 def check_columns(x: Array, phi: Net) -> None:
     """One clear line where x does not fit the encoder."""
     columns = (phi.hidden or phi.heads)[0].W.shape[0]
+    if phi.enter and x.ndim == 2 and kind(phi.enter).seen(x.shape[1]) == columns:
+        return
     if x.ndim != 2 or x.shape[1] != columns:
         raise UsageError(f"x has shape {x.shape} but phi was built for rows of D={columns} columns")
 

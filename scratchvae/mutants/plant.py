@@ -63,7 +63,7 @@ def plain(module: types.ModuleType, name: str) -> types.FunctionType | None:
     for part in name.split("."):
         found = inspect.getattr_static(found, part, None)
     found = found.fget if isinstance(found, property) else getattr(found, "__func__", found)
-    return found if isinstance(found, types.FunctionType) else None
+    return inspect.unwrap(found) if isinstance(found, types.FunctionType) else None  # beneath a decorator
 
 
 def code_of(tree: FunctionDef, target: Target) -> types.CodeType:

@@ -22,9 +22,12 @@ TRAIN = "train one: scratchvae train mnist --latent 2 --out runs/plane"
 def check_run(state: State) -> None:
     """Refuse a model that the page cannot show: its plane is that of two latents, its digits are bits. UsageError."""
     config = state.config
-    if config.latent != 2 or config.likelihood != "bernoulli":
-        found = f"latent={config.latent}, likelihood={config.likelihood}"
-        raise UsageError(f"the page shows two latents and a bernoulli decoder, and this run has {found}: {TRAIN}")
+    if config.latent != 2 or config.likelihood != "bernoulli" or not state.architecture.scheduled:
+        parts = ("latent", "likelihood", "posterior", "prior")
+        found = ", ".join(f"{name}={getattr(config, name)}" for name in parts)
+        raise UsageError(
+            f"the page shows two Gaussian latents and a bernoulli decoder, and this run has {found}: {TRAIN}"
+        )
 
 
 def page(state: State, x: Array, shape: tuple[int, int], labels: Array | None = None, about: str = "") -> str:

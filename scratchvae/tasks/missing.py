@@ -7,40 +7,46 @@ or reject z by Metropolis and Hastings, and the chain's law is p(z, x_mis|x_obs)
 x (B, D) may hold anything, NaN too, where `observed` (B, D) bool is False. C chains a row, each fills x for itself.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from ..conditional import Distribution, Net, mean_of, net
+from ..conditional import Distribution, Net, kind, mean_of, net, sample_of
 from ..distributions import Bernoulli, Normal
 from ..errors import DataError, UsageError
 from ..kernels import NUMPY, Kernels
-from ..models.decoded import standard
+from ..models.decoded import Decoded, Generative, decoder_of
 from ..noise import Noise, Purpose, Rows
 from ..types import Array
 from .evidence import Evidence, LogMean
 
 
 class Coder(NamedTuple):
-    """A VAE for chains: q(z|x) by phi, p(x|z) by theta, p(z) = N(0, I); x (C, B, D), z (C, B, K)."""
+    """A VAE for chains: q(z|x) by phi, p(x|z) by theta, p(z) the `kind`'s standard member, N(0, I), unless theta is a
+    `Generative`; x (C, B, D), z (C, B, K)."""
 
     phi: Net
-    theta: Net
+    theta: Net | Generative
     k: Kernels = NUMPY
+    kind: Any = Normal
 
-    def encode(self, x: Array) -> Normal:
+    def encode(self, x: Array) -> Distribution:
         """q(z|x)."""
-        q, _ = net(x, self.phi, self.k)
-        assert isinstance(q, Normal)
-        return q
+        return net(x, self.phi, self.k)[0]
 
     def decode(self, z: Array) -> Distribution:
         """p(x|z)."""
-        return net(z, self.theta, self.k)[0]
+        return net(z, decoder_of(self.theta), self.k)[0]
 
-    def log_weight(self, x: Array, z: Array, q: Normal, p: Distribution) -> Array:
+    def log_weight(self, x: Array, z: Array, q: Distribution, p: Distribution) -> Array:
         """log p(x|z) + log p(z) − log q(z|x), (C, B) nats, for q = encode(x) and p = decode(z)."""
-        return p.log_prob(x, self.k) + standard(z).log_prob(z, self.k) - q.log_prob(z, self.k)
+        log_ratio: Array = self.prior(z).log_prob(z, self.k) - q.log_prob(z, self.k)
+        return log_ratio + p.log_prob(x, self.k)
+
+    def prior(self, z: Array) -> Distribution:
+        """p(z) as a distribution."""
+        return Decoded(self.k, self.kind).prior(z, self.theta)
 
 
 class FillPlan(NamedTuple):
@@ -94,9 +100,12 @@ def advance(
         gain = coder.log_weight(state.x, z, q, p) - coder.log_weight(state.x, state.z, q, state.p)
         accepted = u < np.exp(np.minimum(gain, 0))  # a NaN is not accepted
         z = np.where(accepted[..., None], z, state.z)
-        both = {name: (getattr(p, name), getattr(state.p, name)) for name in p._fields}
-        p = p._replace(**{name: np.where(accepted[..., None], *pair) for name, pair in both.items()})
-    x = np.where(observed, state.x, p.sample(noise, coder.k))
+        if isinstance(p, Normal | Bernoulli):  # cheaper than to decode again
+            both = {name: (getattr(p, name), getattr(state.p, name)) for name in p._fields}
+            p = p._replace(**{name: np.where(accepted[..., None], *pair) for name, pair in both.items()})
+        else:
+            p = coder.decode(z)
+    x = np.where(observed, state.x, sample_of(p, noise, coder.k))
     return Filled(x, z, p), accepted
 
 
@@ -117,11 +126,13 @@ def chain(
     check_plan(plan)
     state = first_state(coder, x, observed, fill, noise, plan)
     for t in range(1, plan.warm_up + 1):
-        state, _ = advance(coder, state, observed, *draw(noise, state, t, plan), corrected and t > plan.gibbs)
+        state, _ = advance(coder, state, observed, *draw(coder, noise, state, t, plan), corrected and t > plan.gibbs)
     draws, codes = (np.empty((plan.draws, *a.shape), a.dtype) for a in state[:2])
     total, taken, steps = np.zeros(x.shape), np.zeros(len(x)), plan.draws * plan.thin
     for t in range(steps):
-        state, accepted = advance(coder, state, observed, *draw(noise, state, plan.warm_up + t + 1, plan), corrected)
+        state, accepted = advance(
+            coder, state, observed, *draw(coder, noise, state, plan.warm_up + t + 1, plan), corrected
+        )
         total += mean_of(state.p).mean(axis=0, dtype=np.float64)
         taken += accepted.mean(axis=0)
         if (t + 1) % plan.thin == 0:
@@ -136,18 +147,32 @@ def first_state(coder: Coder, x: Array, observed: Array, fill: Array, noise: Noi
     filled = np.where(observed, x, fill).astype(x.dtype)
     filled = np.ascontiguousarray(np.broadcast_to(filled, (plan.chains, *x.shape)))
     q = coder.encode(filled)
-    eps = by_chain(noise.normals(Purpose.CHAIN, 0, len(x), q.mu[:, 0].size, x.dtype, plan.first_row), q.mu.shape)
-    z = q.sample(eps, coder.k)
+    shape = mean_of(q).shape
+    eps = noise_for(q, noise, Purpose.CHAIN, 0, len(x), shape[0] * shape[2], x.dtype, plan.first_row)
+    z = q.sample(by_chain(eps, shape), coder.k).astype(x.dtype, copy=False)
     return Filled(filled, z, coder.decode(z))
 
 
-def draw(noise: Noise, state: Filled, t: int, plan: FillPlan) -> tuple[Array, Array, Array]:
-    """The noise of step t ≥ 1: for z, for the decision, and for x (uniforms for bits, else normals)."""
+def noise_for(
+    family: Any, noise: Noise, purpose: Purpose, step: int, B: int, columns: int, dtype: DTypeLike, first_row: Rows
+) -> Array:
+    """What the family's `sample` takes, (B, columns): normals, or uniforms, of which bits take those that may be 0."""
+    if getattr(family, "noise", "uniforms") == "normals":
+        return noise.normals(purpose, step, B, columns, dtype, first_row)
+    if isinstance(family, Bernoulli):
+        return noise.uniforms(purpose, step, B, columns, dtype, first_row)
+    return noise.inner_uniforms(purpose, step, B, columns, first_row)
+
+
+def draw(coder: Coder, noise: Noise, state: Filled, t: int, plan: FillPlan) -> tuple[Array, Array, Array]:
+    """The noise of step t ≥ 1: for z, for the decision, and for x."""
     (C, B, D), K, dtype = state.x.shape, state.z.shape[2], state.x.dtype
-    eps = noise.normals(Purpose.CHAIN, 2 * t, B, C * K, dtype, plan.first_row)
+    q = coder.phi.family.name
+    eps = noise_for(
+        Normal if q == "normal" else kind(q).family, noise, Purpose.CHAIN, 2 * t, B, C * K, dtype, plan.first_row
+    )
     u = noise.uniforms(Purpose.ACCEPT, t, B, C, dtype, plan.first_row)
-    source = noise.uniforms if isinstance(state.p, Bernoulli) else noise.normals
-    pixels = source(Purpose.CHAIN, 2 * t + 1, B, C * D, dtype, plan.first_row)
+    pixels = noise_for(state.p, noise, Purpose.CHAIN, 2 * t + 1, B, C * D, dtype, plan.first_row)
     return by_chain(eps, (C, B, K)), u.T, by_chain(pixels, (C, B, D))
 
 
@@ -176,9 +201,11 @@ def importance(
     """Imputations by sampling-importance-resampling, `samples` codes a row, and log p(x_obs) as evidence."""
     plan = plan or FillPlan()
     check_plan(plan)
+    if coder.phi.family.name != "normal" or isinstance(coder.theta, Generative):
+        raise UsageError("importance sampling of what is missing is for a Gaussian q under N(0, I): take metropolis")
     state = first_state(coder, x, observed, fill, noise, plan)
     for t in range(1, plan.gibbs + 1):
-        state, _ = advance(coder, state, observed, *draw(noise, state, t, plan), False)
+        state, _ = advance(coder, state, observed, *draw(coder, noise, state, t, plan), False)
     z, log_w = weighted(coder, state.x, observed, noise, plan, samples)
     weights = LogMean.empty(len(x)).add(log_w)
     name = f"importance sampling of p(x_obs), {len(z)} samples"
@@ -206,7 +233,7 @@ def weighted(
     codes = np.concatenate(z)
     log_q = np.logaddexp.reduce([Normal(mu[c], log_var[c]).log_prob(codes, coder.k) for c in range(parts)], axis=0)
     log_p = np.concatenate([coder.decode(part).log_prob_observed(x[0], m, coder.k) for part in z])
-    return codes, log_p + standard(codes).log_prob(codes, coder.k) - log_q + np.log(parts)
+    return codes, log_p + coder.prior(codes).log_prob(codes, coder.k) - log_q + np.log(parts)
 
 
 def resampled(
@@ -222,8 +249,8 @@ def resampled(
     drawn = np.empty((*codes.shape[:3], state.x.shape[2]), state.x.dtype)
     used = max(plan.warm_up, plan.gibbs)  # steps whose noise the proposal has seen
     for t, code in enumerate(codes):
-        _, _, pixels = draw(noise, state, used + 1 + t, plan)
-        drawn[t] = np.where(observed, state.x, coder.decode(code).sample(pixels, coder.k))
+        _, _, pixels = draw(coder, noise, state, used + 1 + t, plan)
+        drawn[t] = np.where(observed, state.x, sample_of(coder.decode(code), pixels, coder.k))
     return drawn, codes
 
 

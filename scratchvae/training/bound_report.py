@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..conditional import Distribution, mean_of
 from ..data import Dataset
-from ..distributions import Normal
 from ..errors import UsageError
 from ..types import Array
 from .evaluate import bound_of_rows, evaluation_rows, log_likelihood_over, over
@@ -111,7 +111,7 @@ def measure(state: State, found: Dataset, samples: int = 1, block: int = 500) ->
         batch = evaluation_rows(state, x, first, count)
         L, reconstruction = of_rows(batch, samples, state.numbers(batch, first))
         q = encode(state, batch)
-        return L, reconstruction, reconstruction - L, Normal(q.mu[..., None], q.log_var[..., None]).kl(), q.mu
+        return L, reconstruction, reconstruction - L, kl_by_latent(state, q), mean_of(q)
 
     parts = [*over(state, len(x), block, part)]
     columns = [np.concatenate([one[i] for one in parts]).astype(np.float64) for i in range(5)]
@@ -120,6 +120,14 @@ def measure(state: State, found: Dataset, samples: int = 1, block: int = 500) ->
     if state.config.deep:
         by_latent = by_latent * np.nan
     return Ledger(meaning, L, reconstruction, kl, by_latent.mean(axis=0), means.var(axis=0))
+
+
+def kl_by_latent(state: State, q: Distribution) -> Array:
+    """KL(q ‖ p) of each latent by itself, (B, K) nats; NaN where latents hang together, or where KL is not closed."""
+    if state.config.prior != "standard" or not hasattr(q, "kl") or not getattr(q, "separate", True):
+        return np.full_like(mean_of(q), np.nan)
+    each: Array = type(q)(*(head[..., None] for head in q)).kl()
+    return each
 
 
 def meaning_of(state: State, found: Dataset, quantity: str, estimator: str, samples: int, rows: int) -> Meaning:

@@ -32,9 +32,10 @@ ROWS_READ = 20_000  # rows of a memory map, or of another kind of array, that ar
 
 
 def steps(state: State, x: Array, threads: int | None = None) -> Steps:
-    """What takes training steps of `state` over x (N, D). A schedule has one weight for each sample, so what weights
-    latent by latent is composed."""
-    if state.config.kernels == "numba" and not state.estimator.by_factor:
+    """What takes training steps of `state` over x (N, D). A schedule has one weight for each sample and none for the
+    KL, Gaussian q and its formulas compiled: what weights latent by latent, and other families, are composed."""
+    plain = state.config.beta == 1 and not state.config.warm_up and not state.estimator.by_factor
+    if state.config.kernels == "numba" and state.architecture.scheduled and plain:
         return Compiled(state, x, threads)
     in_numpy(state)
     return Steps(state, x, threads)

@@ -34,7 +34,7 @@ class Config:
     latent: int | tuple[int, ...] = 20  # several sizes, from x upwards, make a ladder …
     hidden: tuple[Any, ...] = (500,)  # … whose every arrow has widths of its own: ((200, 200), (100, 100))
     activation: str = "tanh"
-    likelihood: str = "bernoulli"
+    likelihood: str = "bernoulli"  # of all columns, "poisson", "categorical:17", or of each: "0=gaussian,1=poisson"
     variance: float | None = None  # σ²'s floor in units of the raw columns; None: a share (`training.reading`)
     standardise: bool = True  # real columns under a Gaussian likelihood
     initial: str = "glorot"
@@ -45,12 +45,20 @@ class Config:
     validation: float = 0.0  # share of the training rows held out for the stop (training.stopping); 0: no stop
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     missing: str = ""  # values that training does not see: "nan" in the data, or "random:0.5"
-    prior: bool = False  # p(θ) = N(0, I) on the generative parameters: MAP, eq. 8
+    posterior: str = "normal"  # q(z | x), by its family's name; "planar:10" is a flow of ten layers
+    prior: str | bool = "standard"  # p(z): the family's standard member, or "mixture:10", "vamp:500", which are learned
+    beta: float = 1.0  # weight of the KL in what is maximised; figures are bounds whatever it is
+    warm_up: float = 0.0  # epochs in which that weight rises from 0
+    weight_prior: bool = False  # p(θ) = N(0, I) on the generative parameters: MAP, eq. 8; called prior until 2026-11
     seed: int = 0
     dtype: str = "float32"
     kernels: str = "numba"
 
     def __post_init__(self) -> None:
+        if isinstance(self.prior, bool):  # of a run made when `prior` was what `weight_prior` is now
+            object.__setattr__(self, "weight_prior", self.weight_prior or self.prior)
+            object.__setattr__(self, "prior", "standard")
+        check_prior(self)
         object.__setattr__(self, "hidden", tuple(tuple(h) if isinstance(h, list) else h for h in self.hidden))
         if isinstance(self.latent, list | tuple):
             object.__setattr__(self, "latent", tuple(self.latent))
@@ -93,11 +101,23 @@ class Config:
         rest = self.activation, self.likelihood, variance, log_scale
         if isinstance(self.latent, tuple):
             return LadderArchitecture(columns, self.latent, self.hidden, *rest)
-        return Architecture(columns, self.latent, self.hidden, *rest)
+        return Architecture(columns, self.latent, self.hidden, *rest, self.posterior, str(self.prior))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` takes them back."""
         return dataclasses.asdict(self)
+
+
+def check_prior(config: "Config") -> None:
+    """One clear line for a q or a p(z) that is none, or that the model has no place for."""
+    name, _, count = str(config.prior).partition(":")
+    if name not in ("standard", "mixture", "vamp") or (name != "standard") != count.isdecimal() or count == "0":
+        raise UsageError(f"prior={config.prior!r}: expected standard, mixture:COMPONENTS or vamp:PSEUDO-INPUTS")
+    plain = config.posterior == "normal" and name == "standard" and config.beta == 1 and not config.warm_up
+    if isinstance(config.latent, list | tuple) and not plain:
+        raise UsageError("posterior, prior, beta and warm_up are for one latent layer, latent has several")
+    if not config.beta > 0 or config.warm_up < 0:
+        raise UsageError(f"beta={config.beta}, warm_up={config.warm_up}: expected a weight above 0, and epochs")
 
 
 EXAMPLES = {"variance": 0.01, "test": "test.npy"}  # of what is None by default
@@ -114,6 +134,8 @@ def fits(name: str, value: Any, usual: Any) -> bool:
         return pairs and all(number(part) for pair in value for part in pair)
     if name == "test":
         return value is None or isinstance(value, str)
+    if name == "prior":
+        return isinstance(value, bool | str)
     if name == "variance":
         return value is None or (number(value) and value > 0)
     if isinstance(usual, bool | str):

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from ..conditional import mean_of
 from ..data import binarise
 from ..engine.jit import threads as default_threads
 from ..errors import UsageError
@@ -79,7 +80,12 @@ def next_of(found: Any) -> Any:
 def at_a_time(state: State, threads: int | None = None) -> int:
     """Blocks at work at the same time. With the NumPy kernels one: BLAS, which has nearly all the work there, has
     threads of its own."""
-    return (threads or default_threads()) if state.config.kernels == "numba" else 1
+    return (threads or default_threads()) if compiles(state) else 1
+
+
+def compiles(state: State) -> bool:
+    """Whether the run's way forward has a schedule."""
+    return state.config.kernels == "numba" and state.architecture.scheduled
 
 
 def elbo_over(state: State, x: Array, block: int = 500, threads: int | None = None) -> Bound:
@@ -98,7 +104,7 @@ def elbo_over(state: State, x: Array, block: int = 500, threads: int | None = No
 
 def bound_of_rows(state: State) -> Callable[[Array, int, Array], Array]:
     """A function (x (B, D), samples, names (B,)) → L and mean log p(x | z) of each row, (2, B) float64 nats."""
-    if state.config.kernels == "numba":
+    if compiles(state):
         evaluator = Evaluator(state)
         return lambda x, samples, names: evaluator.bound(x, samples, 0, names)
 
@@ -111,7 +117,7 @@ def bound_of_rows(state: State) -> Callable[[Array, int, Array], Array]:
 
 def active_units(state: State, x: Array, block: int = 500, threshold: float = 0.01) -> tuple[int, Array]:
     """Latents in use: Var_x[E[z | x]] > 0.01 (Burda et al. 2015, §5.2). Returns their number and the variances (K,)."""
-    means = over(state, len(x), block, lambda *some: encode(state, evaluation_rows(state, x, *some)).mu)
+    means = over(state, len(x), block, lambda *some: mean_of(encode(state, evaluation_rows(state, x, *some))))
     variance = np.concatenate([*means]).astype(np.float64).var(axis=0)
     return int((variance > threshold).sum()), variance
 
@@ -143,7 +149,7 @@ def log_likelihoods(
     """log p(x) of n rows, block after block."""
     if samples < 1:
         raise UsageError(f"samples={samples}: log p(x) needs at least one draw a row")
-    if state.config.kernels == "numba":  # a row is a batch of its own, and a block is worth a call
+    if compiles(state):  # a row is a batch of its own, and a block is worth a call
         most = max(SAMPLES_PER_NAME, samples)
         block, estimate = max(1, BLOCK * SAMPLES_PER_NAME // most), Evaluator(state).log_likelihood
     else:  # a block is a batch

@@ -16,14 +16,13 @@ from ..distributions import Normal
 from ..estimators import estimate, get
 from ..estimators.integrands import rows, wave
 from ..kernels import NUMPY
-from ..models.joint import Joint
 from ..models.linear_gaussian import LinearGaussian, elbo_diag
 from ..models.pca import Oracle
 from ..noise import Noise, Purpose
 from ..tasks import exact, quadrature
 from ..types import Array
 from .config import Config
-from .objective import encode
+from .objective import encode, joint
 from .optim import Optimizer
 from .state import State, Steps
 
@@ -122,6 +121,6 @@ def fresh(seed: int, width: int = 32) -> State:
 # log p(x) − L = KL(q ‖ p(z|x)), both sides by the trapezoid rule                                       §7.2
 def log_p_and_bound(state: State, x: Array) -> tuple[Array, Array]:
     """log p(x) and the bound of rows x (B, D) without any draw, (B,) nats each; of one or two latents."""
-    model, q = Joint(state.theta), Normal(*(part.astype(np.float64) for part in encode(state, x)))
+    model, q = joint(state), Normal(*(part.astype(np.float64) for part in encode(state, x)))
     found = quadrature.posterior(model.log_joint, x, q.mu.shape[1], resolution=65, tolerance=1e-5)
     return found.log_marginal, exact.elbo(model.log_joint, x, q, quadrature.around(q, NODES, 8.0))

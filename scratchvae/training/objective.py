@@ -2,17 +2,23 @@
 
 Training takes `gradient`, evaluation `bound` and `log_weights`: thin calls of the objective of a state's run."""
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..conditional import Distribution
+from ..conditional import Distribution, mean_of, sample_of
+from ..data import UNIT
 from ..distributions import Bernoulli, Normal
+from ..distributions.mixtures import MixtureNormal
 from ..errors import CheckFailed, UsageError
 from ..estimators import amortised, deep
 from ..models import ladder, vae
-from ..models.decoded import Decoded
+from ..models.decoded import Decoded, Generative, standard
+from ..models.joint import Joint
+from ..models.prior import vamp, vamp_vjp
 from ..noise import Noise, Purpose
+from ..tasks.missing import Coder
 from ..types import Array
 from . import missing
 
@@ -36,13 +42,13 @@ class Objective(Protocol):
     def gradient(self, x: Array, eps: Array) -> Array: ...
     def bound(self, x: Array, eps: Array) -> tuple[Array, Array, Array]: ...
     def log_weights(self, x: Array, eps: Array) -> Array: ...
-    def encode(self, x: Array) -> Normal: ...
+    def encode(self, x: Array) -> Distribution: ...
     def decode(self, z: Array) -> Distribution: ...
-    def prior(self, eps: Array) -> Array: ...
+    def prior(self, noise: Noise, purpose: Purpose, count: int) -> Array: ...
 
 
 class VAEObjective(NamedTuple):
-    """Of one latent layer, with any estimator; of rows with missing values, where the run knows of any."""
+    """Of one latent layer, with any q, prior and estimator; of rows with missing values, where the run knows of any."""
 
     state: "State"
 
@@ -51,27 +57,46 @@ class VAEObjective(NamedTuple):
         s = self.state
         if s.estimator.name == "sgvb_b":
             return self.sgvb_b(x, eps[0] if len(eps) == 1 else eps)
-        model = Decoded(s.k)
+        x, m = self.observed(x)
         try:
-            return amortised.gradient(s.estimator, model, x, eps, s.phi, s.theta, s.dphi, s.dtheta, None, s.memory, s.k)
+            L = self.by_frame(x, eps, m)
         except UsageError:  # the frame refuses a density that is no number; here the row and the term are known
             check_finite(s, x, eps)
             raise
+        return L if s.beta == 1 else self.bound(x, eps[..., : s.config.latent_size])[0]
+
+    def by_frame(self, x: Array, eps: Array, m: Array | None) -> Array:
+        """Any estimator. L + (1 − β) KL, an objective, is β times the bound of log p(x | z) / β."""
+        s = self.state
+        theta, dtheta, through_prior = learned(s)
+        w = np.full(len(x), s.beta / len(x), x.dtype)
+        model: Any = Decoded(s.k, s.prior_kind, m)
+        model = model if s.beta == 1 else Tempered(model, s.beta)
+        L = amortised.gradient(s.estimator, model, x, eps, s.phi, theta, s.dphi, dtheta, w, s.memory, s.k, m)
+        through_prior()
+        return L
 
     def sgvb_b(self, x: Array, eps: Array) -> Array:
-        """The pair of `models.vae`: SGVB B in fewer passes than the frame takes, and with values missing."""
+        """The pair of `models.vae`: SGVB B in fewer passes than the frame takes."""
         s, (x, m) = self.state, self.observed(x)
         L, cache = vae.elbo(x, eps, s.phi, s.theta, s.k, m)
         check_rows(s.step, L, cache.reconstruction, cache.kl)
         w = np.full(len(L), 1 / len(L), L.dtype)
-        vae.elbo_vjp(w, cache, x, eps, s.phi, s.theta, s.dphi, s.dtheta, s.k, m)
+        vae.elbo_vjp(w, cache, x, eps, s.phi, s.theta, s.dphi, s.dtheta, s.k, m, s.beta)
         return L
 
     def bound(self, x: Array, eps: Array) -> tuple[Array, Array, Array]:
-        """KL in closed form."""
+        """KL in closed form where there is one, else sampled."""
         s, (x, m) = self.state, self.observed(x)
-        L, cache = vae.elbo(x, eps, s.phi, s.theta, s.k, m)
-        return L, cache.reconstruction.mean(axis=0), cache.kl
+        if s.config.prior == "standard" and hasattr(s.posterior_kind, "kl"):
+            L, cache = vae.elbo(x, eps, s.phi, s.theta, s.k, m)
+            return L, cache.reconstruction.mean(axis=0), cache.kl
+        q = self.encode_observed(x, m)
+        z, model, theta = q.sample(eps, s.k), Decoded(s.k, s.prior_kind, m), learned(s)[0]
+        reconstruction = model.log_likelihood(x, z, theta)
+        kl = (q.log_prob(z, s.k) - model.prior(z, theta).log_prob(z, s.k)).mean(axis=0)
+        mean = reconstruction.mean(axis=0)
+        return mean - kl, mean, kl
 
     # log p(x) = log E_q[p(x, z) / q(z | x)] ≈ log (1/S) Σ_s p(x, z_s) / q(z_s | x)      Burda et al. 2015, eq. 7–8
     #   with log w_s = log p(x | z_s) + log p(z_s) − log q(z_s | x): the log-density ratio at the sample, never its
@@ -79,15 +104,17 @@ class VAEObjective(NamedTuple):
     #   With z = μ + σ ε:   log p(z) − log q(z) = −½ Σₖ (zₖ² − εₖ² − log σₖ²)
 
     def log_weights(self, x: Array, eps: Array) -> Array:
-        """log p(x, z) − log q(z | x) at z = μ + σ ε."""
-        k, (x, m) = self.state.k, self.observed(x)
-        q = self.encode_observed(x, m)
+        """log p(x, z) − log q(z | x) at z ~ q."""
+        s, (x, m) = self.state, self.observed(x)
+        k, q = s.k, self.encode_observed(x, m)
         z = q.sample(eps, k)
-        p = self.decode(z)
-        ratio = -0.5 * (z * z - eps * eps - q.log_var).sum(axis=-1)
-        return np.asarray((p.log_prob(x, k) if m is None else p.log_prob_observed(x, m, k)) + ratio)
+        if s.config.prior == "standard" and s.config.posterior == "normal":
+            ratio = -0.5 * (z * z - eps * eps - q.log_var).sum(axis=-1)
+            return np.asarray(Decoded(k, m=m).log_likelihood(x, z, s.theta) + ratio)
+        model = Decoded(k, s.prior_kind, m)
+        return np.asarray(model.log_joint(x, z, learned(s)[0]) - q.log_prob(z, k))
 
-    def encode(self, x: Array) -> Normal:
+    def encode(self, x: Array) -> Distribution:
         """q(z | x)."""
         return self.encode_observed(*self.observed(x))
 
@@ -95,17 +122,69 @@ class VAEObjective(NamedTuple):
         """p(x | z)."""
         return vae.decode(z, self.state.theta)[0]
 
-    def prior(self, eps: Array) -> Array:
-        """z ~ N(0, I) is the noise itself."""
-        return eps
+    def prior(self, noise: Noise, purpose: Purpose, count: int) -> Array:
+        """z ~ p(z): of N(0, I) the normals themselves, of others by their uniforms, or normals in a drawn component."""
+        s, K = self.state, self.state.config.latent_size
+        eps = noise.normals(purpose, 0, count, K, s.config.dtype)
+        if s.config.prior != "standard":
+            which = noise.inner_uniforms(purpose, 1, count, 1)
+            found: Array = learned(s)[0].prior.sample(np.hstack([which, eps]))
+            return found.astype(s.config.dtype)
+        if s.prior_kind is Normal:
+            return eps
+        kind = standard(eps, s.prior_kind)
+        return np.asarray(kind.sample(noise.inner_uniforms(purpose, 0, count, K)), s.config.dtype)
 
     def observed(self, x: Array) -> tuple[Array, Array | None]:
         """x with 0 for what is missing, and its mask (1 where observed); None where the run knows no missing ones."""
         return missing.masked(x) if self.state.config.missing else (x, None)
 
-    def encode_observed(self, x: Array, m: Array | None) -> Normal:
+    def encode_observed(self, x: Array, m: Array | None) -> Distribution:
         """q(z | x) as `vae.elbo` has it."""
-        return vae.encode(x if m is None else vae.rescaled(x, m), self.state.phi)[0]
+        return vae.encode(x, self.state.phi, m=m)[0]
+
+
+class Tempered(NamedTuple):
+    """A model whose likelihood is taken to the power 1/β."""
+
+    model: Decoded
+    beta: float
+
+    def log_joint(self, x: Array, z: Array, theta: Any) -> Array:
+        """log p(z) + log p(x | z) / β."""
+        log_p: Array = self.model.prior(z, theta).log_prob(z, self.model.k)
+        return log_p + self.log_likelihood(x, z, theta)
+
+    def log_joint_vjp(self, w: Array, x: Array, z: Array, theta: Any, dtheta: Any) -> Array:
+        """By the linearity of the model's own: of log p(x, z) with weight w, less that of log p(x | z) too much."""
+        dz = self.model.log_joint_vjp(w, x, z, theta, dtheta)
+        return dz + self.model.log_likelihood_vjp((1 / self.beta - 1) * w, x, z, theta, dtheta)
+
+    def log_likelihood(self, x: Array, z: Array, theta: Any) -> Array:
+        """log p(x | z) / β."""
+        return self.model.log_likelihood(x, z, theta) / self.beta
+
+    def log_likelihood_vjp(self, w: Array, x: Array, z: Array, theta: Any, dtheta: Any) -> Array:
+        """Its slopes."""
+        return self.model.log_likelihood_vjp(w / self.beta, x, z, theta, dtheta)
+
+
+def learned(s: "State") -> tuple[Any, Any, Callable[[], None]]:
+    """θ and its cotangent with the run's prior, and what takes the prior's cotangents to its parameters."""
+    name, views, slopes = str(s.config.prior).partition(":")[0], s.arena.views, s.gradient.views
+    if name == "standard":
+        return s.theta, s.dtheta, lambda: None
+    if name == "mixture":
+        parts = [MixtureNormal(*(v[f"prior.{field}"] for field in MixtureNormal._fields)) for v in (views, slopes)]
+        return Generative(s.theta, parts[0]), Generative(s.dtheta, parts[1]), lambda: None
+    inputs = "sigmoid" if s.config.likelihood in UNIT else "identity"
+    prior, cache = vamp(views["prior.u"], s.phi, s.k, inputs)
+    dprior = MixtureNormal(*map(np.zeros_like, prior))
+
+    def through() -> None:
+        vamp_vjp(dprior, cache, views["prior.u"], s.phi, s.dphi, slopes["prior.u"], s.k)
+
+    return Generative(s.theta, prior), Generative(s.dtheta, dprior), through
 
 
 class LadderObjective(NamedTuple):
@@ -130,7 +209,7 @@ class LadderObjective(NamedTuple):
         s = self.state
         return ladder.log_ratio(ladder.forward(x, self.layers(eps), s.phi, s.theta, s.k), s.k)
 
-    def encode(self, x: Array) -> Normal:
+    def encode(self, x: Array) -> Distribution:
         """q(z_1 | x)."""
         return vae.encode(x, self.state.phi[0])[0]
 
@@ -138,8 +217,9 @@ class LadderObjective(NamedTuple):
         """p(x | z_1)."""
         return vae.decode(z, self.state.theta[0])[0]
 
-    def prior(self, eps: Array) -> Array:
+    def prior(self, noise: Noise, purpose: Purpose, count: int) -> Array:
         """z_1 by way of all layers above."""
+        eps = noise.normals(purpose, 0, count, self.state.config.latent_size, self.state.config.dtype)
         return ladder.ancestors(self.layers(eps), self.state.theta)
 
     def layers(self, eps: Array) -> list[Array]:
@@ -178,7 +258,7 @@ def log_weights(state: "State", x: Array, eps: Array) -> Array:
     return objective_of(state).log_weights(x, eps)
 
 
-def encode(state: "State", x: Array) -> Normal:
+def encode(state: "State", x: Array) -> Distribution:
     """q(z | x), of a ladder q(z_1 | x)."""
     return objective_of(state).encode(x)
 
@@ -188,16 +268,40 @@ def decode(state: "State", z: Array) -> Distribution:
     return objective_of(state).decode(z)
 
 
-def prior(state: "State", eps: Array) -> Array:
-    """z from the prior, of a ladder z_1; eps (B, columns)."""
-    return objective_of(state).prior(eps)
+def prior(state: "State", noise: Noise, purpose: Purpose, count: int) -> Array:
+    """z (count, K) from the prior, of a ladder z_1, by the noise of that purpose."""
+    return objective_of(state).prior(noise, purpose, count)
+
+
+def coder(state: "State") -> Coder:
+    """What chains need of the run's model."""
+    return Coder(state.phi, learned(state)[0], state.k, state.prior_kind)
+
+
+def joint(state: "State") -> Joint:
+    """log p(x, z) with the run's θ and prior put in, for samplers. Raises UsageError where z is not in all of R^K."""
+    if state.prior_kind is not Normal or state.config.posterior != "normal":
+        q = state.config.posterior
+        raise UsageError(
+            f"this is for a Gaussian q, and the run's posterior is {q!r}: evaluate, sample and fill take any"
+        )
+    return Joint(learned(state)[0], state.k)
+
+
+def middle(state: "State") -> Array:
+    """E[x | z] at the prior's mean, (D,): a first guess at what is missing."""
+    z = mean_of(standard(np.zeros((1, state.config.latent_size), state.config.dtype), state.prior_kind))[None]
+    return mean_of(decode(state, z))[0]
 
 
 def drawn(state: "State", p: Distribution, noise: Noise, purpose: Purpose) -> Array:
     """x ~ p(x | z), a row for each of z, by the noise of that purpose."""
-    rows, columns = p.logits.shape if isinstance(p, Bernoulli) else p.mu.shape
-    source = noise.uniforms if isinstance(p, Bernoulli) else noise.normals
-    return p.sample(source(purpose, 1, rows, columns, state.config.dtype))
+    rows, columns = mean_of(p).shape
+    if isinstance(p, Normal | Bernoulli):
+        source = noise.uniforms if isinstance(p, Bernoulli) else noise.normals
+        drawn: Array = p.sample(source(purpose, 1, rows, columns, state.config.dtype))
+        return drawn
+    return np.asarray(sample_of(p, noise.inner_uniforms(purpose, 1, rows, columns)), state.config.dtype)
 
 
 def check_finite(state: "State", x: Array, eps: Array) -> None:
@@ -237,9 +341,13 @@ def check_parameters(state: "State") -> None:
 def check_pair(state: "State") -> None:
     """One clear line where the config's estimator cannot train the config's model."""
     e, config = state.estimator, state.config
+    closed = config.prior == "standard" and (config.deep or hasattr(state.posterior_kind, "kl"))
+    if e.analytic_kl and not closed:
+        pair = f"posterior {config.posterior!r} and prior {config.prior!r}"
+        raise UsageError(f"estimator {e.name!r} needs KL(q || p(z)) in closed form, which {pair} have not: take stl")
     if config.samples < e.samples:
         raise UsageError(f"estimator {e.name!r} needs more samples a row: give samples={e.samples} or more")
-    if config.missing and (config.deep or e.name != "sgvb_b"):
+    if config.missing and (config.deep or (closed and e.name != "sgvb_b")):
         made = "several latent layers" if config.deep else f"estimator {e.name!r}"
         raise UsageError(f"missing={config.missing!r} is trained by sgvb_b on one latent layer, not by {made}")
     fit = ("sgvb_b", *deep.SEES_R_ALONE)

@@ -26,6 +26,7 @@ from ..data import Dataset, bits, columns, holds_bits, rows
 from ..data.arrays import ordered
 from ..data.text import listed
 from ..errors import DataError
+from ..models.vae import LIKELIHOODS
 from ..noise import Noise
 from ..types import Array
 from .config import Config
@@ -134,6 +135,8 @@ class Reading(NamedTuple):
     def shown(self, x: Array) -> Array:
         """`undo` for a picture: bytes and bits cut off to [0, 1], so that one wild row does not wash out all."""
         whole = self.undo(x)
+        if self.kind == "reals" and self.image:  # levels, or counts, of a picture
+            return whole / max(1.0, float(np.nanmax(whole, initial=1.0)))
         return np.clip(whole, 0, 1) if self.kind in ("bytes", "bits") else whole
 
     def tensors(self) -> dict[str, Array]:
@@ -204,6 +207,7 @@ def learn(
     Raises DataError where no column varies, or none that is seen.
     """
     kind = "bits" if x.dtype == np.bool_ or holds_bits(x) else "bytes" if x.dtype == np.uint8 else "reals"
+    kind = kind if in_unit(config.likelihood) else "reals"  # counts and levels are numbers as they stand
     found = Reading(x.shape[1], kind, names, image, digest(x))
     if kind != "reals" or not config.standardise or config.likelihood not in STANDARDISED:
         return found
@@ -216,6 +220,15 @@ def learn(
     grain = grains(next(blocks(GRAINY))[:, varies])
     found = found._replace(shift=mean[varies], scale=np.maximum(sd[varies], grain), grain=grain)
     return found if varies.all() else found._replace(kept=np.flatnonzero(varies).astype(np.int64), constants=mean)
+
+
+def in_unit(likelihood: str) -> bool:
+    """Whether a likelihood looks at bytes as grey levels in [0, 1]."""
+    if likelihood in LIKELIHOODS:
+        return True
+    from ..distributions.kinds import support
+
+    return support(likelihood, 1).unit
 
 
 def grains(x: Array) -> Array:

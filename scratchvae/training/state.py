@@ -13,14 +13,17 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import DTypeLike
 
+from .. import conditional
 from ..arena import Arena
 from ..data import binarise, rows
+from ..distributions import Normal
 from ..engine.jit import threads as default_threads
 from ..engine.jit import vector_width
 from ..errors import DataError, UsageError
 from ..estimators import get
 from ..initial import initialise, output_bias
 from ..kernels import NUMPY, Kernels, table
+from ..models.vae import LIKELIHOODS
 from ..noise import LIMIT, Noise, Purpose, Rows, named, numbers
 from ..types import Array
 from . import checkpoint, stopping
@@ -46,6 +49,8 @@ class State:
         # a Net each; of a ladder a list of Nets each
         self.phi, self.theta = cast(tuple[Any, Any], self.architecture.nets(self.arena.views))
         self.dphi, self.dtheta = cast(tuple[Any, Any], self.architecture.nets(self.gradient.views))
+        self.beta = config.beta  # the KL's weight at the step at hand
+        self.posterior_kind, self.prior_kind = kinds(config)
         self.k: Kernels = table(config.kernels)
         self.noise = Noise(config.seed, self.k)
         self.estimator = get(config.estimator)
@@ -100,7 +105,13 @@ class State:
         }
         initialise(views, config.initial, normals)
         if config.initial != "paper":
-            views[self.architecture.output_bias][...] = output_bias(mean, config.likelihood)
+            if config.likelihood in LIKELIHOODS:
+                views[self.architecture.output_bias][...] = output_bias(mean, config.likelihood)
+            else:
+                for head, bias in conditional.kind(self.architecture.likelihood_family.name).start(mean).items():
+                    views[f"p.{head}.b"][...] = bias
+        if "prior.mu" in views:  # components that are alike would stay so
+            views["prior.log_var"][...] = 0
 
     def draw_memory(self, rows: int, columns: int) -> Array:
         """Noise for the first weights of a learned baseline."""
@@ -175,8 +186,9 @@ class Steps:
         state, config = self.state, self.state.config
         x, eps = self.minibatch(state.step)
         state.gradient.flat[...] = 0
+        state.beta = config.beta * min(1.0, (state.step + 1) / max(1.0, config.warm_up * self.per_epoch))
         L = gradient(state, x, eps)
-        if config.prior:
+        if config.weight_prior:
             generative = slice(*self.generative())
             log_prior_vjp(1.0, state.arena.flat[generative], self.rows, state.gradient.flat[generative])
         flats, rate = (state.arena.flat, state.gradient.flat, state.slots), self.rate(state.step)
@@ -190,13 +202,27 @@ class Steps:
         return sum(n for name, n in sizes.items() if name.startswith("q")), sum(sizes.values())
 
 
+def kinds(config: Config) -> tuple[Any, Any]:
+    """The family of q, and the one whose standard member is p(z)."""
+    if config.posterior == "normal":
+        return Normal, Normal
+    from ..distributions.kinds import posterior
+
+    found = posterior(config.posterior)
+    return found.family, found.prior
+
+
 def latent_noise(state: State, purpose: int, step: int, B: int, S: int, first_row: Rows = 0) -> Array:
-    """ε (S, B, columns), named by the rows' numbers: fewer samples are a prefix of more. Normals, for q is Gaussian.
+    """ε (S, B, columns), named by the rows' numbers: fewer samples are a prefix of more. Normals, or uniforms if q asks
+    for them.
 
     columns is K, or Σ K_l of a ladder, and in training times what the estimator asks for.
     """
     each = state.config.latent_size * (state.estimator.noise if purpose == Purpose.LATENT else 1)
-    eps = state.noise.normals(purpose, step, B, S * each, state.config.dtype, first_row)
+    if state.posterior_kind.noise == "uniforms":
+        eps = state.noise.inner_uniforms(purpose, step, B, S * each, first_row)
+    else:
+        eps = state.noise.normals(purpose, step, B, S * each, state.config.dtype, first_row)
     return np.ascontiguousarray(eps.reshape(B, S, -1).transpose(1, 0, 2))
 
 

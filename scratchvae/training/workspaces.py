@@ -38,7 +38,7 @@ def workspace(state: State, estimator: str, micro: int, samples: int, threads: i
     config, wants, family = state.config, schedule.wants(estimator), state.architecture.likelihood_family
     most = micro * samples * (3 if wants.moved else 1)
     m = placing.place(
-        state.architecture, most, config.dtype, len(family.heads), config.prior, bool(config.missing), wants
+        state.architecture, most, config.dtype, len(family.heads), config.weight_prior, bool(config.missing), wants
     )
     rule, layers, panel = schedule.rule_of(estimator, m), m.layers(), m.b.panel
     code = LIKELIHOODS.index(config.likelihood)
@@ -161,5 +161,5 @@ def optimizer(state: State, rows: int) -> Any:
         epsilon=float(o.epsilon),
         momentum=float(o.momentum),
         decay=float(o.decay) if o.name == "adamw" else 0.0,
-        pull=1 / rows if state.config.prior and rows else 0.0,
+        pull=1 / rows if state.config.weight_prior and rows else 0.0,
     )

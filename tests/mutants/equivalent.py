@@ -79,15 +79,15 @@ EQUIVALENT: dict[str, str] = {
     "* | operands swapped | *np.swapaxes(?, -2, -1)* -> *np.swapaxes(?, -1, -2)*":
         "exchanging two axes does not see which is named first",
     # --- families
-    "models.families.FullNormal.* | sign flipped | *self.mu.shape[[]-1]* -> *self.mu.shape[[]1]*":
+    "distributions.gaussians.FullNormal.* | sign flipped | *self.mu.shape[[]-1]* -> *self.mu.shape[[]1]*":
         "mu has two axes: the last is axis 1",
-    "models.families.FullNormal._inverse_diagonal | * | eye = np.eye(L.shape[[]-1]* -> eye = np.eye(L.shape[[]*":
+    "distributions.gaussians.FullNormal._inverse_diagonal | * | eye = np.eye(L.shape[[]-1]* -> *(L.shape[[]*":
         "L is square, and always (B, K, K)",
-    "models.families.FullNormal.L | factor or axis changed | * -> *np.exp(np.where(eye, self.raw, 1)), *":
+    "distributions.gaussians.FullNormal.L | factor or axis changed | * -> *np.exp(np.where(eye, self.raw, 1)), *":
         "the branch that is not taken is fed any harmless number",
-    "models.families.FullNormal._inverse_diagonal | factor or axis changed | * -> *1 / np.where(eye, L, 2), 0)":
+    "distributions.gaussians.FullNormal._inverse_diagonal | factor or axis changed | * -> *1 / np.where(eye, L, 2), 0)":
         "the branch that is not taken is fed any harmless number",
-    "models.families.FullNormal.log_prob | operands swapped | *(z - self.mu)* -> *(self.mu - z)*":
+    "distributions.gaussians.FullNormal.log_prob | operands swapped | *(value - mu)* -> *(mu - value)*":
         "y is only ever squared here",
     # --- optimizers
     "training.optim.Optimizer.update | operands swapped | *('adam', 'adamw')* -> *":

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from ...distributions.discrete import Categorical
 from ...kernels import NUMPY
 from ...models import mixture, sigmoid_belief
-from ...models.families import Categorical, FullNormal
 from ...models.logistic_regression import LogisticRegression, Table
 from ...models.mixture import Mixture
 from ...models.sigmoid_belief import SigmoidBelief
@@ -15,22 +15,6 @@ from ...networks import Dense
 from ...types import Array
 from .. import accumulating
 from . import Case, at
-
-
-def full_normal() -> Iterator[Case]:
-    """All that a full-covariance Gaussian can do."""
-    q, noise = FullNormal(at(401, 2, 3), at(402, 2, 3, 3)), at(403, 4, 2, 3)
-    yield Case(
-        "families.FullNormal.sample",
-        lambda q, eps: q.sample(eps),
-        lambda dz, q, eps: (q.sample_vjp(dz, eps), None),
-        (q, noise),
-        constants=("eps",),
-    )
-    yield Case(
-        "families.FullNormal.log_prob", lambda z, q: q.log_prob(z), lambda w, z, q: q.log_prob_vjp(w, z), (noise, q)
-    )
-    yield Case("families.FullNormal.kl", lambda q: q.kl(), lambda w, q: q.kl_vjp(w), (q,))
 
 
 def categorical() -> Case:
@@ -67,7 +51,6 @@ def logistic() -> Iterator[Case]:
 
 def cases() -> Iterator[Case]:
     """Families and models."""
-    yield from full_normal()
     yield categorical()
     yield from logistic()
     gaussians = mixture.Theta(at(409, 3), at(410, 3, 2), at(411, 3))

@@ -87,7 +87,8 @@ def by_name() -> Iterator[Case]:
             return np.asarray(kind.of(outs, s).log_prob(x))
 
         def vjp(w: Array, outs: Any, x: Array = x, kind: Any = kind) -> Any:
-            return (kind.of_vjp(kind.of(outs, s).log_prob_vjp(w, x)[1], outs, s),)
+            p = kind.of(outs, s)
+            return (kind.of_vjp(p.log_prob_vjp(w, x)[1], p, s),)
 
         yield Case(f"decoders.likelihoods[{name}]", f, vjp, (outs,))
 
@@ -115,7 +116,7 @@ def mixed_columns() -> Iterator[Case]:
 
         def f_vjp(w: Array, some: Array, outs: Any) -> Any:
             dx, d = getattr(of.of(outs), f"{name}_vjp")(w, filled(some), *masks[name])
-            return dx[:, smooth], of.of_vjp(d, outs)
+            return dx[:, smooth], of.of_vjp(d, of.of(outs))
 
         return Case(f"decoders.Columns.{name}", f, f_vjp, (x[:, smooth], outs))
 
