@@ -125,8 +125,9 @@ class Columns(NamedTuple):
     spec: Spec
 
     def of(self, x: Array) -> list[Array]:
-        """The columns of each part."""
-        return [x[..., list(part.columns)] for part in self.spec.parts]
+        """The columns of each part; those of a mass are data and stay real under a complex step."""
+        parts = ((x[..., list(part.columns)], part.kind.mass) for part in self.spec.parts)
+        return [v.real if mass else v for v, mass in parts]
 
     def together(self, parts: Iterable[Array | None]) -> Array:
         """Columns of each part in their places; 0 for None."""
