@@ -150,6 +150,28 @@ def test_float32_heads_give_float32_of_float64s_digits(made: Any) -> None:
         close(got, wanted.astype("float32"), 1e-7)
 
 
+def wild(g: np.random.Generator, *shape: int, log: bool = False) -> Array:
+    """Either sign, every magnitude of float32; logs within ±80, so that e^log is a float32 too."""
+    return np.asarray(10.0 ** g.uniform(-37, 1.9 if log else 37, shape) * g.choice([-1, 1], shape), "float32")
+
+
+def test_nothing_is_nan() -> None:
+    """Values and slopes over float32's whole range are finite or infinite, and SciPy-free loops raise nothing: catches
+    ∞ − ∞ in a density, and a triangular matrix that a general solver calls singular."""
+    g, n, K = rng(23), 4000, 3
+    z, eps, ones = wild(g, n, K), g.standard_normal((n, K)).astype("float32"), np.ones(n, "float32")
+    raw = np.where(np.eye(K, dtype=bool), wild(g, n, K, K, log=True), wild(g, n, K, K))
+    logs = wild(g, 2, n, K, log=True)
+    layers = wild(g, n, 2, K), wild(g, n, 2, K), wild(g, n, 2)
+    for q in (FullNormal(z[::-1], raw), RankOne(z[::-1], logs[0], wild(g, n, K)), Planar(z[::-1], logs[1], *layers)):
+        with np.errstate(all="ignore"):
+            dz, dq = q.log_prob_vjp(ones, z)
+            found = [q.sample(eps), q.log_prob(z), dz, *dq, *q.sample_vjp(eps, eps)]
+            if not isinstance(q, Planar):
+                found += [q.kl(), q.entropy(), *q.kl_vjp(ones), *q.entropy_vjp(ones)]
+        assert not any(np.isnan(a).any() for a in found)
+
+
 @each_family
 def test_one_row_of_heads_serves_all(made: Any) -> None:
     """Heads of one row under many rows and samples: cotangents are the sums; catches a mean, and a lost axis."""

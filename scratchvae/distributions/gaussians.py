@@ -23,6 +23,19 @@ def dot(a: Array, b: Array) -> Array:
     return np.asarray((a * b).sum(axis=-1, keepdims=True))
 
 
+def solve_lower(L: Array, d: Array) -> Array:
+    """y with L y = d, entry by entry from the first: one L (..., K, K) serves any samples d (..., K)."""
+    y = np.zeros(np.broadcast_shapes(L.shape[:-1], d.shape), np.result_type(L, d))
+    for i in range(d.shape[-1]):
+        y[..., i] = (d[..., i] - (L[..., i, :i] * y[..., :i]).sum(axis=-1)) / L[..., i, i]
+    return y
+
+
+def solve_upper(L: Array, y: Array) -> Array:
+    """a with Lᵀ a = y, entry by entry from the last."""
+    return solve_lower(np.swapaxes(L, -2, -1)[..., ::-1, ::-1], y[..., ::-1])[..., ::-1]
+
+
 class FullHeads(NamedTuple):
     """mu (..., K), and raw (..., K, K): below the diagonal L itself, on it log L_kk, above it nothing."""
 
@@ -69,18 +82,18 @@ class FullNormal(FullHeads):
     def log_prob(self, z: Array, k: Kernels = NUMPY) -> Array:
         """log q(z), nats."""
         value, mu, raw = wide(z, *self)
-        y = np.linalg.solve(FullNormal(mu, raw).L, (value - mu)[..., None])[..., 0]
+        y = solve_lower(FullNormal(mu, raw).L, value - mu)
         return narrow(-0.5 * (y.shape[-1] * LOG_2PI + (y * y).sum(axis=-1)) - self._log_det(raw), z, *self)
 
     def log_prob_vjp(self, w: Array, z: Array, k: Kernels = NUMPY) -> tuple[Array, "FullNormal"]:
         """Cotangents of z and of the parameters."""
         value, mu, raw = wide(z, *self)
         L = FullNormal(mu, raw).L
-        y = np.linalg.solve(L, (value - mu)[..., None])
-        rows = column(w, y.shape[:-1])[..., None]
-        a = rows * np.linalg.solve(np.swapaxes(L, -2, -1), y)
-        dL = a * np.swapaxes(y, -2, -1) - rows * self._inverse_diagonal(L)
-        return fitted(-a[..., 0], z), self._pull(a[..., 0], dL)
+        y = solve_lower(L, value - mu)
+        rows = column(w, y.shape)
+        a = rows * solve_upper(L, y)
+        dL = a[..., :, None] * y[..., None, :] - rows[..., None] * self._inverse_diagonal(L)
+        return fitted(-a, z), self._pull(a, dL)
 
     # KL(q ‖ N(0, I)) = ½ (‖μ‖² + ‖L‖² − K) − Σ log L_kk      so      ∂/∂μ = μ,   ∂/∂L = L − diag(1/L_kk)
     def kl(self, k: Kernels = NUMPY) -> Array:
