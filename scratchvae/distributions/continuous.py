@@ -335,7 +335,7 @@ class ContinuousBernoulli(ExponentialFamily, Logits):
     @property
     def mean(self) -> Array:
         """1 / (1 − e^−l) − 1/l."""
-        return box_slope(self.logits)
+        return narrow(box_slope(wide(self.logits)), self.logits)
 
 
 # A = ln 2π + ln I₀(κ), κ = |η|:    ∇A = R η,   ∇²A v = R v + (ηᵀv / κ)(R′) η,    R = I₁/(κ I₀)
