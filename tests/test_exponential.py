@@ -283,11 +283,11 @@ def test_nasty_numbers_in_float32() -> None:
             right = box(two) - box(one) - (two - one) * mean(one)
             near(ContinuousBernoulli(heads[0]).kl_to(ContinuousBernoulli(heads[1])), right)
         for v in (1e-8, 700, 1e5):
-            p, k, x = VonMises(np.array([v], "float32"), zero), mp.mpf(float(np.float32(v))), np.ones(1, "float32")
+            q, k, x = VonMises(np.array([v], "float32"), zero), mp.mpf(float(np.float32(v))), np.ones(1, "float32")
             log_i0, A = mp.log(mp.besseli(0, k)), mp.besseli(1, k) / mp.besseli(0, k)
-            near(p.kl(), k * A - log_i0)
-            near(p.log_prob(x), k * mp.cos(1) - mp.log(2 * mp.pi) - log_i0)
-            near(p.log_prob_vjp(np.ones((), "float32"), x)[1].a, mp.cos(1) - A)
+            near(q.kl(), k * A - log_i0)
+            near(q.log_prob(x), k * mp.cos(1) - mp.log(2 * mp.pi) - log_i0)
+            near(q.log_prob_vjp(np.ones((), "float32"), x)[1].a, mp.cos(1) - A)
         a, b, x = np.array([[1, 8, 0], [1, 1, 0], [1, 1, 1], [2, 2, 0]], "float32").T[..., None]
         got = Beta(np.log(a), np.log(b)).log_prob(x)
         assert got.dtype == np.float32
