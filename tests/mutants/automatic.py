@@ -54,7 +54,7 @@ GROUPS: dict[str, tuple[Names, Names]] = {
     "families": (
         tuple(f"distributions.{name}" for name in (
             "exponential", "continuous", "discrete", "curves", "positive", "saddle", "student", "counts", "levels")),
-        ("test_exponential.py", "test_decoders.py"),
+        ("test_exponential.py", "test_decoders.py", "test_float32.py"),
     ),
     "optim": (("training.optim",), ("test_optimizers.py",)),
 }  # fmt: skip
