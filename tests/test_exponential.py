@@ -363,3 +363,4 @@ def test_refusals_and_means() -> None:
             p.log_prob_vjp(np.ones(3), x)
         if kind is not VonMises:
             assert p.mean.shape == x.shape
+        assert kind(*(h.astype("float32") for h in p)).mean.dtype == np.float32

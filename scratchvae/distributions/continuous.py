@@ -272,3 +272,60 @@ class ContinuousBernoulli(ExponentialFamily, Logits):
     def mean(self) -> Array:
         """1 / (1 − e^−l) − 1/l."""
         return narrow(box_slope(wide(self.logits)), self.logits)
+<<<<<<< HEAD
+=======
+
+
+# A = ln 2π + ln I₀(κ), κ = |η|:    ∇A = R η,   ∇²A v = R v + (ηᵀv / κ)(R′) η,    R = I₁/(κ I₀)
+#   vᵀ∇²A v = R |v⊥|² + ρ′ |v∥|²,   v∥ along η
+class VonMises(ExponentialFamily, Direction):
+    """Angles x in radians by (a, b) = κ (cos μ, sin μ), each (..., K): no atan2, no wrap, smooth at κ = 0."""
+
+    __slots__ = ()
+    shift = (0.0, 0.0)
+
+    def T(self, x: Array) -> Blocks:
+        return np.cos(x), np.sin(x)
+
+    def A(self, eta: Blocks) -> Array:
+        return np.log(2 * np.pi) + log_i0(length(eta))
+
+    def dA(self, eta: Blocks) -> Blocks:
+        """∇A = E[T]."""
+        r, _, _ = bessel_ratio(length(eta))
+        return r * eta[0], r * eta[1]
+
+    def ddA(self, eta: Blocks, v: Blocks) -> Blocks:
+        """∇²A · v = Cov[T] · v."""
+        r, _, bend = bessel_ratio(length(eta))
+        c, s = unit(eta)
+        along, across = c * v[0] + s * v[1], c * v[1] - s * v[0]
+        return bend * along * c - r * across * s, bend * along * s + r * across * c
+
+    def curvature(self, eta: Blocks, v: Blocks) -> Array:
+        """vᵀ ∇²A v, by terms ≥ 0."""
+        r, _, bend = bessel_ratio(length(eta))
+        c, s = unit(eta)
+        return bend * (c * v[0] + s * v[1]) ** 2 + r * (c * v[1] - s * v[0]) ** 2
+
+    def dx(self, eta: Blocks, x: Array) -> Array:
+        return eta[1] * np.cos(x) - eta[0] * np.sin(x)
+
+    @property
+    def mean(self) -> Array:
+        """The mean direction μ, radians in (−π, π]."""
+        return np.arctan2(self.b, self.a)
+
+
+def length(eta: Blocks) -> Array:
+    """κ."""
+    a, b = np.broadcast_arrays(*eta)
+    return np.sqrt(a * a + b * b) if np.iscomplexobj(a) or np.iscomplexobj(b) else np.hypot(a, b)
+
+
+def unit(eta: Blocks) -> Blocks:
+    """η / κ, and any direction at κ = 0."""
+    kappa = length(eta)
+    safe = np.where(kappa == 0, 1.0, kappa)
+    return np.where(kappa == 0, 1.0, eta[0] / safe), eta[1] / safe
+>>>>>>> h2/side

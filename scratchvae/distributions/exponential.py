@@ -17,7 +17,7 @@ Blocks = tuple[Array, ...]  # η, T or a cotangent: one array (..., K) for each 
 
 NEAR = 1e-3  # a difference this small beside its terms has lost three digits: it is integrated instead
 ROWS = 256  # integrated at a time
-HALVINGS = 10  # of the segment towards either end, where A may bend a thousand times more than at the other
+THIRDS = 16  # of the segment towards either end, where A may bend 10¹⁵ times more than at the other
 NODES, WEIGHTS = (v * 0.5 for v in np.polynomial.legendre.leggauss(12))
 
 
@@ -217,8 +217,8 @@ def integral(family: ExponentialFamily, one: Blocks, two: Blocks, delta: Blocks)
     first, last = family.curvature(one, delta).real, family.curvature(two, delta).real
     total = panels(family, one, delta, np.array([0.0, 1.0]))
     rough = np.flatnonzero(~((first <= 2 * last) & (last <= 2 * first)).all(axis=-1))
-    ends = 0.5 ** np.arange(HALVINGS, 0, -1)
-    edges = np.concatenate(([0.0], ends, 1 - ends[-2::-1], [1.0]))
+    ends = 3.0 ** -np.arange(THIRDS, 0.0, -1)
+    edges = np.concatenate(([0.0], ends, 1 - ends[::-1], [1.0]))
     for start in range(0, len(rough), ROWS):
         rows = rough[start : start + ROWS]
         total[rows] = panels(family, tuple(b[rows] for b in one), tuple(b[rows] for b in delta), edges)

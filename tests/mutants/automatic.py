@@ -28,7 +28,8 @@ Names = tuple[str, ...]
 GROUPS: dict[str, tuple[Names, Names]] = {
     "core": (
         ("kernels.dense", "kernels.activations", "kernels.normal", "kernels.bernoulli", "kernels.optimizers",
-         "networks", "distributions", "conditional", "models.vae", "models.decoded"),
+         "networks", "distributions.normal", "distributions.bernoulli", "distributions.shared", "conditional",
+         "models.vae", "models.decoded"),
         ("test_networks.py", "test_distributions.py", "test_conditional.py", "test_vae.py", "test_decoded.py",
          "test_optimizers.py"),
     ),
@@ -45,6 +46,15 @@ GROUPS: dict[str, tuple[Names, Names]] = {
         tuple(f"models.{name}" for name in (
             "families", "joint", "pca", "mixture", "sigmoid_belief", "logistic_regression")),
         ("test_models.py",),
+    ),
+    "reparam": (
+        tuple(f"reparam.{name}" for name in ("gamma", "beta", "student_t", "von_mises", "inverse_cdf")),
+        ("test_reparam.py", "test_inverse_cdf.py"),
+    ),
+    "families": (
+        tuple(f"distributions.{name}" for name in (
+            "exponential", "continuous", "discrete", "curves", "positive", "saddle", "student", "counts", "levels")),
+        ("test_exponential.py", "test_decoders.py", "test_float32.py"),
     ),
     "optim": (("training.optim",), ("test_optimizers.py",)),
 }  # fmt: skip
