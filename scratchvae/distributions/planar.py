@@ -66,7 +66,7 @@ def constrained_vjp(du_hat: Array, dn: Array, u: Array, w: Array) -> tuple[Array
 
 
 # s + (n − 1) tanh s = a rises with s, and is odd. For a ≥ 0 it is concave if n > 1, convex if n < 1: from below the
-# root in the one case, from above in the other, no step of Newton's method goes beyond it: s stays between its start and
+# root in the one case, from above in the other, no step of Newton goes beyond it: s stays between its start and
 # a, except by rounding. One step more in complex numbers carries a complex step's slopes:
 #   ds = (da − tanh s dn) / (tanh² s + n (1 − tanh² s)), a sum of positive terms
 @quiet
