@@ -150,7 +150,7 @@ def config_from(args: argparse.Namespace, base: dict[str, Any]) -> Config:
         raise UsageError(f"optimizer={optimizer!r} in {args.config}: expected a name, or an object of its options")
     values |= {field.name: given[field.name] for field in dataclasses.fields(Config) if field.name in given}
     optimizer = optimizer | {f.name: given[f.name] for f in dataclasses.fields(Optimizer) if f.name in given}
-    if values.get("likelihood", "bernoulli") != "bernoulli":
+    if values.get("likelihood", "bernoulli") != "bernoulli" or values.get("columns"):
         values.setdefault("binarisation", "none")
     values["optimizer"] = known(Optimizer, optimizer, "the config's optimizer")
     found: Config = known(Config, values, args.config or "the config")
