@@ -100,7 +100,7 @@ def wild(name: str, n: int, rng: Any) -> tuple[Any, Array, Array]:
     z = free() if name in (*REAL, "uniform", "triangular") else np.abs(free())
     z = rng.random(size).astype("float32") if name in (*UNIT, "dirichlet") else z
     z = z / z.sum(axis=-1, keepdims=True) if name == "dirichlet" else z
-    return kind(*heads), z, special.ndtri(u) if kind.noise == "normals" else u
+    return kind(*heads), z, special.ndtri(u).astype("float32") if kind.noise == "normals" else u
 
 
 def nans(name: str, n: int, seed: int) -> dict[str, int]:

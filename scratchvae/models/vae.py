@@ -112,7 +112,7 @@ def net_shapes(prefix: str, sizes: tuple[int, ...], family: Family, out: int) ->
 
 
 def prior_shapes(a: Architecture) -> dict[str, tuple[int, ...]]:
-    """Of a learned prior's arrays: pseudo-inputs u of a VampPrior, as the encoder sees rows, or a mixture's components."""
+    """Of a learned prior's arrays: a VampPrior's pseudo-inputs, as the encoder sees rows, or a mixture's components."""
     name, _, count = a.prior.partition(":")
     if name == "standard":
         return {}
