@@ -175,7 +175,7 @@ def interpolate(args: argparse.Namespace, state: State) -> Made:
     x, found = test_rows(args, state)
     if len(x) != 2:
         raise UsageError(f"--rows {args.rows!r} must name two rows to go between, e.g. 3,8, but names {len(x)}")
-    ends = encode(state, x).mu
+    ends = mean_of(encode(state, x))
     path = plots.line if args.path == "line" else plots.sphere
     y = mean_of(decode(state, path(ends[0], ends[1], args.steps).astype(state.config.dtype)))
     return Made(y, y, args.steps, f"E[x | z] along the {args.path} between the codes of rows {args.rows}", found)
@@ -199,7 +199,7 @@ def test_rows(args: argparse.Namespace, state: State) -> tuple[Array, data.Datas
 
 def reconstructions(state: State, x: Array) -> Array:
     """E[x | z] at z = E[z | x]."""
-    return mean_of(decode(state, encode(state, x).mu))
+    return mean_of(decode(state, mean_of(encode(state, x))))
 
 
 def beside(x: Array, y: Array, columns: int) -> Array:
@@ -227,6 +227,6 @@ def picture_run(folder: Path, state: State, found: data.Dataset, metrics: list[d
         grid = shown(mean_of(decode(state, plots.manifold_grid(20).astype(state.config.dtype))))
         plots.save(plots.plot_images(grid, shape, 20, PLANE, gap=0), folder / "manifold.png")
         some = min(10_000, len(found.test))
-        codes = encode(state, evaluation_rows(state, found.test, 0, some)).mu
+        codes = mean_of(encode(state, evaluation_rows(state, found.test, 0, some)))
         labels = None if found.test_labels is None else found.test_labels[:some]
         plots.save(plots.plot_latent(codes, labels), folder / "latent.png")

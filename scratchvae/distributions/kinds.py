@@ -131,12 +131,13 @@ class Decoder(NamedTuple):
     # What an encoder sees: levels and classes as shares of the highest, or one-hots of few; logs of counts and of what
     # is positive. Data get no cotangent.
     def features(self, x: Array, m: Array | None = None) -> Array:
-        """Rows x (B, D) as (B, seen(D)); 0 where m (B, D) is 0."""
-        parts = self.whole(x.shape[1]).parts
+        """Rows x (..., D) as (..., seen(D)); 0 where m, of the shape of x, is 0."""
+        parts = self.whole(x.shape[-1]).parts
         found = [
-            seen_by(part, x[:, list(part.columns)], None if m is None else m[:, list(part.columns)]) for part in parts
+            seen_by(part, x[..., list(part.columns)], None if m is None else m[..., list(part.columns)])
+            for part in parts
         ]
-        return np.concatenate(found, axis=1).astype(x.dtype)
+        return np.concatenate(found, axis=-1).astype(x.dtype)
 
     def seen(self, columns: int) -> int:
         """How many numbers `features` gives."""
@@ -160,15 +161,15 @@ def seen_by(part: Part, x: Array, m: Array | None) -> Array:
     limits, columns = part.kind.support(part.settings), one_hot(part)
     x = x if m is None else np.where(m == 1, x, max(limits.low, 0) + (0.5 if limits.open else 0))
     if columns > 1:
-        h = np.eye(columns)[x.astype(np.int64)].reshape(len(x), -1)
+        h = np.eye(columns)[x.astype(np.int64)].reshape(*x.shape[:-1], -1)
     elif limits.low == 0 and limits.high == np.inf:
         h = np.log1p(x) if limits.whole else np.log(np.maximum(x, 1e-30))
     else:
         h = x / (limits.high if np.isfinite(limits.high) else 1)
     if m is None:
         return h
-    count = m.sum(axis=1, keepdims=True)
-    return h * np.repeat(m, columns, axis=1) * (m.shape[1] / np.where(count == 0, 1, count))
+    count = m.sum(axis=-1, keepdims=True)
+    return h * np.repeat(m, columns, axis=-1) * (m.shape[-1] / np.where(count == 0, 1, count))
 
 
 @cache
