@@ -61,10 +61,9 @@ def sample_of(p: Distribution, noise: Array, k: Kernels = NUMPY) -> Array:
     """y, by normals of a Gaussian, of others by uniforms, one for each value."""
     if isinstance(p, Normal | Bernoulli):
         return p.sample(noise, k)
-    from .distributions.columns import Columns
     from .distributions.quantiles import draw
 
-    return p.sample(noise) if isinstance(p, Columns) else draw(p, noise)
+    return draw(p, noise)
 
 
 def mean_of(p: Distribution) -> Array:

@@ -353,9 +353,9 @@ def test_the_defaults_are_the_papers() -> None:
     assert Optimizer("adagrad").slots == ("G",)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/python.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/families.md", "docs/python.md"])
 def test_what_documents_show_runs(name: str) -> None:
-    """Every example of the README and of docs/python.md, as it stands there."""
+    """Every example of the README and of two pages, as it stands there."""
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     failed, tried = doctest.testfile(str(ROOT / name), module_relative=False, optionflags=flags)
     assert tried > 5

@@ -35,6 +35,8 @@ def mixture(u: Array, p: LogisticMixture) -> Array:
 def draw(p: Any, u: Array) -> Array:
     """x (..., D) of any decoder from u (..., D), uniform in (0, 1)."""
     (u,) = wide(u)
+    if isinstance(p[0], tuple):  # mixed columns draw each part by itself
+        return np.asarray(p.sample(u))
     like = p[0].dtype
     if isinstance(p, Normal):
         return p.sample(special.ndtri(u).astype(like))
