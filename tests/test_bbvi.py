@@ -8,6 +8,7 @@ import pytest
 
 from scratchvae.conditional import Family, Net
 from scratchvae.distributions import Bernoulli, Normal
+from scratchvae.distributions.continuous import Beta, Gamma
 from scratchvae.distributions.discrete import Categorical
 from scratchvae.distributions.gaussians import FullNormal
 from scratchvae.errors import CheckFailed, UsageError
@@ -332,3 +333,44 @@ def test_every_row_is_seen_once_an_epoch_in_an_order_of_its_own() -> None:
     np.testing.assert_array_equal(first, again)
     assert (first != second).any()
     assert [len(minibatch(Noise(0), step, 7, 3)) for step in range(4)] == [3, 3, 1, 3]
+
+
+# Conjugate pairs, whose posterior is of q's family:
+#   λ ~ Gamma(2, 1), x ~ Poisson(λ):            λ | x ~ Gamma(2 + Σx, 1 + n)
+#   p ~ Beta(1, 2), x ~ Bernoulli(p):           p | x ~ Beta(1 + Σx, 2 + n − Σx)
+CONJUGATE: dict[str, tuple[Any, Any, list[float], list[float]]] = {
+    "gamma": (Gamma(np.log([2.0]), np.zeros(1)), lambda z, x: x * np.log(z) - z, [3, 5, 2, 4], [16, 5]),
+    "beta": (
+        Beta(np.zeros(1), np.log([2.0])),
+        lambda z, x: x * np.log(z) + (1 - x) * np.log1p(-z),
+        [1, 0, 1, 1],
+        [4, 3],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONJUGATE)
+def test_at_a_conjugate_posterior_the_bound_is_tight(name: str) -> None:
+    """At q = p(z | x) every draw's r is log p(x), and sticking the landing moves nothing: catches noise of the wrong
+    kind, a density and a sampler of two laws, and a lost prior. From near by, the fit goes there."""
+    prior, log_likelihood, data, right = CONJUGATE[name]
+    x, posterior = np.array([data]), type(prior)(*(np.log([[v]]) for v in right))
+
+    def log_joint(x: Array, z: Array, theta: Any) -> Array:
+        return np.asarray(prior.log_prob(z) + log_likelihood(z, x).sum(axis=-1))
+
+    def log_joint_vjp(w: Array, x: Array, z: Array, theta: Any, dtheta: Any) -> Array:
+        slope = x.sum() / z - len(data) if name == "gamma" else x.sum() / z - (len(data) - x.sum()) / (1 - z)
+        return np.asarray(prior.log_prob_vjp(w, z)[0] + w[..., None] * slope)
+
+    model = Functions(log_joint, log_joint_vjp)
+    bounds, slopes = [], []
+    for u in (0.01, 0.5, 0.99):
+        L, dq = estimate(get("stl"), model, posterior, x, np.full((1, 1, 1), u))
+        bounds.append(L[0])
+        slopes.append(flat(dq))
+    np.testing.assert_allclose(bounds, bounds[0], rtol=1e-12)
+    np.testing.assert_allclose(slopes, 0, atol=1e-11)
+    found = fit(model, x, type(prior)(*(h - 0.3 * i for i, h in enumerate(posterior))), estimator="stl", samples=5, steps=60, rate=0.05)
+    np.testing.assert_allclose(found.history[-10:].mean(), bounds[0], atol=0.02)
+    np.testing.assert_allclose(found.q.mean, posterior.mean, rtol=0.05)

@@ -52,8 +52,8 @@ INTRINSICS = tuple(
 )
 Q_AND_P = (  # rooms and modules of §7.2.5, the choice of q and p
     r"networks|distributions(\.\w+)?|conditional|models\.families|kernels(\.(activations|bernoulli|dense|normal))?"
-    r"|gradcheck\.library\.(bbvi|conditional|decoders|distributions|exponential|gaussians|kernels|networks)"
-    r"|fast\.(epilogues|layout)"
+    r"|gradcheck\.library\.(any_q_any_p|bbvi|conditional|decoders|distributions|exponential|gaussians|kernels|networks)"
+    r"|fast\.(epilogues|layout)|training\.likelihood"
     r"|exercises\.(solutions\.)?e09_heads"
 )
 OPTIONAL = ("matplotlib", "sklearn", "torch", "tqdm", "numba", "llvmlite", "jax", "safetensors")

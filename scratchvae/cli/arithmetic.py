@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     index = rows_of(args.rows, len(found.test)) if args.rows else first_of(found, args.minus)
     x = np.concatenate([evaluation_rows(state, found.test, int(i), 1) for i in index])
     t = np.linspace(0, 1, args.steps, dtype=x.dtype)[None, :, None]
-    z = encode(state, x).mu[:, None, :] + t * (plus - minus)
+    z = mean_of(encode(state, x))[:, None, :] + t * (plus - minus)
     made = mean_of(decode(state, np.ascontiguousarray(z.reshape(-1, z.shape[2]))))
     if not args.out.endswith(".png"):
         write_rows(state.reading.undo(made), args.out)
@@ -75,9 +75,9 @@ def mean_code(state: State, found: Dataset, label: int) -> Array:
     labels = needed(found.labels, found)[:AVERAGED]
     if not (labels == label).any():
         raise UsageError(f"no row has label {label}: the labels are {listed([*map(str, np.unique(labels))])}")
-    total = np.zeros(encode(state, evaluation_rows(state, found.train, 0, 1)).mu.shape[1])
+    total = np.zeros(mean_of(encode(state, evaluation_rows(state, found.train, 0, 1))).shape[1])
     for first, count in blocks(len(labels), 500):
-        codes = encode(state, evaluation_rows(state, found.train, first, count)).mu
+        codes = mean_of(encode(state, evaluation_rows(state, found.train, first, count)))
         total += codes[labels[first : first + count] == label].sum(axis=0, dtype=np.float64)
     return np.asarray(total / (labels == label).sum()).astype(state.config.dtype)
 

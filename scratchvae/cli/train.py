@@ -6,7 +6,6 @@ import dataclasses
 import math
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from ..training.state import State, Steps, width
 from ..training.stopping import PATIENCE, at_length, best_step, held_out, over, why_it_ended
 from ..types import Array
 from .common import SEEDS, Commands, amount, command, emit, flat, fraction, say, threads_for, whole
+from .progress import Progress
 
 ABOUT = "Train a VAE by hand-written gradients. Leaves a checkpoint, metrics.jsonl and pictures in the folder --out."
 
@@ -150,7 +150,7 @@ def config_from(args: argparse.Namespace, base: dict[str, Any]) -> Config:
         raise UsageError(f"optimizer={optimizer!r} in {args.config}: expected a name, or an object of its options")
     values |= {field.name: given[field.name] for field in dataclasses.fields(Config) if field.name in given}
     optimizer = optimizer | {f.name: given[f.name] for f in dataclasses.fields(Optimizer) if f.name in given}
-    if values.get("likelihood", "bernoulli") != "bernoulli":
+    if values.get("likelihood", "bernoulli") != "bernoulli" or values.get("columns"):
         values.setdefault("binarisation", "none")
     values["optimizer"] = known(Optimizer, optimizer, "the config's optimizer")
     found: Config = known(Config, values, args.config or "the config")
@@ -305,7 +305,7 @@ def seen_from(out: str, config: Config) -> str:
     return os.path.relpath(os.getcwd(), out) if any(not os.path.isabs(path) for path in paths) else ""
 
 
-def finish(args: argparse.Namespace, folder: Run, state: State, found: data.Dataset, progress: "Progress") -> None:
+def finish(args: argparse.Namespace, folder: Run, state: State, found: data.Dataset, progress: Progress) -> None:
     """The last words: pictures and the report."""
     metrics = folder.read_metrics(MEASURED)
     if not metrics:
@@ -323,7 +323,7 @@ def finish(args: argparse.Namespace, folder: Run, state: State, found: data.Data
         emit(report_of(last, state, folder, progress), args.json)
 
 
-def report_of(last: dict[str, Any], state: State, folder: Run, progress: "Progress") -> dict[str, Any]:
+def report_of(last: dict[str, Any], state: State, folder: Run, progress: Progress) -> dict[str, Any]:
     """What the run has come to."""
     return {
         "elbo": last["test_elbo"],
@@ -345,59 +345,3 @@ def peak_memory() -> float | None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
-
-
-class Progress:
-    """Words along the way: a bar on a terminal where tqdm is installed, else a line now and then."""
-
-    def __init__(self, total: int) -> None:
-        self.total, self.rate, self.shown = total, 0.0, time.monotonic()
-        self.bar = self.open_bar() if sys.stderr.isatty() else None
-
-    def open_bar(self) -> Any:
-        """The bar, or None without tqdm."""
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            return None
-        return tqdm(total=self.total, unit="step", dynamic_ncols=True)
-
-    def __call__(self, now: dict[str, Any]) -> None:
-        """A report of the training loop: between two evaluations, or an evaluation."""
-        if "rate" in now:
-            self.rate = now["rate"]
-            self.tick(now)
-        else:
-            held = f"held out {now['validation_elbo']:.2f}  " if "validation_elbo" in now else ""
-            self.line(
-                f"epoch {now['epoch']:g}  train {now['train_elbo']:.2f}  {held}test {now['test_elbo']:.2f} nats "
-                f"(log p(x|z) {now['test_reconstruction']:.2f}, KL {now['test_kl']:.2f})  "
-                f"{self.rate:.0f} rows/s  {now['seconds']:.1f} s"
-            )
-
-    def stopping(self) -> None:
-        """Ctrl-C was heard."""
-        with contextlib.suppress(RuntimeError):  # a line was being printed
-            say("stopping after the steps in hand; Ctrl-C again stops at once, without them")
-
-    def close(self) -> None:
-        """Leave the terminal tidy."""
-        if self.bar is not None:
-            self.bar.close()
-
-    def line(self, text: str) -> None:
-        """A line that stays."""
-        if self.bar is not None:
-            self.bar.write(text, file=sys.stderr)
-        else:
-            say(text)
-
-    def tick(self, now: dict[str, Any]) -> None:
-        """The bar, or every half minute a line with rate and time left."""
-        if self.bar is not None:
-            self.bar.set_postfix_str(f"bound {now['bound']:.2f}, {now['rate']:.0f} rows/s", refresh=False)
-            self.bar.update(now["step"] - self.bar.n)
-        elif time.monotonic() - self.shown > 30 and now["step"] > 1:
-            self.shown = time.monotonic()
-            done = f"step {now['step']} of {self.total} ({100 * now['step'] / self.total:.0f} %)"
-            say(f"{done}, {now['rate']:.0f} rows/s, {now['left']:.0f} s left")

@@ -84,7 +84,7 @@ class VonMises(ExponentialFamily, Direction):
     def sample_vjp(self, dz: Array, u: Array, k: Kernels = NUMPY) -> "VonMises":
         """Cotangent of the heads, summed over the samples."""
         kappa, c, s, cut, x = self.polar(u)
-        gap = np.cos(cut) - np.cos(x)
+        gap = 2 * (np.sin(x / 2) ** 2 - np.sin(cut / 2) ** 2)  # cos c − cos x
         rho = np.exp(kappa * gap)
         by_kappa = von_mises.slope(kappa, x) - times(von_mises.slope(kappa, cut), rho)
         turn = np.where(kappa == 0, -gap, -np.expm1(kappa * gap) / np.where(kappa == 0, 1, kappa))

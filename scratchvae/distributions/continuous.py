@@ -206,7 +206,7 @@ class Beta(ExponentialFamily, TwoShapes):
         y = reparam.beta.logit_sample(a, b, wide(u))
         by_a, by_b = reparam.beta.logit_slopes(a, b, y)
         dy = wide(dz) * special.expit(y) * special.expit(-y)
-        return Beta(fitted(dy * a * by_a, self.log_a), fitted(dy * b * by_b, self.log_b))
+        return Beta(fitted(times(dy, a * by_a), self.log_a), fitted(times(dy, b * by_b), self.log_b))
 
     @property
     def mean(self) -> Array:

@@ -3,12 +3,14 @@
 Comparisons look at the real part, so that a complex step passes through; trigamma alone is real.
 """
 
+import math
 from functools import cache
 
 import numpy as np
 from scipy import special
 
 from ..types import Array
+from .saddle import series
 
 FAR = 20.0  # from here on Stirling's series has all digits
 BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330)
@@ -33,31 +35,34 @@ def trigamma(a: Array) -> Array:
 def stirling(a: Array) -> Array:
     """g(a) = ln Γ(a) − a ln a + a."""
     far = np.where(a.real < FAR, FAR, a)
-    series = sum(b / (2 * k * (2 * k - 1)) * far ** (1.0 - 2 * k) for k, b in enumerate(BERNOULLI[:7], 1))
+    rest = sum(b / (2 * k * (2 * k - 1)) * far ** (1.0 - 2 * k) for k, b in enumerate(BERNOULLI[:7], 1))
     near = np.where(a.real < FAR, a, 1.0)
     direct = log_gamma(near) - near * np.log(near) + near
-    return np.where(a.real < FAR, direct, HALF_LOG_2PI - 0.5 * np.log(far) + series)
+    return np.where(a.real < FAR, direct, HALF_LOG_2PI - 0.5 * np.log(far) + rest)
 
 
 def stirling_slope(a: Array) -> Array:
     """g′(a) = ψ(a) − ln a."""
     far = np.where(a.real < FAR, FAR, a)
-    series = sum(b / (2 * k) * far ** (-2.0 * k) for k, b in enumerate(BERNOULLI[:7], 1))
+    rest = sum(b / (2 * k) * far ** (-2.0 * k) for k, b in enumerate(BERNOULLI[:7], 1))
     near = np.where(a.real < FAR, a, 1.0)
-    return np.where(a.real < FAR, special.psi(near) - np.log(near), -0.5 / far - series)
+    return np.where(a.real < FAR, special.psi(near) - np.log(near), -0.5 / far - rest)
 
 
 def stirling_bend(a: Array) -> Array:
     """g″(a) = ψ′(a) − 1/a, of the real part."""
     a = a.real
     far, near = np.where(a < FAR, FAR, a), np.where(a < FAR, a, 1.0)
-    series = sum(b * far ** (-1.0 - 2 * k) for k, b in enumerate(BERNOULLI[:7], 1))
-    return np.where(a < FAR, trigamma(near) - 1 / near, 0.5 / far / far + series)
+    rest = sum(b * far ** (-1.0 - 2 * k) for k, b in enumerate(BERNOULLI[:7], 1))
+    return np.where(a < FAR, trigamma(near) - 1 / near, 0.5 / far / far + rest)
 
 
 # c(l) = ln((e^l − 1) / l), what normalises e^{l x} on [0, 1]
 #   with m = |l|:  max(l, 0) + ln(−expm1(−m) / m)               |l| < 1:  l/2 + Σ B₂ₖ l²ᵏ / (2k (2k)!)
 #   so:  c′ = (1 or −e^−m) / (1 − e^−m) − 1/l,      c″ = 1/l² − e^−m / (1 − e^−m)²
+BOX_SLOPE = tuple(b / math.factorial(2 * k) for k, b in enumerate(BERNOULLI, 1))
+BOX = tuple(c / (2 * k) for k, c in enumerate(BOX_SLOPE, 1))
+BOX_BEND = tuple(c * (2 * k - 1) for k, c in enumerate(BOX_SLOPE, 1))
 
 
 def box(l: Array) -> Array:
@@ -65,8 +70,8 @@ def box(l: Array) -> Array:
     small = np.abs(l.real) < 1
     m = np.where(small, 1.0, np.where(l.real < 0, -l, l))
     s = np.where(small, l, 0.0)
-    series = sum(b / (2 * k) / special.factorial(2 * k) * s ** (2 * k) for k, b in enumerate(BERNOULLI, 1))
-    return np.where(small, 0.5 * s + series, np.where(l.real > 0, l, 0.0) + np.log(-np.expm1(-m) / m))
+    far = np.where(l.real > 0, l, 0.0) + np.log(-np.expm1(-m) / m)
+    return np.where(small, 0.5 * s + s * s * series(BOX, s * s), far)
 
 
 def box_slope(l: Array) -> Array:
@@ -74,9 +79,8 @@ def box_slope(l: Array) -> Array:
     small = np.abs(l.real) < 1
     m = np.where(small, 1.0, np.where(l.real < 0, -l, l))
     s = np.where(small, l, 0.0)
-    series = sum(b / special.factorial(2 * k) * s ** (2 * k - 1) for k, b in enumerate(BERNOULLI, 1))
     direct = np.where(l.real < 0, -np.exp(-m), 1.0) / -np.expm1(-m) - np.where(l.real < 0, -1 / m, 1 / m)
-    return np.where(small, 0.5 + series, direct)
+    return np.where(small, 0.5 + s * series(BOX_SLOPE, s * s), direct)
 
 
 def box_bend(l: Array) -> Array:
@@ -84,8 +88,7 @@ def box_bend(l: Array) -> Array:
     small = np.abs(l.real) < 1
     m = np.where(small, 1.0, np.where(l.real < 0, -l, l))
     s = np.where(small, l, 0.0)
-    series = sum(b * (2 * k - 1) / special.factorial(2 * k) * s ** (2 * k - 2) for k, b in enumerate(BERNOULLI, 1))
-    return np.where(small, series, 1 / m / m - np.exp(-m) / np.expm1(-m) ** 2)
+    return np.where(small, series(BOX_BEND, s * s), 1 / m / m - np.exp(-m) / np.expm1(-m) ** 2)
 
 
 # b(κ) = ln I₀(κ);   κ < 2, by y = κ²/4:   I₀ = S₀ = Σ yᵏ/k!²,   I₁ = κ/2 S₁,  S₁ = Σ yᵏ/(k! (k+1)!)

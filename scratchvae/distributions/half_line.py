@@ -303,7 +303,8 @@ class F(Elementwise, TwoDegrees):
         a, b, y = np.exp(self.log_d1) / 2, np.exp(self.log_d2) / 2, self.logit(u)
         by_a, by_b = reparam.beta.logit_slopes(a, b, y)
         dlog_z = dz * np.exp(y + self.log_d2 - self.log_d1)
-        return times(dlog_z, a * by_a - 1), times(dlog_z, b * by_b + 1)
+        first, second = a * by_a - 1, b * by_b + 1
+        return tuple(np.where(s == 0, 0, times(dlog_z, s)) for s in (first, second))
 
     def parts(self, log_z: Array) -> tuple[Array, ...]:
         """ln a, ln b, ln m, ln(1 − m), ln y/m and ln (1 − y)/(1 − m)."""

@@ -131,12 +131,11 @@ class Decoder(NamedTuple):
     # What an encoder sees: levels and classes as shares of the highest, or one-hots of few; logs of counts and of what
     # is positive. Data get no cotangent.
     def features(self, x: Array, m: Array | None = None) -> Array:
-        """Rows x (..., D) as (..., seen(D)); 0 where m, of the shape of x, is 0."""
-        parts = self.whole(x.shape[-1]).parts
-        found = [
-            seen_by(part, x[..., list(part.columns)], None if m is None else m[..., list(part.columns)])
-            for part in parts
-        ]
+        """Rows x (..., D) as (..., seen(D)); 0 where m (..., D) is 0."""
+        found = []
+        for part in self.whole(x.shape[-1]).parts:
+            here = list(part.columns)
+            found.append(seen_by(part, x[..., here], None if m is None else m[..., here]))
         return np.concatenate(found, axis=-1).astype(x.dtype)
 
     def seen(self, columns: int) -> int:

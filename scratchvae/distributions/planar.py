@@ -20,7 +20,7 @@ from ..kernels.activations import softplus_np
 from ..types import Array
 from .exponential import column, narrow
 from .normal import Normal
-from .shared import fitted, wide
+from .shared import fitted, quiet, wide
 
 C = math.log(math.e - 1)
 STEPS = 200  # of Newton's method; each is safe, and nearly all are done after eight
@@ -66,16 +66,18 @@ def constrained_vjp(du_hat: Array, dn: Array, u: Array, w: Array) -> tuple[Array
 
 
 # s + (n − 1) tanh s = a rises with s, and is odd. For a ≥ 0 it is concave if n > 1, convex if n < 1: from below the
-# root in the one case, from above in the other, no step of Newton's method goes beyond it. One step more in complex
-# numbers carries a complex step's slopes: ds = (da − tanh s dn) / (tanh² s + n (1 − tanh² s)), a sum of positive terms.
+# root in the one case, from above in the other, no step of Newton goes beyond it: s stays between its start and
+# a, except by rounding. One step more in complex numbers carries a complex step's slopes:
+#   ds = (da − tanh s dn) / (tanh² s + n (1 − tanh² s)), a sum of positive terms
+@quiet
 def root(a: Array, n: Array) -> Array:
     """s with s + (n − 1) tanh s = a, to full precision."""
     c, m = np.abs(a.real), n.real - 1
-    s = np.where(m > 0, np.maximum(c - m, c / np.maximum(n.real, 1)), c - m)
+    s = np.where(m > 0, np.fmax(c - m, c / n.real), np.fmin(c - m, c / n.real))
     for _ in range(STEPS):
         h = np.tanh(s)
         step = (s + m * h - c) / (h * h + n.real * bend(s))
-        new = np.where(m > 0, np.clip(s - step, s, c), np.clip(s - step, 0, s))
+        new = np.where(m > 0, np.clip(s - step, s, c), np.clip(s - step, c, s))
         if (np.abs(new - s) <= 4e-16 * np.abs(new)).all():
             break
         s = new

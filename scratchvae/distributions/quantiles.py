@@ -5,10 +5,8 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from .. import reparam
 from ..types import Array
 from .bernoulli import Bernoulli
-from .continuous import ContinuousBernoulli, Exponential, VonMises
 from .discrete import Poisson
 from .levels import DiscretisedLogistic, LogisticMixture, mixed
 from .normal import Normal
@@ -19,21 +17,6 @@ def poisson(u: Array, log_rate: Array) -> Array:
     """The least x with P(≤ x) ≥ u."""
     u, rate = np.broadcast_arrays(u, np.exp(log_rate))
     return counted(u, lambda x: special.pdtr(x, rate))
-
-
-# F⁻¹(u) = log(1 + u (e^l − 1)) / l,  by e^−|l|, which does not overflow:   x(u; l) = 1 − x(1 − u; −l);  u at l = 0
-def continuous_bernoulli(u: Array, l: Array) -> Array:
-    """The u-quantile on [0, 1]."""
-    down = np.where(l == 0, -1, -np.abs(l))
-    v = np.where(l > 0, 1 - u, u)
-    x = np.where(np.abs(l) < 1e-9, v, np.log1p(v * np.expm1(down)) / down)
-    return np.where(l > 0, 1 - x, x)
-
-
-def von_mises(u: Array, a: Array, b: Array) -> Array:
-    """μ and the u-quantile about it, in (−π, π]."""
-    z = np.arctan2(b, a) + reparam.von_mises.sample(np.hypot(a, b), u)
-    return np.where(z > np.pi, z - 2 * np.pi, np.where(z <= -np.pi, z + 2 * np.pi, z))
 
 
 # what is left of u when the component is chosen, (u − Σ_(j < m) π_j) / π_m, is uniform again
@@ -61,10 +44,4 @@ def draw(p: Any, u: Array) -> Array:
         return mixture(u, p)
     if isinstance(p, Poisson):
         return poisson(u, *wide(p.log_rate)).astype(like)
-    if isinstance(p, Exponential):
-        return (-np.log1p(-u) * np.exp(-wide(p.log_rate)[0])).astype(like)
-    if isinstance(p, ContinuousBernoulli):
-        return continuous_bernoulli(u, *wide(p.logits)).astype(like)
-    if isinstance(p, VonMises):
-        return von_mises(u, *wide(p.a, p.b)).astype(like)
     return np.asarray(p.sample(u.astype(like) if isinstance(p, Bernoulli) else u)).astype(like)

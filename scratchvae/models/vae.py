@@ -112,12 +112,12 @@ def net_shapes(prefix: str, sizes: tuple[int, ...], family: Family, out: int) ->
 
 
 def prior_shapes(a: Architecture) -> dict[str, tuple[int, ...]]:
-    """Of a learned prior's arrays: pseudo-inputs u of a VampPrior, or the components of a mixture."""
+    """Of a learned prior's arrays: a VampPrior's pseudo-inputs, as the encoder sees rows, or a mixture's components."""
     name, _, count = a.prior.partition(":")
     if name == "standard":
         return {}
     if name == "vamp":
-        return {"prior.u": (int(count), a.columns)}
+        return {"prior.u": (int(count), a.encoder[0][0])}
     return {"prior.mu": (int(count), a.latent), "prior.log_var": (int(count), a.latent), "prior.logits": (int(count),)}
 
 

@@ -7,11 +7,13 @@ import numpy as np
 from scipy import special
 
 from ..types import Array
+from . import gamma
 
+FAR = 1e9  # a shape above which SciPy's inverse takes seconds, or gives NaN …
+SLOW = 1e-3  # … there the smaller, as a share of the larger, below which −ln x is gamma to (ln x)²/24
 SMALL = np.log(1e-8)  # of ln x, ln bx: below it two terms of the series of I are all of it
 ENOUGH = 2.0**-51
 STEPS, LARGE = 2000, 1e7  # of the fraction, enough for a = b = LARGE; above, two terms of the expansion in 1/a and 1/b
-NORMAL = 1e14  # a and b above which the logit is Gaussian to rounding, and SciPy's inverse NaN
 RISES, ORDERS = 12, [(1, 0.5), *((n, special.bernoulli(14)[n] / n) for n in range(2, 15, 2))]  # of ψ
 
 # At fixed u = I_x(a, b), density f:
@@ -113,16 +115,32 @@ def _log_lower(a: Array, b: Array, u: Array, x: Array) -> Array:
     return np.where(tiny, small - (1 - b) * np.exp(np.minimum(small, 0)) / (a + 1), np.log(np.where(tiny, 1.0, x)))
 
 
+# With a shape a above FAR, the larger:   b ≪ a:   E = −ln x ~ Gamma(b, rate a + (b−1)/2) to second order in E
+#                                        else:    logit ~ N(ln a/b, 1/a + 1/b)
+
+
+def _far_sample(a: Array, b: Array, u: Array) -> Array:
+    swap = a < b
+    a, b, u = np.where(swap, b, a), np.where(swap, a, b), np.where(swap, 1 - u, u)
+    log_E = gamma.log_sample(b, 1 - u) - np.log(a + (b - 1) / 2)
+    E = np.exp(np.minimum(log_E, 0))
+    near = np.where(E == 0, -log_E, -np.log(np.expm1(np.where(E == 0, 1.0, E))))
+    logit = np.where(b < SLOW * a, near, np.log(a) - np.log(b) + np.sqrt(1 / a + 1 / b) * special.ndtri(u))
+    return np.where(swap, -logit, logit)
+
+
 def logit_sample(a: Array, b: Array, u: Array) -> Array:
     """ln x − ln(1 − x), x ~ Beta(a, b), by the inverse CDF; each half of (0, 1) from its own end."""
     a, b, u = np.broadcast_arrays(*(np.asarray(v, float) for v in (a, b, u)))
-    normal = (a > NORMAL) & (b > NORMAL)
-    far = np.log(a) - np.log(b) + special.ndtri(u) * np.sqrt(1 / a + 1 / b)
-    a, b = np.where(normal, 1, a), np.where(normal, 1, b)
+    far = np.maximum(a, b) > FAR
+    if far.any():
+        logit = np.empty(a.shape)
+        logit[far], logit[~far] = _far_sample(a[far], b[far], u[far]), logit_sample(a[~far], b[~far], u[~far])
+        return logit
     upper = special.betaincinv(a, b, u) > 0.5
     a, b, u = np.where(upper, b, a), np.where(upper, a, b), np.where(upper, 1 - u, u)
     x = special.betaincinv(a, b, u)
-    return np.where(normal, far, np.where(upper, -1, 1) * (_log_lower(a, b, u, x) - np.log1p(-x)))
+    return np.where(upper, -1, 1) * (_log_lower(a, b, u, x) - np.log1p(-x))
 
 
 def logit_sample_vjp(dlogit: Array, a: Array, b: Array, logit: Array) -> tuple[Array, Array]:

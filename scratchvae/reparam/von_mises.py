@@ -13,6 +13,8 @@ REST_OF_PI = 1.2246467991473532e-16  # π is this much above its float
 SPENT = 40.0  # e^−40 is below rounding: where an integral over a tail ends
 LARGE, ORDERS = 40.0, 16  # κ from which, and to how many terms, 1 − A(κ) is taken from its series in 1/κ
 
+NORMAL = 1e14  # κ from which z is a normal's of variance 1/κ, to rounding
+
 # ∂z/∂κ = −(∂F/∂κ)/f,   F(z) = ½ + ∫₀ᶻ f,   ∂ ln f/∂κ = cos t − A(κ),   A = I₁/I₀ = E[cos t]:
 #   ∂z/∂κ = −∫₀ᶻ (cos t − A) e^{κ (cos t − cos z)} dt = ∫_z^π (cos t − A) e^{κ (cos t − cos z)} dt
 # since cos t − A has mean zero. The first where cos z > A, the second elsewhere: no integrand changes sign, nothing
@@ -74,7 +76,8 @@ def _log_tail(kappa: Array, z: Array) -> tuple[Array, Array]:
 
 def tail(kappa: Array, z: Array) -> Array:
     """1 − F(z), 0 ≤ z ≤ π: what is above z."""
-    return np.exp(_log_tail(kappa, z)[0])
+    near = np.exp(_log_tail(np.minimum(kappa, NORMAL), z)[0])
+    return np.where(kappa > NORMAL, special.ndtr(-np.sqrt(kappa) * z), near)
 
 
 def sample(kappa: Array, u: Array) -> Array:
@@ -92,6 +95,7 @@ def sample(kappa: Array, u: Array) -> Array:
         last, z = z, np.where(miss == 0, z, np.where(inside, z + step, (low + high) / 2))
         if (np.abs(z - last) <= 1e-8 * np.minimum(z, np.pi - z)).all():  # the error is this one's square
             break
+    z = np.where(kappa > NORMAL, -special.ndtri(p) / np.sqrt(np.maximum(kappa, 1)), z)
     return np.where(u < 0.5, -z, z)
 
 

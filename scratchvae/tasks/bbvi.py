@@ -120,7 +120,7 @@ def one(
         x = x[minibatch(s.noise, step, len(x), s.batch)]
     q, layers = net(x, phi, s.k) if isinstance(phi, Net) else (phi, [])
     noise, dtheta = draw(s, step, q), zeros_like(theta)
-    w = np.full(noise.shape[1], 1 / noise.shape[1], noise.dtype)
+    w = np.full(noise.shape[1], 1 / noise.shape[1], q[0].dtype)
     L, dphi = estimate(s.estimator, model, q, x, noise, theta, dtheta, w, state, s.k)
     if isinstance(phi, Net):
         dq, dphi = dphi, zeros_like(phi)
@@ -134,11 +134,16 @@ def arrays(tree: Any) -> list[Array]:
 
 
 def draw(s: FitSettings, step: int, q: Any) -> Array:
-    """Noise (S, B, columns) for q: normals where it is reparametrised, uniforms where it is discrete."""
+    """Noise (S, B, columns) for q: normals, or uniforms where it is discrete, or made by an inverse CDF."""
     B, K = q[0].shape[:2]
-    source = s.noise.normals if hasattr(q, "sample_vjp") else s.noise.uniforms
     columns = K * s.estimator.noise
-    flat_noise = source(Purpose.LATENT, step, B, s.samples * columns, q[0].dtype)
+    address = (Purpose.LATENT, step, B, s.samples * columns)
+    if not hasattr(q, "sample_vjp"):
+        flat_noise = s.noise.uniforms(*address, q[0].dtype)
+    elif getattr(q, "noise", "normals") == "uniforms":
+        flat_noise = s.noise.inner_uniforms(*address)
+    else:
+        flat_noise = s.noise.normals(*address, q[0].dtype)
     return np.ascontiguousarray(flat_noise.reshape(B, s.samples, columns).transpose(1, 0, 2))
 
 

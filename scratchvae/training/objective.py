@@ -178,11 +178,12 @@ def learned(s: "State") -> tuple[Any, Any, Callable[[], None]]:
         parts = [MixtureNormal(*(v[f"prior.{field}"] for field in MixtureNormal._fields)) for v in (views, slopes)]
         return Generative(s.theta, parts[0]), Generative(s.dtheta, parts[1]), lambda: None
     inputs = "sigmoid" if s.config.likelihood in UNIT else "identity"
-    prior, cache = vamp(views["prior.u"], s.phi, s.k, inputs)
+    phi, dphi = (net._replace(enter="") for net in (s.phi, s.dphi))
+    prior, cache = vamp(views["prior.u"], phi, s.k, inputs)
     dprior = MixtureNormal(*map(np.zeros_like, prior))
 
     def through() -> None:
-        vamp_vjp(dprior, cache, views["prior.u"], s.phi, s.dphi, slopes["prior.u"], s.k)
+        vamp_vjp(dprior, cache, views["prior.u"], phi, dphi, slopes["prior.u"], s.k)
 
     return Generative(s.theta, prior), Generative(s.dtheta, dprior), through
 

@@ -113,7 +113,10 @@ class State:
         if "prior.mu" in views:  # components that are alike would stay so
             views["prior.mu"][...], views["prior.log_var"][...] = normals["prior.mu"], 0
         if "prior.u" in views:  # about the mean row
-            views["prior.u"][...] = output_bias(mean, config.likelihood) + normals["prior.u"]
+            middle = output_bias(mean, config.likelihood)
+            if self.phi.enter:
+                middle = conditional.kind(self.phi.enter).features(np.rint(mean)[None])
+            views["prior.u"][...] = middle + normals["prior.u"]
 
     def draw_memory(self, rows: int, columns: int) -> Array:
         """Noise for the first weights of a learned baseline."""
