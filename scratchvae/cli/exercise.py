@@ -14,7 +14,7 @@ DESCRIPTION = """\
 Without a number: the list. With one (or its name) the stub goes into the folder, and is never overwritten; write what
 is missing, and --check proves it: slopes, and laws that no slope sees. The verdict says where, both numbers, and the
 kind of slip, never the repair. Your code runs in a process of its own, for at most a minute. Each has a lesson beside
-it, docs/lessons/NN-*.md; the last is a hunt: six VAEs, one error each, and which check finds it.
+it, docs/lessons/NN-*.md; number 11 is a hunt: six VAEs, one error each, and which check finds it.
 
 Exit status: 0 fine; 1 if the check fails, or with --json if one in the folder does."""
 EXAMPLES = """\
