@@ -371,6 +371,14 @@ def test_at_a_conjugate_posterior_the_bound_is_tight(name: str) -> None:
         slopes.append(flat(dq))
     np.testing.assert_allclose(bounds, bounds[0], rtol=1e-12)
     np.testing.assert_allclose(slopes, 0, atol=1e-11)
-    found = fit(model, x, type(prior)(*(h - 0.3 * i for i, h in enumerate(posterior))), estimator="stl", samples=5, steps=60, rate=0.05)
+    found = fit(
+        model,
+        x,
+        type(prior)(*(h - 0.3 * i for i, h in enumerate(posterior))),
+        estimator="stl",
+        samples=5,
+        steps=60,
+        rate=0.05,
+    )
     np.testing.assert_allclose(found.history[-10:].mean(), bounds[0], atol=0.02)
     np.testing.assert_allclose(found.q.mean, posterior.mean, rtol=0.05)
