@@ -58,79 +58,6 @@ def ours(options: dict[str, Any]) -> Callable[[int], None]:
     return advance
 
 
-def jaxs(options: dict[str, Any]) -> Callable[[int], None]:
-    """The same model in JAX, jitted, with its own samplers and implicit slopes."""
-    import jax
-    import jax.numpy as jnp
-    from jax.scipy.special import betaln, digamma, gammaln
-
-    x = jnp.asarray(rows(options["data"]), jnp.float32)
-    q, p = options.get("posterior", "normal"), options.get("likelihood", "bernoulli")
-    two = 2 if p == "negative-binomial" else 1
-    shapes = [(D, H), (H, K), (H, K), (K, H), *[(H, D)] * two]
-    g = np.random.default_rng(1)
-    w = [(jnp.asarray(g.normal(0, 0.05, s), jnp.float32), jnp.zeros(s[1])) for s in shapes]
-
-    def sampled(key: Any, a: Any, b: Any) -> tuple[Any, Any]:
-        """z, and KL to the standard member."""
-        if q == "gamma":
-            shape, rate = jnp.exp(a), jnp.exp(b)
-            kl = (shape - 1) * digamma(shape) - gammaln(shape) + jnp.log(rate) + shape * (1 - rate) / rate
-            return jax.random.gamma(key, shape) / rate, kl
-        if q == "beta":
-            s, t = jnp.exp(a), jnp.exp(b)
-            kl = -betaln(s, t) + (s - 1) * digamma(s) + (t - 1) * digamma(t) + (2 - s - t) * digamma(s + t)
-            return jax.random.beta(key, s, t), kl
-        if q == "laplace":
-            return a + jnp.exp(b) * jax.random.laplace(key, a.shape), -b + jnp.abs(a) + jnp.exp(
-                b - jnp.abs(a) / jnp.exp(b)
-            ) - 1
-        return a + jnp.exp(b / 2) * jax.random.normal(key, a.shape), 0.5 * (a**2 + jnp.exp(b) - 1 - b)
-
-    def log_p(*heads: Any) -> Any:
-        l = heads[0]
-        if p == "poisson":
-            return x * l - jnp.exp(l) - gammaln(x + 1)
-        if p == "negative-binomial":
-            theta = jnp.exp(heads[1])
-            mixed = jnp.logaddexp(l, heads[1])
-            return gammaln(x + theta) - gammaln(theta) - gammaln(x + 1) + x * (l - mixed) + theta * (heads[1] - mixed)
-        if p == "continuous-bernoulli":
-            safe = jnp.where(jnp.abs(l) < 1e-2, 1.0, l)
-            near = l / 2 + l**2 / 24
-            return x * l - jnp.where(
-                jnp.abs(l) < 1e-2, near, jnp.maximum(safe, 0) + jnp.log(-jnp.expm1(-jnp.abs(safe)) / jnp.abs(safe))
-            )
-        return x * l - jax.nn.softplus(l)
-
-    def bound(w: Any, key: Any) -> Any:
-        h = jnp.tanh(x @ w[0][0] + w[0][1])
-        z, kl = sampled(key, h @ w[1][0] + w[1][1], h @ w[2][0] + w[2][1])
-        h = jnp.tanh(z @ w[3][0] + w[3][1])
-        return (log_p(*(h @ W + b for W, b in w[4:])).sum(1) - kl.sum(1)).mean()
-
-    def step(state: Any) -> Any:
-        w, m, v, t, key = state
-        key, now = jax.random.split(key)
-        slopes = jax.grad(bound)(w, now)
-        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, slopes)
-        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, slopes)
-        rate = 1e-3 * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
-        return jax.tree.map(lambda w, m, v: w + rate * m / (jnp.sqrt(v) + 1e-8), w, m, v), m, v, t + 1, key
-
-    jitted = jax.jit(step)
-    zeros = jax.tree.map(jnp.zeros_like, w)
-    state: Any = (w, zeros, zeros, 1.0, jax.random.PRNGKey(0))
-
-    def advance(n: int) -> None:
-        nonlocal state
-        for _ in range(n):
-            state = jitted(state)
-        jax.block_until_ready(state)
-
-    return advance
-
-
 def least(take: Callable[[int], None], n: int) -> float:
     """Milliseconds a step."""
     start = time.perf_counter()
@@ -145,10 +72,12 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--steps", type=int, default=30, help="a round")
     p.add_argument("--rounds", type=int, default=5)
     args = p.parse_args(argv)
+    from bench.peers import jax_families
+
     found: dict[str, Any] = {"machine": f"{platform.machine()} {platform.system()}", "date": time.strftime("%Y-%m-%d")}
     print("| p, q | ours, ms | JAX, ms | ours / JAX |\n|---|---|---|---|")
     for name, options in ROWS.items():
-        both = ours(options), jaxs(options)
+        both = ours(options), jax_families.steps(rows(options["data"]), options, (D, H, K))
         for take in both:
             take(2)
         rounds = [[least(take, args.steps) for take in both] for _ in range(args.rounds)]
