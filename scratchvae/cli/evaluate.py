@@ -6,7 +6,7 @@ import time
 
 from .. import plots
 from ..errors import UsageError
-from ..training.bound_report import measure
+from ..training.bound_report import by_unit, measure
 from ..training.evaluate import log_likelihood_over
 from ..training.state import State
 from ..types import Array
@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     held = measure(state, found)
     report = {
         **held.report(),
+        **by_unit(state, found),
         "log_likelihood": None,
         "standard_error": None,
         "samples": args.samples,

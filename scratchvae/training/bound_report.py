@@ -15,11 +15,13 @@ import numpy as np
 from ..conditional import Distribution, mean_of
 from ..data import Dataset
 from ..errors import UsageError
+from ..noise import Purpose
 from ..types import Array
 from .evaluate import bound_of_rows, evaluation_rows, log_likelihood_over, over
 from .likelihood import measure_of
-from .objective import encode
-from .state import State
+from .missing import masked
+from .objective import decode, encode
+from .state import State, latent_noise
 
 ACTIVE = 0.01  # variance of E[z_k | x] over rows: Burda et al. 2015, §5.2
 PAID = 0.1  # nats of KL a latent, beyond which q is not the prior
@@ -121,6 +123,30 @@ def measure(state: State, found: Dataset, samples: int = 1, block: int = 500) ->
     if state.config.deep:
         by_latent = by_latent * np.nan
     return Ledger(meaning, L, reconstruction, kl, by_latent.mean(axis=0), means.var(axis=0))
+
+
+def by_unit(state: State, found: Dataset, block: int = 500) -> dict[str, float]:
+    """log p(x | z) of mixed columns, means over rows and one draw of z: that of masses and that of densities apart, for
+    they are different units. {} where all columns are of one kind."""
+    likelihood, totals = state.config.likelihood, np.zeros(2)
+    if "=" not in likelihood:
+        return {}
+
+    def part(first: int, count: int) -> Array:
+        batch = evaluation_rows(state, found.test, first, count)
+        eps = latent_noise(state, Purpose.EVALUATE, 0, len(batch), 1, state.numbers(batch, first))
+        z = encode(state, batch).sample(eps[0])
+        x, m = masked(batch) if state.config.missing else (batch, None)
+        p = decode(state, z)
+        sums = np.zeros(2)
+        for one, term in zip(p.spec.parts, p.terms(x, m), strict=True):
+            sums[int(one.kind.mass)] += term.sum(dtype=np.float64)
+        return sums
+
+    for sums in over(state, len(found.test), block, part):
+        totals += sums
+    density, mass = (float(total) for total in totals / len(found.test))
+    return {"reconstruction_density": density, "reconstruction_mass": mass}
 
 
 def kl_by_latent(state: State, q: Distribution) -> Array:

@@ -87,6 +87,8 @@ def measure_of(likelihood: str, grey: bool) -> str:
         return "density"
     from ..distributions.kinds import decoder
 
-    return {True: "probability", False: "density", None: "probability, of some columns density"}[
-        decoder(likelihood).mass
-    ]
+    found = decoder(likelihood)
+    if found.spec and found.mass is None:  # which columns have a density is part of the unit
+        columns = sorted(c for part in found.spec.parts if not part.kind.mass for c in part.columns)
+        return f"probability, of columns {', '.join(map(str, columns))} density"
+    return "probability" if found.mass else "density"
