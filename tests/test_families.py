@@ -12,6 +12,7 @@ from scratchvae import VAE
 from scratchvae.distributions.kinds import GAUSSIAN, decoder, posterior
 from scratchvae.distributions.latent import POSTERIORS
 from scratchvae.distributions.likelihoods import LIKELIHOODS
+from scratchvae.errors import UsageError
 from scratchvae.models.vae import LIKELIHOODS as FIRST
 from scratchvae.noise import Noise, Purpose
 
@@ -73,6 +74,13 @@ def test_mixed_columns_are_drawn_and_filled() -> None:
     filled = model.impute(gap).mean
     assert np.isfinite(filled).all()
     np.testing.assert_allclose(filled[~np.isnan(gap)], gap[~np.isnan(gap)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("other", [{"posterior": "gamma"}, {"likelihood": "poisson"}, {"columns": "0=gaussian"}])
+def test_a_vamp_prior_of_another_model_is_one_line(other: dict[str, str]) -> None:
+    """Bugs: an assertion without a word for another q; the log of a pseudo-input below 0, which is NaN at step 0."""
+    with pytest.raises(UsageError, match="take mixture:COMPONENTS"):
+        VAE(prior="vamp:5", estimator="stl", **other)
 
 
 @pytest.mark.parametrize("name", ["0=gaussian,1=categorical:3,2=poisson", "poisson", "categorical:3"])

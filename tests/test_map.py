@@ -34,7 +34,7 @@ SYMBOLS = {
     "w",
     "dX",
 }
-SYMBOLS |= {"m", "samples"}
+SYMBOLS |= {"m", "samples", "eta", "T", "A"}
 
 
 def rows(heading: str) -> list[list[str]]:
@@ -44,7 +44,9 @@ def rows(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
 
 
-CHAPTER, PAPER, GLOSSARY = (rows(heading) for heading in ("The chapter", "Kingma & Welling 2014", "Glossary"))
+CHAPTER, PAPER, WORDS, GLOSSARY = (
+    rows(heading) for heading in ("The chapter", "Kingma & Welling 2014", "In words", "Glossary")
+)
 
 
 def found(name: str) -> Any:
@@ -74,6 +76,7 @@ def test_every_equation_of_the_chapter_and_of_the_paper_has_its_row() -> None:
         first, _, last = row[0].partition("–")
         numbers += range(int(first), int(last or first) + 1)
     assert numbers == list(range(1, NUMBERED + 1))
+    assert {"7.2.4", "7.2.5", *(f"K&W 2.4, {way}" for way in (1, 2, 3))} <= {row[0] for row in WORDS}
 
 
 def test_what_is_built_is_not_said_to_be_missing_and_no_symbol_is_lost() -> None:
@@ -83,7 +86,7 @@ def test_what_is_built_is_not_said_to_be_missing_and_no_symbol_is_lost() -> None
     assert names >= SYMBOLS
 
 
-@pytest.mark.parametrize("row", [*CHAPTER, *PAPER], ids=lambda row: f"{row[0]} {row[2]}")
+@pytest.mark.parametrize("row", [*CHAPTER, *PAPER, *WORDS], ids=lambda row: f"{row[0]} {row[2]}")
 def test_what_stands_in_the_map_is_there(row: list[str]) -> None:
     """Bugs: code, a test or a lesson that has moved; a row that claims what is not built."""
     _, equation, code, test, lesson = row

@@ -118,7 +118,7 @@ def twins(title: str, formula: str, left: str, right: str, proofs: list[Any]) ->
 
 
 def side_by_side() -> str:
-    """Every pair of kernels/ and of distributions.py."""
+    """Every pair of kernels/ and of the distributions made of them."""
     from scratchvae.gradcheck import library
 
     proofs = {case.name: case.run() for pattern in ("kernels.*", "distributions.*") for case in library.cases(pattern)}
@@ -128,8 +128,8 @@ def side_by_side() -> str:
             name = plain[0].name.removesuffix("_np")
             of_it = [proofs[f"kernels.{name}"]]
             text.append(twins(name, equation(path, name, before), source(path, plain), source(path, rest), of_it))
-    path = PACKAGE / "distributions.py"
-    for scope in ast.parse(path.read_text(encoding="utf-8")).body:
+    paths = [PACKAGE / f"distributions/{name}.py" for name in ("normal", "bernoulli")]
+    for path, scope in ((path, node) for path in paths for node in ast.parse(path.read_text(encoding="utf-8")).body):
         members = {f.name: f for f in functions(scope)} if isinstance(scope, ast.ClassDef) else {}
         for name in (name for name in members if f"{name}_vjp" in members):
             title = f"{scope.name}.{name}"

@@ -102,7 +102,7 @@ EXERCISE = Exercise(
     13,
     "any_q",
     "Any q: a slope without an inverse",
-    "§7.2.4, §7.2.5",
+    "§7.2.4",
     ("sample", "sample_vjp", "log_prob", "log_prob_vjp"),
     HINTS,
     pairs,
