@@ -13,7 +13,7 @@ from scratchvae import cli
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Before any test is collected."""
     parser.addoption(
-        "--long", action="store_true", help="sweeps against mpmath at all their points: minutes, not seconds"
+        "--long", action="store_true", help="sweeps at all their points, laws at all their draws: hours, not seconds"
     )
 
 

@@ -337,9 +337,9 @@ def test_whole_bounds_cover_each_decoder_depth_and_activation(outcome: tuple[int
 
 
 def pairs() -> dict[CodeType, str]:
-    """The code of every function or method with _vjp in its name, Numba twins, tools and the learners' own aside."""
+    """The code of every function with _vjp in its name; not of Numba twins, tools, learners, and what only raises."""
     tools = tuple(f"scratchvae.{room}" for room in ("gradcheck", "cli", "exercises"))
-    found = {}
+    found: dict[CodeType, str] = {}
     for info in pkgutil.walk_packages(scratchvae.__path__, "scratchvae."):
         if info.name.startswith(tools) or info.name.endswith("__main__"):
             continue
@@ -347,8 +347,9 @@ def pairs() -> dict[CodeType, str]:
         classes = [c for c in vars(module).values() if inspect.isclass(c) and c.__module__ == info.name]
         owners = [module, *(c for c in classes if not getattr(c, "_is_protocol", False))]  # a protocol has no code
         for name, value in ((n, v) for owner in owners for n, v in vars(owner).items()):
-            if "_vjp" in name and not name.endswith("_nb") and inspect.isfunction(value):
-                found[value.__code__] = f"{value.__module__}.{value.__qualname__}"
+            code = value.__code__ if inspect.isfunction(value) else None
+            if "_vjp" in name and not name.endswith("_nb") and code and "NotImplementedError" not in code.co_names:
+                found[code] = f"{value.__module__}.{value.__qualname__}"
     return found
 
 

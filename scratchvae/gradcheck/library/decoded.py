@@ -1,15 +1,17 @@
-"""§7.3 A decoder as log p(x | z) and log p(x, z), with S samples for each row."""
+"""§7.3 A decoder as log p(x | z) and log p(x, z), with S samples for each row; tempered, and of z alone."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from ...models.decoded import Decoded
 from ...models.joint import Joint
 from ...models.vae import LIKELIHOODS, Architecture
+from ...training.objective import Tempered
 from .. import accumulating
 from . import Case, at
 from .vae import parameters
 
-MODEL = Decoded()
+MODEL: Any = Decoded()
 DATA = ("x", "theta.family")
 X, Z = abs(at(91, 3, 4)) - 0.5, at(92, 2, 3, 2)
 
@@ -18,10 +20,12 @@ def cases() -> Iterator[Case]:
     """Both densities for each family, x being data; and the slope in z alone, which walks back by itself."""
     for likelihood in LIKELIHOODS:
         _, theta = parameters(Architecture(4, 2, (3,), "tanh", likelihood, variance=0.3), 300)
-        for name in ("log_likelihood", "log_joint"):
-            f, f_vjp = getattr(MODEL, name), getattr(MODEL, name + "_vjp")
-            vjp = lambda w, x, z, p, dp, f_vjp=f_vjp: (None, f_vjp(w, x, z, p, dp))  # noqa: E731
-            yield Case(f"decoded.{name}[{likelihood}]", f, accumulating(vjp, into=(2,)), (X, Z, theta), constants=DATA)
-        model = Joint(theta)
-        alone = lambda w, x, z, model=model: (None, model.log_joint_vjp(w, x, z))  # noqa: E731
-        yield Case(f"joint.log_joint[{likelihood}]", model.log_joint, alone, (X, Z), constants=("x",))
+        for of, model in (("decoded", MODEL), ("tempered", Tempered(MODEL, 0.3))):
+            for name in ("log_likelihood", "log_joint"):
+                f, f_vjp = getattr(model, name), getattr(model, name + "_vjp")
+                vjp = lambda w, x, z, p, dp, f_vjp=f_vjp: (None, f_vjp(w, x, z, p, dp))  # noqa: E731
+                title, pair = f"{of}.{name}[{likelihood}]", (f, accumulating(vjp, into=(2,)))
+                yield Case(title, *pair, (X, Z, theta), constants=DATA)
+        joint = Joint(theta)
+        alone = lambda w, x, z, joint=joint: (None, joint.log_joint_vjp(w, x, z))  # noqa: E731
+        yield Case(f"joint.log_joint[{likelihood}]", joint.log_joint, alone, (X, Z), constants=("x",))
