@@ -129,7 +129,7 @@ def side_by_side() -> str:
             of_it = [proofs[f"kernels.{name}"]]
             text.append(twins(name, equation(path, name, before), source(path, plain), source(path, rest), of_it))
     paths = [PACKAGE / f"distributions/{name}.py" for name in ("normal", "bernoulli")]
-    for path, scope in ((path, node) for path in paths for node in ast.parse(path.read_text(encoding="utf-8")).body):
+    for path, scope in ((file, node) for file in paths for node in ast.parse(file.read_text(encoding="utf-8")).body):
         members = {f.name: f for f in functions(scope)} if isinstance(scope, ast.ClassDef) else {}
         for name in (name for name in members if f"{name}_vjp" in members):
             title = f"{scope.name}.{name}"

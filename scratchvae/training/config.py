@@ -12,7 +12,7 @@ from ..data import BINARISATIONS
 from ..errors import UsageError, did_you_mean, unknown
 from ..initial import INITIALISERS
 from ..models.ladder import LadderArchitecture
-from ..models.vae import LIKELIHOODS, Architecture
+from ..models.vae import Architecture
 from ..noise import LIMIT
 from ..types import Array
 from .missing import fraction
@@ -114,9 +114,8 @@ def check_prior(config: "Config") -> None:
     name, _, count = str(config.prior).partition(":")
     if name not in ("standard", "mixture", "vamp") or (name != "standard") != count.isdecimal() or count == "0":
         raise UsageError(f"prior={config.prior!r}: expected standard, mixture:COMPONENTS or vamp:PSEUDO-INPUTS")
-    if name == "vamp" and (config.posterior != "normal" or config.columns or config.likelihood not in LIKELIHOODS):
-        raise UsageError(f"prior={config.prior!r} is made of a normal q of rows like the data's: it takes posterior "
-                         f"normal and likelihood {', '.join(LIKELIHOODS)}; take mixture:COMPONENTS")  # fmt: skip
+    if name == "vamp" and config.posterior != "normal":
+        raise UsageError(f"prior={config.prior!r} is a mixture of normal q: take mixture:COMPONENTS with another q")
     plain = config.posterior == "normal" and name == "standard" and config.beta == 1 and not config.warm_up
     if isinstance(config.latent, list | tuple) and not plain:
         raise UsageError("posterior, prior, beta and warm_up are for one latent layer, latent has several")
