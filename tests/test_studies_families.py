@@ -220,11 +220,10 @@ def test_rows_of_posteriors_are_drawn(there: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(posteriors, "bits", lambda folder: (bits(64), bits(24)))
     monkeypatch.setattr(posteriors, "SETTINGS", {**posteriors.SETTINGS, "hidden": (6,)})
     monkeypatch.setattr(posteriors, "NOISE", 100)
-    monkeypatch.setattr(posteriors, "SAMPLES", 2)
     sheets: list[Any] = []
     monkeypatch.setattr(plots, "save", lambda sheet, path: sheets.append(sheet))
-    assert posteriors.main(["laplace", "--epochs", "2"]) == 0
-    assert posteriors.main(["normal", "--epochs", "2", "--out", "all.png"]) == 0
+    assert posteriors.main(["laplace", "--epochs", "2", "--samples", "2"]) == 0
+    assert posteriors.main(["normal", "--epochs", "2", "--samples", "2", "--out", "all.png"]) == 0
     found = json.loads((there / "posteriors.json").read_text())
     assert list(found) == ["normal", "laplace"]
     assert all(len(row[key]["curve"]) == 2 for row in found.values() for key in ("eight", "one"))
