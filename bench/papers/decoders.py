@@ -111,7 +111,7 @@ def seen(levels: Array, row: Row, seed: int) -> Array:
     """Whole numbers as the row's likelihood takes them, float64: a density's are dequantised, inside of their cells."""
     if not row.scale:
         return levels.astype(np.float64)
-    u = (np.random.default_rng(seed).integers(0, 2**16, levels.shape) + 0.5) / 2**16
+    u = (np.random.default_rng(seed).integers(0, 2**12, levels.shape) + 0.5) / 2**12  # exact in float32
     return (levels + u) / row.scale
 
 
