@@ -1,7 +1,9 @@
 """§7.2.5 What a likelihood must be told of the data, read from them: how many classes, levels or trials; which columns.
 
---likelihood categorical              of digits 0 … 16:    categorical:17
---columns age=gaussian,sex=categorical                     0=gaussian,1=categorical:2
+What a user says, and what the run's config then has:
+
+    --likelihood categorical              of digits 0 … 16:    categorical:17
+    --columns age=gaussian,sex=categorical                     0=gaussian,1=categorical:2
 """
 
 import dataclasses
