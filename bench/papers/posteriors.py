@@ -143,14 +143,15 @@ def one(q: str, epochs: int, x: Array, test: Array) -> dict[str, Any]:
 def table(found: dict[str, Any]) -> str:
     """Markdown: nats per datapoint, means over rows ± standard errors."""
     lines = [
-        "| q(z given x) | K = 8: L | log p(x) | draws | gap | K = 1: L | log p(x) | gap | least gap of a row | s |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| q(z given x) | epochs | K = 8: L | log p(x) | draws | gap | K = 1: L | log p(x) | gap | least gap of a row | s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for q, row in found.items():
         cells = []
         for part in (row["eight"], row["one"]):
             cells += [f"{part[key][0]:.2f} ± {part[key][1]:.2f}" for key in ("elbo", "log_likelihood", "gap")]
         cells.insert(2, str(row["eight"].get("samples", SAMPLES)))
+        cells.insert(0, f"{row['eight']['curve'][-1][0]:g}")
         lines.append(f"| {q} | {' | '.join(cells)} | {row['one']['least_gap']:.3f} | {row['eight']['seconds']:.0f} |")
     return "\n".join(lines)
 
