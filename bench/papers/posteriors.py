@@ -143,7 +143,7 @@ def one(q: str, epochs: int, x: Array, test: Array) -> dict[str, Any]:
 def table(found: dict[str, Any]) -> str:
     """Markdown: nats per datapoint, means over rows ± standard errors."""
     lines = [
-        "| q(z given x) | epochs | K = 8: L | log p(x) | draws | gap | K = 1: L | log p(x) | gap | least gap of a row | s |",
+        "| q(z given x) | epochs | K = 8: L | log p(x) | draws | gap | K = 1: L | log p(x) | gap | least gap | s |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for q, row in found.items():
