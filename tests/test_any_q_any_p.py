@@ -278,7 +278,7 @@ def test_first_biases_and_widths() -> None:
         "1.gaussian.mu": 1,
         "1.gaussian.log_var": 1,
     }
-    assert [part.columns for part in decoder(name).spec.parts] == [(1,), (0,)]
+    assert [part.columns for part in decoder(name).whole(2).parts] == [(1,), (0,)]
     assert posterior("full-normal").widths(3) == {"mu": 3, "lower": 6}
     assert posterior("planar:2").widths(3) == {"mu": 3, "log_var": 3, "u": 6, "w": 6, "b": 2}
     assert [decoder(n).mass for n in ("poisson", "gamma", MIXED)] == [True, False, None]
@@ -298,7 +298,7 @@ def test_what_a_likelihood_is_told_of_the_data() -> None:
         [True] * 4, [False] * 4, [True, True, False, False]]  # fmt: skip
     assert [likelihood.in_unit(n) for n in ("bernoulli", "beta", "poisson", "0=beta")] == [True, True, False, False]
     said = [likelihood.measure_of(n, False) for n in ("bernoulli", "poisson", "gamma", MIXED)]
-    assert said == ["probability of bits", "probability", "density", "probability, of some columns density"]
+    assert said == ["probability of bits", "probability", "density", "probability, of columns 0, 3 density"]
 
 
 def test_what_a_likelihood_cannot_take_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,3 +176,17 @@ def test_phi_is_the_sum_of_both_uses() -> None:
                 values.append(float(w @ bound(x, eps, pseudo, phi, theta)[0]))
             params[i] = kept
             assert abs((values[0] - values[1]) / 2e-5 - slopes[i]) < 1e-7 * max(1, abs(slopes[i]))
+
+
+def test_vamp_vjp_adds() -> None:
+    """Twice is double, φ and pseudo-inputs alike: catches `=` for `+=`."""
+    arch, arena = small_vae()
+    phi, pseudo = arch.nets(arena.views)[0], at(18, 4, 5)
+    prior, cache = vamp(pseudo, phi)
+    grads = [type(arena)(arch.shapes(), "float64") for _ in range(2)]
+    slopes = [np.zeros_like(pseudo) for _ in range(2)]
+    for times, (into, d) in enumerate(zip(grads, slopes, strict=True), 1):
+        for _ in range(times):
+            vamp_vjp(prior, cache, pseudo, phi, arch.nets(into.views)[0], d)
+    close(grads[1].flat, 2 * grads[0].flat)
+    close(slopes[1], 2 * slopes[0])

@@ -187,3 +187,11 @@ def test_flat_heads() -> None:
     close(q.w[:, 0], heads[3][:, :3], 0)
     for got, wanted in zip(planar_vjp(q), heads, strict=True):
         close(got, wanted, 0)
+
+
+def test_far_along_w() -> None:
+    """wᵀu = ±1000: û stays finite, e → ln(1 − 1/e) above and −wᵀu + that below; catches e^1000 in a branch that is
+    taken."""
+    w = np.array([[1.0, 0.0]])
+    for x, e in ((1000.0, np.log1p(-np.exp(-1))), (-1000.0, 1000 + np.log(np.exp(-1)))):
+        close(constrained(np.array([[x, 0.3]]), w)[0], np.array([[x + e, 0.3]]))

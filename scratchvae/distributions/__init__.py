@@ -4,6 +4,7 @@
     exponential            log_prob, KL and entropy of any exponential family, once; its members in
       discrete               Bernoulli, categorical and groups of one-hots, Poisson
       continuous             exponential, gamma, beta, Dirichlet, continuous Bernoulli, von Mises
+    concrete               Gumbel-softmax: one-hots relaxed, at a constant temperature
     counts                 negative binomial, with more zeros, binomial, multinomial
     levels                 discretised logistic and its mixture, ordinal
     positive, student      log-normal; Student-t

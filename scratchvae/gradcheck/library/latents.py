@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from ...distributions.concrete import GumbelSoftmax
 from ...distributions.edges import Pareto, Reciprocal, Triangular, Uniform
 from ...distributions.latent import POSTERIORS
+from ...types import Array
 from . import Case, at
 
 EDGES: dict[str, type[Any]] = {
@@ -45,3 +47,17 @@ def cases() -> Iterator[Case]:
         yield Case(f"latents.{name}.log_prob", lambda z, q: q.log_prob(z), lambda w, z, q: q.log_prob_vjp(w, z), (z, q))
         if hasattr(q, "entropy"):
             yield Case(f"latents.{name}.entropy", lambda q: q.entropy(), lambda w, q: q.entropy_vjp(w), (q,))
+    yield from concrete(u)
+
+
+def concrete(u: Array) -> Iterator[Case]:
+    """Its classes are the last axis."""
+    q, z = GumbelSoftmax(at(1190, 3, 4)), GumbelSoftmax(at(1191, 3, 4)).sample(u)
+    yield Case(
+        "latents.concrete.sample",
+        lambda q, u: q.sample(u),
+        lambda dz, q, u: (q.sample_vjp(dz, u), None),
+        (q, u),
+        constants=("u",),
+    )
+    yield Case("latents.concrete.log_prob", lambda z, q: q.log_prob(z), lambda w, z, q: q.log_prob_vjp(w, z), (z, q))
