@@ -83,7 +83,7 @@ GALLERY: dict[str, Bug] = {
         Edit(NORMAL, "normal_entropy_np", "LOG_2PIE", "LOG_2PI + math.log(math.pi)"),
     )),
     "softplus shown as a probability": Bug("jax mnist_vae", (
-        Edit("distributions", "Bernoulli.mean", "NUMPY.sigmoid", "NUMPY.softplus"),
+        Edit("distributions.bernoulli", "Bernoulli.mean", "NUMPY.sigmoid", "NUMPY.softplus"),
     )),
     # --- numbers out of range, and the clamps that hide them ---
     "log(1 + exp) overflows": Bug("synthcity#331, WorldModels#9", (
