@@ -57,15 +57,14 @@ class VAEObjective(NamedTuple):
         s = self.state
         if s.estimator.name == "sgvb_b":
             return self.sgvb_b(x, eps[0] if len(eps) == 1 else eps)
-        x, m = self.observed(x)
         try:
-            L = self.by_frame(x, eps, m)
+            L = self.by_frame(*self.observed(x), eps)
         except UsageError:  # the frame refuses a density that is no number; here the row and the term are known
             check_finite(s, x, eps)
             raise
         return L if s.beta == 1 else self.bound(x, eps[..., : s.config.latent_size])[0]
 
-    def by_frame(self, x: Array, eps: Array, m: Array | None) -> Array:
+    def by_frame(self, x: Array, m: Array | None, eps: Array) -> Array:
         """Any estimator. L + (1 − β) KL, an objective, is β times the bound of log p(x | z) / β."""
         s = self.state
         theta, dtheta, through_prior = learned(s)
