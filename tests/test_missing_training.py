@@ -83,8 +83,8 @@ def test_a_row_hides_the_same_in_every_epoch_and_batch() -> None:
 @pytest.mark.parametrize("beta", [1.0, 0.5])
 def test_a_weighted_kl_reports_the_bound_of_what_was_seen(beta: float) -> None:
     """Catches gaps that are filled with 0 before the bound is asked for a second time: it then counts them as seen."""
-    config = Config(latent=2, hidden=(3,), prior="mixture:2", estimator="stl", missing="nan", beta=beta, kernels="numpy",
-                    dtype="float64", binarisation="none")  # fmt: skip
+    config = Config(latent=2, hidden=(3,), prior="mixture:2", estimator="stl", missing="nan", beta=beta,
+                    kernels="numpy", dtype="float64", binarisation="none")  # fmt: skip
     state, eps = State(config, 4), np.full((1, 2, 2), 0.3)
     state.initialise(np.full(4, 0.5))
     x = np.array([[1, 0, np.nan, 1], [0, np.nan, np.nan, 1]])

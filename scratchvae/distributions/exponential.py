@@ -43,7 +43,7 @@ class ExponentialFamily(Observed):
     and heads broadcast as those of `distributions.Normal`. Results are in nats, in the dtype of heads and values.
 
     `noise`: what `sample` takes.
-    `log_heads`: η = e^head, otherwise η is the head. `shift`: h(x) = e^(−shift · T(x)) times `h`.
+    `log_heads`: η = e^head, otherwise η is the head. `shift`: log h(x) = −shift · T(x) + `log_h`.
     """
 
     __slots__ = ()
@@ -235,7 +235,7 @@ def panels(family: ExponentialFamily, one: Blocks, delta: Blocks, edges: Array) 
 
 
 def mean_difference(family: ExponentialFamily, one: Blocks, two: Blocks, delta: Blocks) -> Blocks:
-    """∇A(η₂) − ∇A(η₁), integrated where a group's η nearly meet."""
+    """∇A(η₂) − ∇A(η₁), integrated where the plain difference loses digits and A bends alike at both ends."""
     low, high = family.dA(one), family.dA(two)
     first, last = family.ddA(one, delta), family.ddA(two, delta)
     far = cast(Array, sum(np.where((a <= 2 * b) & (b <= 2 * a), 0, 1) for a, b in pairs(first, last)))
