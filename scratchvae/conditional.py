@@ -67,7 +67,7 @@ def sample_of(p: Distribution, noise: Array, k: Kernels = NUMPY) -> Array:
 
 
 def mean_of(p: Distribution) -> Array:
-    """E[y]."""
+    """E[y]; where that is no formula or does not exist, a middle that the family names: median, direction, class."""
     found: Array = p.mean
     return found
 
@@ -82,13 +82,14 @@ HEADS = {
 
 
 class Family(NamedTuple):
-    """Which distribution the heads describe. `variance` is the floor of σ² (gaussian, gaussian-sigmoid) or σ² itself
-    (gaussian-fixed), one for all columns or one each. Without a floor the likelihood of a learned σ(z) is unbounded
-    (Mattei & Frellsen 2018). With `log_scale` the columns are standardised ones, and densities those of the raw."""
+    """Which distribution the heads describe. `variance` is the floor of σ² (gaussian, also among mixed columns, and
+    gaussian-sigmoid) or σ² itself (gaussian-fixed), one for all columns or one each. Without a floor the likelihood of
+    a learned σ(z) is unbounded (Mattei & Frellsen 2018). With `log_scale` the columns are standardised ones, and
+    densities those of the raw."""
 
     name: str
     variance: float | Array = (1 / 255) ** 2  # σ of one grey level
-    log_scale: Array | None = None  # (D,), of gaussian and gaussian-fixed
+    log_scale: Array | None = None  # (D,), of gaussian and gaussian-fixed, and of mixed columns
 
     @property
     def heads(self) -> tuple[str, ...]:

@@ -80,6 +80,17 @@ def test_a_row_hides_the_same_in_every_epoch_and_batch() -> None:
     assert hide(x[:0], picked[:0], "random:0.5", noise).shape == (0, D)
 
 
+@pytest.mark.parametrize("beta", [1.0, 0.5])
+def test_a_weighted_kl_reports_the_bound_of_what_was_seen(beta: float) -> None:
+    """Catches gaps that are filled with 0 before the bound is asked for a second time: it then counts them as seen."""
+    config = Config(latent=2, hidden=(3,), prior="mixture:2", estimator="stl", missing="nan", beta=beta,
+                    kernels="numpy", dtype="float64", binarisation="none")  # fmt: skip
+    state, eps = State(config, 4), np.full((1, 2, 2), 0.3)
+    state.initialise(np.full(4, 0.5))
+    x = np.array([[1, 0, np.nan, 1], [0, np.nan, np.nan, 1]])
+    np.testing.assert_allclose(objective.gradient(state, x, eps), objective.bound(state, x, eps)[0], rtol=1e-12)
+
+
 def test_nothing_missing_is_the_plain_bound() -> None:
     """Rows without a gap give the same bound, whether or not the run knows of gaps."""
     x = pixels()

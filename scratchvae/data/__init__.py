@@ -40,7 +40,7 @@ UNIT = {  # likelihoods for data in [0, 1]
     "bernoulli": "a Bernoulli likelihood needs [0, 1]",
     "gaussian-sigmoid": "means through a sigmoid reach [0, 1] alone",
 }
-TAKES_ALL = ("gaussian", "gaussian-fixed", *UNIT)  # or what `check` itself tells
+CHECKED_HERE = ("gaussian", "gaussian-fixed", *UNIT)  # by `check` itself; others by their support
 BLOCK = 1 << 22  # bytes looked at together when values are checked
 
 
@@ -189,14 +189,15 @@ def check(
     dtype: DTypeLike | None = None,
 ) -> None:
     """Raises DataError at the first value of x (N, D) that is NaN (unless `missing`) or inf, or, for a likelihood of
-    UNIT, outside [0, 1], or would be inf in the floating `dtype`.
+    UNIT, outside [0, 1], or would be inf in the floating `dtype`. Other likelihoods
+    refuse by `check_support`.
 
     Row numbers are those of `where`, if given. A memory map is passed over: `rows` checks each batch it reads.
     """
     if isinstance(x, np.memmap):
         return
     origin = Origin(name) if isinstance(name, str) else name
-    if likelihood and likelihood not in TAKES_ALL:
+    if likelihood and likelihood not in CHECKED_HERE:
         check_support(x, likelihood, origin, where, missing)
     if x.dtype == np.uint8:
         return

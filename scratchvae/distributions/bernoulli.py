@@ -2,12 +2,11 @@
 
 from typing import NamedTuple
 
-import numpy as np
-
 from ..kernels import NUMPY, Kernels
+from ..kernels.activations import softplus_np
 from ..types import Array
 from .exponential import Blocks, ExponentialFamily
-from .shared import as_rows, per_row, unbroadcast
+from .shared import as_rows, per_row, sigmoid, unbroadcast
 
 
 class Logits(NamedTuple):
@@ -25,7 +24,7 @@ class Bernoulli(ExponentialFamily, Logits):
         return (x,)
 
     def A(self, eta: Blocks) -> Array:
-        return softplus(eta[0])
+        return softplus_np(eta[0])
 
     def dA(self, eta: Blocks) -> Blocks:
         return (sigmoid(eta[0]),)
@@ -79,15 +78,3 @@ class Bernoulli(ExponentialFamily, Logits):
         shape, rows = as_rows(self.logits)
         dlogits: Array = k.bernoulli_entropy_vjp(per_row(w, shape), *rows)
         return Bernoulli(dlogits.reshape(shape))
-
-
-def softplus(l: Array) -> Array:
-    """log(1 + e^l)."""
-    m = np.where(l.real < 0, l, -l)
-    return np.where(l.real > 0, l, 0.0) + np.log1p(np.exp(m))
-
-
-def sigmoid(l: Array) -> Array:
-    """1 / (1 + e^−l), small ones to the last digit."""
-    e = np.exp(np.where(l.real < 0, l, -l))
-    return np.where(l.real < 0, e, 1.0) / (1 + e)

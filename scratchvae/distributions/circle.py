@@ -8,8 +8,8 @@ from ..kernels import NUMPY, Kernels
 from ..reparam import von_mises
 from ..types import Array
 from .curves import bessel_ratio, log_i0
-from .exponential import Blocks, ExponentialFamily, narrow, wide
-from .shared import fitted, quiet, times
+from .exponential import Blocks, ExponentialFamily
+from .shared import fitted, narrow, quiet, times, widened
 
 TINY = 2.0**-1000
 
@@ -64,7 +64,7 @@ class VonMises(ExponentialFamily, Direction):
 
     def polar(self, u: Array) -> tuple[Array, ...]:
         """κ, cos μ, sin μ, c and x, all of one shape."""
-        a, b, u = np.broadcast_arrays(*map(wide, (self.a, self.b, u)))
+        a, b, u = np.broadcast_arrays(*map(widened, (self.a, self.b, u)))
         c, s = unit((a, b))
         kappa, mu = length((a, b)), np.arctan2(s, c)
         cut = np.where(mu > 0, np.pi, -np.pi) - mu
@@ -88,7 +88,7 @@ class VonMises(ExponentialFamily, Direction):
         rho = np.exp(kappa * gap)
         by_kappa = von_mises.slope(kappa, x) - times(von_mises.slope(kappa, cut), rho)
         turn = np.where(kappa == 0, -gap, -np.expm1(kappa * gap) / np.where(kappa == 0, 1, kappa))
-        dz = wide(dz)
+        dz = widened(dz)
         by_a, by_b = times(c, by_kappa) - times(s, turn), times(s, by_kappa) + times(c, turn)
         return VonMises(fitted(dz * by_a, self.a), fitted(dz * by_b, self.b))
 

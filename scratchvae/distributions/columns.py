@@ -14,7 +14,6 @@ from ..errors import DataError, UsageError, unknown
 from ..kernels import NUMPY, Kernels
 from ..types import Array
 from .likelihoods import LIKELIHOODS, Kind, Outs, Settings
-from .normal import Normal
 from .quantiles import draw
 
 
@@ -142,7 +141,7 @@ class Columns(NamedTuple):
     @property
     def mean(self) -> Array:
         """One number a column: E[x], of a categorical the most probable class, of an angle the mean direction."""
-        return self.together(p.mu if isinstance(p, Normal) else p.mean for p in self.parts)
+        return self.together(p.mean for p in self.parts)
 
     def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
         """x by u (..., D) uniform in (0, 1), a number a column."""

@@ -13,8 +13,7 @@ from ..errors import UsageError
 from ..kernels import NUMPY, Kernels
 from ..reparam import inverse_cdf
 from ..types import Array
-from .exponential import column, narrow
-from .shared import fitted, quiet, wide
+from .shared import column, fitted, narrow, quiet, wide
 from .simplex import softmax
 
 

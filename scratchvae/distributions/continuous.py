@@ -11,12 +11,12 @@ from ..reparam import inverse_cdf
 from ..types import Array
 from .bernoulli import Logits
 from .circle import VonMises as VonMises
-from .curves import box, box_bend, box_slope, log_gamma, stirling, stirling_bend, stirling_slope
+from .curves import box, box_bend, box_slope, rest, rest_bend, rest_slope
 from .discrete import LogRate
-from .exponential import Blocks, ExponentialFamily, column, narrow, wide
+from .exponential import Blocks, ExponentialFamily
 from .positive import beta, beta_vjp, gamma, gamma_vjp
-from .saddle import stirling_vjp, weighed
-from .shared import fitted, quiet, summed, times
+from .saddle import log_gamma, stirling_vjp, weighed
+from .shared import column, fitted, narrow, quiet, summed, times, widened
 from .simplex import Dirichlet as Dirichlet
 from .simplex import beta_bends, beta_curvature, beta_slopes, log, log_beta, over
 
@@ -59,14 +59,14 @@ class Exponential(ExponentialFamily, LogRate):
     @quiet
     def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
         """§7.2.4 z = −ln(1 − u)/λ; u (..., K) uniform in (0, 1)."""
-        return narrow(inverse_cdf.exponential_sample(self.eta()[0], wide(u)), self.log_rate)
+        return narrow(inverse_cdf.exponential_sample(self.eta()[0], widened(u)), self.log_rate)
 
     @quiet
     def sample_vjp(self, dz: Array, u: Array, k: Kernels = NUMPY) -> "Exponential":
         """Cotangent of the head, summed over the samples."""
         rate = self.eta()[0]
-        dz = np.broadcast_to(wide(dz), np.broadcast_shapes(dz.shape, rate.shape))
-        return Exponential(fitted(inverse_cdf.exponential_sample_vjp(dz, rate, wide(u)) * rate, self.log_rate))
+        dz = np.broadcast_to(widened(dz), np.broadcast_shapes(dz.shape, rate.shape))
+        return Exponential(fitted(inverse_cdf.exponential_sample_vjp(dz, rate, widened(u)) * rate, self.log_rate))
 
     @property
     def mean(self) -> Array:
@@ -96,12 +96,12 @@ class Gamma(ExponentialFamily, ShapeRate):
     def ddA(self, eta: Blocks, v: Blocks) -> Blocks:
         """∇²A · v = Cov[T] · v."""
         r, s = v[0] / eta[0], v[1] / eta[1]
-        return stirling_bend(eta[0]) * v[0] + (r - s), eta[0] / eta[1] * (s - r)
+        return rest_bend(eta[0]) * v[0] + (r - s), eta[0] / eta[1] * (s - r)
 
     def curvature(self, eta: Blocks, v: Blocks) -> Array:
         """vᵀ ∇²A v, by terms ≥ 0."""
         r, s = v[0] / eta[0], v[1] / eta[1]
-        return eta[0] * (r - s) ** 2 + v[0] * v[0] * stirling_bend(eta[0])
+        return eta[0] * (r - s) ** 2 + v[0] * v[0] * rest_bend(eta[0])
 
     def dx(self, eta: Blocks, x: Array) -> Array:
         return over(eta[0] - 1, x) - eta[1]
@@ -111,13 +111,13 @@ class Gamma(ExponentialFamily, ShapeRate):
     @quiet
     def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
         """log p(x), without the last axis; at x = 0 its limit."""
-        log_shape, log_rate = map(wide, self)
-        return summed(gamma(wide(x), log_shape - log_rate, log_shape), x, *self)
+        log_shape, log_rate = map(widened, self)
+        return summed(gamma(widened(x), log_shape - log_rate, log_shape), x, *self)
 
     @quiet
     def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[Array, "Gamma"]:
         """Cotangents of x and of the heads, for w the cotangent of log_prob."""
-        value, log_shape, log_rate = np.broadcast_arrays(*map(wide, (x, *self)))
+        value, log_shape, log_rate = np.broadcast_arrays(*map(widened, (x, *self)))
         w, log_mean = column(w, value.shape), log_shape - log_rate
         dx, dlog_mean, _ = gamma_vjp(w, value, log_mean, log_shape)
         by_shape = stirling_vjp(np.ones(()), log_shape) + weighed(log(value) - log_mean, np.exp(log_shape))
@@ -128,27 +128,27 @@ class Gamma(ExponentialFamily, ShapeRate):
     @quiet
     def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
         """§7.2.4 z by the inverse CDF; u (..., K) uniform in (0, 1). What is below the type's range is 0."""
-        log_shape, log_rate = map(wide, self)
-        return narrow(np.exp(reparam.gamma.log_sample(np.exp(log_shape), wide(u)) - log_rate), self.log_shape)
+        log_shape, log_rate = map(widened, self)
+        return narrow(np.exp(reparam.gamma.log_sample(np.exp(log_shape), widened(u)) - log_rate), self.log_shape)
 
     @quiet
     def sample_vjp(self, dz: Array, u: Array, k: Kernels = NUMPY) -> "Gamma":
         """Cotangent of the heads, summed over the samples."""
-        log_shape, log_rate = map(wide, self)
+        log_shape, log_rate = map(widened, self)
         shape = np.exp(log_shape)
-        y = reparam.gamma.log_sample(shape, wide(u))
-        dy = wide(dz) * np.exp(y - log_rate)
+        y = reparam.gamma.log_sample(shape, widened(u))
+        dy = widened(dz) * np.exp(y - log_rate)
         return Gamma(fitted(dy * shape * reparam.gamma.log_slope(shape, y), self.log_shape), fitted(-dy, self.log_rate))
 
     def entropies(self, eta: Blocks) -> Array:
         """ln α − ln β + g + (1 − α) g′."""
         a, b = eta
-        return np.log(a) - np.log(b) + stirling(a) + (1 - a) * stirling_slope(a)
+        return np.log(a) - np.log(b) + rest(a) + (1 - a) * rest_slope(a)
 
     def entropies_vjp(self, eta: Blocks) -> Blocks:
         """1/α + (1 − α) g″ and −1/β."""
         a, b = np.broadcast_arrays(*eta)
-        return 1 / a + (1 - a) * stirling_bend(a), -1 / b
+        return 1 / a + (1 - a) * rest_bend(a), -1 / b
 
     @property
     def mean(self) -> Array:
@@ -184,11 +184,11 @@ class Beta(ExponentialFamily, TwoShapes):
 
     def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
         """log p(x), without the last axis, in its saddle-point form; at x = 0 and 1 its limit."""
-        return summed(beta(*map(wide, (x, *self))), x, *self)
+        return summed(beta(*map(widened, (x, *self))), x, *self)
 
     def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[Array, "Beta"]:
         """Cotangents of x and of the heads, for w the cotangent of log_prob."""
-        parts = np.broadcast_arrays(*map(wide, (x, *self)))
+        parts = np.broadcast_arrays(*map(widened, (x, *self)))
         dx, *slopes = beta_vjp(column(w, parts[0].shape), *parts)
         return fitted(dx, x), Beta(*(fitted(d, p) for d, p in zip(slopes, self, strict=True)))
 
@@ -196,16 +196,16 @@ class Beta(ExponentialFamily, TwoShapes):
     @quiet
     def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
         """§7.2.4 z by the inverse CDF; u (..., K) uniform in (0, 1)."""
-        a, b = map(np.exp, map(wide, self))
-        return narrow(special.expit(reparam.beta.logit_sample(a, b, wide(u))), self.log_a)
+        a, b = map(np.exp, map(widened, self))
+        return narrow(special.expit(reparam.beta.logit_sample(a, b, widened(u))), self.log_a)
 
     @quiet
     def sample_vjp(self, dz: Array, u: Array, k: Kernels = NUMPY) -> "Beta":
         """Cotangent of the heads, summed over the samples."""
-        a, b = map(np.exp, map(wide, self))
-        y = reparam.beta.logit_sample(a, b, wide(u))
+        a, b = map(np.exp, map(widened, self))
+        y = reparam.beta.logit_sample(a, b, widened(u))
         by_a, by_b = reparam.beta.logit_slopes(a, b, y)
-        dy = wide(dz) * special.expit(y) * special.expit(-y)
+        dy = widened(dz) * special.expit(y) * special.expit(-y)
         return Beta(fitted(times(dy, a * by_a), self.log_a), fitted(times(dy, b * by_b), self.log_b))
 
     @property
@@ -260,15 +260,15 @@ class ContinuousBernoulli(ExponentialFamily, Logits):
     @quiet
     def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
         """§7.2.4 z by the inverse CDF; u (..., K) uniform in (0, 1)."""
-        return narrow(box_quantile(wide(self.logits), wide(u)), self.logits)
+        return narrow(box_quantile(widened(self.logits), widened(u)), self.logits)
 
     @quiet
     def sample_vjp(self, dz: Array, u: Array, k: Kernels = NUMPY) -> "ContinuousBernoulli":
         """Cotangent of the logits, summed over the samples."""
-        l, u = np.broadcast_arrays(wide(self.logits), wide(u))
-        return ContinuousBernoulli(fitted(wide(dz) * box_quantile_slope(l, u), self.logits))
+        l, u = np.broadcast_arrays(widened(self.logits), widened(u))
+        return ContinuousBernoulli(fitted(widened(dz) * box_quantile_slope(l, u), self.logits))
 
     @property
     def mean(self) -> Array:
         """1 / (1 − e^−l) − 1/l."""
-        return narrow(box_slope(wide(self.logits)), self.logits)
+        return narrow(box_slope(widened(self.logits)), self.logits)

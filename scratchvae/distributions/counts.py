@@ -11,8 +11,8 @@ from ..kernels.activations import softplus_np
 from ..types import Array
 from .discrete import log_softmax
 from .observed import Observed, Place
-from .saddle import STIRLING, excess, log_add, log_near, sigmoid, soft, soft_vjp, stirling, stirling_vjp
-from .shared import counted, fitted, quiet, row_weights, summed, times, wide
+from .saddle import STIRLING, excess, log_add, log_near, soft, soft_vjp, stirling, stirling_vjp
+from .shared import column, counted, fitted, quiet, sigmoid, summed, times, wide
 
 # NB(x; μ, θ) = Γ(x + θ) / (Γ(θ) x!) (θ / (θ + μ))^θ (μ / (θ + μ))^x        variance μ + μ² / θ; θ → ∞ is Poisson
 #   with n = x + θ and log Γ(a) = a log a − a − c(a), the large parts cancel on paper:
@@ -100,7 +100,7 @@ class NegativeBinomial(Observed, MeanTheta):
     def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[None, "NegativeBinomial"]:
         """(None, cotangents of log_mean and log_theta), for w the cotangent of log_prob."""
         args = wide(x, *self)
-        slopes = negative_binomial_vjp(row_weights(w, np.broadcast_arrays(*args)[0]), *args)
+        slopes = negative_binomial_vjp(column(w, np.broadcast_shapes(*(a.shape for a in args))), *args)
         return None, NegativeBinomial(*(fitted(d, p) for d, p in zip(slopes, self, strict=True)))
 
 
@@ -160,7 +160,7 @@ class ZeroInflated(Observed, GateMeanTheta):
     def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[None, "ZeroInflated"]:
         """(None, cotangents of logit, log_mean and log_theta), for w the cotangent of log_prob."""
         args = wide(x, *self)
-        slopes = zero_inflated_vjp(row_weights(w, np.broadcast_arrays(*args)[0]), *args)
+        slopes = zero_inflated_vjp(column(w, np.broadcast_shapes(*(a.shape for a in args))), *args)
         return None, ZeroInflated(*(fitted(d, p) for d, p in zip(slopes, self, strict=True)))
 
 
@@ -222,7 +222,7 @@ class Binomial(Observed, LogitOfTrials):
     def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[None, "Binomial"]:
         """(None, cotangent of logit; trials as they are), for w the cotangent of log_prob."""
         args = wide(x, self.logit, self.trials)
-        dlogit = binomial_vjp(row_weights(w, np.broadcast_arrays(*args)[0]), *args)
+        dlogit = binomial_vjp(column(w, np.broadcast_shapes(*(a.shape for a in args))), *args)
         return None, Binomial(fitted(dlogit, self.logit), self.trials)
 
 
@@ -292,4 +292,4 @@ class Multinomial(Observed, LogitsOfTotal):
     def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[None, "Multinomial"]:
         """(None, cotangent of logits; total as it is), for w the cotangent of log_prob."""
         x, logits = np.broadcast_arrays(*wide(x, self.logits))
-        return None, Multinomial(fitted(multinomial_vjp(row_weights(w, x), x, logits), self.logits), self.total)
+        return None, Multinomial(fitted(multinomial_vjp(column(w, x.shape), x, logits), self.logits), self.total)

@@ -10,16 +10,11 @@ import numpy as np
 from scipy import special
 
 from ..types import Array
-from .saddle import series
+from .saddle import log_gamma, series
 
 FAR = 20.0  # from here on Stirling's series has all digits
 BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330)
 HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
-
-
-def log_gamma(a: Array) -> Array:
-    """ln Γ(a), a > 0."""
-    return special.loggamma(a) if np.iscomplexobj(a) else special.gammaln(a)
 
 
 def trigamma(a: Array) -> Array:
@@ -32,29 +27,29 @@ def trigamma(a: Array) -> Array:
 #   so:     g′ = ψ(a) − ln a = −1/(2a) − Σ B₂ₖ / (2k a²ᵏ),      g″ = ψ′(a) − 1/a = 1/(2a²) + Σ B₂ₖ / a²ᵏ⁺¹
 
 
-def stirling(a: Array) -> Array:
+def rest(a: Array) -> Array:
     """g(a) = ln Γ(a) − a ln a + a."""
     far = np.where(a.real < FAR, FAR, a)
-    rest = sum(b / (2 * k * (2 * k - 1)) * far ** (1.0 - 2 * k) for k, b in enumerate(BERNOULLI[:7], 1))
+    tail = sum(b / (2 * k * (2 * k - 1)) * far ** (1.0 - 2 * k) for k, b in enumerate(BERNOULLI[:7], 1))
     near = np.where(a.real < FAR, a, 1.0)
     direct = log_gamma(near) - near * np.log(near) + near
-    return np.where(a.real < FAR, direct, HALF_LOG_2PI - 0.5 * np.log(far) + rest)
+    return np.where(a.real < FAR, direct, HALF_LOG_2PI - 0.5 * np.log(far) + tail)
 
 
-def stirling_slope(a: Array) -> Array:
+def rest_slope(a: Array) -> Array:
     """g′(a) = ψ(a) − ln a."""
     far = np.where(a.real < FAR, FAR, a)
-    rest = sum(b / (2 * k) * far ** (-2.0 * k) for k, b in enumerate(BERNOULLI[:7], 1))
+    tail = sum(b / (2 * k) * far ** (-2.0 * k) for k, b in enumerate(BERNOULLI[:7], 1))
     near = np.where(a.real < FAR, a, 1.0)
-    return np.where(a.real < FAR, special.psi(near) - np.log(near), -0.5 / far - rest)
+    return np.where(a.real < FAR, special.psi(near) - np.log(near), -0.5 / far - tail)
 
 
-def stirling_bend(a: Array) -> Array:
+def rest_bend(a: Array) -> Array:
     """g″(a) = ψ′(a) − 1/a, of the real part."""
     a = a.real
     far, near = np.where(a < FAR, FAR, a), np.where(a < FAR, a, 1.0)
-    rest = sum(b * far ** (-1.0 - 2 * k) for k, b in enumerate(BERNOULLI[:7], 1))
-    return np.where(a < FAR, trigamma(near) - 1 / near, 0.5 / far / far + rest)
+    tail = sum(b * far ** (-1.0 - 2 * k) for k, b in enumerate(BERNOULLI[:7], 1))
+    return np.where(a < FAR, trigamma(near) - 1 / near, 0.5 / far / far + tail)
 
 
 # c(l) = ln((e^l − 1) / l), what normalises e^{l x} on [0, 1]

@@ -12,8 +12,7 @@ from ..types import Array
 from .bernoulli import Logits
 from .exponential import Blocks, ExponentialFamily
 from .observed import Observed, Place
-from .shared import fitted, quiet, row_weights, summed
-from .shared import wide as wides
+from .shared import column, fitted, quiet, summed, wide
 
 
 class LogRate(NamedTuple):
@@ -117,7 +116,7 @@ class Classes(Observed, Logits):
 
     def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
         """How many partial sums of p are ≤ u; u (..., D) uniform in (0, 1)."""
-        below = np.cumsum(log_softmax(*wides(self.logits))[1], axis=-1)[..., :-1] <= u[..., None]
+        below = np.cumsum(log_softmax(*wide(self.logits))[1], axis=-1)[..., :-1] <= u[..., None]
         return below.sum(axis=-1).astype(self.logits.dtype)
 
     def hot(self, x: Array) -> Array:
@@ -128,14 +127,14 @@ class Classes(Observed, Logits):
     def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
         """log P(x), nats, without the last axis; −inf where x is no code."""
         hot = self.hot(x)
-        log_p = np.where(hot, log_softmax(*wides(self.logits))[0], 0).sum(axis=-1)
+        log_p = np.where(hot, log_softmax(*wide(self.logits))[0], 0).sum(axis=-1)
         return summed(np.where(hot.any(axis=-1), log_p, -np.inf), self.logits)
 
     @quiet
     def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[None, "Classes"]:
         """(None, cotangent of logits), for w the cotangent of log_prob."""
-        slope = self.hot(x) - log_softmax(*wides(self.logits))[1]
-        return None, Classes(fitted(row_weights(w, slope[..., 0])[..., None] * slope, self.logits))
+        slope = self.hot(x) - log_softmax(*wide(self.logits))[1]
+        return None, Classes(fitted(column(w, slope[..., 0].shape)[..., None] * slope, self.logits))
 
 
 def one_hots(*sizes: int) -> type[Categorical]:

@@ -11,8 +11,7 @@ import numpy as np
 from ..reparam import inverse_cdf
 from ..types import Array
 from .elementwise import ClosedEntropy, Elementwise, Slopes
-from .location import LOG_2
-from .shared import times
+from .shared import LOG_2, times
 
 
 class LowWidth(NamedTuple):

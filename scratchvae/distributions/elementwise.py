@@ -12,7 +12,7 @@ import numpy as np
 from ..kernels import NUMPY, Kernels
 from ..types import Array
 from .observed import Observed
-from .shared import fitted, quiet, row_weights, summed, wide
+from .shared import column, fitted, quiet, summed, wide
 
 Slopes = tuple[Array, ...]
 
@@ -89,7 +89,7 @@ class Elementwise(Heads):
     def log_prob_vjp(self, w: Array, z: Array, k: Kernels = NUMPY) -> tuple[Array, Self]:
         """Cotangents of z and of the heads, for w the cotangent of log_prob."""
         q, (value,) = self.spread(z)
-        dz, *slopes = q.density_vjp(np.broadcast_to(row_weights(w, value), value.shape), value)
+        dz, *slopes = q.density_vjp(np.broadcast_to(column(w, value.shape), value.shape), value)
         return fitted(dz, z), self.back(tuple(slopes))
 
 
@@ -115,7 +115,7 @@ class ClosedEntropy(Heads):
     def entropy_vjp(self, w: Array, k: Kernels = NUMPY) -> Self:
         """Cotangent of the heads, for w the cotangent of entropy."""
         q, _ = self.spread()
-        return self.back(q.entropies_vjp(np.broadcast_to(row_weights(w, q.heads[0]), q.heads[0].shape)))
+        return self.back(q.entropies_vjp(np.broadcast_to(column(w, q.heads[0].shape), q.heads[0].shape)))
 
 
 class ClosedKL(Heads):
@@ -140,4 +140,4 @@ class ClosedKL(Heads):
     def kl_vjp(self, w: Array, k: Kernels = NUMPY) -> Self:
         """Cotangent of the heads, for w the cotangent of kl."""
         q, _ = self.spread()
-        return self.back(q.divergences_vjp(np.broadcast_to(row_weights(w, q.heads[0]), q.heads[0].shape)))
+        return self.back(q.divergences_vjp(np.broadcast_to(column(w, q.heads[0].shape), q.heads[0].shape)))

@@ -11,7 +11,7 @@ import numpy as np
 from ..kernels import NUMPY, Kernels
 from ..types import Array
 from .observed import Observed
-from .shared import as_rows, per_row, unbroadcast
+from .shared import as_rows, column, fitted, narrow, widened
 
 Blocks = tuple[Array, ...]  # η, T or a cotangent: one array (..., K) for each head
 
@@ -19,17 +19,6 @@ NEAR = 1e-3  # a difference this small beside its terms has lost three digits: i
 ROWS = 256  # integrated at a time
 THIRDS = 16  # of the segment towards either end, where A may bend 10¹⁵ times more than at the other
 NODES, WEIGHTS = (v * 0.5 for v in np.polynomial.legendre.leggauss(12))
-
-
-def wide(a: Any) -> Array:
-    """a in float64, or complex: what is formed from float32 keeps all its digits until it is returned."""
-    return np.asarray(a, np.result_type(a, np.float64))
-
-
-def narrow(a: Array, *like: Array) -> Array:
-    """a in the dtype of `like`; what is beyond that dtype's range is ±∞."""
-    with np.errstate(over="ignore"):
-        return np.asarray(a).astype(np.result_type(*like))
 
 
 def inner(a: Blocks, b: Blocks) -> Array:
@@ -43,7 +32,7 @@ class ExponentialFamily(Observed):
     and heads broadcast as those of `distributions.Normal`. Results are in nats, in the dtype of heads and values.
 
     `noise`: what `sample` takes.
-    `log_heads`: η = e^head, otherwise η is the head. `shift`: h(x) = e^(−shift · T(x)) times `h`.
+    `log_heads`: η = e^head, otherwise η is the head. `shift`: log h(x) = −shift · T(x) + `log_h`.
     """
 
     __slots__ = ()
@@ -104,13 +93,13 @@ class ExponentialFamily(Observed):
     def eta(self) -> Blocks:
         """The natural parameters."""
         with np.errstate(over="ignore"):
-            return tuple(np.exp(wide(h)) if self.log_heads else wide(h) for h in self.heads)
+            return tuple(np.exp(widened(h)) if self.log_heads else widened(h) for h in self.heads)
 
     def eta_vjp(self, deta: Blocks) -> Self:
         """Cotangent of the heads: dη η where η = e^head, dη where it is the head."""
         if self.log_heads:
             deta = tuple(d * e for d, e in zip(deta, self.eta(), strict=True))
-        return self.of(tuple(narrow(unbroadcast(d, h.shape), h) for d, h in zip(deta, self.heads, strict=True)))
+        return self.of(tuple(fitted(d, h) for d, h in zip(deta, self.heads, strict=True)))
 
     def shifted(self, eta: Blocks) -> Blocks:
         """η − shift: the weight of T where log h is a multiple of T."""
@@ -120,19 +109,19 @@ class ExponentialFamily(Observed):
 
     def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
         """log p(x), without the last axis. ±inf only where that is the density."""
-        eta, value = self.eta(), wide(x)
+        eta, value = self.eta(), widened(x)
         linear = self.per_group(inner(self.shifted(eta), self.T(value)))
         rows = (linear - self.A(eta)).sum(axis=-1) + self.log_h(value).sum(axis=-1)
         return narrow(rows, x, *self.heads)
 
     def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[Array | None, Self]:
         """Cotangents of x (None where discrete) and of the heads, for w the cotangent of log_prob."""
-        eta, value = self.eta(), wide(x)
+        eta, value = self.eta(), widened(x)
         shape = np.broadcast_shapes(x.shape, *(e.shape for e in eta))
         w = column(w, shape)
         d = self.eta_vjp(tuple(w * (t - m) for t, m in zip(self.T(value), self.dA(eta), strict=True)))
         dx = self.dx(eta, value)
-        return None if dx is None else narrow(unbroadcast(w * np.broadcast_to(dx, shape), x.shape), x), d
+        return None if dx is None else fitted(w * np.broadcast_to(dx, shape), x), d
 
     # KL(p₁ ‖ p₂) = A(η₂) − A(η₁) − Δᵀ∇A(η₁) = ∫₀¹ (1 − t) Δᵀ∇²A(η₁ + tΔ) Δ dt,   Δ = η₂ − η₁
     #   so:  ∂/∂η₁ = −∇²A(η₁) Δ,    ∂/∂η₂ = ∇A(η₂) − ∇A(η₁) = ∫₀¹ ∇²A(η₁ + tΔ) Δ dt
@@ -140,7 +129,7 @@ class ExponentialFamily(Observed):
 
     def difference(self, other: Self) -> Blocks:
         """Δ = η₂ − η₁, to the last digit also where the heads nearly meet: e^a (e^(b − a) − 1)."""
-        steps = tuple(wide(b) - wide(a) for a, b in zip(self.heads, other.heads, strict=True))
+        steps = tuple(widened(b) - widened(a) for a, b in zip(self.heads, other.heads, strict=True))
         if not self.log_heads:
             return steps
         return tuple(e * np.expm1(s) for e, s in zip(self.eta(), steps, strict=True))
@@ -195,11 +184,6 @@ class ExponentialFamily(Observed):
         return self.eta_vjp(tuple(w * d for d in self.entropies_vjp(eta)))
 
 
-def column(w: Array, shape: tuple[int, ...]) -> Array:
-    """w (...,) as (..., 1), in float64; refused unless it is one number for each row of `shape`."""
-    return wide(per_row(w, shape).reshape(shape[:-1])[..., None])
-
-
 def bregman(family: ExponentialFamily, one: Blocks, two: Blocks, delta: Blocks) -> Array:
     """A(η₂) − A(η₁) − Δᵀ∇A(η₁) of every group, (rows, groups)."""
     below, above = family.A(one), family.A(two)
@@ -235,7 +219,7 @@ def panels(family: ExponentialFamily, one: Blocks, delta: Blocks, edges: Array) 
 
 
 def mean_difference(family: ExponentialFamily, one: Blocks, two: Blocks, delta: Blocks) -> Blocks:
-    """∇A(η₂) − ∇A(η₁), integrated where a group's η nearly meet."""
+    """∇A(η₂) − ∇A(η₁), integrated where the plain difference loses digits and A bends alike at both ends."""
     low, high = family.dA(one), family.dA(two)
     first, last = family.ddA(one, delta), family.ddA(two, delta)
     far = cast(Array, sum(np.where((a <= 2 * b) & (b <= 2 * a), 0, 1) for a, b in pairs(first, last)))

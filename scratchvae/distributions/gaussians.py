@@ -4,7 +4,6 @@ Parameters are unconstrained, so that any gradient step stays inside. Values are
 results are in nats, in the dtype of heads and values. Noise is standard normal.
 """
 
-import math
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -12,15 +11,7 @@ import numpy as np
 from ..errors import UsageError
 from ..kernels import NUMPY, Kernels
 from ..types import Array
-from .exponential import column, narrow
-from .shared import fitted, wide
-
-LOG_2PI = math.log(2 * math.pi)
-
-
-def dot(a: Array, b: Array) -> Array:
-    """Σ_k a_k b_k as a column (..., 1)."""
-    return np.asarray((a * b).sum(axis=-1, keepdims=True))
+from .shared import LOG_2PI, column, dot, fitted, narrow, wide
 
 
 def solve_lower(L: Array, d: Array) -> Array:

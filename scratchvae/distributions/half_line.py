@@ -11,10 +11,10 @@ from ..reparam import inverse_cdf
 from ..types import Array
 from .continuous import Gamma
 from .elementwise import ClosedEntropy, ClosedKL, Elementwise, Slopes
-from .location import EULER, LOG_2, gumbel_kl, gumbel_kl_vjp
+from .location import EULER, gumbel_kl, gumbel_kl_vjp
 from .positive import at_edge, gamma, gamma_vjp, steep
 from .saddle import excess, log_add, stirling, stirling_vjp, weighed
-from .shared import times
+from .shared import LOG_2, times
 
 LOG_PI_OVER_2 = float(np.log(np.pi / 2))
 
@@ -165,7 +165,7 @@ class Gompertz(Elementwise, EtaRate):
         return deta * eta, drate * rate
 
     def density(self, z: Array) -> Array:
-        """log p of each number; −inf outside."""
+        """log p of each number, z ≥ 0."""
         x = np.exp(self.log_rate) * z
         return self.log_rate + self.log_eta + x - np.exp(self.log_eta) * np.expm1(x)
 
@@ -181,7 +181,7 @@ def by_log_shape(log_x: Array, log_mean: Array, log_shape: Array) -> Array:
     return stirling_vjp(np.ones(()), log_shape) + weighed(log_x - log_mean, np.exp(log_shape))
 
 
-# 1/z is Gamma(α, β):   log p(z) = log p(1/z) − 2 ln z;    the KL is that of the gammas, and H = H(gamma) − 2 E[ln 1/z]
+# 1/z is Gamma(α, β):   log p(z) = log p(1/z) − 2 ln z;    the KL is that of the gammas
 class InverseGamma(Elementwise, ShapeScale):
     """z > 0 by log α and log β (..., K): shape and scale."""
 
@@ -232,7 +232,7 @@ class InverseGamma(Elementwise, ShapeScale):
         return InverseGamma(*self.inverse().kl_vjp(w, k))
 
 
-# F of χ²(ν) = Gamma(ν/2, ½)
+# χ²(ν) = Gamma(ν/2, rate ½)
 class ChiSquare(Elementwise, LogDegrees):
     """z > 0 by log ν (..., K), the degrees of freedom."""
 

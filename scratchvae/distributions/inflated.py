@@ -10,7 +10,7 @@ from .continuous import Beta
 from .discrete import log_softmax
 from .observed import Observed
 from .positive import beta, beta_vjp
-from .shared import fitted, quiet, row_weights, summed, times, wide
+from .shared import column, fitted, quiet, summed, times, wide
 
 
 class GateShapes(NamedTuple):
@@ -64,7 +64,7 @@ class InflatedBeta(Observed, GateShapes):
         at, pi = self.where(x), log_softmax(gate)[1]
         slope = at - pi
         between = np.broadcast_to(at[..., 2], np.broadcast_shapes(slope.shape[:-1], log_a.shape, log_b.shape))
-        dy = row_weights(w, between)
+        dy = column(w, between.shape)
         _, *shapes = beta_vjp(np.ones(()), np.where(at[..., 2], x, 0.5), log_a, log_b)
         by = (times(np.where(between, d, 0), dy) for d in shapes)
         gates = np.where(slope == 0, 0, dy[..., None] * slope)

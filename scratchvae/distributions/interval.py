@@ -10,9 +10,9 @@ from ..types import Array
 from .curves import trigamma
 from .elementwise import ClosedEntropy, ClosedKL, Elementwise, Slopes
 from .normal import MuLogVar
-from .positive import LOG_2PI, at_edge, steep
+from .positive import at_edge, steep
 from .saddle import excess
-from .shared import times
+from .shared import LOG_2PI, times
 
 
 class LogAB(NamedTuple):

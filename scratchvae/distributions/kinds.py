@@ -131,7 +131,7 @@ class Decoder(NamedTuple):
     # What an encoder sees: levels and classes as shares of the highest, or one-hots of few; logs of counts and of what
     # is positive. Data get no cotangent.
     def features(self, x: Array, m: Array | None = None) -> Array:
-        """Rows x (..., D) as (..., seen(D)); 0 where m (..., D) is 0."""
+        """Rows x (..., D) as (..., seen(D)); where m (..., D) is 0 they are 0, and made up for as in `vae.rescaled`."""
         found = []
         for part in self.whole(x.shape[-1]).parts:
             here = list(part.columns)

@@ -9,8 +9,7 @@ from ..kernels import NUMPY, Kernels
 from ..kernels.activations import softplus_np
 from ..types import Array
 from .observed import Observed
-from .saddle import sigmoid
-from .shared import fitted, quiet, row_weights, summed, times, wide
+from .shared import column, fitted, quiet, sigmoid, summed, times, wide
 
 # log of what a logistic has between two bounds, a above b, δ = a − b = e^v:
 #   σ(a) − σ(b) = σ(a) σ(−b) (1 − e^−δ)     so     log p = −softplus(−a) − softplus(b) + log(1 − e^−δ)
@@ -39,24 +38,19 @@ def log_bin_vjp(dy: Array, a: Array, b: Array, v: Array, first: Array, last: Arr
     )
 
 
-def scaled(d: Array, w: Array) -> Array:
-    """d e^w, 0 where d is 0."""
-    return np.where(d == 0, 0, d * np.exp(w))
-
-
 @quiet
 def logistic(x: Array, mu: Array, log_s: Array, *, levels: int) -> Array:
     """log P(x) of each entry: what the logistic (μ, s) has in x ± ½; the end bins take the tails."""
-    a, b = scaled(x + 0.5 - mu, -log_s), scaled(x - 0.5 - mu, -log_s)
+    a, b = times(x + 0.5 - mu, np.exp(-log_s)), times(x - 0.5 - mu, np.exp(-log_s))
     return log_bin(a, b, -log_s, x <= 0, x >= levels - 1)
 
 
 @quiet
 def logistic_vjp(dy: Array, x: Array, mu: Array, log_s: Array, *, levels: int) -> tuple[Array, Array]:
     """dμ = −(da + db) / s,  dlog s = −a da − b db − dv;  a σ(−a) → 0 in the far tail."""
-    a, b = scaled(x + 0.5 - mu, -log_s), scaled(x - 0.5 - mu, -log_s)
+    a, b = times(x + 0.5 - mu, np.exp(-log_s)), times(x - 0.5 - mu, np.exp(-log_s))
     da, db, dv = log_bin_vjp(np.ones_like(a), a, b, -log_s, x <= 0, x >= levels - 1)
-    return times(scaled(-(da + db), -log_s), dy), dy * (-times(da, a) - times(db, b) - dv)
+    return times(times(-(da + db), np.exp(-log_s)), dy), dy * (-times(da, a) - times(db, b) - dv)
 
 
 class Location(NamedTuple):
@@ -78,13 +72,15 @@ class DiscretisedLogistic(Observed, Location):
     def mean(self) -> Array:
         """E[x] = Σ_j P(x ≥ j), in levels."""
         mu, log_s = wide(self.mu, self.log_s)
-        return sum((sigmoid(scaled(mu - j + 0.5, -log_s)) for j in range(1, self.levels)), 0 * mu).astype(self.mu.dtype)
+        return sum((sigmoid(times(mu - j + 0.5, np.exp(-log_s))) for j in range(1, self.levels)), 0 * mu).astype(
+            self.mu.dtype
+        )
 
     @quiet
     def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
         """The level whose bin holds μ + s log(u / (1 − u)); u uniform in (0, 1)."""
         u, mu, log_s = wide(u, self.mu, self.log_s)
-        y = mu + scaled(np.log(u) - np.log1p(-u), log_s)
+        y = mu + times(np.log(u) - np.log1p(-u), np.exp(log_s))
         return np.clip(np.ceil(y - 0.5), 0, self.levels - 1).astype(self.mu.dtype)
 
     def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
@@ -94,7 +90,7 @@ class DiscretisedLogistic(Observed, Location):
     def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[None, "DiscretisedLogistic"]:
         """(None, cotangents of mu and log_s), for w the cotangent of log_prob."""
         args = wide(x, self.mu, self.log_s)
-        dy = row_weights(w, np.broadcast_arrays(*args)[0])
+        dy = column(w, np.broadcast_shapes(*(a.shape for a in args)))
         dmu, dlog_s = logistic_vjp(dy, *args, levels=self.levels)
         return None, DiscretisedLogistic(fitted(dmu, self.mu), fitted(dlog_s, self.log_s), self.levels)
 
@@ -154,7 +150,7 @@ class LogisticMixture(Observed, Locations):
         """(None, cotangents of logits, mu and log_s), for w the cotangent of log_prob."""
         x, logits, mu, log_s = wide(x, *self[:3])
         log_p, gamma, pi = mixed(logistic(x[..., None], mu, log_s, levels=self.levels), logits)
-        dy = row_weights(w, log_p)[..., None]
+        dy = column(w, log_p.shape)[..., None]
         dmu, dlog_s = (
             times(dy * gamma, d) for d in logistic_vjp(np.ones(()), x[..., None], mu, log_s, levels=self.levels)
         )
@@ -174,7 +170,7 @@ def bounds(cuts: Array) -> Array:
 def bounds_vjp(dt: Array, cuts: Array) -> Array:
     """dcuts."""
     after = np.flip(np.cumsum(np.flip(dt, -1), axis=-1), -1)
-    return np.concatenate([after[..., :1], scaled(after[..., 1:], cuts[..., 1:])], axis=-1)
+    return np.concatenate([after[..., :1], times(after[..., 1:], np.exp(cuts[..., 1:]))], axis=-1)
 
 
 class EtaCuts(NamedTuple):
@@ -221,7 +217,7 @@ class Ordinal(Observed, EtaCuts):
     def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[None, "Ordinal"]:
         """(None, cotangents of eta and cuts), for w the cotangent of log_prob."""
         *parts, upper, lower = self._bin(x)
-        da, db, dv = log_bin_vjp(row_weights(w, parts[0]), *parts)
+        da, db, dv = log_bin_vjp(column(w, parts[0].shape), *parts)
         dt = np.where(upper, da[..., None], 0) + np.where(lower, db[..., None], 0)
         dcuts = bounds_vjp(dt, np.broadcast_to(wide(self.cuts)[0], dt.shape)) + np.where(upper, dv[..., None], 0)
         return None, Ordinal(fitted(-(da + db), self.eta), fitted(dcuts, self.cuts))

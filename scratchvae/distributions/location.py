@@ -7,13 +7,12 @@ from scipy import special
 
 from ..reparam import inverse_cdf
 from ..types import Array
-from .curves import log_gamma
 from .elementwise import ClosedEntropy, ClosedKL, Elementwise, Slopes
-from .saddle import excess, series
-from .shared import times
+from .saddle import excess, log_gamma, series
+from .shared import LOG_2, times
 
 EULER = float(np.euler_gamma)
-LOG_2, LOG_PI = float(np.log(2)), float(np.log(np.pi))
+LOG_PI = float(np.log(np.pi))
 NEAR = 0.25  # |β − 1| up to which ln Γ is taken from its series about 1
 ZETAS = tuple(float((-1) ** k * special.zeta(k) / k) for k in range(2, 30))
 

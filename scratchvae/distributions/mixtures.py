@@ -7,10 +7,8 @@ import numpy as np
 
 from ..kernels import NUMPY, Kernels
 from ..types import Array
-from .exponential import column, narrow
-from .shared import fitted, wide
+from .shared import LOG_2PI, column, fitted, narrow, wide
 
-LOG_2PI = float(np.log(2 * np.pi))
 DIGITS = 1e-9  # nats that the squares by matrix products may be off
 NUMBERS = 2**20  # in any array on the way
 
@@ -23,7 +21,7 @@ def log_softmax(a: Array) -> Array:
 
 # r_nc = Σ_k P_ck (z_nk − μ_ck)²  =  z² Pᵀ − 2 z (P μ)ᵀ + Σ_k P μ²
 #   ∂/∂z = 2 Σ_c dr P (z − μ)     ∂/∂μ = −2 P Σ_n dr (z − μ)     ∂/∂P = Σ_n dr (z − μ)²
-# The right-hand side is three matrix products, which lose as many digits as P (z² + μ²) is above r.
+# The right-hand side is two matrix products and a sum, which lose as many digits as P (z² + μ²) is above r.
 def squares(z: Array, mu: Array, precision: Array, expanded: bool) -> Array:
     """Weighted squared distances (N, C) of z (N, K) from mu (C, K); `expanded`: by matrix products."""
     if expanded:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..kernels import NUMPY, Kernels
 from ..types import Array
-from .shared import fitted, quiet, row_weights, wide
+from .shared import column, fitted, quiet, wide
 
 Place = tuple[Any, ...]  # an index that makes (..., D) the pieces (..., pieces, size) that are observed or not
 
@@ -81,7 +81,7 @@ def log_prob_observed(p: Any, x: Array, m: Array) -> Array:
 def log_prob_observed_vjp(p: Any, w: Array, x: Array, m: Array) -> tuple[Array | None, Any]:
     """Of `Observed`."""
     value, m, parts = full(p, x, m)
-    w = np.broadcast_to(row_weights(w, value), value.shape)
+    w = np.broadcast_to(column(w, value.shape), value.shape)
     dx = np.zeros(value.shape)
     dparts = {name: v if name in p.settings else np.zeros(v.shape) for name, v in parts.items()}
     smooth = True

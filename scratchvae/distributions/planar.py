@@ -18,17 +18,11 @@ import numpy as np
 from ..kernels import NUMPY, Kernels
 from ..kernels.activations import softplus_np
 from ..types import Array
-from .exponential import column, narrow
 from .normal import Normal
-from .shared import fitted, quiet, wide
+from .shared import column, dot, fitted, narrow, quiet, wide
 
 C = math.log(math.e - 1)
 STEPS = 200  # of Newton's method; each is safe, and nearly all are done after eight
-
-
-def dot(a: Array, b: Array) -> Array:
-    """Σ_k a_k b_k as a column (..., 1)."""
-    return np.asarray((a * b).sum(axis=-1, keepdims=True))
 
 
 def bend(s: Array) -> Array:
@@ -156,8 +150,8 @@ class Planar(PlanarHeads):
 
     def sample(self, eps: Array, k: Kernels = NUMPY) -> Array:
         """§7.2.4 z = g_F(… g_1(μ + σ ε)); eps (..., K) standard normal."""
-        q, (z,) = Planar(*wide(*self)), wide(eps)
-        z = q.mu + np.exp(0.5 * q.log_var) * z
+        q, (eps,) = Planar(*wide(*self)), wide(eps)
+        z = q.mu + np.exp(0.5 * q.log_var) * eps
         for layer in q._layers():
             z = fold(z, *layer)
         return narrow(z, *self)

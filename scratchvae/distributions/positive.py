@@ -9,9 +9,7 @@ from ..types import Array
 from .elementwise import ClosedEntropy, ClosedKL, Elementwise, Slopes
 from .normal import MuLogVar
 from .saddle import excess, excess_vjp, log_add, stirling, stirling_vjp, weighed
-from .shared import quiet, times, wide
-
-LOG_2PI = float(np.log(2 * np.pi))
+from .shared import LOG_2PI, quiet, times, wide
 
 
 def refuse(x: Array, low: float, high: float) -> None:

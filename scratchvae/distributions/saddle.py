@@ -3,8 +3,8 @@
     log Γ(a) = a log a − a − c(a)         c(a) → ½ log(a / 2π) for large a, → log a for small a
     e^w (e^y − 1 − y)                     what the density loses by x being e^y-fold off its mean, e^w its weight
 
-Gamma, beta, Poisson, binomial and negative binomial are sums of these two. All arguments are logs, so nothing overflows
-before the result does; everything takes complex numbers.
+Gamma, beta, F, binomial, multinomial and negative binomial are sums of these two. All arguments are logs, so nothing
+overflows before the result does; the functions take complex numbers, their slopes real ones.
 """
 
 import math
@@ -13,6 +13,7 @@ import numpy as np
 from scipy import special
 
 from ..types import Array
+from .shared import sigmoid
 
 SMALL = 10.0  # below, by log Γ itself; above, by Stirling's series, whose first term left out is 3e-17 here
 STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)  # B₂ₖ / (2k (2k − 1))
@@ -26,12 +27,6 @@ def series(coefficients: tuple[float, ...], r: Array) -> Array:
     for c in reversed(coefficients):
         total = total * r + c
     return total
-
-
-def sigmoid(a: Array) -> Array:
-    """1 / (1 + e^−a) to full relative accuracy at either end, unlike ½ (1 + tanh ½a)."""
-    e = np.exp(np.where(a.real > 0, -a, a))
-    return np.where(a.real > 0, 1, e) / (1 + e)
 
 
 def weighed(p: Array, weight: Array) -> Array:

@@ -4,6 +4,7 @@ Parameters and values are (..., K) and broadcast against each other, so z may be
 Densities sum over the last axis and return (S, B) or (B,), in nats.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from ..errors import UsageError
 from ..types import Array
 
+LOG_2PI, LOG_2 = math.log(2 * math.pi), math.log(2)
 quiet = np.errstate(all="ignore")  # branches that are not taken overflow; what is taken is tested over the whole range
 
 
@@ -27,15 +29,37 @@ def summed(terms: Array, *inexact: Array) -> Array:
     return np.asarray(terms.sum(axis=-1)).astype(np.result_type(*kept))
 
 
-def row_weights(w: Array, terms: Array) -> Array:
-    """w as a column beside terms (..., D); refused unless it is one number for each row."""
-    return np.asarray(per_row(w, terms.shape).reshape(*terms.shape[:-1], 1), np.float64)
+def widened(a: Any) -> Array:
+    """a in float64, or complex: what is formed from float32 keeps all its digits until it is returned."""
+    return np.asarray(a, np.result_type(a, np.float64))
+
+
+def narrow(a: Array, *like: Array) -> Array:
+    """a in the dtype of `like`; what is beyond that dtype's range is ±∞."""
+    with np.errstate(over="ignore"):
+        return np.asarray(a).astype(np.result_type(*like))
+
+
+def column(w: Array, shape: tuple[int, ...]) -> Array:
+    """w (...,) as (..., 1), in float64; refused unless it is one number for each row of `shape`."""
+    return widened(per_row(w, shape).reshape(shape[:-1])[..., None])
 
 
 @quiet
 def fitted(d: Array, like: Array) -> Array:
     """A cotangent in the shape and type of what it belongs to."""
     return unbroadcast(d, like.shape).astype(like.dtype)
+
+
+def sigmoid(a: Array) -> Array:
+    """1 / (1 + e^−a) to full relative accuracy at either end, unlike ½ (1 + tanh ½a)."""
+    e = np.exp(np.where(a.real > 0, -a, a))
+    return np.where(a.real > 0, 1, e) / (1 + e)
+
+
+def dot(a: Array, b: Array) -> Array:
+    """Σ_k a_k b_k as a column (..., 1)."""
+    return np.asarray((a * b).sum(axis=-1, keepdims=True))
 
 
 def times(p: Array, slope: Array) -> Array:

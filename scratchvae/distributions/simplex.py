@@ -9,10 +9,11 @@ from scipy import special
 from .. import reparam
 from ..kernels import NUMPY, Kernels
 from ..types import Array
-from .curves import log_gamma, stirling_bend, trigamma
-from .exponential import Blocks, ExponentialFamily, narrow, wide
+from .curves import rest_bend, trigamma
+from .exponential import Blocks, ExponentialFamily
 from .observed import Place
-from .shared import fitted, quiet, times
+from .saddle import log_gamma
+from .shared import fitted, narrow, quiet, times, widened
 
 
 class LogAlpha(NamedTuple):
@@ -64,8 +65,8 @@ def beta_bends(alphas: Blocks, v: Blocks) -> Blocks:
 def beta_curvature(alphas: Blocks, v: Blocks) -> Array:
     """The quadratic form, by terms ≥ 0."""
     S, V = np.asarray(sum(alphas)), np.asarray(sum(v))
-    squares = sum(a * (d / a - V / S) ** 2 + stirling_bend(a) * d * d for a, d in zip(alphas, v, strict=True))
-    return np.asarray(squares - stirling_bend(S) * V * V)
+    squares = sum(a * (d / a - V / S) ** 2 + rest_bend(a) * d * d for a, d in zip(alphas, v, strict=True))
+    return np.asarray(squares - rest_bend(S) * V * V)
 
 
 class Dirichlet(ExponentialFamily, LogAlpha):
@@ -115,13 +116,13 @@ class Dirichlet(ExponentialFamily, LogAlpha):
     def sample_vjp(self, dz: Array, u: Array, k: Kernels = NUMPY) -> "Dirichlet":
         """Cotangent of the head, summed over the samples."""
         alpha, y = self.eta()[0], self.log_gammas(u)
-        z, dz = softmax(y), wide(dz)
+        z, dz = softmax(y), widened(dz)
         dy = z * (dz - (z * dz).sum(axis=-1, keepdims=True))
         return Dirichlet(fitted(times(dy, alpha * reparam.gamma.log_slope(alpha, y)), self.log_alpha))
 
     def log_gammas(self, u: Array) -> Array:
         """y."""
-        return reparam.gamma.log_sample(*np.broadcast_arrays(self.eta()[0], wide(u)))
+        return reparam.gamma.log_sample(*np.broadcast_arrays(self.eta()[0], widened(u)))
 
     @property
     def mean(self) -> Array:

@@ -10,10 +10,9 @@ from ..reparam import student_t
 from ..types import Array
 from .curves import trigamma
 from .elementwise import ClosedEntropy, Elementwise, Slopes
-from .saddle import SMALL, excess, log_gamma, series, sigmoid, soft, soft_vjp
-from .shared import quiet, times
+from .saddle import SMALL, excess, log_gamma, series, soft, soft_vjp
+from .shared import LOG_2, LOG_2PI, quiet, sigmoid, times
 
-LOG_2PI, LOG_2 = float(np.log(2 * np.pi)), float(np.log(2))
 HALF = (-1 / 8, 1 / 192, -1 / 640, 17 / 14336, -31 / 18432, 691 / 180224, -5461 / 425984)
 
 # log Γ(a + ½) − log Γ(a) − ½ log a, by w = log a
@@ -26,11 +25,6 @@ def half_step(w: Array) -> Array:
     large = w.real > np.log(SMALL)
     a, r = np.exp(np.where(large, 0, w)), np.exp(-np.where(large, w, 3))
     return np.where(large, r * series(HALF, r * r), log_gamma(a + 0.5) - log_gamma(1 + a) + 0.5 * w)
-
-
-def half_step_vjp(dy: Array, w: Array) -> Array:
-    """dw."""
-    return dy * half_step_slope(w)
 
 
 def half_step_slope(w: Array) -> Array:
@@ -73,7 +67,7 @@ def student_vjp(dy: Array, x: Array, mu: Array, log_s: Array, log_nu: Array) -> 
     e, w = squared(x, mu, log_s, log_nu), log_nu - LOG_2
     pull = 2 * soft_vjp(np.ones(()), w, e)[1] + sigmoid(e)
     by_x = np.where(x == mu, 0, -pull / np.where(x == mu, 1, x - mu))
-    by_nu = half_step_vjp(np.ones(()), w) + 0.5 * sigmoid(e) - excess(w, -softplus_np(e))
+    by_nu = half_step_slope(w) + 0.5 * sigmoid(e) - excess(w, -softplus_np(e))
     return times(by_x, dy), times(-by_x, dy), times(pull - 1, dy), times(by_nu, dy)
 
 

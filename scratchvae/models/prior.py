@@ -1,6 +1,6 @@
 """§7.3 A prior made of the encoder: the variational mixture of posteriors (VampPrior, Tomczak & Welling 2018).
 
-    p(z) = 1/C Σ_c q_φ(z | u_c),      u_c = sigmoid of free parameters, one pseudo-input a component
+    p(z) = 1/C Σ_c q_φ(z | u_c),      u_c a pseudo-input a component: free parameters, through a sigmoid for [0, 1]
 
 The encoder runs twice, on the data and on the u_c, and φ's cotangent is the sum of both uses.
 """
@@ -27,8 +27,9 @@ class Cache(NamedTuple):
 
 
 def vamp(pseudo: Array, phi: Net, k: Kernels = NUMPY, inputs: str = "sigmoid") -> tuple[MixtureNormal, Cache]:
-    """The prior of C pseudo-inputs, free parameters (C, D), and the cache for the way back. `inputs` maps them to rows
-    like the data's: "sigmoid" for values in [0, 1], "identity" for real columns."""
+    """The prior of C pseudo-inputs, free parameters (C, D) as the encoder's first layer sees rows, and the cache for
+    the way back. `inputs` maps them to numbers like the data's: "sigmoid" for values in [0, 1], "identity" for
+    real columns."""
     u = activate(pseudo, inputs, k)
     q, layers = net(u, phi, k)
     assert isinstance(q, Normal)
@@ -42,4 +43,4 @@ def vamp_vjp(
     weights 1/C are fixed: dprior.logits is not used."""
     du = net_vjp(Normal(dprior.mu, dprior.log_var), cache.q, cache.layers, phi, dphi, k)  # q = encoder(u)
     assert du is not None
-    dpseudo += activate_vjp(du, cache.u, cache.inputs, k)  # u = sigmoid(pseudo)
+    dpseudo += activate_vjp(du, cache.u, cache.inputs, k)  # u = inputs(pseudo)

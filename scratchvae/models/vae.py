@@ -1,8 +1,9 @@
-"""§7.3 The variational autoencoder: p(z) = N(0, I), p(x | z) and q(z | x) by networks, and its bound (eq. 10).
+"""§7.3 The variational autoencoder: p(x | z) and q(z | x) by networks, p(z) = N(0, I), and its bound (eq. 10).
 
     L(x) = log p_θ(x | z) − KL(q_φ(z | x) ‖ p(z)),    z = μ_φ(x) + σ_φ(x) ⊙ ε        Kingma & Welling 2014, eq. 10
 
-`elbo` and `elbo_vjp` are the whole of hand-written AEVB; x (B, D), eps (B, K) or (S, B, K), L (B,) in nats.
+`elbo` and `elbo_vjp` are the whole of hand-written AEVB; x (B, D), eps (B, K) or (S, B, K), L (B,) in nats. They hold
+for any q that has `sample` and a `kl` to its standard member: p(z) is that, and ε what its `sample` takes.
 """
 
 import dataclasses

@@ -34,7 +34,7 @@ class Meaning:
     quantity: str  # "ELBO", "log p(x)"
     estimator: str
     samples: int
-    measure: str  # of p(x): a probability of bits, a cross-entropy of grey levels, or a density
+    measure: str  # of p(x): a probability, a density, of mixed columns both, or a cross-entropy of grey levels
     binarisation: str
     data: str
     split: str

@@ -115,7 +115,9 @@ def check_prior(config: "Config") -> None:
     if name not in ("standard", "mixture", "vamp") or (name != "standard") != count.isdecimal() or count == "0":
         raise UsageError(f"prior={config.prior!r}: expected standard, mixture:COMPONENTS or vamp:PSEUDO-INPUTS")
     if name == "vamp" and config.posterior != "normal":
-        raise UsageError(f"prior={config.prior!r} is a mixture of normal q: take mixture:COMPONENTS with another q")
+        raise UsageError(
+            f"prior={config.prior!r} is made of normal q: take mixture:COMPONENTS with {config.posterior!r}"
+        )
     plain = config.posterior == "normal" and name == "standard" and config.beta == 1 and not config.warm_up
     if isinstance(config.latent, list | tuple) and not plain:
         raise UsageError("posterior, prior, beta and warm_up are for one latent layer, latent has several")

@@ -57,15 +57,14 @@ class VAEObjective(NamedTuple):
         s = self.state
         if s.estimator.name == "sgvb_b":
             return self.sgvb_b(x, eps[0] if len(eps) == 1 else eps)
-        x, m = self.observed(x)
         try:
-            L = self.by_frame(x, eps, m)
+            L = self.by_frame(*self.observed(x), eps)
         except UsageError:  # the frame refuses a density that is no number; here the row and the term are known
             check_finite(s, x, eps)
             raise
         return L if s.beta == 1 else self.bound(x, eps[..., : s.config.latent_size])[0]
 
-    def by_frame(self, x: Array, eps: Array, m: Array | None) -> Array:
+    def by_frame(self, x: Array, m: Array | None, eps: Array) -> Array:
         """Any estimator. L + (1 − β) KL, an objective, is β times the bound of log p(x | z) / β."""
         s = self.state
         theta, dtheta, through_prior = learned(s)
@@ -280,7 +279,8 @@ def coder(state: "State") -> Coder:
 
 
 def joint(state: "State") -> Joint:
-    """log p(x, z) with the run's θ and prior put in, for samplers. Raises UsageError where z is not in all of R^K."""
+    """log p(x, z) with the run's θ and prior put in, for samplers. Raises UsageError for any q but a
+    normal."""
     if state.prior_kind is not Normal or state.config.posterior != "normal":
         q = state.config.posterior
         raise UsageError(
@@ -290,7 +290,7 @@ def joint(state: "State") -> Joint:
 
 
 def middle(state: "State") -> Array:
-    """E[x | z] at the prior's mean, (D,): a first guess at what is missing."""
+    """E[x | z] at the mean of the standard prior, learned or not, (D,): a first guess at what is missing."""
     z = mean_of(standard(np.zeros((1, state.config.latent_size), state.config.dtype), state.prior_kind))[None]
     return mean_of(decode(state, z))[0]
 
@@ -300,8 +300,8 @@ def drawn(state: "State", p: Distribution, noise: Noise, purpose: Purpose) -> Ar
     rows, columns = mean_of(p).shape
     if isinstance(p, Normal | Bernoulli):
         source = noise.uniforms if isinstance(p, Bernoulli) else noise.normals
-        drawn: Array = p.sample(source(purpose, 1, rows, columns, state.config.dtype))
-        return drawn
+        x: Array = p.sample(source(purpose, 1, rows, columns, state.config.dtype))
+        return x
     return np.asarray(sample_of(p, noise.inner_uniforms(purpose, 1, rows, columns)), state.config.dtype)
 
 

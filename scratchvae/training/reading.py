@@ -175,7 +175,6 @@ class Reading(NamedTuple):
             self.kept.dtype == np.int64
             and self.constants is not None
             and self.constants.shape == (self.columns,)
-            and self.kept.dtype == np.int64
             and bool(((self.kept >= 0) & (self.kept < self.columns)).all())
         )
         positive = self.scale is None or (

@@ -202,7 +202,7 @@ class Steps:
         return float(L.mean(dtype=np.float64))
 
     def generative(self) -> tuple[int, int]:
-        """Where θ lies in the arena: it follows φ."""
+        """Where θ lies in the arena, a learned p(z) with it: it follows φ."""
         sizes = {name: view.size for name, view in self.state.arena.views.items()}
         return sum(n for name, n in sizes.items() if name.startswith("q")), sum(sizes.values())
 
