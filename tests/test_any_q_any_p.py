@@ -18,7 +18,7 @@ from scratchvae.noise import Noise, Purpose
 from scratchvae.training import likelihood
 from scratchvae.training.config import Config, from_dict
 from scratchvae.training.evaluate import log_likelihood
-from scratchvae.training.objective import bound, gradient, learned, log_weights, prior
+from scratchvae.training.objective import bound, encode, gradient, learned, log_weights, prior
 from scratchvae.training.state import State, Steps, latent_noise, load_state, save_state
 from scratchvae.types import Array
 from scratchvae.vae import VAE
@@ -250,6 +250,22 @@ def test_pseudo_inputs_enter_like_rows(name: str, into: Any) -> None:
     q = net(into(s.arena.views["prior.u"]), s.phi._replace(enter=""))[0]
     close(learned(s)[0].prior.mu, q.mu)
     close(learned(s)[0].prior.log_var, q.log_var)
+
+
+def test_rows_with_gaps_enter_without_them() -> None:
+    """The mask reaches the features: catches a gap that enters as class 0, which no gradient sees."""
+    s, m = state(likelihood=MIXED, missing="nan"), ~np.isnan(GAPS)
+    seen = decoder(MIXED).features(np.where(m, GAPS, 0), m * 1.0)
+    close(encode(s, GAPS).mu, net(seen, s.phi._replace(enter=""))[0].mu)
+
+
+@pytest.mark.parametrize("q", ["normal", "gamma"])
+def test_noise_has_the_names_of_step_and_row(q: str) -> None:
+    """Uniforms as normals: catches one draw for all steps, and rows that draw by their place in the minibatch."""
+    s = state(posterior=q)
+    both = latent_noise(s, Purpose.LATENT, 3, 2, 1)
+    np.testing.assert_array_equal(latent_noise(s, Purpose.LATENT, 3, 1, 1, 1), both[:, 1:])
+    assert not np.isin(latent_noise(s, Purpose.LATENT, 4, 2, 1), both).any()
 
 
 # --- how data enter, and what is read from them -----------------------------------------------------------------------
