@@ -311,7 +311,7 @@ def test_unfitted(call: str, tmp_path: Path) -> None:
         ({"latnet": 3}, "unknown option 'latnet'"),
         ({"latent": "x"}, "latent='x'"),
         ({"latent": (4, 2)}, "VAE has one latent layer"),
-        ({"likelihood": "poisson"}, "likelihood 'poisson' is unknown"),
+        ({"likelihood": "poison"}, "likelihood 'poison' is unknown"),
         ({"optimizer": "lion"}, "optimizer 'lion' is unknown"),
         ({"learning_rate": 0}, "learning_rate > 0"),
         ({"epochs": 0}, "must be above 0"),

@@ -163,8 +163,8 @@ def test_the_mean_of_either_kind() -> None:
 
 def test_unknown_family_is_refused() -> None:
     """Catches a typing error that gets any further than the first use."""
-    with pytest.raises(UsageError, match="family 'poisson' is unknown: give one of normal, bernoulli"):
-        _ = Family("poisson").heads
+    with pytest.raises(UsageError, match="likelihood 'poison' is unknown: give one of bernoulli, gaussian"):
+        _ = Family("poison").heads
 
 
 COPIES: dict[str, Callable[[Any], Any]] = {

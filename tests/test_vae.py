@@ -269,7 +269,7 @@ def test_noise_that_does_not_fit_is_refused(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize(("options", "words"), [
-    ({"likelihood": "poisson"}, "likelihood 'poisson' is unknown"),
+    ({"likelihood": "poison"}, "likelihood 'poison' is unknown"),
     ({"activation": "swish"}, "activation 'swish' is unknown"),
     ({"hidden": (4, 0)}, "sizes must be at least 1"),
     ({"latent": 0}, "sizes must be at least 1"),

@@ -54,7 +54,7 @@ GALLERY: dict[str, Bug] = {
         Edit(NORMAL, "normal_log_prob_vjp_np", "0.5 * w * (r * (z - mu) - 1)", "w * (r * (z - mu) - 1)"),
     )),
     "variance head's path forgotten": Bug("y0ast, VRbound", (
-        Edit("conditional", "net_vjp", "parts[0] if len(parts) == 1 else parts[0] + parts[1]", "parts[0]"),
+        Edit("conditional", "net_vjp", "sum(parts[1:], parts[0])", "parts[0]"),
     )),
     "backward draws another eps": Bug("kwj2104", (
         Edit("models.vae", "elbo_vjp", "sample_vjp(dz, eps, k)", "sample_vjp(dz, eps[..., ::-1, :], k)"),
@@ -69,11 +69,11 @@ GALLERY: dict[str, Bug] = {
     )),
     "KL averaged over the batch": Bug("pytorch/examples#290", (
         Edit("models.vae", "elbo", "axis=0)) - kl", "axis=0)) - kl / x.shape[0]"),
-        Edit("models.vae", "elbo_vjp", "kl_vjp(-w, k)", "kl_vjp(-w / x.shape[0], k)"),
+        Edit("models.vae", "elbo_vjp", "kl_vjp(-beta * w, k)", "kl_vjp(-beta * w / x.shape[0], k)"),
     )),
     "KL divided by the columns": Bug("keras#6015, AntixK#11", (
         Edit("models.vae", "elbo", "axis=0)) - kl", "axis=0)) - kl / x.shape[1]"),
-        Edit("models.vae", "elbo_vjp", "kl_vjp(-w, k)", "kl_vjp(-w / x.shape[1], k)"),
+        Edit("models.vae", "elbo_vjp", "kl_vjp(-beta * w, k)", "kl_vjp(-beta * w / x.shape[1], k)"),
     )),
     "analytic KL in importance weights": Bug("nips14-ssl, anglepy, VRbound", (
         Edit("training.objective", "VAEObjective.log_weights",

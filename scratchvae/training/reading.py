@@ -188,7 +188,7 @@ class Reading(NamedTuple):
         dropped = np.setdiff1d(np.arange(self.columns), np.arange(self.columns) if self.kept is None else self.kept)
         lines = []
         if self.scale is not None:
-            many = int((self.scale != 1).sum())
+            many = int(((self.scale != 1) | (self.shift != 0)).sum())
             columns = f"{many} column{'s' * (many != 1)}"
             lines.append(
                 f"standardised: {columns}, by mean and standard deviation (or grain, if larger) of {rows} rows; "

@@ -16,9 +16,9 @@ from ...tree import zeros_like
 from ...types import Array
 from .. import accumulating
 from . import Case, at
+from .latents import QUANTILES, SCIPYS
 from .vae import DATA, ROWS, bound, bound_vjp, parameters
 
-QUANTILES = "quantiles come from SciPy, which takes no complex numbers"
 VALUES: dict[str, Any] = {  # what a decoder can have made, (ROWS, 4)
     "poisson": [0, 1, 5], "negative-binomial": [0, 2, 9], "zero-inflated": [0, 3, 0], "binomial:6": [0, 6, 2],
     "categorical:3": [0, 2, 1], "ordinal:4": [3, 0, 1], "discretised-logistic:7": [0, 6, 3],
@@ -41,7 +41,7 @@ def by_posterior(name: str) -> Case:
     a = Architecture(3, 2, (3,), "tanh", "bernoulli", posterior=name)
     phi, theta = parameters(a, 100)
     x, eps = (at(61, ROWS, 3) > 0) * 1.0, noise_of(q.family, 2, 2)
-    title, real = f"vae.elbo[q {name}]", QUANTILES if q.family.noise == "uniforms" else ""
+    title, real = f"vae.elbo[q {name}]", QUANTILES if name in SCIPYS else ""
     if hasattr(q.family, "kl"):
         return Case(title, bound, accumulating(bound_vjp, into=(2, 3)), (x, eps, phi, theta), {}, real, DATA)
     model = Decoded(kind=q.prior)

@@ -22,6 +22,8 @@ EDGES: dict[str, type[Any]] = {
     "pareto": Pareto,
 }
 ELSEWHERE = {"normal"}  # `distributions`
+QUANTILES = "quantiles come from SciPy, which takes no complex numbers"
+SCIPYS = {"student-t", "gamma", "inverse-gamma", "chi-square", "f", "beta", "logit-normal", "dirichlet", "von-mises"}
 PAIRED = {"beta", "continuous-bernoulli", "dirichlet", "exponential", "gamma", "von-mises"}  # `exponential`
 
 
@@ -37,6 +39,7 @@ def cases() -> Iterator[Case]:
             lambda q, u: q.sample(u),
             lambda dz, q, u: (q.sample_vjp(dz, u), None),
             (q, u),
+            real=QUANTILES if name in SCIPYS else "",
             constants=("u",),
         )
         if hasattr(q, "kl"):

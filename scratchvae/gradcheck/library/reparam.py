@@ -12,6 +12,7 @@ from scipy import special
 from ...reparam import beta, gamma, inverse_cdf, student_t, von_mises
 from ...types import Array
 from . import Case, at
+from .latents import QUANTILES
 
 U = special.expit(1.5 * at(1201, 3, 4))
 WIDE = tuple(at(1202 + i, 3, 4) for i in range(3))
@@ -25,7 +26,8 @@ def case(name: str, g: Callable[..., Any], g_vjp: Callable[..., Any], *phi: Arra
         found = g_vjp(dz, *args)
         return (*(found if isinstance(found, tuple) else (found,)), None)
 
-    return Case(f"reparam.{name}", g, vjp, (*phi, U), constants=("u",))
+    real = QUANTILES if name in ("gamma", "beta", "student_t", "von_mises") else ""
+    return Case(f"reparam.{name}", g, vjp, (*phi, U), real=real, constants=("u",))
 
 
 def formulas() -> Iterator[Case]:
