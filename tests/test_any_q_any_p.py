@@ -9,7 +9,7 @@ from oracles import close
 from scipy import special, stats
 
 from scratchvae import data
-from scratchvae.conditional import Family
+from scratchvae.conditional import Family, net
 from scratchvae.data import Origin, check_support
 from scratchvae.distributions.kinds import FEW, decoder, posterior
 from scratchvae.errors import DataError
@@ -18,7 +18,7 @@ from scratchvae.noise import Noise, Purpose
 from scratchvae.training import likelihood
 from scratchvae.training.config import Config, from_dict
 from scratchvae.training.evaluate import log_likelihood
-from scratchvae.training.objective import bound, gradient, learned, log_weights, prior
+from scratchvae.training.objective import bound, encode, gradient, learned, log_weights, prior
 from scratchvae.training.state import State, Steps, latent_noise, load_state, save_state
 from scratchvae.types import Array
 from scratchvae.vae import VAE
@@ -86,6 +86,8 @@ def test_the_gradient_is_that_of_the_bound(
     sampled = s.config.estimator != "sgvb_b"
     L = gradient(s, x, eps)
     close(L, log_weights(s, x, eps).mean(axis=0) if sampled and beta == 1 else bound(s, x, eps)[0])
+    if s.config.prior != "standard" or not hasattr(s.posterior_kind, "kl"):  # then the bound's KL is sampled too
+        close(bound(s, x, eps)[0], log_weights(s, x, eps).mean(axis=0))
     for name, view in s.arena.views.items():
         kept, v, found = view.copy(), RNG.standard_normal(view.shape), []
         for step in (1e-5, -1e-5):
@@ -117,6 +119,9 @@ def test_log_p_of_x_is_the_integral(options: dict[str, Any]) -> None:
     """With one latent, against E[p(x | z)] over quantiles of the prior: catches a prior left out of the weights, of
     another family, or a density of q that is not its sampler's."""
     s = state(0.25, latent=1, **options)
+    if s.config.prior != "standard":  # away from N(0, 1)
+        for name in {"q.mu.b", "prior.mu"} & {*s.arena.views}:
+            s.arena.views[name][...] += 1.5
     x = BITS[:6]
     u = (np.arange(4000)[:, None, None] + 0.5) / 4000
     theta = learned(s)[0]
@@ -221,6 +226,46 @@ def test_components_begin_apart(kind: str) -> None:
         assert len(np.unique(found, axis=0)) == 4
         if kind[0] == "v" and name == "bernoulli":
             assert found.mean() > 1.2  # logit 0.9 is 2.2
+
+
+@pytest.mark.xfail(
+    strict=True, reason="the mean of every column is rounded, which classes alone need: ln 0 is taken as -69"
+)
+def test_pseudo_inputs_of_small_positive_columns_begin_where_the_data_are() -> None:
+    """A gamma column of mean 0.3: its pseudo-inputs begin about ln 0.3."""
+    config = Config(
+        latent=2, hidden=(3,), prior="vamp:40", estimator="stl", likelihood="gamma", kernels="numpy", variance=0.1
+    )
+    s = State(config, 1)
+    s.initialise(np.array([0.3]))
+    assert abs(s.arena.views["prior.u"].mean() - np.log(0.3)) < 1
+
+
+@pytest.mark.parametrize(
+    ("name", "into"), [("bernoulli", special.expit), ("gaussian", np.asarray), (MIXED, np.asarray)]
+)
+def test_pseudo_inputs_enter_like_rows(name: str, into: Any) -> None:
+    """By their sigmoid where rows are in [0, 1], else as they are: catches one map for all, which no gradient sees."""
+    s = state(prior="vamp:3", estimator="stl", likelihood=name)
+    q = net(into(s.arena.views["prior.u"]), s.phi._replace(enter=""))[0]
+    close(learned(s)[0].prior.mu, q.mu)
+    close(learned(s)[0].prior.log_var, q.log_var)
+
+
+def test_rows_with_gaps_enter_without_them() -> None:
+    """The mask reaches the features: catches a gap that enters as class 0, which no gradient sees."""
+    s, m = state(likelihood=MIXED, missing="nan"), ~np.isnan(GAPS)
+    seen = decoder(MIXED).features(np.where(m, GAPS, 0), m * 1.0)
+    close(encode(s, GAPS).mu, net(seen, s.phi._replace(enter=""))[0].mu)
+
+
+@pytest.mark.parametrize("q", ["normal", "gamma"])
+def test_noise_has_the_names_of_step_and_row(q: str) -> None:
+    """Uniforms as normals: catches one draw for all steps, and rows that draw by their place in the minibatch."""
+    s = state(posterior=q)
+    both = latent_noise(s, Purpose.LATENT, 3, 2, 1)
+    np.testing.assert_array_equal(latent_noise(s, Purpose.LATENT, 3, 1, 1, 1), both[:, 1:])
+    assert not np.isin(latent_noise(s, Purpose.LATENT, 4, 2, 1), both).any()
 
 
 # --- how data enter, and what is read from them -----------------------------------------------------------------------
