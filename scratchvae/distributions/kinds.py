@@ -138,6 +138,14 @@ class Decoder(NamedTuple):
             found.append(seen_by(part, x[..., here], None if m is None else m[..., here]))
         return np.concatenate(found, axis=-1).astype(x.dtype)
 
+    def features_of(self, mean: Array) -> Array:
+        """What an encoder sees of a row at the means (D,), rounded where they are whole numbers, (1, seen(D))."""
+        row = mean.copy()
+        for part in self.whole(len(mean)).parts:
+            if part.kind.support(part.settings).whole:
+                row[list(part.columns)] = np.rint(mean[list(part.columns)])
+        return self.features(row[None])
+
     def seen(self, columns: int) -> int:
         """How many numbers `features` gives."""
         return sum(len(part.columns) * one_hot(part) for part in self.whole(columns).parts)

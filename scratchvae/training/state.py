@@ -115,7 +115,7 @@ class State:
         if "prior.u" in views:  # about the mean row
             middle = output_bias(mean, config.likelihood)
             if self.phi.enter:
-                middle = conditional.kind(self.phi.enter).features(np.rint(mean)[None])
+                middle = conditional.kind(self.phi.enter).features_of(mean)
             views["prior.u"][...] = middle + normals["prior.u"]
 
     def draw_memory(self, rows: int, columns: int) -> Array:
