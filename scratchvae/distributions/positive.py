@@ -53,6 +53,11 @@ def gamma_vjp(dy: Array, x: Array, log_mean: Array, log_shape: Array) -> tuple[A
     )
 
 
+def by_log_shape(log_x: Array, log_mean: Array, log_shape: Array) -> Array:
+    """∂/∂log α at fixed rate α/m, where gamma_vjp's is at fixed mean: c'(α) + α log x/m."""
+    return stirling_vjp(np.ones(()), log_shape) + weighed(log_x - log_mean, np.exp(log_shape))
+
+
 # log x ~ N(μ, σ²):   −log x − ½ (log 2π + log σ² + d r),   d = log x − μ,  r = d / σ²      − log x is the Jacobian
 #   ∂/∂x = −(1 + r) / x     ∂/∂μ = r     ∂/∂log σ² = ½ (d r − 1)
 @quiet
