@@ -3,22 +3,12 @@
 import numpy as np
 from scipy import special
 
-from ..errors import DataError
 from ..kernels.activations import softplus_np
 from ..types import Array
 from .elementwise import ClosedEntropy, ClosedKL, Elementwise, Slopes
 from .normal import MuLogVar
 from .saddle import excess, excess_vjp, log_add, stirling, stirling_vjp, weighed
 from .shared import LOG_2PI, quiet, times, wide
-
-
-def refuse(x: Array, low: float, high: float) -> None:
-    """DataError with the number of cells on or outside of the ends of (low, high), where a density has no value."""
-    below, above = int((x <= low).sum()), int((x >= high).sum())
-    if below or above:
-        ends = f"{below} cells ≤ {low:g}" + (f" and {above} cells ≥ {high:g}" if np.isfinite(high) else "")
-        way = "leave them out, or give them a mass of their own"
-        raise DataError(f"x has {ends} among {x.size}: a density on ({low:g}, {high:g}) has none there: {way}")
 
 
 def at_edge(power: Array, finite: Array) -> Array:
