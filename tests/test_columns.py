@@ -8,6 +8,7 @@ import pytest
 from oracles import close, slopes
 from scipy import integrate, special, stats
 
+from scratchvae.data import check
 from scratchvae.distributions.columns import Columns, Spec, spec
 from scratchvae.distributions.continuous import Beta
 from scratchvae.distributions.counts import Binomial, Multinomial
@@ -149,20 +150,21 @@ def test_a_spec_is_refused_unless_every_column_is_in_one_part() -> None:
 
 def test_data_that_no_part_takes_is_counted() -> None:
     """Catches class 3 of 3, a negative count, a fraction of 1: seen before training, unless they are missing."""
-    x = rows()
-    MIXED.refuse(x)
+    named, x = "0=gaussian,1=categorical:3,2=beta,3=gaussian,4=negative-binomial,5=student-t", rows()
+    check(x, named)
     for column, value, words in [
-        (1, 3, r"1 of 4 cells, in columns 1, are no whole numbers 0 … 2, and categorical"),
-        (4, -1, r"no whole numbers ≥ 0, and negative-binomial"),
-        (4, 1.5, r"no whole numbers ≥ 0"),
-        (2, 1, r"no numbers in \(0, 1\), and beta"),
-        (3, np.nan, r"1 of 8 cells, in columns 3, are no numbers, and gaussian"),
+        (1, 3, "whole numbers 0 … 2"),
+        (4, -1, "whole numbers ≥ 0"),
+        (4, 1.5, "whole numbers ≥ 0"),
+        (2, 1, r"numbers in \(0, 1\)"),
+        (3, np.nan, "numbers"),
     ]:
-        bad, m = x.copy(), np.ones(x.shape)
-        bad[0, column], m[0, column] = value, 0
-        MIXED.refuse(bad, m)
-        with pytest.raises(DataError, match=words):
-            MIXED.refuse(bad)
+        bad = x.copy()
+        bad[0, column] = value
+        with pytest.raises(DataError, match=f"a cell that .* at row 0, column {column} .* it takes {words}$"):
+            check(bad, named)
+        bad[0, column] = np.nan
+        check(bad, named, missing=True)
 
 
 # --- the registry -----------------------------------------------------------------------------------------------------

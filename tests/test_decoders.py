@@ -9,10 +9,11 @@ import pytest
 from oracles import close, slopes
 from scipy import integrate, special, stats
 
+from scratchvae.data import check
 from scratchvae.distributions.continuous import Beta, Gamma
 from scratchvae.distributions.counts import Binomial, NegativeBinomial, ZeroInflated
 from scratchvae.distributions.levels import DiscretisedLogistic, LogisticMixture, Ordinal
-from scratchvae.distributions.positive import LogNormal, refuse
+from scratchvae.distributions.positive import LogNormal
 from scratchvae.distributions.student import StudentT
 from scratchvae.errors import DataError, UsageError
 from scratchvae.types import Array
@@ -206,11 +207,11 @@ def test_a_sample_is_the_quantile(name: str) -> None:
 
 def test_exact_zeros_and_ones_are_refused_with_their_count() -> None:
     """Catches data that a density has no value for, which others train on until a NaN."""
-    refuse(np.array([0.2, 0.9]), 0, 1)
-    with pytest.raises(DataError, match=r"2 cells ≤ 0 and 1 cells ≥ 1 among 5"):
-        refuse(np.array([0, 0.5, 1, 0, 0.1]), 0, 1)
-    with pytest.raises(DataError, match=r"1 cells ≤ 0 among 2"):
-        refuse(np.array([0.0, 3.0]), 0, np.inf)
+    check(np.array([[0.2, 0.9]]), "beta")
+    with pytest.raises(DataError, match=r"3 of 5 cells that a beta .* 0.0 at .* it takes numbers in \(0, 1\)"):
+        check(np.array([[0, 0.5, 1, 0, 0.1]]), "beta")
+    with pytest.raises(DataError, match=r"a cell that a gamma .* it takes numbers > 0"):
+        check(np.array([[0.0, 3.0]]), "gamma")
 
 
 # --- slopes -----------------------------------------------------------------------------------------------------------

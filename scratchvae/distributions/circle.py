@@ -37,19 +37,19 @@ class VonMises(ExponentialFamily, Direction):
 
     def dA(self, eta: Blocks) -> Blocks:
         """∇A = E[T]."""
-        r, _, _ = bessel_ratio(length(eta))
+        r, _ = bessel_ratio(length(eta))
         return r * eta[0], r * eta[1]
 
     def ddA(self, eta: Blocks, v: Blocks) -> Blocks:
         """∇²A · v = Cov[T] · v."""
-        r, _, bend = bessel_ratio(length(eta))
+        r, bend = bessel_ratio(length(eta))
         c, s = unit(eta)
         along, across = c * v[0] + s * v[1], c * v[1] - s * v[0]
         return bend * along * c - r * across * s, bend * along * s + r * across * c
 
     def curvature(self, eta: Blocks, v: Blocks) -> Array:
         """vᵀ ∇²A v, by terms ≥ 0."""
-        r, _, bend = bessel_ratio(length(eta))
+        r, bend = bessel_ratio(length(eta))
         c, s = unit(eta)
         return bend * (c * v[0] + s * v[1]) ** 2 + r * (c * v[1] - s * v[0]) ** 2
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from ..errors import DataError, UsageError, unknown
+from ..errors import UsageError, unknown
 from ..kernels import NUMPY, Kernels
 from ..types import Array
 from .likelihoods import LIKELIHOODS, Kind, Outs, Settings
@@ -85,18 +85,6 @@ class Spec(NamedTuple):
             known = part.kind.start(mean[list(part.columns)], part.settings)
             biases += [known.get(head, np.zeros(n)).astype(mean.dtype) for head, n in part.widths.items()]
         return tuple(biases)
-
-    def refuse(self, x: Array, m: Array | None = None) -> None:
-        """DataError with the number of observed cells that their part cannot take."""
-        for part in self.parts:
-            columns, support = list(part.columns), part.kind.support(part.settings)
-            wrong = ~support.holds(x[..., columns])
-            if m is not None:
-                wrong &= np.broadcast_to(m, x.shape)[..., columns] == 1
-            if wrong.any():
-                bad = [c for i, c in enumerate(columns) if wrong[..., i].any()]
-                cells = f"{int(wrong.sum())} of {wrong.size} cells, in columns {', '.join(map(str, bad))}"
-                raise DataError(f"{cells}, are no {support}, and {part.name} takes no others: name another kind")
 
 
 def spec(parts: Iterable[tuple[str, Iterable[int]] | tuple[str, Iterable[int], dict[str, Any]]]) -> Spec:

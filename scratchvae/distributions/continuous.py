@@ -14,8 +14,8 @@ from .circle import VonMises as VonMises
 from .curves import box, box_bend, box_slope, rest, rest_bend, rest_slope
 from .discrete import LogRate
 from .exponential import Blocks, ExponentialFamily
-from .positive import beta, beta_vjp, gamma, gamma_vjp
-from .saddle import log_gamma, stirling_vjp, weighed
+from .positive import beta, beta_vjp, by_log_shape, gamma, gamma_vjp
+from .saddle import log_gamma
 from .shared import column, fitted, narrow, quiet, summed, times, widened
 from .simplex import Dirichlet as Dirichlet
 from .simplex import beta_bends, beta_curvature, beta_slopes, log, log_beta, over
@@ -120,8 +120,7 @@ class Gamma(ExponentialFamily, ShapeRate):
         value, log_shape, log_rate = np.broadcast_arrays(*map(widened, (x, *self)))
         w, log_mean = column(w, value.shape), log_shape - log_rate
         dx, dlog_mean, _ = gamma_vjp(w, value, log_mean, log_shape)
-        by_shape = stirling_vjp(np.ones(()), log_shape) + weighed(log(value) - log_mean, np.exp(log_shape))
-        dlog_shape, dlog_rate = times(by_shape, w), -dlog_mean
+        dlog_shape, dlog_rate = times(by_log_shape(log(value), log_mean, log_shape), w), -dlog_mean
         return fitted(dx, x), Gamma(fitted(dlog_shape, self.log_shape), fitted(dlog_rate, self.log_rate))
 
     # z = e^{y − ln β},  y = ln P⁻¹(α, u)     so    ∂z/∂ln α = z α ∂y/∂α,    ∂z/∂ln β = −z

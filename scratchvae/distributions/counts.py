@@ -212,8 +212,11 @@ class Binomial(Observed, LogitOfTrials):
         """The least x with P(≤ x) ≥ u; u uniform in (0, 1)."""
         u, logit, n = np.broadcast_arrays(*wide(u, self.logit, self.trials))
         p = sigmoid(logit)
-        below = lambda x: np.where(x < n, special.betaincc(x + 1, np.maximum(n - x, 1), p), 1)  # noqa: E731
-        return counted(u, below).astype(self.logit.dtype)
+
+        def cdf(x: Array) -> Array:
+            return np.where(x < n, special.betaincc(x + 1, np.maximum(n - x, 1), p), 1)
+
+        return counted(u, cdf).astype(self.logit.dtype)
 
     def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
         """log P(x), nats, without the last axis; x whole, 0 … trials."""

@@ -127,8 +127,8 @@ def log_i0(kappa: Array) -> Array:
     return np.where(small, np.log1p(near), np.log(special.i0e(far)) + far)
 
 
-def bessel_ratio(kappa: Array) -> tuple[Array, Array, Array]:
-    """R = ρ/κ, R′/κ and ρ′, for κ ≥ 0."""
+def bessel_ratio(kappa: Array) -> tuple[Array, Array]:
+    """R = ρ/κ and ρ′, for κ ≥ 0."""
     edge, terms = (LARGE, 80) if np.iscomplexobj(kappa) else (2.0, 16)
     small, large = kappa.real < edge, kappa.real >= LARGE
     _, one, gap = power_series(np.where(small, kappa, 0.0), terms)
@@ -138,6 +138,5 @@ def bessel_ratio(kappa: Array) -> tuple[Array, Array, Array]:
     rho = np.where(large, sum(a * far**-n for n, a in enumerate(c)), rho)
     bend = np.where(large, sum(-n * a * far ** (-1.0 - n) for n, a in enumerate(c)), 1 - rho / middle - rho * rho)
     big = np.where(large, kappa, middle)
-    r, twist = rho / big, (bend - rho / big) / big / big
-    r, twist = np.where(small, one / 2, r), np.where(small, gap / 4 - one * one / 4, twist)
-    return r, twist, np.where(small, r + kappa * kappa * twist, bend)
+    r, twist = np.where(small, one / 2, rho / big), gap / 4 - one * one / 4  # of small κ, R′/κ
+    return r, np.where(small, r + kappa * kappa * twist, bend)

@@ -12,7 +12,7 @@ from ..types import Array
 from .continuous import Gamma
 from .elementwise import ClosedEntropy, ClosedKL, Elementwise, Slopes
 from .location import EULER, gumbel_kl, gumbel_kl_vjp
-from .positive import at_edge, gamma, gamma_vjp, steep
+from .positive import at_edge, by_log_shape, gamma, gamma_vjp, steep
 from .saddle import excess, log_add, stirling, stirling_vjp, weighed
 from .shared import LOG_2, times
 
@@ -174,11 +174,6 @@ class Gompertz(Elementwise, EtaRate):
         b = np.exp(self.log_rate)
         g = 1 - np.exp(self.log_eta + b * z)
         return dy * b * g, dy * (1 - np.exp(self.log_eta) * np.expm1(b * z)), dy * (1 + times(b * z, g))
-
-
-def by_log_shape(log_x: Array, log_mean: Array, log_shape: Array) -> Array:
-    """∂/∂ln α of a gamma's log density at fixed rate."""
-    return stirling_vjp(np.ones(()), log_shape) + weighed(log_x - log_mean, np.exp(log_shape))
 
 
 # 1/z is Gamma(α, β):   log p(z) = log p(1/z) − 2 ln z;    the KL is that of the gammas

@@ -20,6 +20,7 @@ from .likelihoods import LIKELIHOODS, Kind, Settings
 from .normal import Normal
 from .planar import Planar, planar, planar_vjp
 
+ALONE = ("gaussian-sigmoid", "gaussian-fixed")  # of `conditional.HEADS`, and of no column by itself
 FEW = 32  # classes, up to which an encoder sees a one-hot of them
 
 # ── q(z | x) ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -55,8 +56,11 @@ def plain(family: Any) -> Posterior:
 
 def flow(layers: int) -> Posterior:
     """A planar flow."""
-    wide = lambda K: {"mu": K, "log_var": K, "u": layers * K, "w": layers * K, "b": layers}  # noqa: E731
-    return Posterior(Planar, Normal, wide, planar, planar_vjp)
+
+    def widths(K: int) -> dict[str, int]:
+        return {"mu": K, "log_var": K, "u": layers * K, "w": layers * K, "b": layers}
+
+    return Posterior(Planar, Normal, widths, planar, planar_vjp)
 
 
 GAUSSIAN: dict[str, Posterior] = {  # under p(z) = N(0, I)
@@ -191,7 +195,8 @@ def decoder(name: str) -> Decoder:
         if not column.isdecimal():
             raise UsageError(f"{item!r} of the columns: expected the column's number, as 0=gaussian")
         parts.setdefault(family, []).append(int(column))
-    made = [Part(*settings_of(family)[:1], tuple(columns), settings_of(family)[1]) for family, columns in parts.items()]
+    named = ((settings_of(family), tuple(columns)) for family, columns in parts.items())
+    made = [Part(base, columns, settings) for (base, settings), columns in named]
     places = sorted(column for columns in parts.values() for column in columns)
     if places != list(range(len(places))):
         raise UsageError(f"the likelihood names columns {places}: name each of 0 to D - 1 once")
@@ -202,10 +207,12 @@ def settings_of(name: str) -> tuple[str, Settings]:
     """ "binomial:16" → ("binomial", Settings(trials=16))."""
     base, *numbers = name.split(":")
     if base not in LIKELIHOODS:
-        raise unknown("likelihood", base, [*LIKELIHOODS, "gaussian-sigmoid", "gaussian-fixed"])
-    names = LIKELIHOODS[base].settings
+        if base in ALONE:
+            raise UsageError(f"likelihood {base!r} is for all columns alike: among mixed ones take gaussian")
+        raise unknown("likelihood", base, [*LIKELIHOODS, *ALONE])
+    names = tuple(name for name in LIKELIHOODS[base].settings if name != "variance")  # --variance says that
     fits = len(numbers) <= len(names) and all(number.isdecimal() and int(number) for number in numbers)
-    if not fits or "variance" in names[: len(numbers)]:
+    if not fits:
         words = f"{base} takes {':'.join(n.upper() for n in names) or 'no number'}"
         raise UsageError(f"likelihood {name!r}: {words}")
     return base, Settings(**dict(zip(names, map(int, numbers), strict=False)))

@@ -72,9 +72,8 @@ class DiscretisedLogistic(Observed, Location):
     def mean(self) -> Array:
         """E[x] = Σ_j P(x ≥ j), in levels."""
         mu, log_s = wide(self.mu, self.log_s)
-        return sum((sigmoid(times(mu - j + 0.5, np.exp(-log_s))) for j in range(1, self.levels)), 0 * mu).astype(
-            self.mu.dtype
-        )
+        above = (sigmoid(times(mu - j + 0.5, np.exp(-log_s))) for j in range(1, self.levels))
+        return sum(above, 0 * mu).astype(self.mu.dtype)
 
     @quiet
     def sample(self, u: Array, k: Kernels = NUMPY) -> Array:

@@ -142,8 +142,14 @@ def gamma_vjp(dp: Gamma, s: Settings, p: Gamma) -> Outs:
     return -dp.log_rate, dp.log_shape + dp.log_rate
 
 
-LEVELS = lambda s: Support(0, s.levels - 1, whole=True)  # noqa: E731
-CLASSES = lambda s: Support(0, s.classes - 1, whole=True)  # noqa: E731
+def levels(s: Settings) -> Support:
+    """0 … levels − 1."""
+    return Support(0, s.levels - 1, whole=True)
+
+
+def classes(s: Settings) -> Support:
+    """0 … classes − 1."""
+    return Support(0, s.classes - 1, whole=True)
 
 
 def components(mean: Array, s: Settings) -> dict[str, Array]:
@@ -160,12 +166,12 @@ LIKELIHOODS: dict[str, Kind] = {
         lambda m, s: {"mu": m}, ("variance",),
     ),
     "categorical": Kind(
-        lambda s: {"logits": s.classes}, lambda s, l: Classes(l), lambda dp, s, p: tuple(dp), CLASSES, True,
+        lambda s: {"logits": s.classes}, lambda s, l: Classes(l), lambda dp, s, p: tuple(dp), classes, True,
         nothing, ("classes",), ("logits",),
     ),
     "ordinal": Kind(
         lambda s: {"eta": 1, "cuts": s.classes - 1}, lambda s, eta, cuts: Ordinal(eta, cuts),
-        lambda dp, s, p: tuple(dp), CLASSES, True, nothing, ("classes",), ("cuts",),
+        lambda dp, s, p: tuple(dp), classes, True, nothing, ("classes",), ("cuts",),
     ),
     "poisson": plain(Poisson, COUNTS, True, lambda m, s: {"log_rate": log_mean(m, s)["log_mean"]}),
     "negative-binomial": plain(NegativeBinomial, COUNTS, True, log_mean),
@@ -193,13 +199,13 @@ LIKELIHOODS: dict[str, Kind] = {
     "von-mises": plain(VonMises, REAL, False, nothing),
     "discretised-logistic": Kind(
         lambda s: {"mu": 1, "log_s": 1}, lambda s, mu, log_s: DiscretisedLogistic(mu, log_s, s.levels),
-        lambda dp, s, p: (dp.mu, dp.log_s), LEVELS, True,
+        lambda dp, s, p: (dp.mu, dp.log_s), levels, True,
         lambda m, s: {"mu": m, "log_s": np.full_like(m, np.log(s.levels / 8))}, ("levels",),
     ),
     "logistic-mixture": Kind(
         lambda s: dict.fromkeys(("logits", "mu", "log_s"), s.components),
         lambda s, logits, mu, log_s: LogisticMixture(logits, mu, log_s, s.levels),
-        lambda dp, s, p: (dp.logits, dp.mu, dp.log_s), LEVELS, True,
+        lambda dp, s, p: (dp.logits, dp.mu, dp.log_s), levels, True,
         components, ("levels", "components"), ("logits", "mu", "log_s"),
     ),
 }  # fmt: skip

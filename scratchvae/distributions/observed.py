@@ -10,7 +10,7 @@ import numpy as np
 
 from ..kernels import NUMPY, Kernels
 from ..types import Array
-from .shared import column, fitted, quiet, wide
+from .shared import column, fitted, quiet, summed, wide
 
 Place = tuple[Any, ...]  # an index that makes (..., D) the pieces (..., pieces, size) that are observed or not
 
@@ -65,7 +65,6 @@ def chosen(p: Any, family: Any, parts: dict[str, Any], place: Place, seen: Array
 def log_prob_observed(p: Any, x: Array, m: Array) -> Array:
     """Of `Observed`."""
     inexact = (x, *(v for name, v in p._asdict().items() if name not in p.settings))
-    kept = [a for a in inexact if np.asarray(a).dtype.kind in "fc"]
     x, m, parts = full(p, x, m)
     total = np.zeros(x.shape[:-1])
     for family, place in p.pieces(x.shape[-1]):
@@ -74,7 +73,7 @@ def log_prob_observed(p: Any, x: Array, m: Array) -> Array:
         each = np.zeros(seen.shape, log_p.dtype)
         each[seen] = log_p
         total = total + each.sum(axis=-1)
-    return total.astype(np.result_type(*kept))
+    return summed(total[..., None], *inexact)
 
 
 @quiet

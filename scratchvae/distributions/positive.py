@@ -3,22 +3,12 @@
 import numpy as np
 from scipy import special
 
-from ..errors import DataError
 from ..kernels.activations import softplus_np
 from ..types import Array
 from .elementwise import ClosedEntropy, ClosedKL, Elementwise, Slopes
 from .normal import MuLogVar
 from .saddle import excess, excess_vjp, log_add, stirling, stirling_vjp, weighed
 from .shared import LOG_2PI, quiet, times, wide
-
-
-def refuse(x: Array, low: float, high: float) -> None:
-    """DataError with the number of cells on or outside of the ends of (low, high), where a density has no value."""
-    below, above = int((x <= low).sum()), int((x >= high).sum())
-    if below or above:
-        ends = f"{below} cells ≤ {low:g}" + (f" and {above} cells ≥ {high:g}" if np.isfinite(high) else "")
-        way = "leave them out, or give them a mass of their own"
-        raise DataError(f"x has {ends} among {x.size}: a density on ({low:g}, {high:g}) has none there: {way}")
 
 
 def at_edge(power: Array, finite: Array) -> Array:
@@ -51,6 +41,11 @@ def gamma_vjp(dy: Array, x: Array, log_mean: Array, log_shape: Array) -> tuple[A
         times(rise, dy),
         times(stirling_vjp(np.ones(()), log_shape) - lost, dy),
     )
+
+
+def by_log_shape(log_x: Array, log_mean: Array, log_shape: Array) -> Array:
+    """∂/∂log α at fixed rate α/m, where gamma_vjp's is at fixed mean: c'(α) + α log x/m."""
+    return stirling_vjp(np.ones(()), log_shape) + weighed(log_x - log_mean, np.exp(log_shape))
 
 
 # log x ~ N(μ, σ²):   −log x − ½ (log 2π + log σ² + d r),   d = log x − μ,  r = d / σ²      − log x is the Jacobian
