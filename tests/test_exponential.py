@@ -364,3 +364,12 @@ def test_refusals_and_means() -> None:
         if kind is not VonMises:
             assert p.mean.shape == x.shape
         assert kind(*(h.astype("float32") for h in p)).mean.dtype == np.float32
+
+
+def test_poisson_of_large_means() -> None:
+    """Where x log λ − λ − log x! has lost five digits: 40-digit arithmetic."""
+    for rate, x, right in [(1e12, 1e12, -14.73444909116903), (1e12, 1e12 + 2e6, -16.73444875783603),
+                           (2.5, 3, -1.5428872736055898), (1e-300, 2, -1382.2442029769874), (5, 0, -5.0)]:  # fmt: skip
+        log_p = Poisson(np.log([rate])).log_prob(np.array([float(x)]))
+        rounding = 2.0**-53 * abs(np.log(rate) * (x - rate))  # of log λ
+        np.testing.assert_allclose(log_p, right, rtol=1e-13, atol=2 * rounding)

@@ -78,8 +78,10 @@ def test_mixed_columns_are_drawn_and_filled() -> None:
 
 def test_a_vamp_prior_is_for_a_normal_q_and_any_likelihood() -> None:
     """Bugs: an assertion without a word for another q; the log of a pseudo-input below 0, which is NaN at step 0."""
-    with pytest.raises(UsageError, match="take mixture:COMPONENTS"):
+    with pytest.raises(UsageError, match="may take mixture:COMPONENTS"):
         VAE(prior="vamp:5", estimator="stl", posterior="gamma")
+    with pytest.raises(UsageError, match="over all real numbers"):
+        VAE(prior="mixture:5", estimator="stl", posterior="gamma")
     x = np.random.default_rng(0).poisson(3.0, (60, 4)).astype(float)
     small = {"latent": 1, "hidden": (4,), "epochs": 2, "kernels": "numpy", "validation": 0.0}
     for more in ({"likelihood": "poisson"}, {"columns": "0=gaussian,1=categorical,2=poisson,3=negative-binomial"}):

@@ -12,6 +12,7 @@ from ..types import Array
 from .bernoulli import Logits
 from .exponential import Blocks, ExponentialFamily
 from .observed import Observed, Place
+from .saddle import excess, stirling
 from .shared import column, fitted, quiet, summed, wide
 
 
@@ -167,6 +168,15 @@ class Poisson(ExponentialFamily, LogRate):
 
     def log_h(self, x: Array) -> Array:
         return -special.gammaln(x.real + 1)
+
+    # x log λ − λ − log x! is a difference of numbers of the size of x log x; by y = log λ/x (`saddle`) none is large
+    @quiet
+    def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
+        """log P(x), without the last axis: c(x) − log x − x (e^y − 1 − y), and −λ at 0."""
+        value, log_rate = wide(x, self.log_rate)
+        log_x = np.log(np.where(value == 0, 1, value))
+        some = stirling(log_x) - log_x - excess(log_x, log_rate - log_x)
+        return summed(np.where(value == 0, -np.exp(log_rate), some), x, self.log_rate)
 
     def mean_of(self, f: Array, eta: Array) -> Array:
         """E[f(x)], f (N,) by x, the λ as below."""

@@ -115,9 +115,10 @@ def check_prior(config: "Config") -> None:
     if name not in ("standard", "mixture", "vamp") or (name != "standard") != count.isdecimal() or count == "0":
         raise UsageError(f"prior={config.prior!r}: expected standard, mixture:COMPONENTS or vamp:PSEUDO-INPUTS")
     if name == "vamp" and config.posterior != "normal":
-        raise UsageError(
-            f"prior={config.prior!r} is made of normal q: take mixture:COMPONENTS with {config.posterior!r}"
-        )
+        raise UsageError(f"prior={config.prior!r} is a mixture of normal q, and posterior is {config.posterior!r}: "
+                         "another q over the real numbers may take mixture:COMPONENTS")  # fmt: skip
+    if name == "mixture" and config.posterior not in REAL and not config.posterior.startswith("planar:"):
+        raise UsageError(f"prior={config.prior!r} is over all real numbers, and posterior {config.posterior!r} is not")
     plain = config.posterior == "normal" and name == "standard" and config.beta == 1 and not config.warm_up
     if isinstance(config.latent, list | tuple) and not plain:
         raise UsageError("posterior, prior, beta and warm_up are for one latent layer, latent has several")
@@ -125,6 +126,7 @@ def check_prior(config: "Config") -> None:
         raise UsageError(f"beta={config.beta}, warm_up={config.warm_up}: expected a weight above 0, and epochs")
 
 
+REAL = ("normal", "laplace", "logistic", "student-t", "gumbel", "cauchy", "full-normal", "rank-one")  # z is any number
 EXAMPLES = {"variance": 0.01, "test": "test.npy"}  # of what is None by default
 
 
