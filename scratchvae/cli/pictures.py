@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..noise import Purpose
 from ..tasks import imputation
 from ..training.evaluate import evaluation_rows
-from ..training.objective import decode, drawn, encode, prior
+from ..training.objective import decode, drawn, encode, of_prior, prior
 from ..training.state import State
 from ..types import Array
 from .common import (
@@ -165,8 +165,7 @@ def manifold(args: argparse.Namespace, state: State) -> Made:
     """Figure 4 of the paper."""
     if state.config.latent != 2:
         raise UsageError(f"the manifold is a picture of a 2-d latent, but this run has latent={state.config.latent}")
-    z = plots.manifold_grid(args.grid).astype(state.config.dtype)
-    x = mean_of(decode(state, z))
+    x = mean_of(decode(state, of_prior(state, plots.manifold_grid(args.grid))))
     return Made(x, x, args.grid, PLANE, gap=0)
 
 
@@ -224,7 +223,7 @@ def picture_run(folder: Path, state: State, found: data.Dataset, metrics: list[d
     drawn = shown(mean_of(decode(state, prior(state, state.noise, Purpose.SAMPLE, 100))))
     plots.save(plots.plot_images(drawn, shape, 10, SAMPLES), folder / "samples.png")
     if state.config.latent == 2:
-        grid = shown(mean_of(decode(state, plots.manifold_grid(20).astype(state.config.dtype))))
+        grid = shown(mean_of(decode(state, of_prior(state, plots.manifold_grid(20)))))
         plots.save(plots.plot_images(grid, shape, 20, PLANE, gap=0), folder / "manifold.png")
         some = min(10_000, len(found.test))
         codes = mean_of(encode(state, evaluation_rows(state, found.test, 0, some)))

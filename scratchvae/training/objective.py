@@ -289,6 +289,16 @@ def joint(state: "State") -> Joint:
     return Joint(learned(state)[0], state.k)
 
 
+def of_prior(state: "State", eps: Array) -> Array:
+    """Standard normal quantiles eps (B, K) as those of the prior's family: Figure 4's plane for any q."""
+    if state.prior_kind is Normal:
+        return eps.astype(state.config.dtype)
+    from scipy.special import ndtr
+
+    z: Array = standard(eps, state.prior_kind).sample(ndtr(eps)).astype(state.config.dtype)
+    return z
+
+
 def middle(state: "State") -> Array:
     """E[x | z] at the mean of the standard prior, learned or not, (D,): a first guess at what is missing."""
     z = mean_of(standard(np.zeros((1, state.config.latent_size), state.config.dtype), state.prior_kind))[None]
