@@ -182,3 +182,12 @@ def test_a_copy_keeps_the_unit_of_its_columns(name: str) -> None:
     same = COPIES[name](p)
     assert isinstance(same, Standardised)
     np.testing.assert_array_equal(same.log_prob(A - B), p.log_prob(A - B))
+
+
+def test_a_family_by_its_name() -> None:
+    """Catches heads that are taken for the distribution, and cotangents that do not come back to them."""
+    outs = [np.log([[2.0, 3.0]])]
+    p = from_heads(outs, Family("poisson"))
+    np.testing.assert_allclose(p.mean, [[2, 3]])
+    _, dp = p.log_prob_vjp(np.ones(1), np.array([[5.0, 1.0]]))
+    np.testing.assert_allclose(from_heads_vjp(dp, p, Family("poisson"))[0], [[3, -2]])

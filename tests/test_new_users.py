@@ -207,7 +207,7 @@ def test_estimators_are_all_checked_or_none(call: Call) -> None:
         ("train rows.npy --latnet 3", 2, "train: unrecognized arguments: --latnet 3; did you mean '--latent'?"),
         ("train rows.npy --latnet=3", 2, "--latnet=3; did you mean '--latent'?; see scratchvae train --help"),
         ("sample run --qqq", 2, "unrecognized arguments: --qqq; see scratchvae sample --help"),
-        ("train rows.npy --likelihood gausian", 2, "did you mean 'gaussian'?; see scratchvae train --help"),
+        ("train rows.npy --out r --likelihood gausian", 2, "did you mean 'gaussian'?"),
         ("train rows.npy --out r --estimator sgbv_b", 2, "did you mean 'sgvb_b'?"),
         ("train minst --out r", 3, "did you mean 'mnist'?"),
         ("evaluate run --rows 5", 2, "--rows 5 chooses rows: write 0:5 for the first 5, 5:6 for that row alone"),

@@ -35,7 +35,7 @@ LEAVE_ONE_OUT = ["--estimator", "score_loo", "--samples", "2"]
 TRAIN = [
     ["bytes.npy", *VAE],
     ["bytes.npy", *VAE, "--estimator", "measure", "--optimizer", "sgd"],
-    ["bytes.npy", *VAE, "--estimator", "nvil", "--samples", "2", "--prior"],
+    ["bytes.npy", *VAE, "--estimator", "nvil", "--samples", "2", "--weight-prior"],
     ["bytes.npy", *VAE, "--estimator", "score_rb", "--samples", "2"],
     ["bytes.npy", *VAE, "--missing", "random:0.5", "--binarisation", "fixed"],
     ["bytes.npy", *LADDER, "--estimator", "dreg", "--samples", "3"],

@@ -316,3 +316,11 @@ def test_the_encoder_sees_a_row_with_gaps_on_the_scale_of_a_whole_one() -> None:
     phi, theta = arch.nets(arena.views)
     _, cache = elbo(x.astype(float), np.zeros((4, LATENT)), phi, theta, m=m)
     close(cache.q.mu, by_hand(rescaled(x.astype(float), m), phi)[0])
+
+
+def test_a_learned_prior_has_its_own_arrays() -> None:
+    """Catches axes exchanged, and pseudo-inputs as wide as the codes."""
+    names = {"prior.mu": (3, 2), "prior.log_var": (3, 2), "prior.logits": (3,)}
+    assert {k: v for k, v in Architecture(5, 2, prior="mixture:3").shapes().items() if "prior" in k} == names
+    assert Architecture(5, 2, prior="vamp:3").shapes()["prior.u"] == (3, 5)
+    assert not any("prior" in name for name in Architecture(5, 2).shapes())

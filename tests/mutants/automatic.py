@@ -28,8 +28,7 @@ Names = tuple[str, ...]
 GROUPS: dict[str, tuple[Names, Names]] = {
     "core": (
         ("kernels.dense", "kernels.activations", "kernels.normal", "kernels.bernoulli", "kernels.optimizers",
-         "networks", "distributions.normal", "distributions.bernoulli", "distributions.shared", "conditional",
-         "models.vae", "models.decoded"),
+         "networks", "distributions.normal", "conditional", "models.vae", "models.decoded"),
         ("test_networks.py", "test_distributions.py", "test_conditional.py", "test_vae.py", "test_decoded.py",
          "test_optimizers.py"),
     ),
@@ -53,8 +52,13 @@ GROUPS: dict[str, tuple[Names, Names]] = {
     ),
     "families": (
         tuple(f"distributions.{name}" for name in (
-            "exponential", "continuous", "discrete", "curves", "positive", "saddle", "student", "counts", "levels")),
-        ("test_exponential.py", "test_decoders.py", "test_float32.py"),
+            "bernoulli", "shared", "exponential", "continuous", "discrete", "curves", "positive", "saddle", "student",
+            "counts", "levels")),
+        ("test_distributions.py", "test_exponential.py", "test_decoders.py", "test_float32.py"),
+    ),
+    "gaussians": (
+        ("distributions.gaussians", "distributions.mixtures", "distributions.planar"),
+        ("test_gaussians.py", "test_mixtures.py", "test_planar.py", "test_bbvi.py"),
     ),
     "optim": (("training.optim",), ("test_optimizers.py",)),
 }  # fmt: skip

@@ -7,13 +7,11 @@ EQUIVALENT: dict[str, str] = {
         "dividing by ones, which are there for their shape",
     "*reshape(-2*":
         "NumPy takes any negative length as 'whatever is left'",
-    "distributions.unbroadcast | condition dropped | * -> *or shape[[]i - extra[]] == 1))":
+    "distributions.shared.unbroadcast | condition dropped | * -> *or shape[[]i - extra[]] == 1))":
         "the sum along an axis of one is its one number",
-    "conditional.from_heads_vjp | condition dropped | *isinstance(p, Bernoulli) or isinstance(dp, Bernoulli)* -> *":
-        "a distribution and its cotangent are of one kind: the type checker asks for both",
-    "distributions.unbroadcast | branch always taken | * -> summed: Array = d.sum(axis=axes).reshape(shape)":
+    "distributions.shared.unbroadcast | branch always taken | * -> summed: Array = d.sum(axis=axes).reshape(shape)":
         "a sum over no axes is the array itself",
-    "distributions.Normal.log_prob | operands swapped | * -> shape, rows = as_rows(self.mu, z, self.log_var)":
+    "distributions.normal.Normal.log_prob | operands swapped | * -> shape, rows = as_rows(self.mu, z, self.log_var)":
         "N(z; mu, s) = N(mu; z, s): the density is symmetric in the two",
     "conditional.from_heads_vjp | function dropped | return tuple(dp) -> return dp":
         "a NamedTuple is a tuple; the word is for the type checker",
@@ -43,7 +41,7 @@ EQUIVALENT: dict[str, str] = {
         "a NumPy scalar behaves as the array of no axes that it becomes",
     "models.ladder.up_arrow | operands swapped | total = add(through_z, [*]dq) -> *":
         "a sum does not see the order",
-    "distributions.as_rows | condition turned | *":
+    "distributions.shared.as_rows | condition turned | *":
         "the first array always has its own shape, so all are broadcast, equal ones too: the same arrays, later",
     "models.ladder.up_arrow | condition turned | * need_dx=False) -> * need_dx=True)":
         "computes a product that nobody takes: time, not numbers",
@@ -68,10 +66,6 @@ EQUIVALENT: dict[str, str] = {
     # --- any room
     "* | function dropped | return np.asarray(* -> return [!n]*":
         "np.asarray of an array is the array: the word is for the type checker",
-    "models.families.Categorical.sample | function dropped | return np.asarray(np.eye(* -> return np.eye(*":
-        "np.asarray of an array is the array: the word is for the type checker",
-    "* | function dropped | return self.mu + np.asarray(* -> return self.mu + (*":
-        "np.asarray of an array is the array: the word is for the type checker",
     "* | option dropped | *np.eye(*dtype=bool)* -> *":
         "np.where takes any number but zero for True",
     "* | operands swapped | *(x[[]:, None, :[]] - theta.mu) ** 2* -> *(theta.mu - x[[]:, None, :[]]) ** 2*":
@@ -87,8 +81,6 @@ EQUIVALENT: dict[str, str] = {
         "the branch that is not taken is fed any harmless number",
     "distributions.gaussians.FullNormal._inverse_diagonal | factor or axis changed | * -> *1 / np.where(eye, L, 2), 0)":
         "the branch that is not taken is fed any harmless number",
-    "distributions.gaussians.FullNormal.log_prob | operands swapped | *(value - mu)* -> *(mu - value)*":
-        "y is only ever squared here",
     # --- optimizers
     "training.optim.Optimizer.update | operands swapped | *('adam', 'adamw')* -> *":
         "membership does not see the order",
