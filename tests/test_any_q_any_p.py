@@ -358,3 +358,9 @@ def test_what_a_likelihood_cannot_take_is_counted(monkeypatch: pytest.MonkeyPatc
     assert "a cell that a poisson" in said(gaps, "poisson")
     assert "2 of 4 cells" in said([[1.5, 2], [3, -1]], "poisson")
     assert said([[1, -1.0]], "0=gaussian,1=gamma").endswith(said([[-1.0, 1]], "0=gamma,1=gaussian").split("takes ")[-1])
+
+
+def test_an_exact_zero_of_a_rate_is_no_extreme_for_the_encoder() -> None:
+    """Catches the log of a value that its support includes: -69 of the encoder's input for every 0."""
+    np.testing.assert_array_equal(decoder("exponential").features(np.array([[0.0, 1.0]])), [[0, np.log(2)]])
+    np.testing.assert_array_equal(decoder("gamma").features(np.array([[1.0, np.e]])), [[0, 1]])

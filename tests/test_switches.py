@@ -88,7 +88,7 @@ def test_bessels_series() -> None:
 def test_a_bin_between_narrow_and_wide() -> None:
     """P of a centred bin is tanh(δ/4): catches log(1 − e^−δ) by the form that rounds."""
     delta = np.array([1e-9, 1e-5, 1e-3, 0.5, 0.9, 5, 20, 36.0])
-    got = levels.logistic(np.ones(8), np.ones(8), -np.log(delta), levels=3)
+    got = levels.logistic(np.ones(8), np.ones(8), -np.log(delta), 3)
     tanh = np.where(delta < 1, np.log(np.tanh(delta / 4)), np.log1p(-2 / (np.exp(delta / 2) + 1)))
     near(got, tanh, 1e-14)
 

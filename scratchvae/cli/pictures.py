@@ -40,11 +40,11 @@ COMMANDS = {
     "sample": "Draw z from the prior and show E[x | z].",
     "reconstruct": "Show test rows above their reconstructions E[x | z] at z = E[z | x].",
     "encode": "Write q(z | x) of test rows: the means, then the log-variances, one row each.",
-    "manifold": "Show E[x | z] over the plane of a 2-d latent, at the inverse Gaussian CDF of a square grid.",
+    "manifold": "Show E[x | z] over the plane of a 2-d latent, at the prior's inverse CDF of a square grid.",
     "interpolate": "Show E[x | z] between two test rows, along the line or along the sphere.",
 }
 PAIRS, SAMPLES = "test rows above reconstructions", "E[x | z], z from the prior"  # titles
-PLANE = "E[x | z], z at the inverse Gaussian CDF of a grid on the unit square"
+PLANE = "E[x | z], z at the prior's inverse CDF of a grid on the unit square"
 NUMBERS = {  # what .npy, .csv and - hold, a row each
     "sample": "the samples; with --nearest then the training row nearest to each",
     "reconstruct": "the reconstructions, without the rows themselves",

@@ -10,6 +10,7 @@ from ..kernels import NUMPY, Kernels
 from ..kernels.activations import softplus_np
 from ..types import Array
 from .discrete import log_softmax
+from .elementwise import Masses
 from .observed import Observed, Place
 from .saddle import STIRLING, excess, log_add, log_near, soft, soft_vjp, stirling, stirling_vjp
 from .shared import column, counted, fitted, quiet, sigmoid, summed, times, wide
@@ -72,10 +73,12 @@ class MeanTheta(NamedTuple):
     log_theta: Array
 
 
-class NegativeBinomial(Observed, MeanTheta):
+class NegativeBinomial(Masses, MeanTheta):
     """Counts with more spread than Poisson's: mean e^log_mean, variance μ + μ² / θ, θ = e^log_theta; both (..., D)."""
 
     __slots__ = ()
+    masses = staticmethod(negative_binomial)
+    masses_vjp = staticmethod(negative_binomial_vjp)
 
     @property
     @quiet
@@ -92,16 +95,6 @@ class NegativeBinomial(Observed, MeanTheta):
         clear = np.where(poisson, 1, theta)
         x = counted(u, lambda x: np.where(poisson, special.pdtr(x, mean), special.betaincc(x + 1, clear, q)))
         return x.astype(self.log_mean.dtype)
-
-    def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
-        """log P(x), nats, without the last axis; x whole, ≥ 0."""
-        return summed(negative_binomial(*wide(x, *self)), *self)
-
-    def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[None, "NegativeBinomial"]:
-        """(None, cotangents of log_mean and log_theta), for w the cotangent of log_prob."""
-        args = wide(x, *self)
-        slopes = negative_binomial_vjp(column(w, np.broadcast_shapes(*(a.shape for a in args))), *args)
-        return None, NegativeBinomial(*(fitted(d, p) for d, p in zip(slopes, self, strict=True)))
 
 
 # P(x) = π [x = 0] + (1 − π) NB(x),   π = σ(l)
@@ -134,10 +127,12 @@ class GateMeanTheta(NamedTuple):
     log_theta: Array
 
 
-class ZeroInflated(Observed, GateMeanTheta):
+class ZeroInflated(Masses, GateMeanTheta):
     """Negative binomial counts behind a gate: with probability σ(logit) the count is 0; all (..., D)."""
 
     __slots__ = ()
+    masses = staticmethod(zero_inflated)
+    masses_vjp = staticmethod(zero_inflated_vjp)
 
     @property
     @quiet
@@ -152,16 +147,6 @@ class ZeroInflated(Observed, GateMeanTheta):
         u, logit = wide(u, self.logit)
         rest = 1 - (1 - u) * (1 + np.exp(logit))
         return NegativeBinomial(self.log_mean, self.log_theta).sample(np.where(rest > 0, rest, 0))
-
-    def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
-        """log P(x), nats, without the last axis; x whole, ≥ 0."""
-        return summed(zero_inflated(*wide(x, *self)), *self)
-
-    def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[None, "ZeroInflated"]:
-        """(None, cotangents of logit, log_mean and log_theta), for w the cotangent of log_prob."""
-        args = wide(x, *self)
-        slopes = zero_inflated_vjp(column(w, np.broadcast_shapes(*(a.shape for a in args))), *args)
-        return None, ZeroInflated(*(fitted(d, p) for d, p in zip(slopes, self, strict=True)))
 
 
 # Binomial(x; n, σ(l)), m = n − x:
@@ -182,9 +167,9 @@ def binomial(x: Array, logit: Array, trials: Array) -> Array:
 
 
 @quiet
-def binomial_vjp(dy: Array, x: Array, logit: Array, trials: Array) -> Array:
+def binomial_vjp(dy: Array, x: Array, logit: Array, trials: Array) -> tuple[Array]:
     """dl = dy (x σ(−l) − (n − x) σ(l))."""
-    return dy * (x * sigmoid(-logit) - (trials - x) * sigmoid(logit))
+    return (dy * (x * sigmoid(-logit) - (trials - x) * sigmoid(logit)),)
 
 
 class LogitOfTrials(NamedTuple):
@@ -194,10 +179,12 @@ class LogitOfTrials(NamedTuple):
     trials: Array | int
 
 
-class Binomial(Observed, LogitOfTrials):
+class Binomial(Masses, LogitOfTrials):
     """x successes among `trials` (data: whole numbers, one for all or (..., D)), by logit (..., D)."""
 
     __slots__ = ()
+    masses = staticmethod(binomial)
+    masses_vjp = staticmethod(binomial_vjp)
     settings = ("trials",)
 
     @property
@@ -217,16 +204,6 @@ class Binomial(Observed, LogitOfTrials):
             return np.where(x < n, special.betaincc(x + 1, np.maximum(n - x, 1), p), 1)
 
         return counted(u, cdf).astype(self.logit.dtype)
-
-    def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
-        """log P(x), nats, without the last axis; x whole, 0 … trials."""
-        return summed(binomial(*wide(x, self.logit, self.trials)), self.logit)
-
-    def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[None, "Binomial"]:
-        """(None, cotangent of logit; trials as they are), for w the cotangent of log_prob."""
-        args = wide(x, self.logit, self.trials)
-        dlogit = binomial_vjp(column(w, np.broadcast_shapes(*(a.shape for a in args))), *args)
-        return None, Binomial(fitted(dlogit, self.logit), self.trials)
 
 
 # Multinomial(x; n = Σ x, p = softmax(l)),  with y = log n p / x:

@@ -5,6 +5,7 @@ A family is a named tuple of its heads, each (..., K), and its own cotangent; va
 in the order of the heads. Results are in nats, in the heads' dtype.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
@@ -43,6 +44,17 @@ class Heads(Observed):
     def standard(self) -> Self:
         """The family's standard member, all heads 0, which serves as prior."""
         return self.of(tuple(np.zeros_like(h) for h in self.heads))
+
+    @quiet
+    def total(self, each: Callable[[Any], Array]) -> Array:
+        """The sum over the last axis of a number for each of the heads."""
+        return summed(each(self.spread()[0]), *self.heads)
+
+    @quiet
+    def total_vjp(self, w: Array, each_vjp: Callable[[Any, Array], Slopes]) -> Self:
+        """Cotangent of the heads, for w the cotangent of `total`."""
+        q, _ = self.spread()
+        return self.back(each_vjp(q, np.broadcast_to(column(w, q.heads[0].shape), q.heads[0].shape)))
 
 
 class Elementwise(Heads):
@@ -106,16 +118,13 @@ class ClosedEntropy(Heads):
         """Cotangents of the heads."""
         raise NotImplementedError
 
-    @quiet
     def entropy(self, k: Kernels = NUMPY) -> Array:
         """−E[log p], nats, without the last axis."""
-        return summed(self.spread()[0].entropies(), *self.heads)
+        return self.total(type(self).entropies)
 
-    @quiet
     def entropy_vjp(self, w: Array, k: Kernels = NUMPY) -> Self:
         """Cotangent of the heads, for w the cotangent of entropy."""
-        q, _ = self.spread()
-        return self.back(q.entropies_vjp(np.broadcast_to(column(w, q.heads[0].shape), q.heads[0].shape)))
+        return self.total_vjp(w, type(self).entropies_vjp)
 
 
 class ClosedKL(Heads):
@@ -131,13 +140,35 @@ class ClosedKL(Heads):
         """Cotangents of the heads."""
         raise NotImplementedError
 
-    @quiet
     def kl(self, k: Kernels = NUMPY) -> Array:
         """KL(self ‖ the standard member), nats, without the last axis."""
-        return summed(self.spread()[0].divergences(), *self.heads)
+        return self.total(type(self).divergences)
 
-    @quiet
     def kl_vjp(self, w: Array, k: Kernels = NUMPY) -> Self:
         """Cotangent of the heads, for w the cotangent of kl."""
-        q, _ = self.spread()
-        return self.back(q.divergences_vjp(np.broadcast_to(column(w, q.heads[0].shape), q.heads[0].shape)))
+        return self.total_vjp(w, type(self).divergences_vjp)
+
+
+class Masses(Observed):
+    """Counts and levels by the pair `masses` of an entry: log P(x) of x and of all fields, settings among them, and the
+    cotangents of the fields that are none."""
+
+    __slots__ = ()
+    masses: ClassVar[Callable[..., Array]]
+    masses_vjp: ClassVar[Callable[..., Slopes]]
+
+    def parameters(self) -> dict[str, Array]:
+        """The fields that a network gives."""
+        fields: dict[str, Array] = cast(Any, self)._asdict()
+        return {name: value for name, value in fields.items() if name not in self.settings}
+
+    def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
+        """log P(x), nats, without the last axis; x whole numbers."""
+        return summed(self.masses(*wide(x, *cast(Any, self))), *self.parameters().values())
+
+    def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[None, Self]:
+        """(None, cotangents of the parameters, settings as they are), for w the cotangent of log_prob."""
+        args = wide(x, *cast(Any, self))
+        slopes = self.masses_vjp(column(w, np.broadcast_shapes(*(a.shape for a in args))), *args)
+        found = zip(self.parameters().items(), slopes, strict=True)
+        return None, cast(Any, self)._replace(**{name: fitted(d, value) for (name, value), d in found})

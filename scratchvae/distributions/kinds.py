@@ -174,7 +174,7 @@ def seen_by(part: Part, x: Array, m: Array | None) -> Array:
     if columns > 1:
         h = np.eye(columns)[x.astype(np.int64)].reshape(*x.shape[:-1], -1)
     elif limits.low == 0 and limits.high == np.inf:
-        h = np.log1p(x) if limits.whole else np.log(np.maximum(x, 1e-30))
+        h = np.log(x) if limits.open else np.log1p(x)
     else:
         h = x / (limits.high if np.isfinite(limits.high) else 1)
     if m is None:
@@ -252,5 +252,4 @@ class Takes(NamedTuple):
 
 def support(likelihood: str, columns: int) -> Takes:
     """What x it takes, of that many columns."""
-    found = decoder(likelihood)
-    return Takes(found.spec.parts if found.spec else found.whole(columns).parts)
+    return Takes(decoder(likelihood).whole(columns).parts)

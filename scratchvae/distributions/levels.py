@@ -8,6 +8,7 @@ from scipy import special
 from ..kernels import NUMPY, Kernels
 from ..kernels.activations import softplus_np
 from ..types import Array
+from .elementwise import Masses
 from .observed import Observed
 from .shared import column, fitted, quiet, sigmoid, summed, times, wide
 
@@ -39,14 +40,14 @@ def log_bin_vjp(dy: Array, a: Array, b: Array, v: Array, first: Array, last: Arr
 
 
 @quiet
-def logistic(x: Array, mu: Array, log_s: Array, *, levels: int) -> Array:
+def logistic(x: Array, mu: Array, log_s: Array, levels: Array | int) -> Array:
     """log P(x) of each entry: what the logistic (μ, s) has in x ± ½; the end bins take the tails."""
     a, b = times(x + 0.5 - mu, np.exp(-log_s)), times(x - 0.5 - mu, np.exp(-log_s))
     return log_bin(a, b, -log_s, x <= 0, x >= levels - 1)
 
 
 @quiet
-def logistic_vjp(dy: Array, x: Array, mu: Array, log_s: Array, *, levels: int) -> tuple[Array, Array]:
+def logistic_vjp(dy: Array, x: Array, mu: Array, log_s: Array, levels: Array | int) -> tuple[Array, Array]:
     """dμ = −(da + db) / s,  dlog s = −a da − b db − dv;  a σ(−a) → 0 in the far tail."""
     a, b = times(x + 0.5 - mu, np.exp(-log_s)), times(x - 0.5 - mu, np.exp(-log_s))
     da, db, dv = log_bin_vjp(np.ones_like(a), a, b, -log_s, x <= 0, x >= levels - 1)
@@ -61,10 +62,12 @@ class Location(NamedTuple):
     levels: int = 256
 
 
-class DiscretisedLogistic(Observed, Location):
+class DiscretisedLogistic(Masses, Location):
     """Whole levels 0 … levels − 1 by a logistic of location mu and scale e^log_s, in levels; both (..., D)."""
 
     __slots__ = ()
+    masses = staticmethod(logistic)
+    masses_vjp = staticmethod(logistic_vjp)
     settings = ("levels",)
 
     @property
@@ -81,17 +84,6 @@ class DiscretisedLogistic(Observed, Location):
         u, mu, log_s = wide(u, self.mu, self.log_s)
         y = mu + times(np.log(u) - np.log1p(-u), np.exp(log_s))
         return np.clip(np.ceil(y - 0.5), 0, self.levels - 1).astype(self.mu.dtype)
-
-    def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
-        """log P(x), nats, without the last axis; x whole levels."""
-        return summed(logistic(*wide(x, self.mu, self.log_s), levels=self.levels), self.mu, self.log_s)
-
-    def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[None, "DiscretisedLogistic"]:
-        """(None, cotangents of mu and log_s), for w the cotangent of log_prob."""
-        args = wide(x, self.mu, self.log_s)
-        dy = column(w, np.broadcast_shapes(*(a.shape for a in args)))
-        dmu, dlog_s = logistic_vjp(dy, *args, levels=self.levels)
-        return None, DiscretisedLogistic(fitted(dmu, self.mu), fitted(dlog_s, self.log_s), self.levels)
 
 
 # log p = logsumexp_m (log π_m + log p_m), over the components of one entry, and only then the sum over entries
@@ -142,17 +134,15 @@ class LogisticMixture(Observed, Locations):
     def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
         """log P(x), nats, without the last axis; x (..., D) whole levels."""
         x, logits, mu, log_s = wide(x, *self[:3])
-        return summed(mixed(logistic(x[..., None], mu, log_s, levels=self.levels), logits)[0], *self[:3])
+        return summed(mixed(logistic(x[..., None], mu, log_s, self.levels), logits)[0], *self[:3])
 
     @quiet
     def log_prob_vjp(self, w: Array, x: Array, k: Kernels = NUMPY) -> tuple[None, "LogisticMixture"]:
         """(None, cotangents of logits, mu and log_s), for w the cotangent of log_prob."""
         x, logits, mu, log_s = wide(x, *self[:3])
-        log_p, gamma, pi = mixed(logistic(x[..., None], mu, log_s, levels=self.levels), logits)
+        log_p, gamma, pi = mixed(logistic(x[..., None], mu, log_s, self.levels), logits)
         dy = column(w, log_p.shape)[..., None]
-        dmu, dlog_s = (
-            times(dy * gamma, d) for d in logistic_vjp(np.ones(()), x[..., None], mu, log_s, levels=self.levels)
-        )
+        dmu, dlog_s = (times(dy * gamma, d) for d in logistic_vjp(np.ones(()), x[..., None], mu, log_s, self.levels))
         dlogits, dmu, dlog_s = (fitted(d, p) for d, p in zip((dy * (gamma - pi), dmu, dlog_s), self[:3], strict=True))
         return None, LogisticMixture(dlogits, dmu, dlog_s, self.levels)
 

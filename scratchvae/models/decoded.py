@@ -25,17 +25,19 @@ class Decoded(NamedTuple):
     """log p(x, z) = log p(z) + log p(x | z); x (B, D), z (S, B, K), results (S, B) nats.
 
     p(z) is the standard member of `kind`, or what theta brings. With m (B, D) as in `vae.elbo`, of what was observed.
+    The likelihood is taken to `power`: with 1/β, β times the bound is log p(x | z) − β KL.
     """
 
     k: Kernels = NUMPY
     kind: Any = Normal
     m: Array | None = None
+    power: float = 1.0
 
     def log_likelihood(self, x: Array, z: Array, theta: Net | Generative) -> Array:
-        """log p(x | z)."""
+        """log p(x | z), times the power."""
         p, _ = net(z, decoder_of(theta), self.k)
         found: Array = p.log_prob(x, self.k) if self.m is None else p.log_prob_observed(x, self.m, self.k)
-        return found
+        return found if self.power == 1 else self.power * found
 
     def log_likelihood_vjp(
         self, w: Array, x: Array, z: Array, theta: Net | Generative, dtheta: Net | Generative | None
@@ -43,6 +45,7 @@ class Decoded(NamedTuple):
         """Adds into dtheta unless it is None, returns dz."""
         theta, k = decoder_of(theta), self.k
         p, layers = net(z, theta, k)
+        w = w if self.power == 1 else self.power * w
         _, dp = p.log_prob_vjp(w, x, k) if self.m is None else p.log_prob_observed_vjp(w, x, self.m, k)
         dz = net_vjp(dp, p, layers, theta, None if dtheta is None else decoder_of(dtheta), k)
         assert dz is not None

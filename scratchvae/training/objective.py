@@ -69,8 +69,7 @@ class VAEObjective(NamedTuple):
         s = self.state
         theta, dtheta, through_prior = learned(s)
         w = np.full(len(x), s.beta / len(x), x.dtype)
-        model: Any = Decoded(s.k, s.prior_kind, m)
-        model = model if s.beta == 1 else Tempered(model, s.beta)
+        model = Decoded(s.k, s.prior_kind, m, 1 / s.beta)
         L = amortised.gradient(s.estimator, model, x, eps, s.phi, theta, s.dphi, dtheta, w, s.memory, s.k, m)
         through_prior()
         return L
@@ -141,31 +140,6 @@ class VAEObjective(NamedTuple):
     def encode_observed(self, x: Array, m: Array | None) -> Distribution:
         """q(z | x) as `vae.elbo` has it."""
         return vae.encode(x, self.state.phi, m=m)[0]
-
-
-class Tempered(NamedTuple):
-    """A model whose likelihood is taken to the power 1/β."""
-
-    model: Decoded
-    beta: float
-
-    def log_joint(self, x: Array, z: Array, theta: Any) -> Array:
-        """log p(z) + log p(x | z) / β."""
-        log_p: Array = self.model.prior(z, theta).log_prob(z, self.model.k)
-        return log_p + self.log_likelihood(x, z, theta)
-
-    def log_joint_vjp(self, w: Array, x: Array, z: Array, theta: Any, dtheta: Any) -> Array:
-        """By the linearity of the model's own: of log p(x, z) with weight w, less that of log p(x | z) too much."""
-        dz = self.model.log_joint_vjp(w, x, z, theta, dtheta)
-        return dz + self.model.log_likelihood_vjp((1 / self.beta - 1) * w, x, z, theta, dtheta)
-
-    def log_likelihood(self, x: Array, z: Array, theta: Any) -> Array:
-        """log p(x | z) / β."""
-        return self.model.log_likelihood(x, z, theta) / self.beta
-
-    def log_likelihood_vjp(self, w: Array, x: Array, z: Array, theta: Any, dtheta: Any) -> Array:
-        """Its slopes."""
-        return self.model.log_likelihood_vjp(w / self.beta, x, z, theta, dtheta)
 
 
 def learned(s: "State") -> tuple[Any, Any, Callable[[], None]]:

@@ -6,7 +6,6 @@ from typing import Any
 from ...models.decoded import Decoded
 from ...models.joint import Joint
 from ...models.vae import LIKELIHOODS, Architecture
-from ...training.objective import Tempered
 from .. import accumulating
 from . import Case, at
 from .vae import parameters
@@ -20,7 +19,7 @@ def cases() -> Iterator[Case]:
     """Both densities for each family, x being data; and the slope in z alone, which walks back by itself."""
     for likelihood in LIKELIHOODS:
         _, theta = parameters(Architecture(4, 2, (3,), "tanh", likelihood, variance=0.3), 300)
-        for of, model in (("decoded", MODEL), ("tempered", Tempered(MODEL, 0.3))):
+        for of, model in (("decoded", MODEL), ("tempered", Decoded(power=0.3))):
             for name in ("log_likelihood", "log_joint"):
                 f, f_vjp = getattr(model, name), getattr(model, name + "_vjp")
                 vjp = lambda w, x, z, p, dp, f_vjp=f_vjp: (None, f_vjp(w, x, z, p, dp))  # noqa: E731
