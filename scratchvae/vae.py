@@ -66,6 +66,7 @@ class VAE:
         options.setdefault("data", "array")
         values = {"latent": latent, "hidden": hidden, "likelihood": likelihood, "optimizer": chosen, **options}
         self.config, self._given = from_dict(values), set(values)
+        self._asked = self.config  # before data said how many classes there are, and how long to train
         if self.config.deep:
             raise UsageError(f"latent={latent}: VAE has one latent layer; ladders are trained by training.state.State")
         self.verbose = verbose
@@ -90,7 +91,7 @@ class VAE:
         """
         missing = self.config.missing == "nan"
         found, image = matrix(x, missing=missing)
-        config = resolved(at_length(self.config, found, self._given), found, names_of(x))
+        config = resolved(at_length(self._asked, found, self._given), found, names_of(x))
         self.config = config
         learned = learn(found, config, names_of(x), image)
         train_rows, origin = learned.see(found), Origin("x", names=names_of(x))
@@ -182,6 +183,7 @@ class VAE:
             raise UsageError(f"{path} holds a ladder of latent layers: read it with training.state.load_state")
         model = cls.__new__(cls)
         model.config, model.state, model.verbose = state.config, state, False
+        model._asked = state.config
         model._given = set(state.config.as_dict())
         model.history = folder.read_metrics() if folder else meta.get("history", [])
         return model

@@ -364,3 +364,11 @@ def test_an_exact_zero_of_a_rate_is_no_extreme_for_the_encoder() -> None:
     """Catches the log of a value that its support includes: -69 of the encoder's input for every 0."""
     np.testing.assert_array_equal(decoder("exponential").features(np.array([[0.0, 1.0]])), [[0, np.log(2)]])
     np.testing.assert_array_equal(decoder("gamma").features(np.array([[1.0, np.e]])), [[0, 1]])
+
+
+def test_another_fit_asks_the_data_again() -> None:
+    """Catches classes, or a length, that a first fit leaves behind."""
+    model = VAE(latent=1, hidden=(3,), epochs=1, likelihood="categorical", kernels="numpy")
+    x = np.arange(24.0).reshape(8, 3)
+    assert model.fit(x % 3).config.likelihood == "categorical:3"
+    assert model.fit(x % 7).config.likelihood == "categorical:7"
