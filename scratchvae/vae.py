@@ -21,7 +21,7 @@ from .errors import UsageError
 from .noise import Purpose
 from .tasks.missing import FillPlan, Imputations, chain, check_gaps
 from .training import compiled, objective
-from .training.config import from_dict
+from .training.config import Config, from_dict
 from .training.evaluate import evaluation_rows, log_likelihood
 from .training.likelihood import resolved
 from .training.loop import Interrupted, Plan, train
@@ -66,12 +66,20 @@ class VAE:
         options.setdefault("data", "array")
         values = {"latent": latent, "hidden": hidden, "likelihood": likelihood, "optimizer": chosen, **options}
         self.config, self._given = from_dict(values), set(values)
-        self._asked = self.config  # before data said how many classes there are, and how long to train
         if self.config.deep:
             raise UsageError(f"latent={latent}: VAE has one latent layer; ladders are trained by training.state.State")
         self.verbose = verbose
         self.state: State | None = None
         self.history: list[dict[str, Any]] = []
+
+    @property
+    def config(self) -> Config:
+        """What was asked; of a fitted model with what the data said: how many classes there are, how long to train."""
+        return self._config
+
+    @config.setter
+    def config(self, config: Config) -> None:
+        self._config = self._asked = config
 
     def __repr__(self) -> str:
         c, state = self.config, self.state
@@ -92,7 +100,6 @@ class VAE:
         missing = self.config.missing == "nan"
         found, image = matrix(x, missing=missing)
         config = resolved(at_length(self._asked, found, self._given), found, names_of(x))
-        self.config = config
         learned = learn(found, config, names_of(x), image)
         train_rows, origin = learned.see(found), Origin("x", names=names_of(x))
         check(train_rows, config.likelihood, origin, None, missing, config.dtype)
@@ -102,9 +109,9 @@ class VAE:
         try:
             history = train(steps, test_rows, Plan.of(steps), report=self._report(report))
         except Interrupted as stop:
-            self.state, self.history = state, []
+            self._config, self.state, self.history = config, state, []
             raise KeyboardInterrupt(f"stopped at step {stop.step}: the model holds what was learned so far") from None
-        self.state, self.history = state, history
+        self._config, self.state, self.history = config, state, history
         return self
 
     def encode(self, x: Any) -> Distribution:
@@ -183,7 +190,6 @@ class VAE:
             raise UsageError(f"{path} holds a ladder of latent layers: read it with training.state.load_state")
         model = cls.__new__(cls)
         model.config, model.state, model.verbose = state.config, state, False
-        model._asked = state.config
         model._given = set(state.config.as_dict())
         model.history = folder.read_metrics() if folder else meta.get("history", [])
         return model
@@ -197,11 +203,11 @@ class VAE:
         return self.state
 
     def _rows(self, x: Any, state: State, name: str = "x", gaps: bool = False) -> Array:
-        missing, names = gaps or self.config.missing == "nan", names_of(x)
+        missing, names = gaps or state.config.missing == "nan", names_of(x)
         origin = Origin(name, names=state.reading.names if names else None)
         found, _ = matrix(state.reading.unmasked(x), Origin(name, names=names), missing)
         found = state.reading.see(found, names, name)
-        check(found, self.config.likelihood, origin, None, missing, self.config.dtype)
+        check(found, state.config.likelihood, origin, None, missing, state.config.dtype)
         return found
 
     def _batch(self, x: Any) -> Array:

@@ -37,7 +37,7 @@ class Decoded(NamedTuple):
         """log p(x | z), times the power."""
         p, _ = net(z, decoder_of(theta), self.k)
         found: Array = p.log_prob(x, self.k) if self.m is None else p.log_prob_observed(x, self.m, self.k)
-        return found if self.power == 1 else self.power * found
+        return self.power * found
 
     def log_likelihood_vjp(
         self, w: Array, x: Array, z: Array, theta: Net | Generative, dtheta: Net | Generative | None
@@ -45,7 +45,7 @@ class Decoded(NamedTuple):
         """Adds into dtheta unless it is None, returns dz."""
         theta, k = decoder_of(theta), self.k
         p, layers = net(z, theta, k)
-        w = w if self.power == 1 else self.power * w
+        w = self.power * w
         _, dp = p.log_prob_vjp(w, x, k) if self.m is None else p.log_prob_observed_vjp(w, x, self.m, k)
         dz = net_vjp(dp, p, layers, theta, None if dtheta is None else decoder_of(dtheta), k)
         assert dz is not None
