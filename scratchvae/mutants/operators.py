@@ -22,7 +22,7 @@ CALLS = {
 }  # fmt: skip
 ATTRIBUTES = {"mu": "log_var", "log_var": "mu"}
 WORDS = {"softplus": "sigmoid", "sigmoid": "tanh", "identity": "tanh"}
-ORDERLESS = ("min", "max", "np.array_equal")  # functions that do not see the order of their arguments
+ORDERLESS = ("min", "max", "np.array_equal", "np.maximum", "np.minimum", "np.logaddexp", "special.betaln")
 FLAGS = ("k", "self", "name", "activation", "family", "variance", "p", "dp")  # arguments that are no arrays
 BINARY: dict[type[ast.operator], tuple[str, type[ast.operator]]] = {
     ast.Add: ("sign flipped", ast.Sub), ast.Sub: ("sign flipped", ast.Add),
