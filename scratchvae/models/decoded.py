@@ -43,11 +43,11 @@ class Decoded(NamedTuple):
         self, w: Array, x: Array, z: Array, theta: Net | Generative, dtheta: Net | Generative | None
     ) -> Array:
         """Adds into dtheta unless it is None, returns dz."""
-        theta, k = decoder_of(theta), self.k
-        p, layers = net(z, theta, k)
+        decoder, k = decoder_of(theta), self.k
+        p, layers = net(z, decoder, k)
         w = self.power * w
         _, dp = p.log_prob_vjp(w, x, k) if self.m is None else p.log_prob_observed_vjp(w, x, self.m, k)
-        dz = net_vjp(dp, p, layers, theta, None if dtheta is None else decoder_of(dtheta), k)
+        dz = net_vjp(dp, p, layers, decoder, decoder_of(dtheta), k)
         assert dz is not None
         return dz
 
@@ -84,8 +84,8 @@ class Decoded(NamedTuple):
         return np.hstack([np.ones((latents, 1), bool), np.eye(latents, dtype=bool)])
 
 
-def decoder_of(theta: Net | Generative) -> Net:
-    """The net of p(x | z)."""
+def decoder_of(theta: Any) -> Any:
+    """The net of p(x | z), or its cotangent; None of None."""
     return theta.decoder if isinstance(theta, Generative) else theta
 
 

@@ -215,11 +215,10 @@ def elbo_vjp(
 
 def check_columns(x: Array, phi: Net) -> None:
     """One clear line where x does not fit the encoder."""
-    columns = (phi.hidden or phi.heads)[0].W.shape[0]
-    if phi.enter and x.ndim == 2 and kind(phi.enter).seen(x.shape[1]) == columns:
-        return
-    if x.ndim != 2 or x.shape[1] != columns:
-        raise UsageError(f"x has shape {x.shape} but phi was built for rows of D={columns} columns")
+    inputs = (phi.hidden or phi.heads)[0].W.shape[0]
+    if x.ndim != 2 or (kind(phi.enter).seen(x.shape[1]) if phi.enter else x.shape[1]) != inputs:
+        columns = f"{inputs} numbers as {phi.enter} enters" if phi.enter else f"D={inputs} columns"
+        raise UsageError(f"x has shape {x.shape} but phi was built for rows of {columns}")
 
 
 def check_noise(eps: Array, x: Array, phi: Net) -> None:

@@ -30,7 +30,7 @@ GROUPS: dict[str, tuple[Names, Names]] = {
         ("kernels.dense", "kernels.activations", "kernels.normal", "kernels.bernoulli", "kernels.optimizers",
          "networks", "distributions.normal", "conditional", "models.vae", "models.decoded"),
         ("test_networks.py", "test_distributions.py", "test_conditional.py", "test_vae.py", "test_decoded.py",
-         "test_optimizers.py"),
+         "test_optimizers.py", "test_entering.py"),
     ),
     "linear_gaussian": (("models.linear_gaussian",), ("test_linear_gaussian.py",)),
     "ladder": (("models.ladder",), ("test_ladder.py", "test_ladder_shapes.py", "test_deep.py")),

@@ -81,6 +81,8 @@ EQUIVALENT: dict[str, str] = {
         "the branch that is not taken is fed any harmless number",
     "distributions.gaussians.FullNormal._inverse_diagonal | factor or axis changed | * -> *1 / np.where(eye, L, 2), 0)":
         "the branch that is not taken is fed any harmless number",
+    "models.decoded.Decoded.log_joint_vjp | function dropped | * and (not theta):":
+        "the way of any prior gives N(0, I)'s slope too: time, not numbers",
     # --- optimizers
     "training.optim.Optimizer.update | operands swapped | *('adam', 'adamw')* -> *":
         "membership does not see the order",
