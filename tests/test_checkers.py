@@ -11,7 +11,7 @@ from bench.checkers import peers, right, slips, wrong
 from bench.checkers.family import Case
 from scratchvae.gradcheck import check
 
-SEEDS = 2
+SEEDS = 1
 ITEMS = (
     "5 units", "20 units", "100 units", "max", "hinge", "absolute", "sort", "median", "Gaussian KL at",
     *(f"{loss} {where} its optimum" for loss in ("least squares", "logistic regression", "Gaussian likelihood")
@@ -20,7 +20,7 @@ ITEMS = (
     "float32 arg", "float16", "0-d", "empty", "read-only", "Fortran", "view", "buffer", "convolution", "batch norm",
     "layer norm", "cross-entropy", "logsumexp", "Cholesky", "solve", "eigh", "FFT", "cumsum", "einsum", "repeats",
 )  # fmt: skip
-EVERY = 10  # of so many families one is made wrong, some seventy pairs
+EVERY = 20  # of so many families one is made wrong, some forty pairs
 
 
 def verdict(case: Case) -> str:
@@ -48,7 +48,7 @@ def test_no_wrong_pair_passes() -> None:
             said[verdict(case)].add(case.name)
     unsure, found = said.pop("cannot tell", set()), said.pop("wrong")
     assert not said, dict(said)
-    assert len(found) >= 60
+    assert len(found) >= 30
     assert len(unsure) <= 0.05 * len(found), unsure
 
 

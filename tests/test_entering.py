@@ -171,7 +171,11 @@ def test_a_prior_of_another_kind_or_of_its_own() -> None:
     close(gradient.flat, slopes(lambda flat: laplace.log_joint(x, away, nets_at(arch, flat)[1]), arena.flat, W))
     prior = Normal(np.array([0.3, -1.0]), np.array([0.5, -0.4]))
     both, model = Generative(theta, prior), Decoded()
-    of = lambda prior: model.log_joint(x, Z, Generative(theta, prior))  # noqa: E731
+
+    def of(prior: Normal) -> Array:
+        found: Array = model.log_joint(x, Z, Generative(theta, prior))
+        return found
+
     dboth = Generative(arch.nets(arena.like().views)[1], zeros_like(prior))
     for times in (1, 2):
         dz = model.log_joint_vjp(W, x, Z, both, dboth)

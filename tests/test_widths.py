@@ -9,8 +9,10 @@ import pytest
 
 
 @pytest.mark.parametrize("width", ["16", "8", "4", "1"])
-def test_forced_widths(width: str) -> None:
-    """One test of each kind again at every width, each with a cache of its own."""
+def test_forced_widths(width: str, request: pytest.FixtureRequest) -> None:
+    """One test of each kind again at every width, each with a cache of its own; 4 and 1, a minute each, with --long."""
+    if int(width) < 8 and not request.config.getoption("--long"):
+        pytest.skip("compiles for a minute: run with --long")
     chosen = "hidden1-bernoulli-float32 or hidden2-gaussian-sigmoid-float32 or odd_sizes or any_number_of_threads"
     chosen += " or by_lists and float32 or single_precision or products or compress or vector_noise or packed"
     names = ("compiled_step", "schedules", "kernels_vectors", "sync")
