@@ -22,7 +22,8 @@ CALLS = {
 }  # fmt: skip
 ATTRIBUTES = {"mu": "log_var", "log_var": "mu"}
 WORDS = {"softplus": "sigmoid", "sigmoid": "tanh", "identity": "tanh"}
-ORDERLESS = ("min", "max", "np.array_equal", "np.maximum", "np.minimum", "np.logaddexp", "special.betaln")
+ORDERLESS = ("min", "max", "np.array_equal", "np.maximum", "np.minimum", "np.fmax", "np.fmin", "np.logaddexp",
+             "np.broadcast_shapes", "np.result_type", "special.betaln", "dot")  # fmt: skip
 FLAGS = ("k", "self", "name", "activation", "family", "variance", "p", "dp")  # arguments that are no arrays
 BINARY: dict[type[ast.operator], tuple[str, type[ast.operator]]] = {
     ast.Add: ("sign flipped", ast.Sub), ast.Sub: ("sign flipped", ast.Add),
