@@ -38,7 +38,7 @@ def _score(nu: Array, t: Array) -> Array:
     series = np.zeros_like(y)
     for n in range(28, 1, -1):
         series = series * near + 1 / n
-    r = np.where(y < 0.25, series * near**2, -np.log1p(-y) - y)
+    r = np.where(y < 0.25, series * near**2, np.log1p(t**2 / nu) - y)
     return 0.5 * (_constant(nu) + y / nu - r)
 
 
