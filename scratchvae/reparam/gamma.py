@@ -55,7 +55,7 @@ def _fraction(alpha: Array, log_z: Array) -> Array:
     b = np.exp(log_z) + 1 - alpha
     c, dc = np.full_like(b, np.inf), np.zeros_like(b)
     e, de = 1 / b, 1 / b**2
-    C, dC, on = e, de, np.ones(b.shape, bool)
+    C, dC, on = e, de, np.ones_like(b, bool)
     for n in range(1, STEPS):
         a, da, b = n * (alpha - n), n, b + 2
         e, de = 1 / (a * e + b), da * e + a * de - 1
@@ -94,6 +94,7 @@ def log_slope(alpha: Array, log_z: Array) -> Array:
 
 def log_sample(alpha: Array, u: Array) -> Array:
     """ln z, z ~ Gamma(α, rate 1), by the inverse CDF."""
+    alpha, u = np.broadcast_arrays(np.asarray(alpha, float), np.asarray(u, float))
     small = (np.log(u) + special.gammaln(alpha + 1)) / alpha
     tiny = small < SMALL
     z = np.where(tiny, 1.0, special.gammaincinv(alpha, u))
