@@ -77,7 +77,7 @@ VON_MISES = [  # κ, z, dz/dκ
     (20.0, 3.0, -0.24468865516217736), (60.0, 0.2, -0.0016794037592939588), (60.0, 1.0, -0.00915533941830046),
     (60.0, 2.8, -0.11947092360553885), (500.0, 0.3, -0.0003024253390171948), (500.0, 0.6, -0.0006190121644729938),
     (1e5, 0.004, -2.0000076667476013e-08), (1e5, 0.03, -1.5001162612886555e-07),
-    (0.001, 3.1415, -9.269991644933066e-05),
+    (0.001, 3.1415, -9.269991644933066e-05), (0.0, 3.1415, -np.sin(3.1415)),
     (17750.0, 1.193e-5, -3.360610714866965e-10), (1.7e6, 3.388e-6, -9.964707347761259e-13),
     (5e7, 0.001082, -1.0820001109702953e-11), (21.04, 1.94, -0.07233952970198358), (28.94, 1.517, -0.03331469546649848),
     (1e13, 1.2e-6, -6.00000000000087e-20), (35.89, 0.1433, -0.0020142127885791885),
@@ -127,11 +127,11 @@ def test_beta_samples_of_huge_and_small_shapes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "tolerance"), [(2e9, 2e9, 1e-9), (6e9, 2e9, 1e-5), (5e9, 4e6, 1e-3), (1e12, 3.0, 1e-9)]
+    ("a", "b", "tolerance"), [(2e9, 2e9, 1e-9), (6e9, 2e9, 1e-5), (5e9, 4e6, 1e-4), (1e12, 3.0, 1e-9)]
 )
 def test_beta_samples_of_huge_shapes_are_their_quantiles(a: float, b: float, tolerance: float) -> None:
     """F(x) = u by SciPy's CDF, whose inverse takes seconds here: catches a spread of 1/a alone, and the gamma where
-    b is not small beside a. An error of (ln x)²/24 in E is some 1/24 of a standard deviation at 5e9 and 4e6."""
+    b is not small beside a. The tolerances are what is left out of the two forms: (ln x)²/24, and the skewness."""
     for p, q in ((a, b), (b, a)):
         logit = beta.logit_sample(np.full(SOME.shape, p), np.full(SOME.shape, q), SOME)
         found = special.betainc(p, q, special.expit(logit)), special.betaincc(q, p, special.expit(-logit))
@@ -143,7 +143,7 @@ def test_beta_samples_near_0_are_their_quantiles() -> None:
     terms of it where the third counts, and x itself where it has underflowed."""
     rng, n = np.random.default_rng(5), 3000
     a, b = np.exp(rng.uniform(np.log(1e-3), np.log(50), n)), np.exp(rng.uniform(np.log(1e-8), np.log(1e6), n))
-    log_x = -np.exp(rng.uniform(1, 9, n)) - np.log1p(b)
+    log_x = -np.exp(rng.uniform(1, np.where(np.arange(n) % 3, 3.5, 9))) - np.log1p(b)
     log_front = np.log(a) + special.betaln(a, b)
 
     def log_cdf(log_x: Array) -> Array:
