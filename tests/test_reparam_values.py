@@ -3,7 +3,7 @@
 The figures are of mpmath, 60 digits (`bench.exact`), so that its absence hides nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -91,7 +91,7 @@ TAIL = [  # κ, z, 1 − F(z)
     (5.674e4, 0.032, 1.2478204272688538e-14), (3.849e-6, 3.1415, 1.4746220052409097e-05),
     (21.04, 1.94, 3.486812444611475e-14), (28.94, 1.517, 9.460671935746676e-14), (5e7, 0.001082, 9.979264801404428e-15),
 ]  # fmt: skip
-FIGURES: dict[str, tuple[Function, int, list[tuple[float, ...]]]] = {
+FIGURES: dict[str, tuple[Function, int, Sequence[tuple[float, ...]]]] = {
     "gamma": (gamma.log_slope, 2, GAMMA), "beta": (beta.logit_slopes, 3, BETA),
     "Student": (student_t.slope, 2, STUDENT),
     "von Mises": (von_mises.slope, 2, VON_MISES), "von Mises' tail": (von_mises.tail, 2, TAIL),
