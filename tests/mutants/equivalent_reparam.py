@@ -71,4 +71,8 @@ REPARAM: dict[str, str] = {
         "a difference under its absolute value has no sign",
     "reparam.von_mises.sample | factor changed | if * -> if (np.abs(z - last) <= 2e-08 *":
         "the error is this one's square: below rounding too",
+    "reparam.von_mises.sample | * | z = normal = * -> z = normal = np.minimum(-special.ndtri(p) / np.sqrt(*":
+        "where Newton's method starts: time, not numbers",
+    "reparam.von_mises.sample | operand swapped | z = np.where(* -> z = np.where(u > NORMAL, *":
+        "at such κ Newton's method finds the normal's quantile too",
 }  # fmt: skip
