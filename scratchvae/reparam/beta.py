@@ -123,8 +123,7 @@ def _far_sample(a: Array, b: Array, u: Array) -> Array:
     swap = a < b
     a, b, u = np.where(swap, b, a), np.where(swap, a, b), np.where(swap, 1 - u, u)
     log_E = gamma.log_sample(b, 1 - u) - np.log(a + (b - 1) / 2)
-    E = np.exp(np.minimum(log_E, 0))
-    near = np.where(E == 0, -log_E, -np.log(np.expm1(np.where(E == 0, 1.0, E))))
+    near = -log_E - np.log(special.exprel(np.exp(log_E)))
     logit = np.where(b < SLOW * a, near, np.log(a) - np.log(b) + np.sqrt(1 / a + 1 / b) * special.ndtri(u))
     return np.where(swap, -logit, logit)
 

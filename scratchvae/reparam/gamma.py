@@ -11,7 +11,8 @@ from ..types import Array
 SMALL = np.log(1e-8)  # of ln z: below it two terms of the series of P are all of it
 LARGE, NEAR = 1000.0, 0.25  # α from which, and |z/α − 1| up to which, the expansion in 1/α is exact to rounding
 ORDERS, DEGREE = 4, 24  # of that expansion, and of its polynomials
-ENOUGH = 2.0**-54
+ENOUGH = 2.0**-60  # a term of the series that is less, as a share of their sum, is lost in rounding
+STEPS, SETTLED = 1000, 2.0**-51  # of the fraction; what its steps differ from 1 by when they do no more than round
 
 # ∂z/∂α = −(∂P/∂α)/f at fixed u = P(α, z), f = z^{α−1} e^{−z}/Γ(α). Three forms, each where its terms have one sign.
 #
@@ -27,7 +28,7 @@ ENOUGH = 2.0**-54
 
 
 def _expansion() -> Array:
-    n = np.arange(DEGREE + 2 * ORDERS + 1.0)
+    n = np.arange(DEGREE + 2 * ORDERS)
     rows = [(-1.0) ** n / (n + 1)]
     for _ in range(ORDERS):
         m, w = n[: len(rows[-1]) - 2], rows[-1]
@@ -42,7 +43,7 @@ def _series(alpha: Array, log_z: Array) -> Array:
     z, n = np.exp(log_z), 0
     t, S = np.ones_like(z), np.ones_like(z)
     h, Th = np.zeros_like(z), np.zeros_like(z)
-    while ((t > ENOUGH * S) | (t * h > ENOUGH * Th)).any():
+    while (t > ENOUGH * S).any():
         n += 1
         t, h = t * z / (alpha + n), h + 1 / (alpha + n)
         S, Th = S + t, Th + t * h
@@ -50,19 +51,20 @@ def _series(alpha: Array, log_z: Array) -> Array:
 
 
 def _fraction(alpha: Array, log_z: Array) -> Array:
-    """Modified Lentz; da, dc, … are the derivatives by α, carried along."""
+    """Modified Lentz; da, dc, … are the derivatives by α, carried along. Each number stops by itself."""
     b = np.exp(log_z) + 1 - alpha
     c, dc = np.full_like(b, np.inf), np.zeros_like(b)
     e, de = 1 / b, 1 / b**2
-    C, dC = e, de
-    for n in range(1, 1000):
+    C, dC, on = e, de, np.ones_like(b, bool)
+    for n in range(1, STEPS):
         a, da, b = n * (alpha - n), n, b + 2
         e, de = 1 / (a * e + b), da * e + a * de - 1
         de = -(e**2) * de
         c, dc = b + a / c, da / c - a * (dc / c) / c - 1
         step, dstep = c * e, dc * e + c * de
-        C, dC = C * step, dC * step + C * dstep
-        if not ((np.abs(step - 1) > ENOUGH) | (np.abs(C * dstep) > ENOUGH * np.abs(dC))).any():
+        C, dC = np.where(on, C * step, C), np.where(on, dC * step + C * dstep, dC)
+        on &= (np.abs(step - 1) > SETTLED) | (np.abs(C * dstep) > SETTLED * np.abs(dC))
+        if not on.any():
             break
     return (log_z - special.digamma(alpha)) * C + dC
 
@@ -92,10 +94,11 @@ def log_slope(alpha: Array, log_z: Array) -> Array:
 
 def log_sample(alpha: Array, u: Array) -> Array:
     """ln z, z ~ Gamma(α, rate 1), by the inverse CDF."""
+    alpha, u = np.broadcast_arrays(np.asarray(alpha, float), np.asarray(u, float))
     small = (np.log(u) + special.gammaln(alpha + 1)) / alpha
-    z = np.where(u > 0.5, special.gammainccinv(alpha, 1 - u), special.gammaincinv(alpha, u))
     tiny = small < SMALL
-    return np.where(tiny, small + np.exp(np.minimum(small, SMALL)) / (alpha + 1), np.log(np.where(tiny, 1.0, z)))
+    z = np.where(tiny, 1.0, special.gammaincinv(alpha, u))
+    return np.where(tiny, small + np.exp(small) / (alpha + 1), np.log(z))
 
 
 def log_sample_vjp(dlog_z: Array, alpha: Array, log_z: Array) -> Array:

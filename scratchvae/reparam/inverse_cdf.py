@@ -23,8 +23,7 @@ def location_scale_sample_vjp(dz: Array, g: Array) -> tuple[Array, Array]:
 def standard_cauchy(u: Array) -> Array:
     """tan π(u − ½), from the nearer end: near a pole of tan, π rounds."""
     p = np.minimum(u, 1 - u)
-    inner = np.maximum(p, 0.25)
-    size = np.where(p < 0.25, 1 / np.tan(np.pi * p), np.tan(np.pi * (0.5 - inner)))
+    size = np.where(p < 0.25, 1 / np.tan(np.pi * p), np.tan(np.pi * (0.5 - p)))
     return np.where(u < 0.5, -size, size)
 
 

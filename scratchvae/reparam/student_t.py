@@ -34,11 +34,10 @@ def _constant(nu: Array) -> Array:
 def _score(nu: Array, t: Array) -> Array:
     """s(t) = ∂ ln f(t)/∂ν."""
     y = t**2 / (nu + t**2)
-    near = np.minimum(y, 0.25)
     series = np.zeros_like(y)
     for n in range(28, 1, -1):
-        series = series * near + 1 / n
-    r = np.where(y < 0.25, series * near**2, -np.log1p(-y) - y)
+        series = series * y + 1 / n
+    r = np.where(y < 0.25, series * y**2, np.log1p(t**2 / nu) - y)
     return 0.5 * (_constant(nu) + y / nu - r)
 
 
@@ -68,7 +67,7 @@ def slope(nu: Array, z: Array) -> Array:
 
 def sample(nu: Array, u: Array) -> Array:
     """z by the inverse CDF; ±inf where |z| is above all floats (tiny ν)."""
-    nu, u = np.broadcast_arrays(np.asarray(nu, float), np.asarray(u, float))
+    nu, u = np.broadcast_arrays(np.asarray(nu, float), u)
     p = np.where(u == 0.5, 0.5, 2 * np.minimum(u, 1 - u))  # of both tails; the median is 0 by its sign
     logit = beta.logit_sample(nu / 2, np.full(nu.shape, 0.5), p)
     with np.errstate(over="ignore"):

@@ -71,7 +71,7 @@ def _log_tail(kappa: Array, z: Array) -> tuple[Array, Array]:
     log_f = -2 * kappa * np.sin(z / 2) ** 2 - np.log(2 * np.pi * special.i0e(kappa))
     part = half * (weight * WEIGHTS).sum(axis=-1)
     log_tail = np.log(np.where(tail, part, 1)) + log_f
-    return np.where(tail, log_tail, np.log(0.5 - np.where(tail, 0, part * np.exp(log_f)))), log_f
+    return np.where(tail, log_tail, np.log(0.5 - part * np.exp(log_f))), log_f
 
 
 def tail(kappa: Array, z: Array) -> Array:
@@ -85,17 +85,17 @@ def sample(kappa: Array, u: Array) -> Array:
     kappa, u = np.broadcast_arrays(np.asarray(kappa, float), np.asarray(u, float))
     p = np.minimum(u, 1 - u)
     low, high = np.zeros_like(p), np.full_like(p, np.pi)
-    z = np.minimum(-special.ndtri(p) / np.sqrt(np.maximum(kappa, 1e-3)), np.pi * (1 - 2 * p))
+    z = normal = np.minimum(-special.ndtri(p) / np.sqrt(np.maximum(kappa, 1e-3)), np.pi * (1 - 2 * p))
     for _ in range(60):
         log_tail, log_f = _log_tail(kappa, z)
         miss = log_tail - np.log(p)
         low, high = np.where(miss > 0, z, low), np.where(miss < 0, z, high)
         step = miss * np.exp(log_tail - log_f)
         inside = (z + step >= low) & (z + step <= high)
-        last, z = z, np.where(miss == 0, z, np.where(inside, z + step, (low + high) / 2))
+        last, z = z, np.where(inside, z + step, (low + high) / 2)
         if (np.abs(z - last) <= 1e-8 * np.minimum(z, np.pi - z)).all():  # the error is this one's square
             break
-    z = np.where(kappa > NORMAL, -special.ndtri(p) / np.sqrt(np.maximum(kappa, 1)), z)
+    z = np.where(kappa > NORMAL, normal, z)
     return np.where(u < 0.5, -z, z)
 
 

@@ -48,7 +48,7 @@ GROUPS: dict[str, tuple[Names, Names]] = {
     ),
     "reparam": (
         tuple(f"reparam.{name}" for name in ("gamma", "beta", "student_t", "von_mises", "inverse_cdf")),
-        ("test_reparam.py", "test_inverse_cdf.py", "test_switches.py"),
+        ("test_reparam.py", "test_reparam_values.py", "test_inverse_cdf.py", "test_switches.py"),
     ),
     "families": (
         tuple(f"distributions.{name}" for name in (

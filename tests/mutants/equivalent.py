@@ -1,5 +1,7 @@
 """§7.2 Mutants that change no value, each with the reason: patterns of names (`fnmatch`) -> why."""
 
+from .equivalent_reparam import REPARAM
+
 EQUIVALENT: dict[str, str] = {
     "kernels.activations.softplus_np | factor or axis changed | positive = a.real > 0 -> positive = a.real > 1":
         "both forms of log(1 + e^a) are exact where neither overflows; the split only has to be far below 700",
@@ -386,4 +388,5 @@ EQUIVALENT: dict[str, str] = {
         "zero or NaN, whatever its sign",
     "fast.placing.place_latents | function dropped | count = * -> count = *":
         "rows of parts that stay zero",
+    **REPARAM,
 }  # fmt: skip
