@@ -192,7 +192,7 @@ def test_scores_have_mean_zero_and_the_covariance_of_t(kind: Any) -> None:
 
 @each_family
 def test_kl_is_never_negative(kind: Any, request: pytest.FixtureRequest) -> None:
-    """10⁴ pairs, with --long 10⁵, half of them 1e-8 apart: catches the plain difference, negative in a third of them."""
+    """10⁴ pairs (--long: 10⁵), half of them 1e-8 apart: catches the plain difference, negative in a third of them."""
     rng, half = np.random.default_rng(8), 50_000 if request.config.getoption("--long") else 5_000
     p = some(kind, 2 * half, size=2.0, rng=rng)
     far = some(kind, half, size=2.0, rng=rng)
