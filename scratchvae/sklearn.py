@@ -117,12 +117,13 @@ class BaseVAE(BaseEstimator):
         return self
 
     def _model(self, epochs: int | None, validation: float | None) -> VAE:
-        given: dict[str, Any] = {"epochs": epochs, "validation": validation}
+        given = {"epochs": epochs, "validation": validation}
+        lengths: dict[str, Any] = {name: float(value) for name, value in given.items() if value is not None}
         return VAE(
             self.n_components, tuple(self.hidden), self.likelihood, learning_rate=self.learning_rate,
             verbose=bool(self.verbose), standardise=self.standardise, batch=self.batch_size, missing=self._missing,
             seed=self.seed_, dtype=self.dtype, kernels=self.kernels,
-            **{name: float(value) for name, value in given.items() if value is not None},
+            **lengths,
         )  # fmt: skip
 
     def _meet(self, X: Array) -> None:

@@ -5,16 +5,20 @@ import io
 import multiprocessing
 import pickle
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from scratchvae.noise import Purpose
+from scratchvae.training.compiled import steps
 from scratchvae.training.config import Config
+from scratchvae.training.evaluate import elbo_over
 from scratchvae.training.objective import gradient
 from scratchvae.training.reading import Reading
-from scratchvae.training.state import State, latent_noise
+from scratchvae.training.state import State, Steps, latent_noise
+from scratchvae.training.watch import Watch
 from scratchvae.types import Array
 from scratchvae.vae import VAE
 
@@ -99,11 +103,11 @@ def test_a_weight_is_a_repeated_row(estimator: str, beta: float) -> None:
         state.gradient.flat[...], state.weights = 0, weights
         gradient(state, x[index], np.ascontiguousarray(eps[:, index]))
         found.append(state.gradient.flat.copy())
-    np.testing.assert_allclose(*found, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-12, atol=1e-12)
 
 
 def test_weights_reach_the_run() -> None:
-    """Catches weights that are dropped on the way, given to other rows than theirs, or left out of the held-out bound:
+    """Catches weights that are dropped on the way, or given to other rows than theirs:
     rows that weigh 0 are as if they were not there, the scale of weights is nothing, and what is heavy is learned."""
     x, few = table(200), {**QUICK, "max_iter": 30}
     even, odd = x[:100], x[100:] * 3
@@ -114,6 +118,17 @@ def test_weights_reach_the_run() -> None:
     first, second = (VAETransformer(**few).fit(both, sample_weight=w) for w in (light, light[::-1]))
     assert first.score(even) > second.score(even)
     assert first.score(odd) < second.score(odd)
+
+
+def test_weights_are_composed_and_reach_the_held_out_rows() -> None:
+    """Catches a compiled step that takes a weighted run and drops its weights, and a stop that looks without them."""
+    x, w = table(60), np.linspace(0.5, 1.5, 60)
+    state = VAE(2, (4,), "gaussian", epochs=1, validation=0.5, kernels="numpy").fit(x)._fitted()
+    watch = Watch(taken := steps(state, x, 1, w), 50)
+    rows = [elbo_over(state, x[i : i + 1]).elbo for i in taken.held]
+    assert watch.bound() == pytest.approx(np.average(rows, weights=w[taken.held]), rel=1e-5)
+    state.config = replace(state.config, kernels="numba")
+    assert type(steps(state, x, 1, w)) is Steps
 
 
 @pytest.mark.parametrize("kind", ["elbo", "iwae"])
@@ -158,17 +173,15 @@ def test_partial_fit_goes_on() -> None:
     for epoch in range(1, 31):
         model.partial_fit(x)
         assert model.n_iter_ == epoch
-    assert model.model_.state.step == 30 * 4
+    assert model.model_._fitted().step == 30 * 4
     after, more = model.score(x), copy.deepcopy(model).set_params(warm_start=True)
     assert after > VAETransformer(**QUICK).fit(x).score(x)
     assert more.fit(x).score(x) > after - 0.5
-    assert more.model_.state.step > 30 * 4
+    assert more.model_._fitted().step > 30 * 4
 
 
 def test_each_row_once_a_partial_epoch() -> None:
     """Catches minibatches counted from the first step of all: then an epoch of other rows misses some of its own."""
-    from scratchvae.training.compiled import steps
-
     x = table(70)
     model = VAE(2, (4,), "gaussian", epochs=1, validation=0, batch=30, kernels="numpy").fit(table(100))
     assert model.state is not None
