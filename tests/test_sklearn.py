@@ -241,7 +241,7 @@ def test_outliers_are_found() -> None:
 
 
 def test_pipeline_grid_search_and_names() -> None:
-    """Catches a parameter that does not survive a clone or a worker, lost names, and codes that decode to other rows."""
+    """Catches a parameter that does not survive a clone or a worker, lost names, and codes that decode amiss."""
     search = GridSearchCV(VAETransformer(**QUICK), {"n_components": [1, 2]}, cv=2, n_jobs=2).fit(table())
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     pipe = make_pipeline(StandardScaler(), VAETransformer(**QUICK)).fit(table())
