@@ -4,6 +4,7 @@ Nothing here is mathematics: every method calls the pure functions of `models.va
 """
 
 import contextlib
+import copy
 import sys
 import time
 from collections.abc import Callable
@@ -20,16 +21,15 @@ from .data.arrays import Origin, names_of
 from .errors import UsageError
 from .noise import Purpose
 from .tasks.missing import FillPlan, Imputations, chain, check_gaps
-from .training import compiled, objective
+from .training import compiled, objective, stopping
 from .training.config import Config, from_dict
 from .training.evaluate import evaluation_rows, log_likelihood
 from .training.likelihood import resolved
-from .training.loop import Interrupted, Plan, train
+from .training.loop import Interrupted, Plan, Report, train
 from .training.optim import Optimizer
 from .training.reading import learn
 from .training.run import Run
-from .training.state import State, latent_noise, load_state, save_state
-from .training.stopping import at_length
+from .training.state import State, Steps, latent_noise, load_state, save_state
 from .types import Array
 
 SCORED = 16  # draws from q for the bound of a single row: with one, its sd was some 3 nats on MNIST
@@ -69,6 +69,7 @@ class VAE:
         if self.config.deep:
             raise UsageError(f"latent={latent}: VAE has one latent layer; ladders are trained by training.state.State")
         self.verbose = verbose
+        self.threads: int | None = None  # of training; None: as many as `engine.processors` says
         self.state: State | None = None
         self.history: list[dict[str, Any]] = []
 
@@ -86,32 +87,60 @@ class VAE:
         fitted = f"fitted to {state.architecture.columns} columns, {state.step} steps" if state else "not fitted"
         return f"VAE(latent={c.latent}, hidden={c.hidden}, likelihood={c.likelihood!r}): {fitted}"
 
-    def fit(self, x: Any, test: Any = None, report: Callable[[dict[str, Any]], None] = lambda _: None) -> "VAE":
+    def fit(self, x: Any, test: Any = None, report: Report = lambda _: None, weights: Any = None) -> "VAE":
         """Train on rows x (N, ...) for `epochs`; uint8 is read as grey levels / 255. Calling it again starts afresh.
 
         Real-valued tables: a tenth of the rows is held out, and ends the training (`training.stopping`; `validation=0`
         holds out none). `history` then holds one dict an epoch, or a look: train_elbo, validation_elbo where rows were
         held out, and test_elbo where `test` rows were given, in nats per datapoint, of the parameters at that step:
-        where rows are held out, the model ends with those of the best validation_elbo.
+        where rows are held out, the model ends with those of the best validation_elbo. `weights` (N,), above 0, are the
+        rows' in the bounds of training and of the held-out rows: a whole number w is that row w times.
 
         Raises DataError for values that the likelihood cannot take, Diverged for a bound that is no number: the model
         is then as it was. Ctrl-C keeps what was learned so far.
         """
         missing = self.config.missing == "nan"
         found, image = matrix(x, missing=missing)
-        config = resolved(at_length(self._asked, found, self._given), found, names_of(x))
+        config = resolved(stopping.at_length(self._asked, found, self._given), found, names_of(x))
         learned = learn(found, config, names_of(x), image)
         train_rows, origin = learned.see(found), Origin("x", names=names_of(x))
         check(train_rows, config.likelihood, origin, None, missing, config.dtype)
         state = State.begun(config, learned, train_rows)
         test_rows = None if test is None else self._rows(test, state, "test")
-        steps = compiled.steps(state, train_rows)
+        steps = compiled.steps(state, train_rows, self.threads, scaled(weights, len(found)))
+        return self._train(steps, test_rows, report)
+
+    def fit_more(
+        self,
+        x: Any,
+        epochs: float | None = None,
+        validation: float | None = None,
+        report: Report = lambda _: None,
+        weights: Any = None,
+    ) -> "VAE":
+        """Train on, for `epochs` over rows x, which are read as `fit` learned to read them: parameters, optimizer and
+        noise go on from where they are; a share of `validation` is held out. None: as `fit` would. History begins anew.
+        """
+        state = copy.deepcopy(self._fitted())
+        found = self._rows(x, state)
+        usual = stopping.at_length(self._asked, found, self._given)
+        epochs = usual.epochs if epochs is None else float(epochs)
+        validation = usual.validation if validation is None else validation
+        state.config = replace(state.config, epochs=epochs, validation=validation)
+        state.stopping = stopping.memory(state.arena.flat) if validation else {}
+        steps = compiled.steps(state, found, self.threads, scaled(weights, len(found)))
+        steps.first = state.step
+        return self._train(steps, None, report)
+
+    def _train(self, steps: Steps, test: Array | None, report: Report) -> "VAE":
+        state, plan = steps.state, Plan.of(steps)
+        plan = plan._replace(total=steps.first + plan.total)
         try:
-            history = train(steps, test_rows, Plan.of(steps), report=self._report(report))
+            self.history = train(steps, test, plan, report=self._report(report))
         except Interrupted as stop:
-            self._config, self.state, self.history = config, state, []
+            self._config, self.state, self.history = state.config, state, []
             raise KeyboardInterrupt(f"stopped at step {stop.step}: the model holds what was learned so far") from None
-        self._config, self.state, self.history = config, state, history
+        self._config, self.state = state.config, state
         return self
 
     def encode(self, x: Any) -> Distribution:
@@ -161,14 +190,17 @@ class VAE:
 
     def impute(self, x: Any, plan: FillPlan | None = None, seed: int = 0) -> Imputations:
         """§7.1.1 Rows x (B, D) with NaN where they are missing, filled in by Metropolis within Gibbs (`tasks.missing`):
-        draws (T, C, B, D), their codes, and mean (B, D), which is E[x_mis | x_obs]."""
+        draws (T, C, B, D), their codes, and mean (B, D), which is E[x_mis | x_obs]. Noise is named by what a row holds,
+        unless the plan's `first_row` is an array."""
         state = self._fitted()
         found = self._rows(x, state, gaps=True)
         batch = evaluation_rows(state, found, 0, len(found), gaps=True)
         check_gaps(~np.isnan(batch))
         guess, noise = objective.middle(state), state.noise._replace(seed=seed)
         coder = objective.coder(state)
-        named = (plan or FillPlan())._replace(first_row=state.numbers(batch, 0))
+        named = plan or FillPlan()
+        if not isinstance(named.first_row, np.ndarray):
+            named = named._replace(first_row=state.numbers(batch, 0))
         made = chain(coder, batch, ~np.isnan(batch), guess, noise, named)
         if state.reading.scale is None:
             return made
@@ -189,12 +221,12 @@ class VAE:
         if state.config.deep:
             raise UsageError(f"{path} holds a ladder of latent layers: read it with training.state.load_state")
         model = cls.__new__(cls)
-        model.config, model.state, model.verbose = state.config, state, False
+        model.config, model.state, model.verbose, model.threads = state.config, state, False, None
         model._given = set(state.config.as_dict())
         model.history = folder.read_metrics() if folder else meta.get("history", [])
         return model
 
-    def _report(self, report: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
+    def _report(self, report: Report) -> Report:
         return Words(report) if self.verbose else report
 
     def _fitted(self) -> State:
@@ -215,6 +247,16 @@ class VAE:
         state = self._fitted()
         found = self._rows(x, state)
         return evaluation_rows(state, found, 0, len(found))
+
+
+def scaled(weights: Any, rows: int) -> Array | None:
+    """Rows' weights (N,) with mean 1. Raises UsageError where they are not one number above 0 for each row."""
+    if weights is None:
+        return None
+    w = np.asarray(weights, np.float64)
+    if w.shape != (rows,) or not (np.isfinite(w) & (w > 0)).all():
+        raise UsageError(f"weights: give {rows} numbers above 0, one a row, and leave out rows that weigh nothing")
+    return np.asarray(w / w.mean())
 
 
 class Words:

@@ -41,7 +41,7 @@ ORDER = (
     ("tasks", "fast"),
     ("training",),
     ("vae", "plots", "page", "exercises", "gradcheck.library", "gradcheck.in_expectation"),
-    ("cli",),
+    ("cli", "sklearn"),
     ("mutants", "__main__", "pytest_plugin", "gradcheck.__main__", ""),  # "": scratchvae/__init__, loaded at first use
 )
 BIGGEST = 0.16  # share of the package's lines that a room may have
@@ -240,7 +240,7 @@ def test_no_hidden_random_state(path: Path) -> None:
 
 @each_module
 def test_optional_packages_are_imported_where_they_are_used(path: Path) -> None:
-    """Catches a second of import time for everybody; matplotlib is known in plots alone."""
+    """Catches a second of import time for everybody; matplotlib is known in plots alone, scikit-learn in its face."""
     for functions in (False, True):
         for node in statements(tree(path), functions):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
@@ -248,9 +248,10 @@ def test_optional_packages_are_imported_where_they_are_used(path: Path) -> None:
             tops = {name.split(".")[0] for name in names}
             if functions:
                 assert "matplotlib" not in tops or dotted(path) == "plots" or path.parent.name == "plots", path
+                assert "sklearn" not in tops or dotted(path) == "sklearn", path
                 assert not tops & {"numba", "llvmlite"} or room(dotted(path)) == "engine", path
             else:
-                heavy = tops & set(OPTIONAL)
+                heavy = (tops & set(OPTIONAL)) - ({"sklearn"} if dotted(path) == "sklearn" else set())
                 assert not heavy or dotted(path) in INTRINSICS, f"{path.name} imports {heavy} at module level"
 
 

@@ -31,14 +31,16 @@ PACKED = ("mnist", "fashion-mnist")  # data whose unpacking takes time, and leav
 ROWS_READ = 20_000  # rows of a memory map, or of another kind of array, that are read at once
 
 
-def steps(state: State, x: Array, threads: int | None = None) -> Steps:
+def steps(state: State, x: Array, threads: int | None = None, weights: Array | None = None) -> Steps:
     """What takes training steps of `state` over x (N, D). A schedule has one weight for each sample and none for the
-    KL, Gaussian q and its formulas compiled: what weights latent by latent, and other families, are composed."""
-    plain = state.config.beta == 1 and not state.config.warm_up and not state.estimator.by_factor
-    if state.config.kernels == "numba" and state.architecture.scheduled and plain:
+    KL or a row, Gaussian q and its formulas compiled: what weights latent by latent or row by row, and other families,
+    are composed."""
+    config = state.config
+    plain = config.beta == 1 and not config.warm_up and not state.estimator.by_factor and weights is None
+    if config.kernels == "numba" and state.architecture.scheduled and plain:
         return Compiled(state, x, threads)
     in_numpy(state)
-    return Steps(state, x, threads)
+    return Steps(state, x, threads, weights)
 
 
 def in_numpy(state: State) -> None:
@@ -86,7 +88,9 @@ class Compiled(Steps):
         """Raises what the composition says of the step at hand: which row, which term. The state is left alone."""
         twin = copy.copy(self.state)
         in_numpy(twin)
-        Steps.one(Steps(twin, self.x, self.threads))
+        again = Steps(twin, self.x, self.threads)
+        again.first = self.first
+        again.one()
 
     def run(self, index: Array, batches: Array, rates: Array, sums: Array) -> None:
         """Take steps, compiled by now, on all threads; sums[i] becomes Σ_b L_b of step i. No number: they stop."""

@@ -88,17 +88,20 @@ def compiles(state: State) -> bool:
     return state.config.kernels == "numba" and state.architecture.scheduled
 
 
-def elbo_over(state: State, x: Array, block: int = 500, threads: int | None = None) -> Bound:
-    """The bound with one ε a row, named by what the row holds (`State.numbers`)."""
+def elbo_over(
+    state: State, x: Array, block: int = 500, threads: int | None = None, weights: Array | None = None
+) -> Bound:
+    """The bound with one ε a row, named by what the row holds (`State.numbers`); means by the rows' `weights` (N,)."""
+    weights = np.ones(len(x)) if weights is None else weights
     of_rows, totals = bound_of_rows(state), np.zeros(2)
 
     def terms(first: int, count: int) -> Array:
         batch = evaluation_rows(state, x, first, count)
-        return of_rows(batch, 1, state.numbers(batch, first))
+        return of_rows(batch, 1, state.numbers(batch, first)) * weights[first : first + count]
 
     for found in over(state, len(x), block, terms, threads):
         totals += found.sum(axis=1)
-    L, reconstruction = (float(total) for total in totals / len(x))
+    L, reconstruction = (float(total) for total in totals / weights.sum())
     return Bound(L, reconstruction, reconstruction - L, len(x))
 
 

@@ -68,7 +68,7 @@ class VAEObjective(NamedTuple):
         """Any estimator. L + (1 − β) KL, an objective, is β times the bound of log p(x | z) / β."""
         s = self.state
         theta, dtheta, through_prior = learned(s)
-        w = np.full(len(x), s.beta / len(x), x.dtype)
+        w = shares(s, x, s.beta)
         model = Decoded(s.k, s.prior_kind, m, 1 / s.beta)
         L = amortised.gradient(s.estimator, model, x, eps, s.phi, theta, s.dphi, dtheta, w, s.memory, s.k, m)
         through_prior()
@@ -79,8 +79,7 @@ class VAEObjective(NamedTuple):
         s, (x, m) = self.state, self.observed(x)
         L, cache = vae.elbo(x, eps, s.phi, s.theta, s.k, m)
         check_rows(s.step, L, cache.reconstruction, cache.kl)
-        w = np.full(len(L), 1 / len(L), L.dtype)
-        vae.elbo_vjp(w, cache, x, eps, s.phi, s.theta, s.dphi, s.dtheta, s.k, m, s.beta)
+        vae.elbo_vjp(shares(s, x), cache, x, eps, s.phi, s.theta, s.dphi, s.dtheta, s.k, m, s.beta)
         return L
 
     def bound(self, x: Array, eps: Array) -> tuple[Array, Array, Array]:
@@ -140,6 +139,12 @@ class VAEObjective(NamedTuple):
     def encode_observed(self, x: Array, m: Array | None) -> Distribution:
         """q(z | x) as `vae.elbo` has it."""
         return vae.encode(x, self.state.phi, m=m)[0]
+
+
+def shares(s: "State", x: Array, beta: float = 1.0) -> Array:
+    """Cotangents (B,) of the rows' bounds in what a step maximises: β/B, times each row's weight if it has one."""
+    weights = np.ones(len(x)) if s.weights is None else s.weights
+    return (weights * (beta / len(x))).astype(x.dtype)
 
 
 def learned(s: "State") -> tuple[Any, Any, Callable[[], None]]:
@@ -209,7 +214,8 @@ def objective_of(state: "State") -> Objective:
 
 
 def gradient(state: "State", x: Array, eps: Array) -> Array:
-    """Adds the estimator's ∂(mean_b L_b) into the state's gradient; returns L (B,) nats. eps (S, B, columns).
+    """Adds the estimator's ∂(mean_b w_b L_b), w the state's weights or 1, into its gradient; returns L (B,) nats. eps
+    (S, B, columns).
 
     Raises Diverged where the bound is no number; the parameters are then untouched.
     """

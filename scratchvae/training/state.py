@@ -50,6 +50,7 @@ class State:
         self.phi, self.theta = cast(tuple[Any, Any], self.architecture.nets(self.arena.views))
         self.dphi, self.dtheta = cast(tuple[Any, Any], self.architecture.nets(self.gradient.views))
         self.beta = config.beta  # the KL's weight at the step at hand
+        self.weights: Array | None = None  # of its rows, (B,)
         self.posterior_kind, self.prior_kind = kinds(config)
         self.k: Kernels = table(config.kernels)
         self.noise = Noise(config.seed, self.k)
@@ -145,10 +146,12 @@ class State:
 
 
 class Steps:
-    """Minibatch steps of a state over data x (N, columns) that its reading has adopted, possibly a memory map."""
+    """Minibatch steps of a state over data x (N, columns) that its reading has adopted, possibly a memory map; rows may
+    have `weights` (N,), whose mean is 1."""
 
-    def __init__(self, state: State, x: Array, threads: int | None = None) -> None:
-        self.state, self.x, self.threads = state, x, threads or default_threads()
+    def __init__(self, state: State, x: Array, threads: int | None = None, weights: Array | None = None) -> None:
+        self.state, self.x, self.threads, self.weights = state, x, threads or default_threads(), weights
+        self.first = 0  # the step with which the first epoch begins
         kept, self.held = stopping.hold_out(state.noise, x.shape[0], state.config.validation)
         self.rows = len(kept)  # that are trained on; the held-out ones are x[held]
         self.per_epoch = math.ceil(self.rows / state.config.batch)
@@ -156,9 +159,9 @@ class Steps:
 
     def index(self, step: int) -> Array:
         """The rows of minibatch number `step`; an epoch's last one may be smaller."""
-        epoch, i = divmod(step, self.per_epoch)
+        epoch, i = divmod(step - self.first, self.per_epoch)
         start = i * self.state.config.batch
-        return self.order(epoch)[start : start + self.state.config.batch]
+        return self.order(self.first + epoch)[start : start + self.state.config.batch]
 
     def rate(self, step: int) -> float:
         """The optimizer's rate at that step."""
@@ -191,6 +194,7 @@ class Steps:
         state, config = self.state, self.state.config
         x, eps = self.minibatch(state.step)
         state.gradient.flat[...] = 0
+        state.weights = None if self.weights is None else self.weights[self.index(state.step)]
         state.beta = config.beta * min(1.0, (state.step + 1) / max(1.0, config.warm_up * self.per_epoch))
         L = gradient(state, x, eps)
         if config.weight_prior:
@@ -199,7 +203,7 @@ class Steps:
         flats, rate = (state.arena.flat, state.gradient.flat, state.slots), self.rate(state.step)
         config.optimizer.update(*flats, state.step + 1, rate, state.k)
         state.step += 1
-        return float(L.mean(dtype=np.float64))
+        return float(np.mean(L if state.weights is None else state.weights * L, dtype=np.float64))
 
     def generative(self) -> tuple[int, int]:
         """Where θ lies in the arena, a learned p(z) with it: it follows φ."""

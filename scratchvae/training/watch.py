@@ -15,6 +15,7 @@ class Watch:
     def __init__(self, steps: "Steps", period: int) -> None:
         self.state: State = steps.state
         self.x, self.threads, self.period = steps.x[steps.held], steps.threads, period
+        self.weights = None if steps.weights is None else steps.weights[steps.held]
         self.measured = (-1, math.nan)  # the last bound's step, and the bound
 
     @property
@@ -35,7 +36,8 @@ class Watch:
     def bound(self) -> float:
         """The held-out rows' bound at this step, nats per datapoint."""
         if self.measured[0] != self.state.step:
-            self.measured = self.state.step, elbo_over(self.state, self.x, threads=self.threads).elbo
+            found = elbo_over(self.state, self.x, threads=self.threads, weights=self.weights)
+            self.measured = self.state.step, found.elbo
         return self.measured[1]
 
     def found(self) -> dict[str, float]:
