@@ -142,7 +142,9 @@ def test_a_draw_rises_with_its_noise() -> None:
 @pytest.mark.parametrize("wide", ["mu", "log_var"])
 def test_types_of_mixed_parameters(wide: str) -> None:
     """A mean is of mu's type, a draw of the wider one of mu and log_var: catches a type that is read from one."""
-    p = MixtureNormal(*(h.astype("float64" if name == wide else "float32") for name, h in mixture(38)._asdict().items()))
+    p = MixtureNormal(
+        *(h.astype("float64" if name == wide else "float32") for name, h in mixture(38)._asdict().items())
+    )
     assert p.mean.dtype == p.mu.dtype
     assert p.sample(np.full((2, 4), 0.5, "float32")).dtype == np.float64
 

@@ -199,7 +199,7 @@ class Planar(PlanarHeads):
     def _gathered(self, dmu: Array, dlog_var: Array, slopes: list[list[Array]]) -> "Planar":
         """Cotangents of the heads from those of the layers, in order, summed over what was broadcast."""
         if not slopes:
-            return Planar(fitted(dmu, self.mu), fitted(dlog_var, self.log_var), *self[2:])  # empty
+            return Planar(fitted(dmu, self.mu), fitted(dlog_var, self.log_var), *self[2:])  # which are empty
         du, dw, db = (np.stack(np.broadcast_arrays(*part), axis=-2) for part in zip(*slopes, strict=True))
         parts = (dmu, dlog_var, du, dw, db[..., 0])
         return Planar(*(fitted(d, h) for d, h in zip(parts, self, strict=True)))
