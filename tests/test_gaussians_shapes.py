@@ -31,8 +31,8 @@ def summed(d: Array, like: Array) -> Array:
 @pytest.mark.parametrize("flat", [False, True], ids=["one row", "no axis"])
 @pytest.mark.parametrize("made", [*MADE, without_layers], ids=lambda f: f.__name__)
 def test_heads_broadcast_against_each_other(made: Any, flat: bool) -> None:
-    """Each head by itself of B rows or of one, values of one, as if all had B: values are the same, cotangents are the sums. Catches
-    a shape that is read from one head, and one a row that is refused."""
+    """Each head by itself of B rows or of one, values of one, as if all had B: the same numbers, and cotangents are the
+    sums. Catches a shape that is read from one head, and a weight a row that is refused."""
     q, z, w = made(1, B), at(2, S, B, K), at(3, S, B)
     for whole in product([False, True], repeat=len(q)):
         if not any(h.size for h, all_rows in zip(q, whole, strict=True) if all_rows):

@@ -43,7 +43,7 @@ GAUSSIANS: dict[str, str] = {
         "no step goes beyond the root except by rounding: time, not numbers",
     "distributions.planar.root | operands swapped | if * -> if (np.abs(s - new) *":
         "a difference under its absolute value has no sign",
-    "distributions.planar.root | factor * | if (np.abs(new - s) * -> if (np.abs(new - s) <= *":
+    "distributions.planar.root | factor * | if (np.abs(new - s) * -> if (np.abs(new - s) <= [48]e-16*":
         "the error is about this one's square: time, not numbers",
     "distributions.planar.Planar.mean | operand swapped | * -> return self.sample(np.zeros_like(self.log_var))":
         "noise of zeros, broadcast from either shape",
