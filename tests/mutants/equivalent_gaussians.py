@@ -47,6 +47,8 @@ GAUSSIANS: dict[str, str] = {
         "the error is about this one's square: time, not numbers",
     "distributions.planar.Planar.mean | operand swapped | * -> return self.sample(np.zeros_like(self.log_var))":
         "noise of zeros, broadcast from either shape",
+    "distributions.planar.Planar.log_prob_vjp | operands swapped | first = * -> *, q.log_var, q.mu)[[]0]":
+        "only the first of the broadcast arrays is taken",
     "distributions.planar.planar | operand swapped | shape = * -> shape = *log_var.shape[[]-1])":
         "two heads have one width",
     "distributions.planar.planar_vjp | factor or axis changed | * -> *[-]2) for d in *":
