@@ -245,7 +245,7 @@ class RankOne(RankOneHeads):
         mu, log_d, u = wide(*self)
         t, v, eta = self._scales(log_d, u)
         rows = column(w, np.broadcast_shapes(mu.shape, v.shape))
-        return self._pull(0 * rows * mu, -0.5 * rows * np.ones_like(v), -rows * eta * v, t, v)
+        return self._pull(np.zeros_like(mu), -0.5 * rows, -rows * eta * v, t, v)
 
     def _scales(self, log_d: Array, u: Array) -> tuple[Array, Array, Array]:
         """t and v (..., K), η (..., 1)."""

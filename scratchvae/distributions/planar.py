@@ -32,9 +32,9 @@ def bend(s: Array) -> Array:
 
 
 def inverse_square(w: Array) -> Array:
-    """1 / ‖w‖² (..., 1); 0 at w = 0, where the layer is a shift and any u will do."""
+    """1 / ‖w‖² (..., 1); 1 at w = 0, where the layer is a shift and any number will do."""
     square = dot(w, w)
-    return np.where(square == 0, 0, 1 / np.where(square == 0, 1, square))
+    return np.asarray(1 / np.where(square == 0, 1, square))
 
 
 # e(x) = log(1 + (e^−x − 1) / e): to the last digit near x = 0; where e^−x is big, log(1 + (1 − 1/e)(e^x − 1)) − x
@@ -72,7 +72,7 @@ def root(a: Array, n: Array) -> Array:
         h = np.tanh(s)
         step = (s + m * h - c) / (h * h + n.real * bend(s))
         new = np.where(m > 0, np.clip(s - step, s, c), np.clip(s - step, c, s))
-        if (np.abs(new - s) <= 4e-16 * np.abs(new)).all():
+        if (np.abs(new - s) <= 4e-16 * new).all():
             break
         s = new
     s = np.copysign(new, a.real)
@@ -183,7 +183,7 @@ class Planar(PlanarHeads):
         layers = q._layers()
         for layer in layers[::-1]:
             zs.append(undo(zs[-1], *layer)[0])
-        first = np.broadcast_arrays(zs[-1], q.mu)[0]
+        first = np.broadcast_arrays(zs[-1], q.mu, q.log_var)[0]
         rows = column(w, first.shape)
         dz, base = Normal(q.mu, q.log_var).log_prob_vjp(rows[..., 0], first)
         slopes = []
@@ -199,7 +199,7 @@ class Planar(PlanarHeads):
     def _gathered(self, dmu: Array, dlog_var: Array, slopes: list[list[Array]]) -> "Planar":
         """Cotangents of the heads from those of the layers, in order, summed over what was broadcast."""
         if not slopes:
-            return Planar(fitted(dmu, self.mu), fitted(dlog_var, self.log_var), *(np.zeros_like(h) for h in self[2:]))
+            return Planar(fitted(dmu, self.mu), fitted(dlog_var, self.log_var), *self[2:])  # which are empty
         du, dw, db = (np.stack(np.broadcast_arrays(*part), axis=-2) for part in zip(*slopes, strict=True))
         parts = (dmu, dlog_var, du, dw, db[..., 0])
         return Planar(*(fitted(d, h) for d, h in zip(parts, self, strict=True)))

@@ -58,7 +58,8 @@ GROUPS: dict[str, tuple[Names, Names]] = {
     ),
     "gaussians": (
         ("distributions.gaussians", "distributions.mixtures", "distributions.planar"),
-        ("test_gaussians.py", "test_mixtures.py", "test_planar.py", "test_bbvi.py"),
+        ("test_gaussians.py", "test_gaussians_pairs.py", "test_gaussians_shapes.py", "test_mixtures.py",
+         "test_planar.py", "test_bbvi.py"),
     ),
     "optim": (("training.optim",), ("test_optimizers.py",)),
 }  # fmt: skip

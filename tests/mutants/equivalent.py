@@ -1,5 +1,6 @@
 """§7.2 Mutants that change no value, each with the reason: patterns of names (`fnmatch`) -> why."""
 
+from .equivalent_gaussians import GAUSSIANS
 from .equivalent_reparam import REPARAM
 
 EQUIVALENT: dict[str, str] = {
@@ -75,14 +76,6 @@ EQUIVALENT: dict[str, str] = {
     "* | operands swapped | *np.swapaxes(?, -2, -1)* -> *np.swapaxes(?, -1, -2)*":
         "exchanging two axes does not see which is named first",
     # --- families
-    "distributions.gaussians.FullNormal.* | sign flipped | *self.mu.shape[[]-1]* -> *self.mu.shape[[]1]*":
-        "mu has two axes: the last is axis 1",
-    "distributions.gaussians.FullNormal._inverse_diagonal | * | eye = np.eye(L.shape[[]-1]* -> *(L.shape[[]*":
-        "L is square, and always (B, K, K)",
-    "distributions.gaussians.FullNormal.L | factor or axis changed | * -> *np.exp(np.where(eye, self.raw, 1)), *":
-        "the branch that is not taken is fed any harmless number",
-    "distributions.gaussians.FullNormal._inverse_diagonal | factor or axis changed | * -> *1 / np.where(eye, L, 2), 0)":
-        "the branch that is not taken is fed any harmless number",
     "models.decoded.Decoded.log_joint_vjp | function dropped | * and (not theta):":
         "the way of any prior gives N(0, I)'s slope too: time, not numbers",
     # --- optimizers
@@ -388,5 +381,6 @@ EQUIVALENT: dict[str, str] = {
         "zero or NaN, whatever its sign",
     "fast.placing.place_latents | function dropped | count = * -> count = *":
         "rows of parts that stay zero",
+    **GAUSSIANS,
     **REPARAM,
 }  # fmt: skip
