@@ -94,14 +94,14 @@ def keep_what_is_read(args: argparse.Namespace, state: State) -> None:
 def open_data(args: argparse.Namespace, state: State, gaps: bool = False) -> data.Dataset:
     """The rows that the command is about, with the columns and the values that the model takes; with NaN among them
     if the model was trained on such, or with `gaps`."""
-    missing = gaps or state.config.missing == "nan"
+    missing, known = gaps or state.config.missing == "nan", state.reading.known
     if args.data is None:
         source, test = (from_run(state, path) for path in (state.config.data, state.config.test))
-        found = data.load(source, test, args.data_folder, missing, judge=False)._replace(name=state.config.data)
+        found = data.load(source, test, args.data_folder, missing, False, known)._replace(name=state.config.data)
     elif args.data in data.NAMES or not Path(args.data).is_file() or args.data.endswith(".npz"):
-        found = data.load(args.data, folder=args.data_folder, missing=missing, judge=False)
+        found = data.load(args.data, None, args.data_folder, missing, False, known)
     else:
-        found = data.load(args.data, test=args.data, missing=missing, judge=False)._replace(split=ALL_ROWS)
+        found = data.load(args.data, args.data, None, missing, False, known)._replace(split=ALL_ROWS)
     found = state.reading.adopt(found)
     for part, origin in ((found.train, found.origin), (found.test, found.test_origin)):
         data.check(part, state.config.likelihood, origin, None, missing, state.config.dtype)
