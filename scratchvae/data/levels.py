@@ -48,7 +48,7 @@ def _coded(cells: Array, kind: str, dtype: Any) -> tuple[str, ...]:
     """The levels of one column (N,), whose cells become codes; () and as it was, if they are not all words."""
     if kind not in WORDED:
         return ()
-    there = np.array([cell is not None and cell == cell and type(cell).__name__ != "NAType" for cell in cells], bool)
+    there = np.array([cell is not None and type(cell).__name__ != "NAType" and cell == cell for cell in cells], bool)
     values = list(cells[there])
     bools = all(isinstance(value, bool | np.bool_) for value in values)
     if not values or not (bools or kind in ("category", "enum") or all(isinstance(v, str) for v in values)):
