@@ -1,12 +1,10 @@
-"""§7.3 Columns of words: the same codes whatever stands first, the same answer from text and frames, and words again."""
+"""§7.3 Columns of words: the same codes whatever stands first, one answer from text and frames, and words again."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from command_line import refused as refused_by
 from command_line import said
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -178,7 +176,7 @@ def test_what_is_asked_for_wins() -> None:
 
 
 def test_levels_outlive_a_checkpoint() -> None:
-    """Catches levels that JSON turns into lists, which equal no tuples, and a checkpoint with levels for other columns."""
+    """Catches levels that JSON turns into lists, which equal no tuples, and a checkpoint with too few levels."""
     x, levels = np.array([[0, 1.5], [1, 2.5], [2, 3.5]]), (CITIES, ())
     config = resolved(Config(), x, None, levels)
     reading = learn(x, config, ("a", "b"), None, levels)
@@ -203,7 +201,7 @@ def test_frames_and_text_have_one_meaning(path: Path, name: str) -> None:
 
 
 def test_types_of_frames() -> None:
-    """Catches an order that is lost, a bool whose word is 1.0, and an unused category that only one kind of frame has."""
+    """Catches an order that is lost, with the sizes in alphabetical order, and a bool whose word is 1.0."""
     pandas = pytest.importorskip("pandas")
     sizes = pandas.Categorical(["s", "l", None, "s"], ["s", "m", "l"], ordered=True)
     frame = pandas.DataFrame({"size": sizes, "ok": [True, False, True, True], "n": [1.5, 2, 3, 4]})
@@ -218,3 +216,35 @@ def test_true_is_true() -> None:
     known, origin = Known(("a",), (("false", "true"),)), Origin("x", names=("a",))
     assert understood(np.array([[1.0], [0]]), (BOOLS,), known, origin).tolist() == [[1], [0]]
     assert understood(np.array([[0.0]]), (("TRUE",),), known, origin).tolist() == [[1]]
+
+
+def test_a_run_gives_words(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches means of codes where words should be, cells that were seen and come back changed, and kinds unsaid."""
+    gaps = [("" if i % 3 == 0 else row[0], *row[1:]) for i, row in enumerate(people())]
+    path.write_text(text(gaps), encoding="utf-8")
+    run, filled, drawn = (str(tmp_path / name) for name in ("run", "filled.csv", "drawn.csv"))
+    words = ("--missing", "nan", "--kernels", "numpy", "--hidden", "6", "--latent", "2", "--epochs", "3")
+    assert main(["train", str(path), "--out", run, "--no-pictures", *words]) == 0
+    assert "city categorical:3 (3 different words); age gaussian" in capsys.readouterr().err
+    known = "0=categorical:3,1=gaussian,2=bernoulli,3=poisson"
+    assert said(capsys, "info", run)["likelihood"] == known
+    fill = ("fill", run, "--data", str(path), "--mask", "nan", "--rows", "0:9", "--out", filled)
+    assert main([*fill, "--imputations", "1", "--warm-up", "2", "--chains", "1"]) == 0
+    lines = Path(filled).read_text(encoding="utf-8").splitlines()
+    assert lines[0] == HEADER
+    for line, row in zip(lines[1:], gaps[:9], strict=True):
+        city, *rest = line.split(",")
+        assert city == row[0] or (row[0] == "" and city in CITIES)
+        assert rest == [f"{row[1]:g}", row[2], str(row[3])]
+    assert main(["sample", run, "--count", "20", "--out", drawn]) == 0
+    cells = [line.split(",") for line in Path(drawn).read_text(encoding="utf-8").splitlines()[1:]]
+    assert {row[0] for row in cells} <= {*CITIES}
+    assert {row[2] for row in cells} <= {"no", "yes"}
+    assert all(row[3].isdecimal() for row in cells)
+
+
+def test_info_says_what_would_be_done(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a table whose kinds are known to training alone."""
+    kinds = said(capsys, "info", str(path))["kinds"]
+    assert kinds["city"] == "categorical:3: 3 different words"
+    assert kinds["age"] == "gaussian: real numbers"

@@ -2,6 +2,8 @@
 
 import argparse
 import contextlib
+import csv
+import io
 import json
 import math
 import os
@@ -259,6 +261,16 @@ def write_rows(array: Array, out: str) -> None:
         write(out, lambda file: np.savetxt(file, array, fmt="%.9g", delimiter=","))
     else:
         raise UsageError(f"--out {out} has an unknown ending: give .png, .npy, .csv, or - for CSV on stdout")
+
+
+def write_table(cells: list[list[str]], names: tuple[str, ...] | None, out: str) -> None:
+    """Cells of text as CSV under their names, to FILE.csv, or to stdout for "-"."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([*([names] if names else []), *cells])
+    if out == "-":
+        sys.stdout.write(text.getvalue())
+    else:
+        write(out, lambda file: file.write(text.getvalue().encode("utf-8")))
 
 
 def write(out: str | Path, save: Callable[[Any], object]) -> None:

@@ -134,11 +134,12 @@ def _bools(words: tuple[str, ...]) -> bool:
 
 
 def words_of(x: Array, levels: Levels) -> list[list[str]]:
-    """Rows (N, D) of codes and numbers as cells of text: words for codes, "" for NaN; "%.9g" for numbers."""
+    """Rows (N, D) of codes and numbers as cells of text: words for codes, "" for NaN, and the shortest text of which a
+    number is read back."""
 
-    def cell(value: float, words: tuple[str, ...]) -> str:
+    def cell(value: np.floating[Any], words: tuple[str, ...]) -> str:
         if value != value:
             return ""
-        return words[int(value)] if value in range(len(words)) else f"{value:.9g}"
+        return words[int(value)] if value in range(len(words)) else np.format_float_positional(value, trim="-")
 
-    return [[cell(value, words) for value, words in zip(row, levels, strict=True)] for row in x.tolist()]
+    return [[cell(value, words) for value, words in zip(row, levels, strict=True)] for row in x]

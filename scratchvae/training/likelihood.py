@@ -23,7 +23,7 @@ COUNTED = {"categorical": 1, "ordinal": 1, "binomial": 0, "discretised-logistic"
 STANDARDISED = ("gaussian", "gaussian-fixed")  # likelihoods whose real columns are standardised …
 PARTS = ("gaussian", "student-t")  # … and, among mixed columns, these
 OF_WORDS = ("categorical", "ordinal")  # likelihoods of codes that stand for words, and of two Bernoulli
-FEW = 10  # rows a different value, at least, of counts without a long tail
+FEW = 5  # rows a different value, at least, of counts without a long tail
 SKEW = 1.0  # from which on a tail is long
 IDS = 20  # different whole numbers, at least, that look like ids
 
