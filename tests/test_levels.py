@@ -248,3 +248,16 @@ def test_info_says_what_would_be_done(path: Path, capsys: pytest.CaptureFixture[
     kinds = said(capsys, "info", str(path))["kinds"]
     assert kinds["city"] == "categorical:3: 3 different words"
     assert kinds["age"] == "gaussian: real numbers"
+
+
+def test_the_oddest_row_is_first(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a rank by the largest log p(x), one by its place in the order, and rows numbered within --rows."""
+    run, later = str(tmp_path / "model.safetensors"), tmp_path / "later.csv"
+    VAE(**SMALL, likelihood="gaussian", epochs=5).fit(load(path).train[:, 1:2]).save(run)
+    later.write_text("age\n50\n900\n51\n90\n", encoding="utf-8")
+    found = said(capsys, "score", run, str(later), "--samples", "5", "--top", "2")
+    assert [(one["row"], one["rank"]) for one in found["rows"]] == [(1, 1), (3, 2)]
+    assert main(["score", run, str(later), "--samples", "5", "--rows", "2:4"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "row,rank,nats"
+    assert [line.rpartition(",")[0] for line in out[1:]] == ["2,2", "3,1"]
