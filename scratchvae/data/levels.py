@@ -113,7 +113,7 @@ def understood(x: Array, levels: Levels | None, known: Known, origin: Origin) ->
 def recoded(codes: Array, own: tuple[str, ...], wanted: tuple[str, ...], origin: Origin, column: int) -> Array:
     """Codes (N,) of the levels `own` as those of the levels `wanted`, word by word; True may be written true."""
     there = ~np.isnan(codes)
-    if not there.any() or (not own and (_bools(wanted) or origin.names is None)) or (not wanted and _bools(own)):
+    if (not own and (_bools(wanted) or origin.names is None)) or (not wanted and _bools(own)):
         return codes
     fold = str.lower if _bools(wanted) else str
     places = {fold(word): i for i, word in enumerate(wanted)}
