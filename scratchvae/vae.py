@@ -18,6 +18,7 @@ from . import models
 from .conditional import Distribution, mean_of
 from .data import check, matrix
 from .data.arrays import Origin, names_of
+from .data.levels import coded, judged
 from .errors import UsageError
 from .noise import Purpose
 from .tasks.missing import FillPlan, Imputations, chain, check_gaps
@@ -99,11 +100,14 @@ class VAE:
         Raises DataError for values that the likelihood cannot take, Diverged for a bound that is no number: the model
         is then as it was. Ctrl-C keeps what was learned so far.
         """
-        missing = self.config.missing == "nan"
-        found, image = matrix(x, missing=missing)
-        config = resolved(stopping.at_length(self._asked, found, self._given), found, names_of(x))
-        learned = learn(found, config, names_of(x), image)
-        train_rows, origin = learned.see(found), Origin("x", names=names_of(x))
+        missing, origin = self.config.missing == "nan", Origin("x", names=names_of(x))
+        x, levels = coded(x)
+        found, image = matrix(x, origin, missing)
+        found, (names, levels), _ = judged(found, levels, origin)
+        config = resolved(self._asked, found, names, levels)
+        config, origin = stopping.at_length(config, found, self._given), origin._replace(names=names)
+        learned = learn(found, config, names, image, levels)
+        train_rows = learned.see(found)
         check(train_rows, config.likelihood, origin, None, missing, config.dtype)
         state = State.begun(config, learned, train_rows)
         test_rows = None if test is None else self._rows(test, state, "test")
@@ -123,7 +127,8 @@ class VAE:
         """
         state = copy.deepcopy(self._fitted())
         found = self._rows(x, state)
-        usual = stopping.at_length(self._asked, found, self._given)
+        asked = replace(self._asked, likelihood=state.config.likelihood, columns=state.config.columns)
+        usual = stopping.at_length(asked, found, self._given)
         epochs = usual.epochs if epochs is None else float(epochs)
         validation = usual.validation if validation is None else validation
         state.config = replace(state.config, epochs=epochs, validation=validation)
@@ -237,8 +242,9 @@ class VAE:
     def _rows(self, x: Any, state: State, name: str = "x", gaps: bool = False) -> Array:
         missing, names = gaps or state.config.missing == "nan", names_of(x)
         origin = Origin(name, names=state.reading.names if names else None)
+        x, levels = coded(x)
         found, _ = matrix(state.reading.unmasked(x), Origin(name, names=names), missing)
-        found = state.reading.see(found, names, name)
+        found = state.reading.see(found, names, name, levels)
         check(found, state.config.likelihood, origin, None, missing, state.config.dtype)
         return found
 

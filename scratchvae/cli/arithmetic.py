@@ -7,7 +7,7 @@ import numpy as np
 from .. import plots
 from ..conditional import mean_of
 from ..data import Dataset
-from ..data.text import listed
+from ..data.cells import listed
 from ..errors import DataError, UsageError
 from ..training.evaluate import blocks, evaluation_rows
 from ..training.objective import decode, encode

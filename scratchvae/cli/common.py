@@ -2,6 +2,8 @@
 
 import argparse
 import contextlib
+import csv
+import io
 import json
 import math
 import os
@@ -94,14 +96,14 @@ def keep_what_is_read(args: argparse.Namespace, state: State) -> None:
 def open_data(args: argparse.Namespace, state: State, gaps: bool = False) -> data.Dataset:
     """The rows that the command is about, with the columns and the values that the model takes; with NaN among them
     if the model was trained on such, or with `gaps`."""
-    missing = gaps or state.config.missing == "nan"
+    missing, known = gaps or state.config.missing == "nan", state.reading.known
     if args.data is None:
         source, test = (from_run(state, path) for path in (state.config.data, state.config.test))
-        found = data.load(source, test, args.data_folder, missing, judge=False)._replace(name=state.config.data)
+        found = data.load(source, test, args.data_folder, missing, False, known)._replace(name=state.config.data)
     elif args.data in data.NAMES or not Path(args.data).is_file() or args.data.endswith(".npz"):
-        found = data.load(args.data, folder=args.data_folder, missing=missing, judge=False)
+        found = data.load(args.data, None, args.data_folder, missing, False, known)
     else:
-        found = data.load(args.data, test=args.data, missing=missing, judge=False)._replace(split=ALL_ROWS)
+        found = data.load(args.data, args.data, None, missing, False, known)._replace(split=ALL_ROWS)
     found = state.reading.adopt(found)
     for part, origin in ((found.train, found.origin), (found.test, found.test_origin)):
         data.check(part, state.config.likelihood, origin, None, missing, state.config.dtype)
@@ -259,6 +261,16 @@ def write_rows(array: Array, out: str) -> None:
         write(out, lambda file: np.savetxt(file, array, fmt="%.9g", delimiter=","))
     else:
         raise UsageError(f"--out {out} has an unknown ending: give .png, .npy, .csv, or - for CSV on stdout")
+
+
+def write_table(cells: list[list[str]], names: tuple[str, ...] | None, out: str) -> None:
+    """Cells of text as CSV under their names, to FILE.csv, or to stdout for "-"."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([*([names] if names else []), *cells])
+    if out == "-":
+        sys.stdout.write(text.getvalue())
+    else:
+        write(out, lambda file: file.write(text.getvalue().encode("utf-8")))
 
 
 def write(out: str | Path, save: Callable[[Any], object]) -> None:

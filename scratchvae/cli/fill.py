@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import plots
+from ..data.levels import words_of
 from ..tasks import imputation, missing
 from ..tasks.evidence import joined
 from ..tasks.missing import FillPlan, Imputations
@@ -35,6 +36,7 @@ from .common import (
     whole,
     write,
     write_rows,
+    write_table,
 )
 from .masks import MASKS, mask_of
 
@@ -68,7 +70,8 @@ def add(commands: Commands) -> None:
     p.add_argument("--samples", type=whole(1), default=1000, help="codes a row for importance sampling")
     p.add_argument("--seed", type=whole(0, SEEDS), default=0, help="names the draws and a random mask")
     add_image(p)
-    p.add_argument("--out", help=".png of the fillings, .npy of all draws (M, N, D), .csv or - for the filled means")
+    p.add_argument("--out", help=".png of the fillings, .npy of all draws (M, N, D), .csv or - for the filled means; "
+                   "where columns hold words, for the rows with one draw of what was missing")  # fmt: skip
     p.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
@@ -103,7 +106,11 @@ def run(args: argparse.Namespace) -> int:
     report |= {**settings, "seconds": round(time.monotonic() - start, 2), "unit": "nats per row"}
     with report_to(args.out):
         emit(report, args.json)
-    if args.out:
+    if args.out and state.reading.levels and not args.out.endswith((".png", ".npy")):
+        show_table(
+            args.out, state.reading, np.asarray(found.test[index]), observed, next(iter(scored.values())).draws[-1]
+        )
+    elif args.out:
         show(args.out, state.reading, truth, observed, scored, rivals["nearest_neighbour"], shape)
     return 0
 
@@ -162,6 +169,15 @@ def warn(name: str, found: list[Imputations], index: Array) -> None:
         say(doubts)
     if name == "rezende":
         say("rezende: this chain's draws follow p(x_mis | x_obs) only as far as q(z | x) is the posterior")
+
+
+def show_table(out: str, reading: Reading, raw: Array, observed: Array, draw: Array) -> None:
+    """Rows (N, D) with words: what was seen as it came, `raw`, and the rest of a draw, which has words that exist."""
+    assert reading.levels is not None  # where it is called
+    given, drawn = words_of(raw, reading.levels), words_of(reading.undo(draw), reading.levels)
+    cells = [[a if seen else b for a, b, seen in zip(*row, strict=True)]
+             for row in zip(given, drawn, observed, strict=True)]  # fmt: skip
+    write_table(cells, reading.names, out)
 
 
 def show(

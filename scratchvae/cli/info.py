@@ -9,10 +9,12 @@ import numpy as np
 from .. import data
 from ..errors import DataError
 from ..training import checkpoint
+from ..training.likelihood import kinds_of
 from ..training.run import Run
 from ..types import Array
 from .common import Commands, command, emit
 
+MANY = 100  # columns that are described one by one
 ABOUT = "Say what a run, a checkpoint or a data file holds. Every byte of a checkpoint is verified."
 
 
@@ -63,6 +65,17 @@ def gaps(x: Array) -> float | None:
     return float(np.isnan(x).mean()) if x.dtype.kind == "f" else 0.0
 
 
+def kinds(found: data.Dataset) -> dict[str, str] | None:
+    """Of a table of at most MANY columns what `train --columns auto` would take each for, and why."""
+    columns = found.train.shape[1]
+    if columns > MANY or found.shape or found.train.dtype in (np.uint8, np.bool_):
+        return None
+    names = found.names or tuple(map(str, range(columns)))
+    return {
+        name: f"{k.likelihood}: {k.why}" for name, k in zip(names, kinds_of(found.train, found.levels), strict=True)
+    }
+
+
 def describe_data(found: data.Dataset) -> dict[str, Any]:
     """Rows, columns, type and split."""
     return {
@@ -76,5 +89,6 @@ def describe_data(found: data.Dataset) -> dict[str, Any]:
         "missing": gaps(found.train),
         "labels": found.labels is not None,
         "split": found.split,
+        "kinds": kinds(found),
         "notes": "; ".join(found.notes) or None,
     }

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import data, plots
 from ..conditional import mean_of
+from ..data.levels import words_of
 from ..errors import UsageError
 from ..noise import Purpose
 from ..tasks import imputation
@@ -34,6 +35,7 @@ from .common import (
     whole,
     write,
     write_rows,
+    write_table,
 )
 
 COMMANDS = {
@@ -83,7 +85,8 @@ def options(p: argparse.ArgumentParser, name: str) -> None:
     if name == "sample":
         p.add_argument("--count", type=whole(1), default=100, help="how many")
         p.add_argument("--seed", type=whole(0, SEEDS), default=0, help="names the draws")
-        p.add_argument("--draw", action="store_true", help="draw x from p(x | z) too, instead of its mean")
+        p.add_argument("--draw", action="store_true", help="draw x from p(x | z) too, instead of its mean; tables "
+                       "with words are always drawn")  # fmt: skip
         p.add_argument("--nearest", action="store_true", help="below each line, the nearest training rows")
         add_data(p)
     elif name == "manifold":
@@ -104,9 +107,15 @@ def run(args: argparse.Namespace) -> int:
     if args.command == "encode" and args.out.endswith(".png"):
         raise UsageError(f"encode gives numbers: --out {args.out} must end in .npy or .csv, or be - for stdout")
     state = open_run(args)
+    levels = None if args.out.endswith((".png", ".npy")) or args.command == "encode" else state.reading.levels
+    if levels and args.command == "sample":
+        args.draw = True  # the mean of words is none
     made = MAKE[args.command](args, state)
     if args.command != "encode":
         made = made._replace(numbers=state.reading.undo(made.numbers), sheet=state.reading.shown(made.sheet))
+    if levels:
+        write_table(words_of(made.numbers, levels), state.reading.names, args.out)
+        return 0
     if not args.out.endswith(".png"):
         write_rows(made.numbers, args.out)
         return 0

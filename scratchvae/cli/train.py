@@ -16,7 +16,7 @@ from ..networks import ACTIVATIONS
 from ..training import compiled
 from ..training.config import BINARISATIONS, Config, known, read_json
 from ..training.evaluate import elbo_over
-from ..training.likelihood import resolved
+from ..training.likelihood import kinds_of, resolved
 from ..training.loop import Interrupted, Plan, train
 from ..training.optim import SCHEDULES, SLOTS, Optimizer
 from ..training.reading import digest, learn
@@ -60,7 +60,8 @@ def add_model(p: Any) -> None:
         "bernoulli, gaussian, gaussian-sigmoid (the paper's for Frey Face), gaussian-fixed, poisson, categorical, …"
     )
     option(p, "--likelihood", help=f"p(x | z): {families}; with a number as binomial:16, else read from the data")
-    option(p, "--columns", help="p(x | z) column by column, as age=gaussian,sex=categorical,visits=negative-binomial")
+    option(p, "--columns", help="p(x | z) column by column, as age=gaussian,sex=categorical,visits=negative-binomial, "
+           "or auto: found in the data, as it is without being asked where they hold words")  # fmt: skip
     option(p, "--latent", type=latent, help="K, the size of z; several, as 100,50, make a ladder of latent layers")
     option(p, "--posterior", help="q(z | x): normal, laplace, gamma, beta, dirichlet, von-mises, … or planar:LAYERS")
     option(p, "--prior", help="p(z): standard, that of q's family; mixture:COMPONENTS or vamp:PSEUDO-INPUTS, learned")
@@ -184,7 +185,8 @@ def run_alone(args: argparse.Namespace, held: contextlib.ExitStack) -> int:
     config = config_from(args, base)
     with compiled.prepared(config):
         found = data.load(config.data, config.test, args.data_folder, config.missing == "nan", judge=False)
-    config = resolved(with_length(args, config, base, found.train), found.train, found.names)
+    config = resolved(config, found.train, found.names, found.levels)
+    config = with_length(args, config, base, found.train)
     folder, state, found, pending = open_folder(args, config, found, held)
     args.threads = threads_for(args.threads)
     steps = compiled.steps(state, found.train, args.threads)
@@ -252,7 +254,8 @@ def open_folder(
         return reopened(args, folder, config, found)
     if args.resume and folder.read_metrics():
         raise DataError(f"{args.out} has lost its checkpoint: restore it from a copy, or train into another folder")
-    learned = learn(found.train, config, found.names, found.shape)._replace(where=seen_from(args.out, config))
+    learned = learn(found.train, config, found.names, found.shape, found.levels)
+    learned = learned._replace(where=seen_from(args.out, config))
     found = checked(learned.adopt(found), config)
     state = State.begun(config, learned, found.train)
     data.check_test(found, config.likelihood, config.missing == "nan", config.dtype)
@@ -261,7 +264,16 @@ def open_folder(
     folder.save(state, [0.0, 0])  # a run killed before its first epoch can be resumed too
     if words := learned.words(len(found.train)):
         say(words)
+    if config.columns == "auto":
+        say(kinds_in_words(found))
     return folder, state, found, [0.0, 0]
+
+
+def kinds_in_words(found: data.Dataset) -> str:
+    """What each column was taken for, and why, in one line."""
+    kinds = enumerate(kinds_of(found.train, found.levels))
+    names = found.names or [f"column {i}" for i in range(found.train.shape[1])]
+    return "columns: " + "; ".join(f"{names[i]} {kind.likelihood} ({kind.why})" for i, kind in kinds)
 
 
 def reopened(

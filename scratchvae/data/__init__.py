@@ -19,6 +19,8 @@ from .arrays import Origin as Origin
 from .arrays import array_of, names_of, real
 from .arrays import ordered as ordered
 from .files import Found
+from .levels import Known as Known
+from .levels import Levels, coded, judged, understood
 
 VARIABLE = "SCRATCHVAE_DATA"
 BINARISATIONS = ("dynamic", "fixed", "threshold", "none")
@@ -58,6 +60,7 @@ class Dataset(NamedTuple):
     notes: tuple[str, ...] = ()  # what in the files was taken for what, a line each
     origin: Origin = Origin()  # of the training rows
     test_origin: Origin = Origin()
+    levels: Levels | None = None  # the words of columns that hold codes, see `data.levels`
 
 
 def load(
@@ -66,6 +69,7 @@ def load(
     folder: str | Path | None = None,
     missing: bool = False,
     judge: bool = True,
+    known: Known | None = None,
 ) -> Dataset:
     """Data by name (NAMES), by path (a file, or a folder laid out like MNIST's) or as an array (N, ...) or a frame.
 
@@ -74,21 +78,28 @@ def load(
     `test` may come in another order.
     With `missing`, NaN is a value that is missing, and allowed. Bytes that hold nothing above 1 in all training rows
     are bits, and become bool in both parts: dividing them by 255 would blacken them. A run that exists has learned
-    once what its bytes are (`training.reading`): it loads with judge=False.
+    once what its bytes are (`training.reading`): it loads with judge=False. Columns of words become codes: those that
+    are `known` to a run, else their own, if they are categories.
     Raises DataError, one line, for whatever cannot be found, read or used.
     """
     name = str(source) if isinstance(source, str | Path) else "array"
     found = _named(name, folder) if isinstance(source, str) and source in NAMES else _parts(source)
-    parts, names, notes = found.parts, found.names, found.notes
-    origin = Origin(name, 0, names, found.lines)
+    parts, origin = found.parts, Origin(name, 0, found.names, found.lines)
     train, shape = matrix(parts["train"], origin, missing)
+    if known is None:
+        train, known, more = judged(train, found.levels, origin)
+    else:
+        train, more = understood(train, found.levels, known, origin), ()
+    notes, names = (*found.notes, *more), known.names or found.names
+    origin = origin._replace(names=names)
     labels, test_labels = _labels(parts.get("labels"), len(train), name), parts.get("test_labels")
     if test is not None:
         own, split = _parts(test), f"the rows of {test}" if isinstance(test, str | Path) else "own test rows"
         called = str(test) if isinstance(test, str | Path) else f"{name} (test)"
         notes, test_labels = (*notes, *(f"{called}: {note}" for note in own.notes)), None
         test_origin = Origin(called, 0, own.names, own.lines)
-        rest = ordered(matrix(own.parts["train"], test_origin, missing)[0], own.names, names, called)
+        rest = matrix(own.parts["train"], test_origin, missing)[0]
+        rest = understood(rest, own.levels, known._replace(names=names), test_origin)
         test_origin = test_origin._replace(names=names or own.names)
     elif parts.get("test") is not None:
         test_origin, split = Origin(f"{name} (test)"), "own test rows"
@@ -101,7 +112,8 @@ def load(
     if judge and holds_bits(train):
         train, rest = bits(train), bits(rest)
     test_labels = _labels(test_labels, len(rest), f"{name} (test)")
-    return Dataset(name, train, rest, shape, labels, test_labels, split, names, notes, origin, test_origin)
+    about = split, names, notes, origin, test_origin, known.levels
+    return Dataset(name, train, rest, shape, labels, test_labels, *about)
 
 
 def matrix(x: Any, name: str | Origin = "x", missing: bool = False) -> tuple[Array, tuple[int, ...] | None]:
@@ -319,7 +331,7 @@ def _labels(labels: Any, N: int, name: str) -> Array | None:
 
 def _parts(source: Any) -> Found:
     if not isinstance(source, str | Path):
-        return Found({"train": source}, names_of(source))
+        return Found({"train": (x := coded(source))[0]}, names_of(source), levels=x[1])
     if Path(source).is_dir():
         if parts := _folder(Path(source)):
             return Found(parts)

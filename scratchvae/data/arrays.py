@@ -14,7 +14,8 @@ import numpy as np
 
 from ..errors import DataError
 from ..types import Array
-from .text import is_text, line_of, listed, place, short, way_out
+from .cells import is_text, listed, short, way_out
+from .text import line_of, place
 
 TEXT = "turn text into numbers, as x.astype(float) does"
 

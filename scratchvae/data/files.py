@@ -34,12 +34,14 @@ PARTS = {  # the arrays of a data set, and the keys that an .npz may hold them u
 
 class Found(NamedTuple):
     """What a file holds: arrays under the keys of PARTS, "train" always; the names of its columns, where it says them;
-    notes, what was taken for what, a line each; and where its rows stand, see `text.Table`."""
+    notes, what was taken for what, a line each; and where its rows stand, and the levels of columns of words, see
+    `text.Table`."""
 
     parts: dict[str, Any]
     names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     lines: Array | None = None
+    levels: tuple[tuple[str, ...], ...] | None = None
 
 
 def read(path: Path) -> Found:
@@ -141,7 +143,7 @@ def _text(path: Path) -> Found:
             pass
     with opened(path, WIDER) as stream:
         table = read_table(stream, path)
-    return Found({"train": table.x}, table.names, table.notes, table.lines)
+    return Found({"train": table.x}, table.names, table.notes, table.lines, table.levels)
 
 
 def _mat(path: Path) -> Found:

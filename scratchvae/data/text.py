@@ -1,7 +1,8 @@
 """§7.3 Tables as text: numbers between commas, semicolons, tabs or blanks, with a line of names above them or without.
 
-What is no number is refused with its place; what was taken for names, passed over or dropped is said in notes. A table
-is read block by block, so that beside its numbers a megabyte of text is held; a line has at most CELLS cells.
+A column of words becomes codes and their levels (`data.levels`). A word among numbers is refused with its place; what
+was taken for names, passed over or dropped is said in notes. A table is read block by block, so that beside its numbers
+and its different words a megabyte of text is held; a line has at most CELLS cells.
 """
 
 import csv
@@ -17,29 +18,25 @@ import numpy as np
 
 from ..errors import DataError
 from ..types import Array
+from .cells import COMMA, WAYS, is_number, is_text, listed, missing, number, short, way_out
 
-MISSING = frozenset(("", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none", "?"))  # in any case: NaN
 UNNAMED = ("", "Unnamed: 0")  # the first column of a table that pandas or R has written with its index
 CELLS = 1 << 20  # of one line
 HEAD, FEW = 50, 5  # lines that tell how a table is laid out
 ABOVE = 10_000  # lines with the comments above them
 BLOCK = 1 << 20  # characters read together
-WAYS = (  # out of a cell that is no number
-    (r"[+-]?\d[\d,_' ]*(\.\d*)?", "write decimal points, and no separators of thousands"),
-    (r"(?i)true|false|yes|no|t|f|y|n", "write 1 and 0"),
-    (r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b.*|\d{1,2}:\d\d.*", "turn dates into numbers, or leave the column out"),
-    (r"[+-]?\d[\d.,]* ?[%€$£°A-Za-z]{1,3}|[€$£] ?\d[\d.,]*", "write numbers without their unit"),
-)
 
 
 class Table(NamedTuple):
     """x (N, D) float64, NaN where a cell is missing; the columns' names, if any; what was taken for what; and of lines
-    (n, 2) the rows after which the numbers of the file's lines go on elsewhere, each with its line."""
+    (n, 2) the rows after which the numbers of the file's lines go on elsewhere, each with its line. Columns of words
+    hold codes: the places of their words in `levels`, by column, () for one of numbers; None where there are none."""
 
     x: Array
     names: tuple[str, ...] | None
     notes: tuple[str, ...]
     lines: Array
+    levels: tuple[tuple[str, ...], ...] | None = None
 
 
 class Layout(NamedTuple):
@@ -51,7 +48,17 @@ class Layout(NamedTuple):
     start: int  # lines above the first row
     trailing: bool  # whether each line ends with a delimiter, and no cell after it
     numbered: bool  # whether the first column is an index of the rows
+    comma: bool  # whether numbers have decimal commas
     notes: list[str]
+
+
+class Words(NamedTuple):
+    """A column's words, each with its code by first appearance; the code of every cell that held one; the first one's
+    row, line and text."""
+
+    codes: dict[str, int]
+    cells: "array[int]"
+    first: tuple[int, int, str]
 
 
 def place(row: int, column: int, names: Sequence[str] | None = None, line: int | None = None) -> str:
@@ -101,6 +108,7 @@ class _Reading:
         self.layout, self.path, self.line = layout, path, layout.start  # lines behind us
         self.values, self.lines, self.empty = array("d"), array("q"), 0
         self.next_line = 0  # that the next row would stand in, were no line passed over
+        self.words: dict[int, Words] = {}  # by column, an index counted
 
     def take(self, block: list[str]) -> None:
         """Read some lines: all at once where they are numbers and nothing else, else cell by cell."""
@@ -110,8 +118,8 @@ class _Reading:
         if not any(line.strip("\r\n ") for line in block):  # csv would take a microsecond for each
             self.empty += len(block)
         elif x is None:
-            for number, cells in _rows(block, self.layout.delimiter):
-                self.row(self.line + number, cells)
+            for line, cells in _rows(block, self.layout.delimiter):
+                self.row(self.line + line, cells)
         else:
             self.mark(self.line + 1)
             self.values.frombytes(x.data.cast("B"))
@@ -132,6 +140,10 @@ class _Reading:
     def numbers(self, block: list[str]) -> Array | None:
         """The block as numbers, or None."""
         delimiter = self.layout.delimiter.strip(" ") or None
+        if self.layout.comma:
+            if any("." in line for line in block):
+                return None
+            block = [line.replace(",", ".") for line in block]
         try:
             x = np.loadtxt(block, delimiter=delimiter, comments=None, quotechar='"', ndmin=2)
         except ValueError:
@@ -152,11 +164,17 @@ class _Reading:
         self.mark(line)
         self.next_line += 1
         for column, cell in enumerate(cells):
-            value = _number(cell)
-            if value is None:
-                at = place(self.count(), column - self.layout.numbered, self.names(), line)
-                raise DataError(f"{self.path} holds {short(cell)} at {at}, which is no number: {way_out(cell)}")
-            self.values.append(value)
+            value = number(cell, self.layout.comma)
+            self.values.append(self.word(column, cell, line) if value is None else value)
+
+    def word(self, column: int, cell: str, line: int) -> int:
+        """The code of a cell that is no number."""
+        if column not in self.words:
+            self.words[column] = Words({}, array("q"), (self.count(), line, cell))
+        words = self.words[column]
+        code = words.codes.setdefault(cell, len(words.codes))
+        words.cells.append(code)
+        return code
 
     def mark(self, line: int) -> None:
         """Remember the line of the next row, if it does not follow the last row's."""
@@ -176,7 +194,7 @@ class _Reading:
         """All that was read."""
         layout, notes = self.layout, list(self.layout.notes)
         x = np.frombuffer(self.values).reshape(-1, layout.width) if self.values else np.empty((0, layout.width))
-        names, first = layout.names, x[:, :1]
+        names, first, levels = layout.names, x[:, :1], self.levels(x)
         if self.empty:
             notes.append(f"{self.empty} empty line{'s' * (self.empty > 1)} passed over")
         if layout.numbered and len(x):
@@ -184,10 +202,34 @@ class _Reading:
                 x, names = x[:, 1:], self.names()
                 notes.append(f"column 0 (without a name: {listed([f'{v:g}' for v in first[:4, 0]])}) is an index of "
                              "the rows: dropped")  # fmt: skip
-        elif len(x) > 2 and layout.width > 1 and (np.diff(x[:3, 0]) == 1).all() and (np.diff(x[:, 0]) == 1).all():
+        elif (
+            0 not in self.words
+            and len(x) > 2
+            and layout.width > 1
+            and (np.diff(x[:3, 0]) == 1).all()
+            and (np.diff(x[:, 0]) == 1).all()
+        ):
             called = f" {names[0]!r}" if names else ""
             notes.append(f"column 0{called} counts the rows and is taken as data: leave it out if it is an index")
-        return Table(x, names, tuple(notes), np.frombuffer(self.lines, np.int64).reshape(-1, 2))
+        lines = np.frombuffer(self.lines, np.int64).reshape(-1, 2)
+        return Table(x, names, tuple(notes), lines, levels and levels[-x.shape[1] :])
+
+    def levels(self, x: Array) -> tuple[tuple[str, ...], ...] | None:
+        """The words of each column, sorted, and in x (N, width) their codes. Raises DataError for words among numbers,
+        at the first."""
+        for column, words in sorted(self.words.items(), key=lambda item: (item[1].first, item[0])):
+            if np.count_nonzero(~np.isnan(x[:, column])) > len(words.cells):
+                row, line, cell = words.first
+                at = place(row, column - self.layout.numbered, self.names(), line)
+                raise DataError(f"{self.path} holds {short(cell)} at {at}, which is no number: {way_out(cell)}")
+        for column, words in self.words.items():
+            rank = np.empty(len(words.codes))
+            rank[[words.codes[word] for word in sorted(words.codes)]] = np.arange(len(rank))
+            there = ~np.isnan(x[:, column])
+            x[there, column] = rank[x[there, column].astype(np.int64)]
+        empty: tuple[str, ...] = ()
+        found = tuple(tuple(sorted(self.words[c].codes)) if c in self.words else empty for c in range(x.shape[1]))
+        return found if self.words else None
 
 
 def _check_quotes(lines: list[str], first: int, path: object) -> None:
@@ -199,7 +241,7 @@ def _check_quotes(lines: list[str], first: int, path: object) -> None:
 
 def _filled(line: str, delimiter: str) -> str:
     """A line with "nan" for its missing cells."""
-    return delimiter.join(["nan" if _missing(cell.strip()) else cell for cell in line.split(delimiter)])
+    return delimiter.join(["nan" if missing(cell.strip()) else cell for cell in line.split(delimiter)])
 
 
 def _rows(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -250,9 +292,20 @@ def _layout(head: list[str], path: object) -> Layout:
         notes.append("a delimiter ends every line: no column is made of it")
     if names and len(names) == width - 1:  # as R writes row names
         names = ("", *names)
+    comma = delimiter != "," and _commas([cell for row in body for cell in row])
+    if comma:
+        notes.append("commas in numbers taken for decimal commas")
     numbers = [row[0] for row in body]
     index = bool(names and width > 1 and names[0] in UNNAMED and all(map(str.isdecimal, numbers)))
-    return Layout(delimiter, width, names, start, trailing, index and len(set(numbers)) == len(numbers), notes)
+    return Layout(delimiter, width, names, start, trailing, index and len(set(numbers)) == len(numbers), comma,
+                  notes)  # fmt: skip
+
+
+def _commas(cells: list[str]) -> bool:
+    """Whether cells have decimal commas: there are some, none has a point, and not all could be 1,000."""
+    found = [cell for cell in cells if re.fullmatch(COMMA, cell)]
+    other = any(re.fullmatch(WAYS[0][0], cell) and not cell.isdecimal() for cell in cells if cell not in set(found))
+    return any(not re.fullmatch(r".*,\d{3}", cell) for cell in found) and not other
 
 
 def _delimiter(head: list[str]) -> str:
@@ -280,13 +333,13 @@ def _title(rows: list[tuple[int, list[str]]], at: int, width: int, comments: int
     last comment may hold the names, and numbers behind a # are no comment."""
     line, cells = rows[at]
     if line <= comments:
-        return len(cells) != width or (line < comments and not any(map(_is_number, cells)))
+        return len(cells) != width or (line < comments and not any(map(is_number, cells)))
     if not any(map(is_text, cells)) or at + 1 == len(rows):
         return False
     if not 0 <= width - len(cells) <= 1:
         return True
     after = rows[at + 1][1]
-    names = len(after) == width and "" not in after[1:] and not any(map(_is_number, after))
+    names = len(after) == width and "" not in after[1:] and not any(map(is_number, after))
     return names and (len(cells) < width or "" in cells[1:])
 
 
@@ -296,14 +349,16 @@ def _names(body: list[list[str]], width: int) -> tuple[str, ...] | None:
     if not body or not 0 <= width - len(body[0]) <= 1:
         return None
     cells, below = body[0], body[1:]
-    numbers = [cell for cell in cells if _is_number(cell)]
+    if any(is_text(cell) and row[i : i + 1] == [cell] for row in below for i, cell in enumerate(cells)):
+        return None  # a word that comes again is no name
+    numbers = [cell for cell in cells if is_number(cell)]
     whole = all(map(str.isdecimal, numbers)) and len(set(numbers)) == len(numbers)
     words = any(map(is_text, cells)) and not any(re.fullmatch(WAYS[0][0], cell) for cell in cells if is_text(cell))
     numbered = cells[0] == "" and _counted(cells[1:]) and bool(below) and all(row[0].isdecimal() for row in below)
     found = numbered and len({row[0] for row in below}) == len(below)
-    found = found or (words and (not numbers or (whole and not _is_number(cells[0]))))
+    found = found or (words and (not numbers or (whole and not is_number(cells[0]))))
     if not found and _counted(cells):
-        real = bool(below) and all("." in cell or "e" in cell or _missing(cell) for row in below for cell in row)
+        real = bool(below) and all("." in cell or "e" in cell or missing(cell) for row in below for cell in row)
         found = real or len(cells) > 2
     return tuple(" ".join(cell.split()) for cell in cells) if found else None
 
@@ -311,42 +366,3 @@ def _names(body: list[list[str]], width: int) -> tuple[str, ...] | None:
 def _counted(cells: Sequence[str]) -> bool:
     """0, 1, 2, …"""
     return len(cells) > 0 and all(cell == str(i) for i, cell in enumerate(cells))
-
-
-def _number(cell: str) -> float | None:
-    """The number in a cell, NaN for a missing one, None for anything else; Python's 1_000 is none."""
-    if _missing(cell):
-        return float("nan")
-    try:
-        return None if "_" in cell else float(cell)
-    except ValueError:
-        return None
-
-
-def _missing(cell: str) -> bool:
-    return cell.lower() in MISSING
-
-
-def _is_number(cell: str) -> bool:
-    return _number(cell) is not None and not _missing(cell)
-
-
-def is_text(cell: str) -> bool:
-    """Whether a cell is neither a number nor missing."""
-    return _number(cell) is None
-
-
-def way_out(cell: str) -> str:
-    """What to do about a cell that is no number."""
-    fitting = (way for pattern, way in WAYS if re.fullmatch(pattern, cell))
-    return next(fitting, "leave the column out, or turn it into numbers")
-
-
-def short(text: str) -> str:
-    """The text in quotes, its beginning if it is long."""
-    return repr(text if len(text) <= 40 else text[:39] + "…")
-
-
-def listed(words: Sequence[str]) -> str:
-    """The first words, with commas, on one line whatever they hold."""
-    return ", ".join([*(repr(word[:30])[1:-1] or "''" for word in words[:6]), *(["…"] if len(words) > 6 else [])])

@@ -4,12 +4,16 @@ What a user says, and what the run's config then has:
 
     --likelihood categorical              of digits 0 … 16:    categorical:17
     --columns age=gaussian,sex=categorical                     0=gaussian,1=categorical:2
+    --columns auto, or nothing where columns hold words        what `kinds_of` finds
 """
 
 import dataclasses
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
+from ..data.levels import BOOLS, Levels, Ordered
 from ..errors import UsageError, did_you_mean
 from ..models.vae import LIKELIHOODS
 from ..types import Array
@@ -18,19 +22,77 @@ from .config import Config
 COUNTED = {"categorical": 1, "ordinal": 1, "binomial": 0, "discretised-logistic": 1, "logistic-mixture": 1}
 STANDARDISED = ("gaussian", "gaussian-fixed")  # likelihoods whose real columns are standardised …
 PARTS = ("gaussian", "student-t")  # … and, among mixed columns, these
+OF_WORDS = ("categorical", "ordinal")  # likelihoods of codes that stand for words, and of two Bernoulli
+FEW = 5  # rows a different value, at least, of counts without a long tail
+SKEW = 1.0  # from which on a tail is long
+IDS = 20  # different whole numbers, at least, that look like ids
 
 
-def resolved(config: Config, x: Array, names: tuple[str, ...] | None) -> Config:
-    """The config with a likelihood that says all, for training rows x (N, D). Raises UsageError for columns that are
-    not there, or not named."""
+class Kind(NamedTuple):
+    """What a column is found to be: its likelihood, and why."""
+
+    likelihood: str
+    why: str
+
+
+def kinds_of(x: Array, levels: Levels | None = None) -> Iterator[Kind]:
+    """The kind of each column of x (N, D), which hold codes where they have levels."""
+    for column, words in zip(np.asarray(x).T, levels or ((),) * x.shape[1], strict=True):
+        if words:
+            family = "bernoulli" if len(words) <= 2 else "ordinal" if isinstance(words, Ordered) else "categorical"
+            order = " in order" if isinstance(words, Ordered) else ""
+            yield Kind(family if len(words) <= 2 else f"{family}:{len(words)}", f"{len(words)} different words{order}")
+        else:
+            seen = column[~np.isnan(column)] if column.dtype.kind == "f" else column
+            yield of_numbers(seen.astype(np.float64))
+
+
+def of_numbers(x: Array) -> Kind:
+    """The kind of a column of numbers, of what was observed of it, (n,)."""
+    values = np.unique(x)
+    if len(values) < 2:
+        return Kind("gaussian", "constant: leave it out")
+    if np.isin(values, (0, 1)).all():
+        return Kind("bernoulli", "0 and 1 alone")
+    if (values != np.rint(values)).any():
+        return Kind("gaussian", "real numbers")
+    if len(values) == len(x) >= IDS:
+        return Kind("gaussian", "whole numbers, all different: leave it out if it is an id")
+    mean, sd = x.mean(), x.std()
+    skew = (((x - mean) / sd) ** 3).mean()
+    if values[0] not in (0, 1) or (len(values) * FEW > len(x) and skew < SKEW):
+        return Kind("gaussian", "whole numbers, many different, without a long tail" if values[0] in (0, 1) else
+                    f"whole numbers from {values[0]:g} on: counts begin with 0 or 1")  # fmt: skip
+    ratio = x.var() / mean
+    wide = ratio > 1 + 3 * np.sqrt(2 / len(x))  # beyond three standard errors of a Poisson's ratio, which is 1
+    return Kind("negative-binomial" if wide else "poisson", f"counts, variance / mean {ratio:.2g}")
+
+
+def resolved(config: Config, x: Array, names: tuple[str, ...] | None, levels: Levels | None = None) -> Config:
+    """The config with a likelihood that says all, for training rows x (N, D) with the levels of their words. Raises
+    UsageError for columns that are not there, or not named, or whose words the likelihood cannot take."""
+    unasked = levels is not None and not config.columns and config.likelihood == Config.likelihood
+    if unasked or config.columns == "auto":
+        found = ",".join(f"{i}={kind.likelihood}" for i, kind in enumerate(kinds_of(x, levels)))
+        return dataclasses.replace(config, likelihood=found, columns="auto", binarisation="none")
     if config.columns:
-        return dataclasses.replace(config, likelihood=by_number(config.columns, x, names))
+        return dataclasses.replace(config, likelihood=by_number(config.columns, x, names, levels))
+    for column, words in enumerate(levels or ()):
+        check_words(config.likelihood.partition(":")[0], words, names[column] if names else f"column {column}")
     if config.likelihood in COUNTED:
         return dataclasses.replace(config, likelihood=counted(config.likelihood, x))
     return config
 
 
-def by_number(columns: str, x: Array, names: tuple[str, ...] | None) -> str:
+def check_words(family: str, words: tuple[str, ...], called: str) -> None:
+    """Raises UsageError where a column of words has a likelihood of numbers."""
+    if words and words != BOOLS and family not in OF_WORDS and not (family == "bernoulli" and len(words) == 2):
+        raise UsageError(
+            f"{called} holds words, which {family} cannot take: give columns=auto, or {called}=categorical"
+        )
+
+
+def by_number(columns: str, x: Array, names: tuple[str, ...] | None, levels: Levels | None = None) -> str:
     """ "age=gaussian,sex=categorical" → "0=gaussian,1=categorical:2", by names, or numbers from 0."""
     D = x.shape[1]
     called = list(names or ()) or [str(i) for i in range(D)]
@@ -44,7 +106,10 @@ def by_number(columns: str, x: Array, names: tuple[str, ...] | None) -> str:
         place = called.index(name) if name in called else int(name)
         if place in found:
             raise UsageError(f"columns: {name!r} is named twice")
-        found[place] = counted(family, x[:, place]) if family in COUNTED else family
+        words = levels[place] if levels else ()
+        check_words(family.partition(":")[0], words, name)
+        of_words = f"{family}:{max(2, len(words))}" if words and family in OF_WORDS else ""
+        found[place] = of_words or (counted(family, x[:, place]) if family in COUNTED else family)
     if left := [called[i] for i in range(D) if i not in found]:
         raise UsageError(
             f"columns: say also what {', '.join(left[:5])}{' …' * (len(left) > 5)} are, as {left[0]}=gaussian"

@@ -22,9 +22,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ..data import Dataset, bits, columns, holds_bits, rows
-from ..data.arrays import ordered
-from ..data.text import listed
+from ..data import Dataset, Known, bits, columns, holds_bits, rows
+from ..data.arrays import Origin
+from ..data.cells import listed
+from ..data.levels import Levels, understood
 from ..errors import DataError
 from ..noise import Noise
 from ..types import Array
@@ -53,6 +54,7 @@ class Reading(NamedTuple):
     image: tuple[int, ...] | None = None  # the shape of one row, where it had more axes than one
     digest: str = ""  # of the training rows
     where: str = ""  # the folder from which relative paths of the data count, seen from the run's
+    levels: Levels | None = None  # the words of columns that hold codes, () for one of numbers
     by_place: bool = False  # evaluation's noise is named by a row's place, as it was before readings were kept
     kept: Array | None = None  # int64 (D,): the columns that the model sees; None for all
     constants: Array | None = None  # float64 (columns,): the values of the others
@@ -78,12 +80,20 @@ class Reading(NamedTuple):
             return np.maximum(SHARE.get(likelihood, SHARE["gaussian"]), (self.grain / self.scale) ** 2 / 12)
         return given / self.scale / self.scale
 
-    def see(self, x: Array, names: tuple[str, ...] | None = None, what: str = "x") -> Array:
-        """Rows (N, columns) as stored, in the run's order of columns and with its meaning of bytes.
+    @property
+    def known(self) -> Known:
+        """The columns, as `data.load` wants to know them."""
+        return Known(self.names, self.levels)
 
-        Raises DataError for other columns, by name where there are names, or for numbers that cannot be bytes.
+    def see(
+        self, x: Array, names: tuple[str, ...] | None = None, what: str = "x", levels: Levels | None = None
+    ) -> Array:
+        """Rows (N, columns) as stored, in the run's order of columns, with its codes of words and meaning of bytes.
+
+        Raises DataError for other columns, by name where there are names, for a word that training did not know, or for
+        numbers that cannot be bytes.
         """
-        x = ordered(x, names, self.names, what)
+        x = understood(x, levels, self.known, Origin(what, 0, names))
         columns(x, self.columns, what)
         if not self.kind:
             return bits(x) if holds_bits(x) else x
@@ -104,11 +114,12 @@ class Reading(NamedTuple):
 
     def adopt(self, found: Dataset) -> Dataset:
         """A data set as the run sees it."""
-        train = self.see(found.train, found.names, found.name)
-        test = self.see(found.test, found.names, f"{found.name} (test)")
+        train = self.see(found.train, found.names, found.name, found.levels)
+        test = self.see(found.test, found.names, f"{found.name} (test)", found.levels)
         origin, other = (o._replace(names=self.names or o.names) for o in (found.origin, found.test_origin))
         shape = self.image or found.shape
-        return found._replace(train=train, test=test, shape=shape, origin=origin, test_origin=other)
+        found = found._replace(names=self.names or found.names, levels=self.levels, origin=origin, test_origin=other)
+        return found._replace(train=train, test=test, shape=shape)
 
     def take(self, x: Array, dtype: Any) -> Array:
         """x (B, columns), numbers, as the model sees them: (B, D) of `dtype`."""
@@ -152,7 +163,7 @@ class Reading(NamedTuple):
         """What `as_dict` and `tensors` gave. Raises DataError for what they cannot have given."""
         arrays: dict[str, Any] = {name: tensors.get(f"data.{name}") for name in ARRAYS}
         try:
-            pairs: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            pairs: dict[str, Any] = {k: tuples(v) for k, v in values.items()}
             found = cls(**pairs, **arrays)
             sound = found.sound()
         except (TypeError, ValueError, AttributeError) as error:
@@ -163,12 +174,13 @@ class Reading(NamedTuple):
 
     def sound(self) -> bool:
         """Whether types, sizes and values are what a run can have learned."""
-        texts = (self.kind, self.digest, self.where, *(self.names or ()))
+        texts = (self.kind, self.digest, self.where, *(self.names or ()), *(w for ws in self.levels or () for w in ws))
         counts = (self.columns, *(self.image or ()))
         typed = all(type(t) is str for t in texts) and all(type(n) is int and 0 < n < 2**31 for n in counts)
         if not typed or type(self.by_place) is not bool:
             return False
-        width, named = self.width, self.names is None or len(self.names) == self.columns
+        width, beside = self.width, (self.names, self.levels)
+        named = all(each is None or len(each) == self.columns for each in beside)
         of_width = (self.kept, self.shift, self.scale, self.grain)
         fits = [array is None or array.shape == (width,) for array in of_width]
         inside = self.kept is None or (
@@ -199,8 +211,17 @@ class Reading(NamedTuple):
         return "; ".join(lines)
 
 
+def tuples(value: Any) -> Any:
+    """JSON's lists as tuples."""
+    return tuple(map(tuples, value)) if isinstance(value, list) else value
+
+
 def learn(
-    x: Array, config: Config, names: tuple[str, ...] | None = None, image: tuple[int, ...] | None = None
+    x: Array,
+    config: Config,
+    names: tuple[str, ...] | None = None,
+    image: tuple[int, ...] | None = None,
+    levels: Levels | None = None,
 ) -> Reading:
     """How a run with this config reads rows, from its training rows x (N, columns); a map is read through, in blocks.
 
@@ -208,7 +229,7 @@ def learn(
     """
     kind = "bits" if x.dtype == np.bool_ or holds_bits(x) else "bytes" if x.dtype == np.uint8 else "reals"
     kind = kind if in_unit(config.likelihood) else "reals"  # counts and levels are numbers as they stand
-    found = Reading(x.shape[1], kind, names, image, digest(x))
+    found = Reading(x.shape[1], kind, names, image, digest(x), levels=levels)
     mask = standardised(config.likelihood, x.shape[1])
     if kind != "reals" or not config.standardise or not mask.any():
         return found

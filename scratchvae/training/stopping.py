@@ -33,10 +33,11 @@ PATIENCE = 10  # looks
 
 def at_length(config: Config, x: Array, given: Collection[str]) -> Config:
     """The config of a new run on rows x (N, columns) as stored, with the length and the stop that were not `given`:
-    of a real-valued table max(20 epochs, STEPS steps), and a tenth of the rows held out. Other data keep the config's.
-    """
+    of a real-valued table, or one whose kinds of columns were found (columns="auto"), max(20 epochs, STEPS steps), and
+    a tenth of the rows held out. Other data keep the config's."""
     rows = len(x)
-    if config.likelihood not in STANDARDISED or x.dtype in (np.uint8, np.bool_):
+    table = config.likelihood in STANDARDISED or config.columns == "auto"
+    if not table or x.dtype in (np.uint8, np.bool_):
         return config
     if "validation" not in given:
         config = replace(config, validation=min(max(SHARE * rows, LEAST), rows // 2, MOST) / rows)
