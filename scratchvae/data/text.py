@@ -241,7 +241,7 @@ class _Reading:
             if more := int(np.count_nonzero(~np.isnan(x[:, column]))) - self.worded[column]:
                 row, line, cell = words.first
                 at = place(row, column - self.layout.numbered, self.names(), line)
-                why = f"which is no number, as {more} cell{'s are' if more > 1 else ' is'} in its column"
+                why = f"which is no number, where {more} cell{'s' * (more > 1)} of its column hold one"
                 raise DataError(f"{self.path} holds {short(cell)} at {at}, {why}: {way_out(cell)}")
         for column, words in self.words.items():
             rank = np.empty(len(words.codes))
