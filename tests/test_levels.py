@@ -61,6 +61,20 @@ def test_words_to_codes_to_words(tmp_path_factory: pytest.TempPathFactory, cells
     assert [row[1] for row in back] == ["" if cell == "NA" else cell for cell in [*cells, *CITIES]]
 
 
+@pytest.mark.parametrize("block", [1, 100, 1 << 20])
+def test_block_after_block(tmp_path: Path, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches the quick way through later blocks: a word first seen there, gaps, quotes, a number among words."""
+    monkeypatch.setattr("scratchvae.data.text.BLOCK", block)
+    words = [CITIES[i % 2 + i // 100] if i % 7 else "NA" for i in range(200)]
+    lines = [f'"{word}", {i}.5' if i % 31 == 0 else f"{word}, {i}.5 " for i, word in enumerate(words)]
+    (tmp_path / "x.csv").write_text("\n".join(["city,n", *lines[:150], "", *lines[150:]]), encoding="utf-8")
+    found = load(tmp_path / "x.csv", test=tmp_path / "x.csv", missing=True)
+    assert found.levels == (CITIES, ())
+    assert words_of(found.train, found.levels) == [["" if w == "NA" else w, f"{i}.5"] for i, w in enumerate(words)]
+    (tmp_path / "x.csv").write_text("\n".join(["city,n", *lines[:150], "7,1", *lines[150:]]), encoding="utf-8")
+    refused("holds 'Köln' at row 1, column 0 'city' .from 0; line 3", tmp_path / "x.csv", missing=True)
+
+
 def test_later_rows_in_another_order(path: Path, tmp_path: Path) -> None:
     """Catches codes of later rows by their own sort of words: Ulm alone would be 0, and columns the other way round."""
     (tmp_path / "later.csv").write_text("visits,city,smoker,age\n1,Ulm,yes,60\n2,Bonn,no,40\n", encoding="utf-8")

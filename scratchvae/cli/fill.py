@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import plots
-from ..data.levels import words_of
 from ..tasks import imputation, missing
 from ..tasks.evidence import joined
 from ..tasks.missing import FillPlan, Imputations
@@ -173,8 +172,7 @@ def warn(name: str, found: list[Imputations], index: Array) -> None:
 
 def show_table(out: str, reading: Reading, raw: Array, observed: Array, draw: Array) -> None:
     """Rows (N, D) with words: what was seen as it came, `raw`, and the rest of a draw, which has words that exist."""
-    assert reading.levels is not None  # where it is called
-    given, drawn = words_of(raw, reading.levels), words_of(reading.undo(draw), reading.levels)
+    given, drawn = reading.cells(raw), reading.cells(reading.undo(draw))
     cells = [[a if seen else b for a, b, seen in zip(*row, strict=True)]
              for row in zip(given, drawn, observed, strict=True)]  # fmt: skip
     write_table(cells, reading.names, out)

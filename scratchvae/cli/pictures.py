@@ -8,7 +8,6 @@ import numpy as np
 
 from .. import data, plots
 from ..conditional import mean_of
-from ..data.levels import words_of
 from ..errors import UsageError
 from ..noise import Purpose
 from ..tasks import imputation
@@ -114,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     if args.command != "encode":
         made = made._replace(numbers=state.reading.undo(made.numbers), sheet=state.reading.shown(made.sheet))
     if levels:
-        write_table(words_of(made.numbers, levels), state.reading.names, args.out)
+        write_table(state.reading.cells(made.numbers), state.reading.names, args.out)
         return 0
     if not args.out.endswith(".png"):
         write_rows(made.numbers, args.out)

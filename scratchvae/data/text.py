@@ -53,11 +53,9 @@ class Layout(NamedTuple):
 
 
 class Words(NamedTuple):
-    """A column's words, each with its code by first appearance; the code of every cell that held one; the first one's
-    row, line and text."""
+    """A column's words, each with its code by first appearance; the first one's row, line and text."""
 
     codes: dict[str, int]
-    cells: "array[int]"
     first: tuple[int, int, str]
 
 
@@ -109,6 +107,7 @@ class _Reading:
         self.values, self.lines, self.empty = array("d"), array("q"), 0
         self.next_line = 0  # that the next row would stand in, were no line passed over
         self.words: dict[int, Words] = {}  # by column, an index counted
+        self.worded = Counter[int]()  # cells of a column that held words
 
     def take(self, block: list[str]) -> None:
         """Read some lines: all at once where they are numbers and nothing else, else cell by cell."""
@@ -131,10 +130,32 @@ class _Reading:
         """The block as numbers, (lines, width), if NumPy finds nothing else in it, or nothing but gaps."""
         if block[0].isspace():
             return None
+        if self.words:
+            return self.with_codes(block)
         x = self.numbers(block)
         delimiter = self.layout.delimiter
         if x is None and self.layout.width > 1 and delimiter != " ":  # else an empty line would be a gap
             x = self.numbers([_filled(line, delimiter) for line in block])
+        return x
+
+    def with_codes(self, block: list[str]) -> Array | None:
+        """The same, where columns that held words before have nothing else: codes for them."""
+        delimiter, width = self.layout.delimiter, self.layout.width
+        rows = [[cell.strip() for cell in line.split(delimiter)] for line in block]
+        if delimiter == " " or width == 1 or any(len(row) != width or '"' in "".join(row) for row in rows):
+            return None
+        for column, codes in ((column, words.codes) for column, words in self.words.items()):
+            for row in rows:
+                cell = row[column]
+                if cell not in codes and not is_text(cell):
+                    if is_number(cell):
+                        return None
+                    row[column] = ""
+                else:
+                    row[column] = str(codes.setdefault(cell, len(codes)))
+        x = self.numbers([delimiter.join("nan" if missing(cell) else cell for cell in row) for row in rows])
+        if x is not None:
+            self.worded.update({column: int(np.count_nonzero(~np.isnan(x[:, column]))) for column in self.words})
         return x
 
     def numbers(self, block: list[str]) -> Array | None:
@@ -170,11 +191,10 @@ class _Reading:
     def word(self, column: int, cell: str, line: int) -> int:
         """The code of a cell that is no number."""
         if column not in self.words:
-            self.words[column] = Words({}, array("q"), (self.count(), line, cell))
-        words = self.words[column]
-        code = words.codes.setdefault(cell, len(words.codes))
-        words.cells.append(code)
-        return code
+            self.words[column] = Words({}, (self.count(), line, cell))
+        self.worded[column] += 1
+        codes = self.words[column].codes
+        return codes.setdefault(cell, len(codes))
 
     def mark(self, line: int) -> None:
         """Remember the line of the next row, if it does not follow the last row's."""
@@ -218,10 +238,11 @@ class _Reading:
         """The words of each column, sorted, and in x (N, width) their codes. Raises DataError for words among numbers,
         at the first."""
         for column, words in sorted(self.words.items(), key=lambda item: (item[1].first, item[0])):
-            if np.count_nonzero(~np.isnan(x[:, column])) > len(words.cells):
+            if more := int(np.count_nonzero(~np.isnan(x[:, column]))) - self.worded[column]:
                 row, line, cell = words.first
                 at = place(row, column - self.layout.numbered, self.names(), line)
-                raise DataError(f"{self.path} holds {short(cell)} at {at}, which is no number: {way_out(cell)}")
+                why = f"which is no number, where {more} cell{'s' * (more > 1)} of its column hold one"
+                raise DataError(f"{self.path} holds {short(cell)} at {at}, {why}: {way_out(cell)}")
         for column, words in self.words.items():
             rank = np.empty(len(words.codes))
             rank[[words.codes[word] for word in sorted(words.codes)]] = np.arange(len(rank))

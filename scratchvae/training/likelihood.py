@@ -40,8 +40,9 @@ def kinds_of(x: Array, levels: Levels | None = None) -> Iterator[Kind]:
     for column, words in zip(np.asarray(x).T, levels or ((),) * x.shape[1], strict=True):
         if words:
             family = "bernoulli" if len(words) <= 2 else "ordinal" if isinstance(words, Ordered) else "categorical"
-            order = " in order" if isinstance(words, Ordered) else ""
-            yield Kind(family if len(words) <= 2 else f"{family}:{len(words)}", f"{len(words)} different words{order}")
+            many = f"{len(words)} different words{' in order' * isinstance(words, Ordered)}"
+            why = many if len(words) > 1 else "one word alone: leave it out"
+            yield Kind(family if len(words) <= 2 else f"{family}:{len(words)}", why)
         else:
             seen = column[~np.isnan(column)] if column.dtype.kind == "f" else column
             yield of_numbers(seen.astype(np.float64))

@@ -25,7 +25,7 @@ from numpy.typing import DTypeLike
 from ..data import Dataset, Known, bits, columns, holds_bits, rows
 from ..data.arrays import Origin
 from ..data.cells import listed
-from ..data.levels import Levels, understood
+from ..data.levels import Levels, understood, words_of
 from ..errors import DataError
 from ..noise import Noise
 from ..types import Array
@@ -142,6 +142,10 @@ class Reading(NamedTuple):
         whole = np.broadcast_to(self.constants, (*x.shape[:-1], self.columns)).astype(x.dtype)
         whole[..., self.kept] = x
         return whole
+
+    def cells(self, x: Array) -> list[list[str]]:
+        """Rows (N, columns) in raw units, as `undo` gives them, as text: words where the run has words for codes."""
+        return words_of(x, self.levels or ((),) * self.columns)
 
     def shown(self, x: Array) -> Array:
         """`undo` for a picture: bytes and bits cut off to [0, 1], so that one wild row does not wash out all."""
