@@ -129,7 +129,9 @@ def judge_table(raw: bytes, value: dict[str, Array]) -> bool:
                 continue  # a line of numbers was passed over
             kept = [row for row in cells[skip:] if not row[0].lstrip().startswith("#")]
             words = [[cell.strip() for cell in row] for row in kept]
-            table = np.array([[float("nan" if cell.lower() in GAPS else cell) for cell in row] for row in words])
+            if len({len(row) for row in words}) > 1:
+                continue
+            table = np.array([column_of(column, delimiter) for column in zip(*words, strict=True)]).T
             if table.ndim < 2:
                 continue  # nothing is left
             end = table.shape[1] - int(np.isnan(table[:, -1]).all())
@@ -140,6 +142,19 @@ def judge_table(raw: bytes, value: dict[str, Array]) -> bool:
                 if same(np.ascontiguousarray(table[:, first:last]), x):
                     return True
     return False
+
+
+def column_of(cells: tuple[str, ...], delimiter: str) -> list[float]:
+    """Numbers, or of words, if there is nothing else, their places in the alphabet; gaps are NaN. Between other
+    delimiters numbers may have decimal commas."""
+    there = [cell for cell in cells if cell.lower() not in GAPS]
+    points = [cell.replace(",", ".") if delimiter != "," and cell.count(",") == 1 else cell for cell in cells]
+    if there and all(numbers([cell]) is None for cell in (*there, *(p for p in points if p.lower() not in GAPS))):
+        if re.search(r"[\x00-\x1f\x7f]", "".join(there)):
+            raise ValueError
+        alphabet = sorted(set(there))
+        return [float("nan") if cell.lower() in GAPS else float(alphabet.index(cell)) for cell in cells]
+    return [float("nan" if cell.lower() in GAPS else cell) for cell in points]
 
 
 def numbers(row: list[str]) -> list[float] | None:
