@@ -21,7 +21,7 @@ from ..types import Array
 from .cells import COMMA, WAYS, is_number, is_text, listed, missing, number, short, way_out
 
 UNNAMED = ("", "Unnamed: 0")  # the first column of a table that pandas or R has written with its index
-CONTROL = r"[\x00-\x1f\x7f]"  # in no word
+NO_WORD = r"[\x00-\x1f\x7f]"  # a control character
 CELLS = 1 << 20  # of one line
 HEAD, FEW = 50, 5  # lines that tell how a table is laid out
 ABOVE = 10_000  # lines with the comments above them
@@ -237,19 +237,21 @@ class _Reading:
 
     def levels(self, x: Array) -> tuple[tuple[str, ...], ...] | None:
         """The words of each column, sorted, and in x (N, width) their codes. Raises DataError for words among numbers
-        and for words with control characters, at the first."""
+        and for control characters and comments, at the first."""
         for column, words in sorted(self.words.items(), key=lambda item: (item[1].first, item[0])):
             if more := int(np.count_nonzero(~np.isnan(x[:, column]))) - self.worded[column]:
                 row, line, cell = words.first
                 at = place(row, column - self.layout.numbered, self.names(), line)
                 why = f"which is no number, where {more} cell{'s' * (more > 1)} of its column hold one"
                 raise DataError(f"{self.path} holds {short(cell)} at {at}, {why}: {way_out(cell)}")
-            bad = next((word for word in words.codes if re.search(CONTROL, word)), None)
+            comment = "|^#" if column == 0 else ""
+            bad = next((word for word in words.codes if re.search(NO_WORD + comment, word)), None)
             if bad is not None:
                 row = int(np.argmax(x[:, column] == words.codes[bad]))
-                line = line_of(np.array(self.lines).reshape(-1, 2), row)
-                at = place(row, column - self.layout.numbered, self.names(), line)
-                raise DataError(f"{self.path} holds {short(bad)} at {at}, a control character: mend that cell")
+                at = place(
+                    row, column - self.layout.numbered, self.names(), line_of(np.array(self.lines).reshape(-1, 2), row)
+                )
+                raise DataError(f"{self.path} holds {short(bad)} at {at}, neither a number nor a word: mend that cell")
         for column, words in self.words.items():
             rank = np.empty(len(words.codes))
             rank[[words.codes[word] for word in sorted(words.codes)]] = np.arange(len(rank))
