@@ -121,7 +121,7 @@ def judge_table(raw: bytes, value: dict[str, Array]) -> bool:
     for delimiter, skip in itertools.product((",", ";", "\t", " "), range(4)):
         with contextlib.suppress(ValueError, csv.Error):
             there = [line for line in lines if line.strip(" ")]
-            cells = [re.split("[ \t\f\v]+", line.strip(" \t\f\v")) for line in there]
+            cells = [re.split(r"\s+", line.strip()) for line in there]
             cells = [*csv.reader(there, delimiter=delimiter)] if delimiter != " " else cells
             width = max((len(row) for row in cells if "".join(row).strip()), default=0)
             cells = [row for row in cells if "".join(row).strip() or len(row) == width > 1]  # of gaps, or an empty line
