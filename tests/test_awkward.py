@@ -1,5 +1,4 @@
-"""§7.3 Data as people have them: each comes in with its right values, or is refused in one line that says where and how
-to mend it. Text first, then arrays."""
+"""§7.3 Data as people have them, text, then arrays: right values, or one line that says where and how to mend it."""
 
 import datetime
 import gzip
