@@ -18,7 +18,7 @@ from . import models
 from .conditional import Distribution, mean_of
 from .data import check, matrix
 from .data.arrays import Origin, names_of
-from .data.levels import coded, judged
+from .data.words import coded, judged
 from .errors import UsageError
 from .noise import Purpose
 from .tasks.missing import FillPlan, Imputations, chain, check_gaps

@@ -108,7 +108,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "true": ("a,b\nTrue,2\n", "'True' at row 0.*write 1 and 0"),
     "units": ("a,b\nkg,m\n1,2\n", "'kg' at row 0, column 0 'a' .from 0; line 2"),
     "a short line": ("a,b\n1,2\n3\n", "1 cell in line 3, but 2 names above it .a, b.; mend"),
-    "a control character": ("a,b\n1,x\n2,y\x00\n3,x\n4,x", "neither a number nor a word: mend that cell"),
+    "a control character": ("a,b\n1,x\n2,y\x00\n3,x\n4,x", "mend that cell: it has a control character"),
     "a long line": ("1,2\n3,4,5\n6,7", "3 cells in line 2, but 2 in the lines before"),
     "a footer": ("a,b\n1,2\nTotal: 3\n", "1 cell in line 3"),
     "an open quote": ('a,b\n1,2\n"3,4\n5,6\n', "1 cell in line 4.*close its quote"),

@@ -14,7 +14,7 @@ from scratchvae import VAE
 from scratchvae.cli import main
 from scratchvae.data import Known, load
 from scratchvae.data.arrays import Origin
-from scratchvae.data.levels import BOOLS, LEVELS, Ordered, coded, understood, words_of
+from scratchvae.data.words import BOOLS, LEVELS, Ordered, coded, understood, words_of
 from scratchvae.errors import DataError, UsageError
 from scratchvae.training.config import Config
 from scratchvae.training.likelihood import kinds_of, resolved

@@ -19,8 +19,8 @@ from .arrays import Origin as Origin
 from .arrays import array_of, names_of, real
 from .arrays import ordered as ordered
 from .files import Found
-from .levels import Known as Known
-from .levels import Levels, coded, judged, understood
+from .words import Known as Known
+from .words import Levels, coded, judged, understood
 
 VARIABLE = "SCRATCHVAE_DATA"
 BINARISATIONS = ("dynamic", "fixed", "threshold", "none")
@@ -60,7 +60,7 @@ class Dataset(NamedTuple):
     notes: tuple[str, ...] = ()  # what in the files was taken for what, a line each
     origin: Origin = Origin()  # of the training rows
     test_origin: Origin = Origin()
-    levels: Levels | None = None  # the words of columns that hold codes, see `data.levels`
+    levels: Levels | None = None  # the words of columns that hold codes, see `data.words`
 
 
 def load(
@@ -331,7 +331,8 @@ def _labels(labels: Any, N: int, name: str) -> Array | None:
 
 def _parts(source: Any) -> Found:
     if not isinstance(source, str | Path):
-        return Found({"train": (x := coded(source))[0]}, names_of(source), levels=x[1])
+        x, levels = coded(source)
+        return Found({"train": x}, names_of(source), levels=levels)
     if Path(source).is_dir():
         if parts := _folder(Path(source)):
             return Found(parts)

@@ -5,12 +5,17 @@ from collections.abc import Sequence
 
 MISSING = frozenset(("", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none", "?"))  # in any case: NaN
 COMMA = r"[+-]?\d+,\d+([eE][+-]?\d+)?"  # a number with a decimal comma
-WAYS = (  # out of a cell that is no number
-    (r"[+-]?\d[\d,_' ]*(\.\d*)?", "write decimal points, and no separators of thousands"),
-    (r"(?i)true|false|yes|no|t|f|y|n", "write 1 and 0"),
-    (r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b.*|\d{1,2}:\d\d.*", "turn dates into numbers, or leave the column out"),
-    (r"[+-]?\d[\d.,]* ?[%€$£°A-Za-z]{1,3}|[€$£] ?\d[\d.,]*", "write numbers without their unit"),
-)
+GROUPED = r"[+-]?\d[\d,_' ]*(\.\d*)?[;|]?"  # a number as others write it, or with a delimiter at its end
+DATE = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b.*|\d{1,2}:\d\d.*"
+UNIT = r"[+-]?\d[\d.,]* ?[%€$£°A-Za-z]{1,3}|[€$£] ?\d[\d.,]*"
+CONTROL = r"[\s\S]*[\x00-\x1f\x7f][\s\S]*"  # a character that nobody sees
+WAYS = {  # out of a cell that is no number
+    GROUPED: "write decimal points, and no separators of thousands",
+    r"(?i)true|false|yes|no|t|f|y|n": "write 1 and 0",
+    DATE: "turn dates into numbers, or leave the column out",
+    UNIT: "write numbers without their unit",
+    CONTROL: "mend that cell: it has a control character",
+}
 
 
 def number(cell: str, comma: bool = False) -> float | None:
@@ -41,7 +46,7 @@ def is_text(cell: str) -> bool:
 
 def way_out(cell: str) -> str:
     """What to do about a cell that is no number."""
-    fitting = (way for pattern, way in WAYS if re.fullmatch(pattern, cell))
+    fitting = (way for pattern, way in WAYS.items() if re.fullmatch(pattern, cell))
     return next(fitting, "leave the column out, or turn it into numbers")
 
 

@@ -1,6 +1,6 @@
 """§7.3 Tables as text: numbers between commas, semicolons, tabs or blanks, with a line of names above them or without.
 
-A column of words becomes codes and their levels (`data.levels`). A word among numbers is refused with its place; what
+A column of words becomes codes and their levels (`data.words`). A word among numbers is refused with its place; what
 was taken for names, passed over or dropped is said in notes. A table is read block by block, so that beside its numbers
 and its different words a megabyte of text is held; a line has at most CELLS cells.
 """
@@ -18,10 +18,9 @@ import numpy as np
 
 from ..errors import DataError
 from ..types import Array
-from .cells import COMMA, WAYS, is_number, is_text, listed, missing, number, short, way_out
+from .cells import COMMA, GROUPED, is_number, is_text, listed, missing, number, short, way_out
 
 UNNAMED = ("", "Unnamed: 0")  # the first column of a table that pandas or R has written with its index
-NO_WORD = r"[\x00-\x1f\x7f]"  # a control character
 CELLS = 1 << 20  # of one line
 HEAD, FEW = 50, 5  # lines that tell how a table is laid out
 ABOVE = 10_000  # lines with the comments above them
@@ -236,22 +235,14 @@ class _Reading:
         return Table(x, names, tuple(notes), lines, levels and levels[-x.shape[1] :])
 
     def levels(self, x: Array) -> tuple[tuple[str, ...], ...] | None:
-        """The words of each column, sorted, and in x (N, width) their codes. Raises DataError for words among numbers
-        and for control characters and comments, at the first."""
+        """The words of each column, sorted, and in x (N, width) their codes. Raises DataError for words among numbers,
+        at the first."""
         for column, words in sorted(self.words.items(), key=lambda item: (item[1].first, item[0])):
             if more := int(np.count_nonzero(~np.isnan(x[:, column]))) - self.worded[column]:
                 row, line, cell = words.first
                 at = place(row, column - self.layout.numbered, self.names(), line)
                 why = f"which is no number, where {more} cell{'s' * (more > 1)} of its column hold one"
                 raise DataError(f"{self.path} holds {short(cell)} at {at}, {why}: {way_out(cell)}")
-            comment = "|^#" if column == 0 else ""
-            bad = next((word for word in words.codes if re.search(NO_WORD + comment, word)), None)
-            if bad is not None:
-                row = int(np.argmax(x[:, column] == words.codes[bad]))
-                at = place(
-                    row, column - self.layout.numbered, self.names(), line_of(np.array(self.lines).reshape(-1, 2), row)
-                )
-                raise DataError(f"{self.path} holds {short(bad)} at {at}, neither a number nor a word: mend that cell")
         for column, words in self.words.items():
             rank = np.empty(len(words.codes))
             rank[[words.codes[word] for word in sorted(words.codes)]] = np.arange(len(rank))
@@ -334,7 +325,7 @@ def _layout(head: list[str], path: object) -> Layout:
 def _commas(cells: list[str]) -> bool:
     """Whether cells have decimal commas: there are some, none has a point, and not all could be 1,000."""
     found = [cell for cell in cells if re.fullmatch(COMMA, cell)]
-    other = any(re.fullmatch(WAYS[0][0], cell) and not cell.isdecimal() for cell in cells if cell not in set(found))
+    other = any(re.fullmatch(GROUPED, cell) and not cell.isdecimal() for cell in cells if cell not in set(found))
     return any(not re.fullmatch(r".*,\d{3}", cell) for cell in found) and not other
 
 
@@ -383,7 +374,7 @@ def _names(body: list[list[str]], width: int) -> tuple[str, ...] | None:
         return None  # a word that comes again is no name
     numbers = [cell for cell in cells if is_number(cell)]
     whole = all(map(str.isdecimal, numbers)) and len(set(numbers)) == len(numbers)
-    words = any(map(is_text, cells)) and not any(re.fullmatch(WAYS[0][0], cell) for cell in cells if is_text(cell))
+    words = any(map(is_text, cells)) and not any(re.fullmatch(GROUPED, cell) for cell in cells if is_text(cell))
     numbered = cells[0] == "" and _counted(cells[1:]) and bool(below) and all(row[0].isdecimal() for row in below)
     found = numbered and len({row[0] for row in below}) == len(below)
     found = found or (words and (not numbers or (whole and not is_number(cells[0]))))

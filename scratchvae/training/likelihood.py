@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..data.levels import BOOLS, Levels, Ordered
+from ..data.words import BOOLS, Levels, Ordered
 from ..errors import UsageError, did_you_mean
 from ..models.vae import LIKELIHOODS
 from ..types import Array

@@ -25,7 +25,7 @@ from numpy.typing import DTypeLike
 from ..data import Dataset, Known, bits, columns, holds_bits, rows
 from ..data.arrays import Origin
 from ..data.cells import listed
-from ..data.levels import Levels, understood, words_of
+from ..data.words import Levels, understood, words_of
 from ..errors import DataError
 from ..noise import Noise
 from ..types import Array

@@ -20,6 +20,7 @@ import numpy as np
 from scratchvae import data
 from scratchvae.cli.train import seconds_of
 from scratchvae.data import files
+from scratchvae.data.words import judged
 from scratchvae.engine.jit import jit
 from scratchvae.errors import DataError
 from scratchvae.training import checkpoint
@@ -70,8 +71,10 @@ def read_metrics(path: Path) -> list[Any]:
 
 
 def read_data(path: Path) -> dict[str, Array]:
-    """What the file's reader says; a data set made of it may be refused."""
-    value = files.read(path).parts
+    """What the file's reader says, of words if they may be categories; a data set made of it may be refused."""
+    found = files.read(path)
+    value = found.parts
+    judged(value["train"], found.levels, data.Origin(path.name))
     with contextlib.suppress(DataError):
         data.load(path, missing=True)
     return value

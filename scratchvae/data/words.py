@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import DataError
 from ..types import Array
 from .arrays import Origin, names_of, ordered
-from .cells import WAYS, listed, short, way_out
+from .cells import CONTROL, DATE, GROUPED, UNIT, listed, short, way_out
 
 LEVELS, SHARE = 50, 20  # so many different words a column has at most, or a twentieth of its rows
 BOOLS = ("False", "True")  # of a frame's bool columns, and of cells that say so: codes and numbers are the same
@@ -68,7 +68,7 @@ def judged(x: Array, levels: Levels | None, origin: Origin) -> tuple[Array, Know
     known of the columns; and a note. Raises DataError for words that are no categories: dates, ids, free text."""
     if levels is None:
         return x, Known(origin.names), ()
-    if levels[0] and len(levels) > 1 and len(x) > 2 and len(levels[0]) == len(x) and not like_numbers(levels[0]):
+    if levels[0] and len(levels) > 1 and len(x) > 2 and len(levels[0]) == len(x) and not no_word(levels[0]):
         called = f" {origin.names[0]!r}" if origin.names and origin.names[0] else ""
         note = f"column 0{called} has another word in each row ({listed(levels[0])}): taken for an index, and dropped"
         origin, levels, x = origin._replace(names=origin.names and origin.names[1:]), levels[1:], x[:, 1:]
@@ -76,7 +76,8 @@ def judged(x: Array, levels: Levels | None, origin: Origin) -> tuple[Array, Know
     for column, words in enumerate(levels):
         codes = x[:, column]
         many = int(np.count_nonzero(~np.isnan(codes)))
-        bad, why = like_numbers(words), ""
+        comment = next((word for word in words if word.startswith("#")), None) if column == 0 else None
+        bad, why = no_word(words) or comment, ""
         if not bad and words and (len(words) == many > 0 or len(words) > max(LEVELS, many / SHARE)):
             why = f", and no category ({len(words)} different words in {many} rows)"
             bad = words[int(codes[~np.isnan(codes)][0])]
@@ -86,12 +87,12 @@ def judged(x: Array, levels: Levels | None, origin: Origin) -> tuple[Array, Know
     return x, Known(origin.names, levels if any(levels) else None), ()
 
 
-def like_numbers(words: Sequence[str]) -> str | None:
-    """The first word that is a date, or a number as we do not read it, or has the unit that they all have."""
-    if bad := next((word for word in words for i in (0, 2) if re.fullmatch(WAYS[i][0], word)), None):
+def no_word(words: Sequence[str]) -> str | None:
+    """The first that is a date, a number as we do not read it, unseen in part, or has the unit that they all have."""
+    if bad := next((word for word in words if re.fullmatch(f"{GROUPED}|{DATE}|{CONTROL}", word)), None):
         return bad
-    units = {re.sub(r"[\d.,+-]", "", word) for word in words if re.fullmatch(WAYS[3][0], word)}
-    return words[0] if len(units) == 1 and all(re.fullmatch(WAYS[3][0], word) for word in words) else None
+    units = {re.sub(r"[\d.,+-]", "", word) for word in words if re.fullmatch(UNIT, word)}
+    return words[0] if len(units) == 1 and all(re.fullmatch(UNIT, word) for word in words) else None
 
 
 def understood(x: Array, levels: Levels | None, known: Known, origin: Origin) -> Array:
@@ -104,7 +105,7 @@ def understood(x: Array, levels: Levels | None, known: Known, origin: Origin) ->
         origin, x, levels = origin._replace(names=names[1:]), x[:, 1:], levels[1:]
     places = ordered(np.arange(x.shape[1])[None], origin.names, known.names, origin.name)[0]
     x, wanted = np.array(x[:, places], np.float64), known.levels or ((),) * len(places)
-    for i, (place, words) in enumerate(zip(places, wanted, strict=False)):
+    for i, (place, words) in enumerate(zip(places, wanted, strict=False)):  # `columns` refuses other widths
         if tuple(levels[place]) != tuple(words):
             x[:, i] = recoded(x[:, i], levels[place], words, origin, int(place))
     return x
