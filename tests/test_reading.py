@@ -284,3 +284,10 @@ def test_a_latent_that_costs_and_says_nothing_is_no_collapse() -> None:
     found = Ledger(None, rows, rows, 19 * rows, np.full(2, 9.5), np.zeros(2))  # type: ignore[arg-type]
     assert "yet KL costs 19 nats" in diagnosis(found)
     assert "posterior collapse" in diagnosis(found._replace(kl=0 * rows, kl_by_latent=np.zeros(2)))
+
+
+def test_every_column_of_a_table_is_seen_in_a_picture() -> None:
+    """Catches one grey scale for incomes and ages: all but the largest column black, and gaps that hide the rest."""
+    x = np.array([[20.0, 30_000, 1], [40, np.nan, 1], [30, 60_000, 1]])
+    shown = learn(x, Config(likelihood="gaussian", missing="nan", standardise=False)).shown(x)
+    np.testing.assert_array_equal(shown, [[0, 0, 0], [1, np.nan, 0], [0.5, 1, 0]])

@@ -148,10 +148,14 @@ class Reading(NamedTuple):
         return words_of(x, self.levels or ((),) * self.columns)
 
     def shown(self, x: Array) -> Array:
-        """`undo` for a picture: bytes and bits cut off to [0, 1], so that one wild row does not wash out all."""
+        """`undo` for a picture, in [0, 1]: bytes and bits cut off, so that one wild row does not wash out all; each
+        column of a table from its least value here to its largest."""
         whole = self.undo(x)
         if self.kind == "reals" and self.image:  # levels, or counts, of a picture
             return whole / max(1.0, float(np.nanmax(whole, initial=1.0)))
+        if self.kind == "reals":
+            low, high = (f.reduce(whole.reshape(-1, self.columns)) for f in (np.fmin, np.fmax))
+            return (whole - low) / np.where(high > low, high - low, 1)
         return np.clip(whole, 0, 1) if self.kind in ("bytes", "bits") else whole
 
     def tensors(self) -> dict[str, Array]:
