@@ -95,7 +95,7 @@ UNIT_COMMANDS = (
 def test_every_command_speaks_in_the_units_of_the_columns(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches an undo that one command, one kind of --out or one picture of a run forgot, neighbours sought among raw
     rows, and a mask of raw columns that is laid on those that the model sees. Binary factors leave the model's bits as
-    they were, so all that is shown is moved by the unit alone."""
+    they were, so all numbers are moved by the unit alone; a picture, each column stretched, not at all."""
     sheets: list[Array] = []
     monkeypatch.setattr(plots, "plot_images", lambda rows, *_, **__: sheets.append(rows))
     for name in ("plot_bound", "plot_latent", "save"):
@@ -114,12 +114,15 @@ def test_every_command_speaks_in_the_units_of_the_columns(call: Call, monkeypatc
             numbers.append(np.load("x.npy"))
         means = call(command, "run", *options, "--out", "-").out  # of the last, which is fill
         numbers.append(np.array([line.split(",") for line in means.split()], float))
-        found.append([*numbers, *sheets])
+        found.append((numbers, list(sheets)))
         sheets.clear()
-    assert len(found[0]) == 2 * len(UNIT_COMMANDS) + 1 + 3
-    for plain, scaled in zip(*found, strict=True):
-        np.testing.assert_allclose((scaled - factor) / factor, plain, rtol=1e-4, atol=1e-4)
-    near, draws = found[0][1][5:], found[0][6]
+    (numbers, sheets), (scaled, others) = found
+    assert (len(numbers), len(sheets)) == (len(UNIT_COMMANDS) + 1, len(UNIT_COMMANDS) + 3)
+    for plain, raw in zip(numbers, scaled, strict=True):
+        np.testing.assert_allclose((raw - factor) / factor, plain, rtol=1e-4, atol=1e-4)
+    for plain, raw in zip(sheets, others, strict=True):
+        np.testing.assert_allclose(raw, plain, atol=1e-4)
+    near, draws = numbers[1][5:], numbers[6]
     assert all((np.abs(x[:54].astype(np.float32) - row).max(axis=1) < 1e-4).any() for row in near)
     np.testing.assert_allclose(draws[..., :4], np.broadcast_to(x[54:57, :4], (*draws.shape[:-1], 4)), rtol=1e-6)
 
