@@ -250,13 +250,13 @@ def test_the_list_and_the_json_count_what_passed(tmp_path: Path, capsys: pytest.
 
     code, out = call("--json")
     found = json.loads(out)
-    assert (code, found["passed"], len(found["exercises"])) == (1, 1, 13)
-    assert [one["lines"] for one in found["exercises"]] == [["pass"], [], ["fail"], *[[]] * 6, ["fail"], [], [], []]
+    assert (code, found["passed"], len(found["exercises"])) == (1, 1, 14)
+    assert [one["lines"] for one in found["exercises"]] == [["pass"], [], ["fail"], *[[]] * 6, ["fail"], *[[]] * 4]
     code, out = call("vjp", "--json")
     assert (code, [one["name"] for one in json.loads(out)["exercises"]]) == (0, ["vjp"])
     assert call("2", "--json")[0] == 1
     out = call()[1]
-    assert "1 of 13 passed" in out
+    assert "1 of 14 passed" in out
     assert out.endswith(f"next: scratchvae exercise 1 --folder {tmp_path}\n")
     assert call("e00_vjp.py", "--solution")[0] == call("00", "--solution")[0] == 0
     (tmp_path / find("vjp").file).write_text("other", encoding="utf-8")

@@ -19,6 +19,7 @@ MODULES = (
     "e09_heads",
     "e10_elbo",
     "e11_hunt",
+    "e12_use_it",
     "e13_any_q",
 )
 COURSE: tuple[Exercise, ...] = tuple(import_module(f"{__package__}.{name}").EXERCISE for name in MODULES)
