@@ -57,8 +57,10 @@ def replaced(tree: Any, path: Path, leaf: Any) -> Any:
     """The same structure with another leaf at a path; all other branches are shared."""
     if not path:
         return leaf
-    key, *rest = path
-    return rebuilt(tree, [replaced(b, tuple(rest), leaf) if k == key else b for k, b in children(tree) or []])
+    key, rest = path[0], path[1:]
+    if hasattr(tree, "_fields"):
+        return tree._replace(**{key: replaced(getattr(tree, key), rest, leaf)})
+    return rebuilt(tree, [replaced(b, rest, leaf) if k == key else b for k, b in children(tree) or []])
 
 
 def kind(leaf: Any) -> str:

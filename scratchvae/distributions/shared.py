@@ -88,8 +88,8 @@ def as_rows(*arrays: Array) -> tuple[tuple[int, ...], list[Array]]:
     """Arrays broadcast to one shape, then laid out as (rows, K) in C order; returns that shape and the arrays."""
     shape = arrays[0].shape
     if any(a.shape != shape for a in arrays):
-        shape = np.broadcast_shapes(*(a.shape for a in arrays))
-        arrays = tuple(np.broadcast_to(a, shape) for a in arrays)
+        shape = np.broadcast(*arrays).shape
+        arrays = tuple(a if a.shape == shape else np.broadcast_to(a, shape) for a in arrays)
     return shape, [np.ascontiguousarray(a).reshape(-1, shape[-1]) for a in arrays]
 
 
