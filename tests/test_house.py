@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -59,7 +59,29 @@ Q_AND_P = (  # rooms and modules of §7.2.5, the choice of q and p
 OPTIONAL = ("matplotlib", "sklearn", "torch", "tqdm", "numba", "llvmlite", "jax", "safetensors")
 
 FunctionDef = ast.FunctionDef | ast.AsyncFunctionDef
-each_module = pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+
+
+def each(paths: Iterable[Path]) -> Callable[[Callable[[Path], None]], Callable[[], None]]:
+    """A law of a file as one test of all of them, which names every file that breaks it: two thousand tests of a
+    millisecond would take longer to be told of than to run."""
+
+    def over(law: Callable[[Path], None]) -> Callable[[], None]:
+        def test() -> None:
+            broken = {}
+            for path in paths:
+                try:
+                    law(path)
+                except AssertionError as error:
+                    broken[str(path.relative_to(ROOT))] = str(error)
+            assert not broken, "\n".join(f"{path}: {why}" for path, why in broken.items())
+
+        test.__name__, test.__doc__ = law.__name__, law.__doc__
+        return test
+
+    return over
+
+
+each_module = each(MODULES)
 
 
 @functools.cache
@@ -188,7 +210,7 @@ def test_every_vjp_stands_below_its_function(path: Path) -> None:
                 assert above[:1] == [forward], f"{path.name}: {name} must stand directly below {forward}"
 
 
-each_kernel_module = pytest.mark.parametrize("path", sorted(PACKAGE.glob("kernels/*.py")), ids=lambda p: p.name)
+each_kernel_module = each(sorted(PACKAGE.glob("kernels/*.py")))
 
 
 def kind(f: FunctionDef) -> str:
@@ -277,7 +299,7 @@ def test_every_public_function_is_explained(path: Path) -> None:
                 assert ast.get_docstring(item), f"{path.name}: {item.name} has no docstring"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+@each(SOURCES)
 def test_it_fits_a_screen(path: Path) -> None:
     """Files of at most 400 lines, function bodies of at most 45, 12 arguments: what does not fit is two things."""
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
@@ -289,7 +311,7 @@ def test_it_fits_a_screen(path: Path) -> None:
             assert len(node.args.args) <= 12, f"{path.name}: {node.name} has {len(node.args.args)} arguments"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+@each(SOURCES)
 def test_no_path_of_one_machine(path: Path) -> None:
     """Catches a file that only works where it was written."""
     found = re.search(r"(?<![\w.])/(work|tmp|home|root|Users)/\w|[A-Z]:\\\\", path.read_text(encoding="utf-8"))
@@ -312,7 +334,7 @@ def test_readme_table_is_true() -> None:
             assert (ROOT / name).exists(), f"README.md names {name}, which is not there"
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+@each(DOCUMENTS)
 def test_what_documents_name_is_there(path: Path) -> None:
     """Catches a document that names a file, a module, a command, a make target or a test that is gone."""
     text = path.read_text(encoding="utf-8")
