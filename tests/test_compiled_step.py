@@ -206,14 +206,16 @@ def test_ctrl_c_leaves_the_step_where_the_parameters_are(monkeypatch: pytest.Mon
     """The interrupt is heard when the call's steps are done; going on is as if nothing had been."""
     x = grey(600, 30)
     whole, broken = (start(x, latent=3, hidden=(12,), batch=10) for _ in range(2))
-    Compiled(whole, x, 2).advance(30_010)
+    Compiled(whole, x, 2).advance(3_010)
     take = Compiled(broken, x, 2)
     take.advance(5)
     steps_taken = Compiled.run
 
     def interrupted(*args: Any) -> None:
-        threading.Thread(target=interrupt, args=args[-1:]).start()
+        hand = threading.Thread(target=interrupt, args=args[-1:])
+        hand.start()
         steps_taken(*args)
+        hand.join()  # the steps were over before it was at the keys
 
     def interrupt(sums: np.ndarray[Any, Any]) -> None:
         while not np.isfinite(sums[0]):  # not before the threads are at work
@@ -224,11 +226,11 @@ def test_ctrl_c_leaves_the_step_where_the_parameters_are(monkeypatch: pytest.Mon
     heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
     try:
         with pytest.raises(KeyboardInterrupt):
-            take.advance(30_000)
+            take.advance(3_000)
     finally:
         signal.signal(signal.SIGINT, heard)
     monkeypatch.undo()
-    assert broken.step == 30_005
+    assert broken.step == 3_005
     take.advance(5)
     assert broken.arena.flat.tobytes() == whole.arena.flat.tobytes()
 
