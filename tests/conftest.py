@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-# Before NumPy is loaded, here and in what tests start: where each of several workers has BLAS threads for all processors
-# they mostly wait for one another (the linear VAE of test_bbvi.py: 24 s of processor, with one thread 4).
+# Before NumPy is loaded, here and in what tests start: where each of several workers has BLAS threads for all
+# processors they mostly wait for one another (the linear VAE of test_bbvi.py: 24 s of processor, with one thread 4).
 os.environ["OPENBLAS_NUM_THREADS"] = os.environ.get("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np

@@ -126,7 +126,8 @@ def test_a_run_writes_rows_of_both_kinds(
 ) -> None:
     monkeypatch.setattr(steps, "QUICK", [StepWork("784-500-20", 1, threads=1)])
     monkeypatch.setattr(products, "QUICK", (("dx", 20, 30, 4),))
-    monkeypatch.setattr(bench, "_plan", lambda options: QUIET._replace(leave_out=("torch", "JAX", "compile", "composed")))
+    plan = QUIET._replace(leave_out=("torch", "JAX", "compile", "composed"))
+    monkeypatch.setattr(bench, "_plan", lambda options: plan)
     out = tmp_path / "bench.json"
     options = ["--quick", "--only", "steps,products", "--leave-out", "torch,JAX", "--out", str(out)]
     assert bench.main(options) == 0
