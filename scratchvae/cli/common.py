@@ -294,6 +294,11 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
     return read
 
 
+def names(text: str) -> tuple[str, ...]:
+    """The type of an option that is names, with commas between them; in quotes a name may have one."""
+    return tuple(next(csv.reader([text], skipinitialspace=True), []))
+
+
 def amount(text: str) -> float:
     """The type of an option that is a finite number above 0."""
     return bounded(text, "a finite number above 0", lambda value: 0 < value < math.inf)

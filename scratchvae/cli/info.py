@@ -12,7 +12,7 @@ from ..training import checkpoint
 from ..training.likelihood import kinds_of
 from ..training.run import Run
 from ..types import Array
-from .common import Commands, command, emit
+from .common import Commands, command, emit, names
 
 MANY = 100  # columns that are described one by one
 ABOUT = "Say what a run, a checkpoint or a data file holds. Every byte of a checkpoint is verified."
@@ -24,6 +24,7 @@ def add(commands: Commands) -> None:
     p.set_defaults(run=run)
     p.add_argument("path", metavar="RUN|FILE", help="a run's folder, a checkpoint, a data file, or a data set's name")
     p.add_argument("--data-folder", help="folder with the files of named data sets (or set SCRATCHVAE_DATA)")
+    p.add_argument("--leave-out", type=names, default=(), metavar="NAME,NAME", help="columns not to be taken")
     p.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
@@ -37,7 +38,8 @@ def run(args: argparse.Namespace) -> int:
         metrics = held.read_metrics()
         emit({**describe_checkpoint(held.checkpoint), **({"metrics": metrics[-1]} if metrics else {})}, args.json)
     else:
-        emit(describe_data(data.load(args.path, folder=args.data_folder, missing=True)), args.json)
+        found = data.load(args.path, folder=args.data_folder, missing=True, leave_out=args.leave_out)
+        emit(describe_data(found), args.json)
     return 0
 
 

@@ -6,6 +6,7 @@ columns are counted from 0 everywhere; a column's name and the line of a text fi
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from .arrays import array_of, names_of, real
 from .arrays import ordered as ordered
 from .files import Found
 from .words import Known as Known
-from .words import Levels, coded, judged, understood
+from .words import Levels, check_left, coded, judged, understood, without
 
 VARIABLE = "SCRATCHVAE_DATA"
 BINARISATIONS = ("dynamic", "fixed", "threshold", "none")
@@ -70,6 +71,7 @@ def load(
     missing: bool = False,
     judge: bool = True,
     known: Known | None = None,
+    leave_out: Sequence[str] = (),
 ) -> Dataset:
     """Data by name (NAMES), by path (a file, or a folder laid out like MNIST's) or as an array (N, ...) or a frame.
 
@@ -79,14 +81,17 @@ def load(
     With `missing`, NaN is a value that is missing, and allowed. Bytes that hold nothing above 1 in all training rows
     are bits, and become bool in both parts: dividing them by 255 would blacken them. A run that exists has learned
     once what its bytes are (`training.reading`): it loads with judge=False. Columns of words become codes: those that
-    are `known` to a run, else their own, if they are categories.
+    are `known` to a run, else their own, if they are categories. Columns of the names in `leave_out` are not taken, nor
+    those that a run is known to have left out.
     Raises DataError, one line, for whatever cannot be found, read or used.
     """
     name = str(source) if isinstance(source, str | Path) else "array"
-    found = _named(name, folder) if isinstance(source, str) and source in NAMES else _parts(source)
+    leave_out = known.left_out if known else leave_out
+    found = _named(name, folder) if isinstance(source, str) and source in NAMES else _parts(source, leave_out)
     parts, origin = found.parts, Origin(name, 0, found.names, found.lines)
     train, shape = matrix(parts["train"], origin, missing)
     if known is None:
+        check_left(leave_out, found.left, origin)
         train, known, more = judged(train, found.levels, origin)
     else:
         train, more = understood(train, found.levels, known, origin), ()
@@ -94,7 +99,7 @@ def load(
     origin = origin._replace(names=names)
     labels, test_labels = _labels(parts.get("labels"), len(train), name), parts.get("test_labels")
     if test is not None:
-        own, split = _parts(test), f"the rows of {test}" if isinstance(test, str | Path) else "own test rows"
+        own, split = _parts(test, leave_out), f"the rows of {test}" if isinstance(test, str | Path) else "own test rows"
         called = str(test) if isinstance(test, str | Path) else f"{name} (test)"
         notes, test_labels = (*notes, *(f"{called}: {note}" for note in own.notes)), None
         test_origin = Origin(called, 0, own.names, own.lines)
@@ -329,10 +334,11 @@ def _labels(labels: Any, N: int, name: str) -> Array | None:
     return np.asarray(labels)
 
 
-def _parts(source: Any) -> Found:
+def _parts(source: Any, leave_out: Sequence[str] = ()) -> Found:
     if not isinstance(source, str | Path):
+        source, left = without(source, leave_out)
         x, levels = coded(source)
-        return Found({"train": x}, names_of(source), levels=levels)
+        return Found({"train": x}, names_of(source), levels=levels, left=left)
     if Path(source).is_dir():
         if parts := _folder(Path(source)):
             return Found(parts)
@@ -340,7 +346,7 @@ def _parts(source: Any) -> Found:
     if not Path(source).exists() and Path(source).name == str(source) and not Path(source).suffix:
         raise DataError(f"{source!r} is neither a data set ({', '.join(NAMES)}) nor a file; give one: {files.KNOWN}"
                         f"{did_you_mean(source, NAMES)}")  # fmt: skip
-    return files.read(Path(source))
+    return files.read(Path(source), leave_out)
 
 
 def _named(name: str, folder: str | Path | None) -> Found:

@@ -10,7 +10,7 @@ import os
 import re
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -34,23 +34,25 @@ PARTS = {  # the arrays of a data set, and the keys that an .npz may hold them u
 
 class Found(NamedTuple):
     """What a file holds: arrays under the keys of PARTS, "train" always; the names of its columns, where it says them;
-    notes, what was taken for what, a line each; and where its rows stand, and the levels of columns of words, see
-    `text.Table`."""
+    notes, what was taken for what, a line each; and where its rows stand, the levels of columns of words, and what was
+    left out of it, see `text.Table`."""
 
     parts: dict[str, Any]
     names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     lines: Array | None = None
     levels: tuple[tuple[str, ...], ...] | None = None
+    left: tuple[str, ...] = ()
 
 
-def read(path: Path) -> Found:
-    """The arrays of one file, with what it says of its columns.
+def read(path: Path, leave_out: Sequence[str] = ()) -> Found:
+    """The arrays of one file, with what it says of its columns; of a table without those named in `leave_out`.
 
     A plain IDX and an .npy are memory maps. Raises DataError, one line, for a file that is missing, unknown, corrupt
     or holds Python objects.
     """
     reader = _reader(path)
+    options: dict[str, Any] = {"leave_out": leave_out} if reader in NAMED else {}
     if not path.is_file():
         seen_from = "" if path.is_absolute() else f" (seen from {Path.cwd()})"
         raise DataError(f"{path} does not exist or is not a file{seen_from}; give a data file: {KNOWN}")
@@ -60,7 +62,7 @@ def read(path: Path) -> Found:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a parser's doubts, such as NumPy's of an odd header
             warnings.simplefilter("ignore", ResourceWarning)  # of what an interruption left open
-            return reader(path)
+            return reader(path, **options)
     except DataError:
         raise
     except Exception as error:  # parsers of foreign formats fail in every way there is; to us it is all bad data
@@ -68,7 +70,7 @@ def read(path: Path) -> Found:
         raise DataError(f"{path} cannot be read: {words[0][:300]}") from None
 
 
-def _reader(path: Path) -> Callable[[Path], Found]:
+def _reader(path: Path) -> Callable[..., Found]:
     name = re.sub(r"\.(gz|xz)$", "", path.name.lower())
     if re.search(r"idx\d*$|idx\d+-|-ubyte$", name):
         return _idx
@@ -137,19 +139,20 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path, most: int) -> Array
     return x.reshape(shape[::-1]).T if fortran else x.reshape(shape)
 
 
-def _text(path: Path) -> Found:
+def _text(path: Path, leave_out: Sequence[str] = ()) -> Found:
     with opened(path, WIDER) as stream:
         while isinstance(stream.raw, Unpacked) and stream.read(BLOCK):  # what is too much is not parsed first
             pass
     with opened(path, WIDER) as stream:
-        table = read_table(stream, path)
-    return Found({"train": table.x}, table.names, table.notes, table.lines, table.levels)
+        table = read_table(stream, path, leave_out)
+    return Found({"train": table.x}, *table[1:])
 
 
 def _mat(path: Path) -> Found:
     return Found({"train": read_faces(path)})
 
 
-READERS: dict[str, Callable[[Path], Found]] = {
+NAMED = (_text,)  # those of tables whose columns have names
+READERS: dict[str, Callable[..., Found]] = {
     ".npy": _npy, ".npz": _npz, ".csv": _text, ".tsv": _text, ".txt": _text, ".mat": _mat,
 }  # fmt: skip
