@@ -20,6 +20,7 @@ from .arrays import Origin as Origin
 from .arrays import array_of, names_of, real
 from .arrays import ordered as ordered
 from .files import Found
+from .images import read_images
 from .words import Known as Known
 from .words import Levels, check_left, coded, judged, understood, without
 
@@ -342,11 +343,20 @@ def _parts(source: Any, leave_out: Sequence[str] = ()) -> Found:
     if Path(source).is_dir():
         if parts := _folder(Path(source)):
             return Found(parts)
-        raise DataError(f"folder {source} has no {LAYOUT['train']} (plain, .gz, .xz); give a data file: {files.KNOWN}")
+        if found := read_images(Path(source)):
+            return found
+        raise DataError(f"folder {source} has no {LAYOUT['train']} (plain, .gz, .xz), and no PNG or JPEG in it or in "
+                        f"its sub-folders; give data: {files.KNOWN}")  # fmt: skip
     if not Path(source).exists() and Path(source).name == str(source) and not Path(source).suffix:
         raise DataError(f"{source!r} is neither a data set ({', '.join(NAMES)}) nor a file; give one: {files.KNOWN}"
                         f"{did_you_mean(source, NAMES)}")  # fmt: skip
     return files.read(Path(source), leave_out)
+
+
+def in_parts(source: str) -> bool:
+    """Whether data by this name or path may have test rows of their own."""
+    parts = Path(source).is_dir() and _packed(Path(source), LAYOUT["train"])
+    return source in NAMES or source.endswith(".npz") or bool(parts)
 
 
 def _named(name: str, folder: str | Path | None) -> Found:

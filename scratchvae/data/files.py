@@ -1,7 +1,8 @@
-"""§7.3 From a file to arrays: IDX, .npy, .npz, text and frey_rawface.mat, each told by its name.
+"""§7.3 From a file to arrays: IDX, .npy, .npz, text, .amat, MATLAB's, Parquet and Excel, each told by its name.
 
 Pickles are refused everywhere: object arrays would run whatever code the file holds. What a reader takes, in memory and
-time, is bounded by the file's size; what is packed is unpacked to at most `idx.limit` of it.
+time, is bounded by the file's size; what is packed is unpacked to at most `idx.limit` of it. Parquet alone is read as
+pandas reads it.
 """
 
 import io
@@ -18,11 +19,19 @@ import numpy as np
 
 from ..errors import DataError
 from ..types import Array
+from .amat import digits, images
+from .arrays import names_of
+from .frames import LINES, read_frame
 from .idx import BLOCK, Unpacked, allowed, expect, limit, opened, read_idx, take
-from .mat import read_faces
+from .mat import read_mat
 from .text import read_table
+from .words import coded, without
 
-KNOWN = "IDX (...-idx3-ubyte, also .gz, .xz), .npy, .npz, .csv, .tsv, .txt (also .gz, .xz), .mat"
+KNOWN = (
+    "IDX (...-idx3-ubyte, also .gz, .xz), .npy, .npz, .csv, .tsv, .txt, .amat (also .gz, .xz), .mat, .parquet, .xlsx, "
+    "or a folder of .png or .jpg"
+)
+WHOLE = (".npy", ".npz", ".mat", ".parquet", ".xlsx")  # are not packed
 WIDER = 4  # a number of 8 bytes may come from two of text
 PARTS = {  # the arrays of a data set, and the keys that an .npz may hold them under
     "train": ("train", "x_train", "x", "images", "data"),
@@ -75,7 +84,7 @@ def _reader(path: Path) -> Callable[..., Found]:
     if re.search(r"idx\d*$|idx\d+-|-ubyte$", name):
         return _idx
     suffix = Path(name).suffix
-    if suffix not in READERS or (suffix in (".npy", ".npz", ".mat") and name != path.name.lower()):
+    if suffix not in READERS or (suffix in WHOLE and name != path.name.lower()):
         raise DataError(f"{path} is of no known kind (by its extension); expected {KNOWN}")
     return READERS[suffix]
 
@@ -148,11 +157,34 @@ def _text(path: Path, leave_out: Sequence[str] = ()) -> Found:
     return Found({"train": table.x}, *table[1:])
 
 
+def _amat(path: Path) -> Found:
+    with opened(path, WIDER) as stream:
+        x = digits(stream)
+    if x is None:
+        x = _text(path).parts["train"]
+    x, labels = images(x, path)
+    note = (
+        ""
+        if labels is None
+        else f"the last number of each line is taken for a label: {len(set(labels))} different ones"
+    )
+    return Found({"train": x, "labels": labels}, notes=(note,) if note else ())
+
+
 def _mat(path: Path) -> Found:
-    return Found({"train": read_faces(path)})
+    return Found({**read_mat(path, PARTS)})
 
 
-NAMED = (_text,)  # those of tables whose columns have names
+def _frame(path: Path, leave_out: Sequence[str] = ()) -> Found:
+    frame, notes = read_frame(path)
+    frame, left = without(frame, leave_out)
+    x, levels = coded(frame)
+    lines = LINES if path.suffix.lower() == ".xlsx" else None
+    return Found({"train": x}, names_of(frame), notes, lines, levels, left)
+
+
+NAMED = (_text, _frame)  # those of tables whose columns have names
 READERS: dict[str, Callable[..., Found]] = {
-    ".npy": _npy, ".npz": _npz, ".csv": _text, ".tsv": _text, ".txt": _text, ".mat": _mat,
+    ".npy": _npy, ".npz": _npz, ".csv": _text, ".tsv": _text, ".txt": _text, ".amat": _amat, ".mat": _mat,
+    ".parquet": _frame, ".xlsx": _frame,
 }  # fmt: skip
