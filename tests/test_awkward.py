@@ -233,12 +233,6 @@ def test_arrays_that_are_none(what: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_sparse_matrix() -> None:
-    from scipy.sparse import csr_array
-
-    refused(r"sparse matrix; give array.toarray\(\)", csr_array(np.eye(3)))
-
-
 @pytest.mark.parametrize("kind", ["f8", "g", ">f8"])
 @pytest.mark.parametrize("value", [3.5e38, -1e300])
 def test_too_large_for_float32(tmp_path: Path, kind: str, value: float) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import data
+from ..data.sparse import Sparse, on_demand
 from ..errors import DataError
 from ..training import checkpoint
 from ..training.likelihood import kinds_of
@@ -61,8 +62,8 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def gaps(x: Array) -> float | None:
-    """The share of NaN; None for a memory map, which is not read through."""
-    if isinstance(x, np.memmap):
+    """The share of NaN; None for a memory map and sparse rows, which are not read through."""
+    if on_demand(x):
         return None
     return float(np.isnan(x).mean()) if x.dtype.kind == "f" else 0.0
 
@@ -70,7 +71,7 @@ def gaps(x: Array) -> float | None:
 def kinds(found: data.Dataset) -> dict[str, str] | None:
     """Of a table of at most MANY columns what `train --columns auto` would take each for, and why."""
     columns = found.train.shape[1]
-    if columns > MANY or found.shape or found.train.dtype in (np.uint8, np.bool_):
+    if columns > MANY or found.shape or found.train.dtype in (np.uint8, np.bool_) or isinstance(found.train, Sparse):
         return None
     names = found.names or tuple(map(str, range(columns)))
     return {

@@ -8,7 +8,7 @@ columns are counted from 0 everywhere; a column's name and the line of a text fi
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -21,6 +21,7 @@ from .arrays import array_of, names_of, real
 from .arrays import ordered as ordered
 from .files import Found
 from .images import read_images
+from .sparse import Sparse, is_sparse, on_demand
 from .words import Known as Known
 from .words import Levels, check_left, coded, judged, understood, without
 
@@ -125,10 +126,12 @@ def load(
 def matrix(x: Any, name: str | Origin = "x", missing: bool = False) -> tuple[Array, tuple[int, ...] | None]:
     """x as (N, D) in C order, and the shape of one row where it had more axes; finite unless it is a memory map.
 
-    A masked entry is missing, NaN; so is None, in an array of objects or a frame.
+    A masked entry is missing, NaN; so is None, in an array of objects or a frame. Of a sparse matrix `sparse.Sparse`.
     Raises DataError: no rows, no columns, not numbers, inf, NaN unless `missing`, a map stored by columns.
     """
     origin = Origin(name, 0, names_of(x)) if isinstance(name, str) else name
+    if isinstance(x, Sparse) or is_sparse(x):
+        return cast(Array, x if isinstance(x, Sparse) else Sparse.of(x, origin.name)), None
     x = array_of(x, origin.name)
     if x.ndim < 2 or 0 in x.shape:
         raise DataError(
@@ -156,7 +159,7 @@ def rows(
     Of a memory map only these rows are read, in the file's order, and checked for NaN, inf, `likelihood`'s range and
     the range of `limit` (by default the dtype): DataError. Arrays in memory were checked when they came.
     """
-    if not isinstance(data, np.memmap):
+    if not on_demand(data):
         block = data[index]
     else:
         where = np.arange(len(data))[index]
@@ -212,7 +215,7 @@ def check(
 
     Row numbers are those of `where`, if given. A memory map is passed over: `rows` checks each batch it reads.
     """
-    if isinstance(x, np.memmap):
+    if on_demand(x):
         return
     origin = Origin(name) if isinstance(name, str) else name
     if likelihood and likelihood not in CHECKED_HERE:
@@ -263,14 +266,17 @@ def check_test(found: Dataset, likelihood: str, missing: bool, dtype: DTypeLike 
     """`check` of the test rows, of a memory map as well, which is read through: training does not begin with them."""
     x, origin = found.test, found.test_origin
     if x.dtype != np.uint8:
-        step = max(1, BLOCK // (x.shape[1] * x.itemsize))
+        step = max(1, BLOCK // (x.shape[1] * x.dtype.itemsize))
         for begin in range(0, len(x), step):
             here = origin._replace(first=origin.first + begin)
-            check(np.asarray(x[begin : begin + step]), likelihood, here, None, missing, dtype)  # no longer a map
+            part = x[np.arange(begin, min(begin + step, len(x)))]
+            check(np.asarray(part), likelihood, here, None, missing, dtype)  # no longer a map
 
 
 def _mapped(x: Array) -> Origin:
     """Rows of a map are called by its file, and numbered as they are there."""
+    if isinstance(x, Sparse):
+        return Origin(x.name, x.first)
     base = x.base if isinstance(x.base, np.ndarray) else x
     name = getattr(x, "filename", None)
     return Origin(Path(name).name if name else "data", (x.ctypes.data - base.ctypes.data) // x.strides[0])

@@ -24,6 +24,7 @@ from .arrays import names_of
 from .frames import LINES, read_frame
 from .idx import BLOCK, Unpacked, allowed, expect, limit, opened, read_idx, take
 from .mat import read_mat
+from .sparse import from_parts
 from .text import read_table
 from .words import coded, without
 
@@ -124,6 +125,10 @@ class _Sparing(io.FileIO):
 def _npz(path: Path) -> Found:
     with _Sparing(path) as file, zipfile.ZipFile(file) as archive:
         keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        if {"format", "indptr", "indices", "data", "shape"} <= set(keys):
+            return Found(
+                {"train": from_parts({k: _member(archive, f"{k}.npy", path, limit(file)) for k in keys}, path)}
+            )
         found = {part: next((k for k in names if k in keys), None) for part, names in PARTS.items()}
         if found["train"] is None and len(keys) == 1:
             found["train"] = keys[0]

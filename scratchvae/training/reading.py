@@ -25,6 +25,7 @@ from numpy.typing import DTypeLike
 from ..data import Dataset, Known, bits, columns, holds_bits, rows
 from ..data.arrays import Origin
 from ..data.cells import listed
+from ..data.sparse import Sparse, on_demand
 from ..data.words import Levels, understood, words_of
 from ..errors import DataError
 from ..noise import Noise
@@ -243,6 +244,8 @@ def learn(
     mask = standardised(config.likelihood, x.shape[1])
     if kind != "reals" or not config.standardise or not mask.any():
         return found
+    if isinstance(x, Sparse):  # whose columns have a mean and a grain, and are sparse no more
+        x = np.asarray(x)
     blocks = functools.partial(seen, x, config.likelihood, config.missing, Noise(config.seed), config.dtype)
     mean, sd, low, high = moments(blocks, x.shape[1])
     varies = (low < high) & (sd > NEGLIGIBLE * np.abs(mean))
@@ -298,6 +301,7 @@ def seen(x: Array, likelihood: str, missing: str, noise: Noise, limit: DTypeLike
     type."""
     if len(x) == 0:
         raise DataError("the training data have zero rows")
+    block = min(block, x.room) if isinstance(x, Sparse) else block
     for i in range(0, len(x), block):
         index = np.arange(i, min(i + block, len(x)))
         yield hide(rows(x, index, "float64", likelihood, missing == "nan", limit), index, missing, noise)
@@ -314,14 +318,14 @@ def digest(x: Array) -> str:
 
 def as_bytes(x: Array, what: str) -> Array:
     """Whole numbers of any type as the bytes that the run was trained on."""
-    if isinstance(x, np.memmap) or not ((x >= 0) & (x <= 255)).all():
+    if on_demand(x) or not ((x >= 0) & (x <= 255)).all():
         raise DataError(f"{what} has dtype {x.dtype}, but the run was trained on bytes: give those, or grey in [0, 1]")
     return x.astype(np.uint8)
 
 
 def check_grey(x: Array, what: str) -> None:
     """Raises DataError for floats that are no grey levels in [0, 1], such as bytes that became floats."""
-    if not isinstance(x, np.memmap) and bool((x > 1).any()):
+    if not on_demand(x) and bool((x > 1).any()):
         raise DataError(
             f"{what} holds {x[x > 1][0]:g}, but the run was trained on bytes, read as grey levels / 255: "
             "give uint8, or numbers in [0, 1]"
