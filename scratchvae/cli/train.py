@@ -29,7 +29,7 @@ from .progress import Progress
 
 ABOUT = "Train a VAE by hand-written gradients. Leaves a checkpoint, metrics.jsonl and pictures in the folder --out."
 
-DATA = "mnist, fashion-mnist, freyfaces, or a path: IDX (plain, gz, xz), npy (memory map), npz, csv"
+DATA = "mnist, fashion-mnist, freyfaces, or a path: csv, npy (memory map), npz, IDX, xlsx, a folder of images, …"
 
 
 def add(commands: Commands) -> None:

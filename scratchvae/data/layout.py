@@ -47,6 +47,7 @@ def _limited(lines: Iterable[str], delimiter: str) -> Iterator[str]:
 
 
 def layout_of(head: list[str], path: object) -> Layout:
+    """What the lines at the head of a table say. Raises DataError for names of other columns than those below."""
     comments = len([*itertools.takewhile(lambda line: line.startswith("#"), head)])
     head = [*(line.lstrip("# ") for line in head[:comments]), *head[comments:]]  # names may stand after a #
     delimiter = _delimiter([line for line in head[comments:] if not line.isspace()] or head)
