@@ -221,17 +221,19 @@ class _Reading:
         """All that was read."""
         layout, notes = self.layout, list(self.layout.notes)
         x = np.frombuffer(self.values).reshape(-1, layout.width) if self.values else np.empty((0, layout.width))
-        first, levels = x[:, :1], self.levels(x)
+        first = x[:, :1]
+        counts = layout.numbered and 0 not in self.words and len(np.unique(first)) == len(x) > 0
+        index = counts and bool((first == np.floor(first)).all())
+        if layout.numbered and not index:
+            self.kept.insert(0, 0)
+        levels = self.levels(x)
         if self.empty:
             notes.append(f"{self.empty} empty line{'s' * (self.empty > 1)} passed over")
-        if layout.numbered and len(x):
-            if len(np.unique(first)) == len(x) and (first == np.floor(first)).all():
-                notes.append(f"column 0 (without a name: {listed([f'{v:g}' for v in first[:4, 0]])}) is an index of "
-                             "the rows: dropped")  # fmt: skip
-            else:
-                self.kept.insert(0, 0)
+        if index:
+            notes.append(f"column 0 (without a name: {listed([f'{v:g}' for v in first[:4, 0]])}) is an index of "
+                         "the rows: dropped")  # fmt: skip
         elif (
-            0 not in self.words | dict.fromkeys(self.left)
+            not {0} & (self.left | self.words.keys())
             and len(x) > 2
             and layout.width > 1
             and (np.diff(x[:3, 0]) == 1).all()
