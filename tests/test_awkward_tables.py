@@ -13,6 +13,7 @@ import pytest
 from command_line import said
 from made_files import refused
 
+from scratchvae.cli import main
 from scratchvae.data import load
 from scratchvae.data.words import words_of
 
@@ -150,7 +151,28 @@ def test_an_infinite_quote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     """Catches a stray quote for whose end the whole file is taken into memory."""
     monkeypatch.setattr("scratchvae.data.text.QUOTED", 100)
     (tmp_path / "x.csv").write_text('a,b\n1,"2\n' + "3,4\n" * 1000)
-    refused("a quote|close its quote", tmp_path / "x.csv")
+    refused(r"a quote that is not closed in lines 2 to \d{2,3};", tmp_path / "x.csv")
+
+
+def test_latin_1_far_down(tmp_path: Path) -> None:
+    """Catches words of another alphabet behind the lines that tell the layout."""
+    (tmp_path / "x.csv").write_bytes(("a,b\n" + "1,x\n" * 90 + "2,Köln\n").encode("latin-1"))
+    refused("line 92 holds what in Latin-1 is 'Köln'", tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize("options", [("--columns", "auto"), ("--likelihood", "gaussian")])
+def test_a_column_without_values_is_named(
+    tmp_path: Path, options: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches "column 1" for a column with a name, and a likelihood of three columns for the two that are left."""
+    command = ("train", str(tmp_path / "x.csv"), "--out", str(tmp_path / "run"), "--missing", "nan", *options)
+    (tmp_path / "x.csv").write_text("a,none,b\n" + "".join(f"{i}.5,,{i % 7}.25\n" for i in range(40)))
+    assert main(command) == 3
+    assert re.search("none'? .*(is empty|is missing in every row).*: leave it out", capsys.readouterr().err)
+    if "auto" in options:  # else it is dropped, and said
+        (tmp_path / "x.csv").write_text("a,same,b\n" + "".join(f"{i}.5,5,{i % 7}.25\n" for i in range(40)))
+        assert main(command) == 3
+        assert "same is constant in the training data, and has no density: leave it out" in capsys.readouterr().err
 
 
 def test_what_info_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,9 +110,12 @@ def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a small file that unpacks to a wall."""
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    refused("cannot be read: Image size .15000 pixels. exceeds limit|exceeds limit of 100 pixels",
-            folder_of(tmp_path / "x", np.zeros((1, 100, 150), np.uint8)))  # fmt: skip
+    folder = folder_of(tmp_path / "x", np.zeros((1, 100, 150), np.uint8))
+    for most in (100, 10_000):  # of more than twice as many it is an error, of less a warning
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
+        refused(
+            f"000.png cannot be read: Image size .15000 pixels. exceeds limit of {most * (1 + (most < 1000))}", folder
+        )
 
 
 def test_from_a_folder_to_a_sheet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

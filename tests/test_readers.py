@@ -60,8 +60,11 @@ def test_amat_that_is_none(tmp_path: Path) -> None:
                        (lines(BITS) + b"x " * 36, "'x' at row 30, column 0")):  # fmt: skip
         path.write_bytes(raw)
         refused(words, path)
-    path.write_bytes(lines(BITS * 7))
-    np.testing.assert_array_equal(whole(load(path)), BITS * 7.0)
+    for x in (BITS * 7.0, BITS * 2.0 + 10):
+        path.write_bytes(lines(x))
+        found = load(path)
+        assert found.train.dtype == np.float64
+        np.testing.assert_array_equal(whole(found), x)
 
 
 Save = Callable[[Path, dict[str, Array]], None]
@@ -101,8 +104,9 @@ def test_mat(tmp_path: Path, save: Save) -> None:
     found = load(path)
     assert (found.shape, found.split) == ((28, 28), "own test rows")
     np.testing.assert_array_equal(whole(found), letters.reshape(40, -1))
+    assert found.labels is not None
     assert found.test_labels is not None
-    assert found.test_labels.tolist() == list(range(30, 40))
+    assert [*found.labels, *found.test_labels] == list(range(40))
     save(path, {"ff": np.arange(560 * 3.0).reshape(560, 3)})
     assert load(path).train[1, :2].tolist() == [1, 4]
     save(path, {"X": np.zeros((9, 3, 3))})
