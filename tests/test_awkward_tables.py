@@ -165,7 +165,7 @@ def test_a_column_without_values_is_named(
     tmp_path: Path, options: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Catches "column 1" for a column with a name, and a likelihood of three columns for the two that are left."""
-    command = ("train", str(tmp_path / "x.csv"), "--out", str(tmp_path / "run"), "--missing", "nan", *options)
+    command = ["train", str(tmp_path / "x.csv"), "--out", str(tmp_path / "run"), "--missing", "nan", *options]
     (tmp_path / "x.csv").write_text("a,none,b\n" + "".join(f"{i}.5,,{i % 7}.25\n" for i in range(40)))
     assert main(command) == 3
     assert re.search("none'? .*(is empty|is missing in every row).*: leave it out", capsys.readouterr().err)
