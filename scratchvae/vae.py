@@ -18,7 +18,7 @@ from . import models
 from .conditional import Distribution, mean_of
 from .data import check, matrix
 from .data.arrays import Origin, names_of
-from .data.words import coded, judged
+from .data.words import check_left, coded, judged, without
 from .errors import UsageError
 from .noise import Purpose
 from .tasks.missing import FillPlan, Imputations, chain, check_gaps
@@ -100,10 +100,12 @@ class VAE:
         Raises DataError for values that the likelihood cannot take, Diverged for a bound that is no number: the model
         is then as it was. Ctrl-C keeps what was learned so far.
         """
+        x, left = without(x, self.config.leave_out)
         missing, origin = self.config.missing == "nan", Origin("x", names=names_of(x))
+        check_left(self.config.leave_out, left, origin)
         x, levels = coded(x)
         found, image = matrix(x, origin, missing)
-        found, (names, levels), _ = judged(found, levels, origin)
+        found, (names, levels, _), _ = judged(found, levels, origin)
         config = resolved(self._asked, found, names, levels)
         config, origin = stopping.at_length(config, found, self._given), origin._replace(names=names)
         learned = learn(found, config, names, image, levels)
@@ -240,6 +242,7 @@ class VAE:
         return self.state
 
     def _rows(self, x: Any, state: State, name: str = "x", gaps: bool = False) -> Array:
+        x, _ = without(x, state.reading.left_out)
         missing, names = gaps or state.config.missing == "nan", names_of(x)
         origin = Origin(name, names=state.reading.names if names else None)
         x, levels = coded(x)

@@ -113,14 +113,13 @@ REFUSED: dict[str, tuple[str, str]] = {
     "a footer": ("a,b\n1,2\nTotal: 3\n", "1 cell in line 3"),
     "an open quote": ('a,b\n1,2\n"3,4\n5,6\n', "1 cell in line 4.*close its quote"),
     "an open quote at the end": ('a,b\n1,2\n3,"', "a quote that is not closed in lines 2 to 3"),
-    "an open quote in a name": ('"a,b\n' + "1,2\n" * 60, "a quote that is not closed in lines 1 to 50"),
+    "an open quote in a name": ('"a,b\n' + "1,2\n" * 60, "a quote that is not closed in lines 1 to 61"),
     "a name with a line's end in it": ("a\x0bb,c,d\n1,2\n3,4\n", r"3 cells in line 1 .a\\x0bb, c, d"),
     "names of other columns": ("a,b,c,d\n1,2\n3,4\n", "4 cells in line 1 .a, b, c, d.*and 2 in the lines below"),
     "a gap": ("a,b\n1,\n3,4\n", r"holds nan at row 0, column 1 'b' \(from 0; line 2 of the file\).*missing='nan'"),
     "an infinity": ("a,b\n1,2\n3,inf\n", "holds inf at row 1, column 1 'b' .from 0; line 3"),
     "no rows": ("a,b\n", r"shape \(0, 2\)"),
     "nothing": ("", r"shape \(0, 0\)"),
-    "UTF-16": ("\ufeffa,b\n1,2\n", "no text in UTF-8 .*save it as CSV in UTF-8"),
 }
 
 
@@ -128,7 +127,7 @@ REFUSED: dict[str, tuple[str, str]] = {
 def test_tables_that_are_none(tmp_path: Path, what: str) -> None:
     """Catches rows counted from 0 beside columns from 1, places without line and name, and errors without a way out."""
     written, words = REFUSED[what]
-    (tmp_path / "x.csv").write_bytes(written.encode("utf-16" if what == "UTF-16" else "utf-8"))
+    (tmp_path / "x.csv").write_bytes(written.encode())
     refused(words, tmp_path / "x.csv")
 
 
@@ -234,12 +233,6 @@ def test_arrays_that_are_none(what: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_sparse_matrix() -> None:
-    from scipy.sparse import csr_array
-
-    refused(r"sparse matrix; give array.toarray\(\)", csr_array(np.eye(3)))
-
-
 @pytest.mark.parametrize("kind", ["f8", "g", ">f8"])
 @pytest.mark.parametrize("value", [3.5e38, -1e300])
 def test_too_large_for_float32(tmp_path: Path, kind: str, value: float) -> None:
@@ -342,8 +335,8 @@ def test_bombs_and_imaginary_parts_in_a_mat(tmp_path: Path, monkeypatch: pytest.
     sizes: list[int] = []
     unpack = mat._unpack
 
-    def counted(body: memoryview, room: int) -> bytes:
-        sizes.append(len(out := unpack(body, room)))
+    def counted(body: memoryview, room: int, most: int) -> bytes:
+        sizes.append(len(out := unpack(body, room, most)))
         return out
 
     monkeypatch.setattr(mat, "_unpack", counted)
@@ -351,8 +344,8 @@ def test_bombs_and_imaginary_parts_in_a_mat(tmp_path: Path, monkeypatch: pytest.
     assert len(sizes) == 1
     monkeypatch.setattr(mat, "LIMIT", 1 << 20)
     refused("a packed variable is truncated, or more than", tmp_path / "f.mat")
-    zeros = {name: np.zeros(1 << 16) for name in ("ffa", "ffb")}
-    savemat(tmp_path / "g.mat", {**zeros, "ff": np.zeros((560, 30))}, do_compression=True)
+    zeros = {name: np.zeros((1 << 14, 5)) for name in ("x", "test")}
+    savemat(tmp_path / "g.mat", zeros, do_compression=True)
     refused("more than 1048576 bytes are packed", tmp_path / "g.mat")
 
 

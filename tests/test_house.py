@@ -56,7 +56,8 @@ Q_AND_P = (  # rooms and modules of §7.2.5, the choice of q and p
     r"|fast\.(epilogues|layout)|training\.likelihood"
     r"|exercises\.(solutions\.)?e09_heads"
 )
-OPTIONAL = ("matplotlib", "sklearn", "torch", "tqdm", "numba", "llvmlite", "jax", "safetensors")
+LATER = ("PIL", "pandas", "h5py")  # what reads files of others
+OPTIONAL = ("matplotlib", "sklearn", "torch", "tqdm", "numba", "llvmlite", "jax", "safetensors", *LATER)
 
 FunctionDef = ast.FunctionDef | ast.AsyncFunctionDef
 

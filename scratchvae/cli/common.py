@@ -100,7 +100,7 @@ def open_data(args: argparse.Namespace, state: State, gaps: bool = False) -> dat
     if args.data is None:
         source, test = (from_run(state, path) for path in (state.config.data, state.config.test))
         found = data.load(source, test, args.data_folder, missing, False, known)._replace(name=state.config.data)
-    elif args.data in data.NAMES or not Path(args.data).is_file() or args.data.endswith(".npz"):
+    elif data.in_parts(args.data):
         found = data.load(args.data, None, args.data_folder, missing, False, known)
     else:
         found = data.load(args.data, args.data, None, missing, False, known)._replace(split=ALL_ROWS)
@@ -292,6 +292,11 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
         return value
 
     return read
+
+
+def names(text: str) -> tuple[str, ...]:
+    """The type of an option that is names, with commas between them; in quotes a name may have one."""
+    return tuple(next(csv.reader([text], skipinitialspace=True), []))
 
 
 def amount(text: str) -> float:

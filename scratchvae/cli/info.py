@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from .. import data
+from ..data.sparse import Sparse, on_demand
 from ..errors import DataError
 from ..training import checkpoint
 from ..training.likelihood import kinds_of
 from ..training.run import Run
 from ..types import Array
-from .common import Commands, command, emit
+from .common import Commands, command, emit, names
 
 MANY = 100  # columns that are described one by one
 ABOUT = "Say what a run, a checkpoint or a data file holds. Every byte of a checkpoint is verified."
@@ -24,6 +25,7 @@ def add(commands: Commands) -> None:
     p.set_defaults(run=run)
     p.add_argument("path", metavar="RUN|FILE", help="a run's folder, a checkpoint, a data file, or a data set's name")
     p.add_argument("--data-folder", help="folder with the files of named data sets (or set SCRATCHVAE_DATA)")
+    p.add_argument("--leave-out", type=names, default=(), metavar="NAME,NAME", help="columns not to be taken")
     p.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
@@ -37,7 +39,8 @@ def run(args: argparse.Namespace) -> int:
         metrics = held.read_metrics()
         emit({**describe_checkpoint(held.checkpoint), **({"metrics": metrics[-1]} if metrics else {})}, args.json)
     else:
-        emit(describe_data(data.load(args.path, folder=args.data_folder, missing=True)), args.json)
+        found = data.load(args.path, folder=args.data_folder, missing=True, leave_out=args.leave_out)
+        emit(describe_data(found), args.json)
     return 0
 
 
@@ -59,8 +62,8 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def gaps(x: Array) -> float | None:
-    """The share of NaN; None for a memory map, which is not read through."""
-    if isinstance(x, np.memmap):
+    """The share of NaN; None for a memory map and sparse rows, which are not read through."""
+    if on_demand(x):
         return None
     return float(np.isnan(x).mean()) if x.dtype.kind == "f" else 0.0
 
@@ -68,7 +71,7 @@ def gaps(x: Array) -> float | None:
 def kinds(found: data.Dataset) -> dict[str, str] | None:
     """Of a table of at most MANY columns what `train --columns auto` would take each for, and why."""
     columns = found.train.shape[1]
-    if columns > MANY or found.shape or found.train.dtype in (np.uint8, np.bool_):
+    if columns > MANY or found.shape or found.train.dtype in (np.uint8, np.bool_) or isinstance(found.train, Sparse):
         return None
     names = found.names or tuple(map(str, range(columns)))
     return {

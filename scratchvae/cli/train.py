@@ -24,12 +24,12 @@ from ..training.run import MEASURED, Run
 from ..training.state import State, Steps, width
 from ..training.stopping import PATIENCE, at_length, best_step, held_out, over, why_it_ended
 from ..types import Array
-from .common import SEEDS, Commands, amount, command, emit, flat, fraction, say, threads_for, whole
+from .common import SEEDS, Commands, amount, command, emit, flat, fraction, names, say, threads_for, whole
 from .progress import Progress
 
 ABOUT = "Train a VAE by hand-written gradients. Leaves a checkpoint, metrics.jsonl and pictures in the folder --out."
 
-DATA = "mnist, fashion-mnist, freyfaces, or a path: IDX (plain, gz, xz), npy (memory map), npz, csv"
+DATA = "mnist, fashion-mnist, freyfaces, or a path: csv, npy (memory map), npz, IDX, xlsx, a folder of images, …"
 
 
 def add(commands: Commands) -> None:
@@ -62,6 +62,7 @@ def add_model(p: Any) -> None:
     option(p, "--likelihood", help=f"p(x | z): {families}; with a number as binomial:16, else read from the data")
     option(p, "--columns", help="p(x | z) column by column, as age=gaussian,sex=categorical,visits=negative-binomial, "
            "or auto: found in the data, as it is without being asked where they hold words")  # fmt: skip
+    option(p, "--leave-out", type=names, metavar="NAME,NAME", help="columns not to be taken; later files may have them")
     option(p, "--latent", type=latent, help="K, the size of z; several, as 100,50, make a ladder of latent layers")
     option(p, "--posterior", help="q(z | x): normal, laplace, gamma, beta, dirichlet, von-mises, … or planar:LAYERS")
     option(p, "--prior", help="p(z): standard, that of q's family; mixture:COMPONENTS or vamp:PSEUDO-INPUTS, learned")
@@ -184,7 +185,8 @@ def run_alone(args: argparse.Namespace, held: contextlib.ExitStack) -> int:
     base = resumed(args.out).as_dict() if args.resume else read_config(args.config)
     config = config_from(args, base)
     with compiled.prepared(config):
-        found = data.load(config.data, config.test, args.data_folder, config.missing == "nan", judge=False)
+        gaps, out = config.missing == "nan", config.leave_out
+        found = data.load(config.data, config.test, args.data_folder, gaps, judge=False, leave_out=out)
     config = resolved(config, found.train, found.names, found.levels)
     config = with_length(args, config, base, found.train)
     folder, state, found, pending = open_folder(args, config, found, held)

@@ -6,8 +6,9 @@ columns are counted from 0 everywhere; a column's name and the line of a text fi
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -19,8 +20,10 @@ from .arrays import Origin as Origin
 from .arrays import array_of, names_of, real
 from .arrays import ordered as ordered
 from .files import Found
+from .images import read_images
+from .sparse import Sparse, is_sparse, on_demand
 from .words import Known as Known
-from .words import Levels, coded, judged, understood
+from .words import Levels, check_left, coded, judged, understood, without
 
 VARIABLE = "SCRATCHVAE_DATA"
 BINARISATIONS = ("dynamic", "fixed", "threshold", "none")
@@ -70,6 +73,7 @@ def load(
     missing: bool = False,
     judge: bool = True,
     known: Known | None = None,
+    leave_out: Sequence[str] = (),
 ) -> Dataset:
     """Data by name (NAMES), by path (a file, or a folder laid out like MNIST's) or as an array (N, ...) or a frame.
 
@@ -79,14 +83,17 @@ def load(
     With `missing`, NaN is a value that is missing, and allowed. Bytes that hold nothing above 1 in all training rows
     are bits, and become bool in both parts: dividing them by 255 would blacken them. A run that exists has learned
     once what its bytes are (`training.reading`): it loads with judge=False. Columns of words become codes: those that
-    are `known` to a run, else their own, if they are categories.
+    are `known` to a run, else their own, if they are categories. Columns of the names in `leave_out` are not taken, nor
+    those that a run is known to have left out.
     Raises DataError, one line, for whatever cannot be found, read or used.
     """
     name = str(source) if isinstance(source, str | Path) else "array"
-    found = _named(name, folder) if isinstance(source, str) and source in NAMES else _parts(source)
+    leave_out = known.left_out if known else leave_out
+    found = _named(name, folder) if isinstance(source, str) and source in NAMES else _parts(source, leave_out)
     parts, origin = found.parts, Origin(name, 0, found.names, found.lines)
     train, shape = matrix(parts["train"], origin, missing)
     if known is None:
+        check_left(leave_out, found.left, origin)
         train, known, more = judged(train, found.levels, origin)
     else:
         train, more = understood(train, found.levels, known, origin), ()
@@ -94,7 +101,7 @@ def load(
     origin = origin._replace(names=names)
     labels, test_labels = _labels(parts.get("labels"), len(train), name), parts.get("test_labels")
     if test is not None:
-        own, split = _parts(test), f"the rows of {test}" if isinstance(test, str | Path) else "own test rows"
+        own, split = _parts(test, leave_out), f"the rows of {test}" if isinstance(test, str | Path) else "own test rows"
         called = str(test) if isinstance(test, str | Path) else f"{name} (test)"
         notes, test_labels = (*notes, *(f"{called}: {note}" for note in own.notes)), None
         test_origin = Origin(called, 0, own.names, own.lines)
@@ -119,10 +126,12 @@ def load(
 def matrix(x: Any, name: str | Origin = "x", missing: bool = False) -> tuple[Array, tuple[int, ...] | None]:
     """x as (N, D) in C order, and the shape of one row where it had more axes; finite unless it is a memory map.
 
-    A masked entry is missing, NaN; so is None, in an array of objects or a frame.
+    A masked entry is missing, NaN; so is None, in an array of objects or a frame. Of a sparse matrix `sparse.Sparse`.
     Raises DataError: no rows, no columns, not numbers, inf, NaN unless `missing`, a map stored by columns.
     """
     origin = Origin(name, 0, names_of(x)) if isinstance(name, str) else name
+    if isinstance(x, Sparse) or is_sparse(x):
+        return cast(Array, x if isinstance(x, Sparse) else Sparse.of(x, origin.name)), None
     x = array_of(x, origin.name)
     if x.ndim < 2 or 0 in x.shape:
         raise DataError(
@@ -150,7 +159,7 @@ def rows(
     Of a memory map only these rows are read, in the file's order, and checked for NaN, inf, `likelihood`'s range and
     the range of `limit` (by default the dtype): DataError. Arrays in memory were checked when they came.
     """
-    if not isinstance(data, np.memmap):
+    if not on_demand(data):
         block = data[index]
     else:
         where = np.arange(len(data))[index]
@@ -206,7 +215,7 @@ def check(
 
     Row numbers are those of `where`, if given. A memory map is passed over: `rows` checks each batch it reads.
     """
-    if isinstance(x, np.memmap):
+    if on_demand(x):
         return
     origin = Origin(name) if isinstance(name, str) else name
     if likelihood and likelihood not in CHECKED_HERE:
@@ -257,14 +266,17 @@ def check_test(found: Dataset, likelihood: str, missing: bool, dtype: DTypeLike 
     """`check` of the test rows, of a memory map as well, which is read through: training does not begin with them."""
     x, origin = found.test, found.test_origin
     if x.dtype != np.uint8:
-        step = max(1, BLOCK // (x.shape[1] * x.itemsize))
+        step = max(1, BLOCK // (x.shape[1] * x.dtype.itemsize))
         for begin in range(0, len(x), step):
             here = origin._replace(first=origin.first + begin)
-            check(np.asarray(x[begin : begin + step]), likelihood, here, None, missing, dtype)  # no longer a map
+            part = x[np.arange(begin, min(begin + step, len(x)))]
+            check(np.asarray(part), likelihood, here, None, missing, dtype)  # no longer a map
 
 
 def _mapped(x: Array) -> Origin:
     """Rows of a map are called by its file, and numbered as they are there."""
+    if isinstance(x, Sparse):
+        return Origin(x.name, x.first)
     base = x.base if isinstance(x.base, np.ndarray) else x
     name = getattr(x, "filename", None)
     return Origin(Path(name).name if name else "data", (x.ctypes.data - base.ctypes.data) // x.strides[0])
@@ -329,18 +341,28 @@ def _labels(labels: Any, N: int, name: str) -> Array | None:
     return np.asarray(labels)
 
 
-def _parts(source: Any) -> Found:
+def _parts(source: Any, leave_out: Sequence[str] = ()) -> Found:
     if not isinstance(source, str | Path):
+        source, left = without(source, leave_out)
         x, levels = coded(source)
-        return Found({"train": x}, names_of(source), levels=levels)
+        return Found({"train": x}, names_of(source), levels=levels, left=left)
     if Path(source).is_dir():
         if parts := _folder(Path(source)):
             return Found(parts)
-        raise DataError(f"folder {source} has no {LAYOUT['train']} (plain, .gz, .xz); give a data file: {files.KNOWN}")
+        if found := read_images(Path(source)):
+            return found
+        raise DataError(f"folder {source} has no {LAYOUT['train']} (plain, .gz, .xz), and no PNG or JPEG in it or in "
+                        f"its sub-folders; give data: {files.KNOWN}")  # fmt: skip
     if not Path(source).exists() and Path(source).name == str(source) and not Path(source).suffix:
         raise DataError(f"{source!r} is neither a data set ({', '.join(NAMES)}) nor a file; give one: {files.KNOWN}"
                         f"{did_you_mean(source, NAMES)}")  # fmt: skip
-    return files.read(Path(source))
+    return files.read(Path(source), leave_out)
+
+
+def in_parts(source: str) -> bool:
+    """Whether data by this name or path may have test rows of their own."""
+    parts = Path(source).is_dir() and _packed(Path(source), LAYOUT["train"])
+    return source in NAMES or source.endswith(".npz") or bool(parts)
 
 
 def _named(name: str, folder: str | Path | None) -> Found:

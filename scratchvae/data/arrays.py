@@ -62,8 +62,6 @@ def ordered(x: Array, names: Sequence[str] | None, wanted: Sequence[str] | None,
 def array_of(x: Any, name: str) -> Array:
     """An array of x; of a masked one with NaN (of objects None) where it is masked. Its bytes are then grey levels /
     255, as they would be without a mask."""
-    if hasattr(x, "toarray"):
-        raise DataError(f"{name} is a sparse matrix; give {name}.toarray()")
     if not isinstance(x, np.ma.MaskedArray):
         try:
             return x if isinstance(x, np.memmap) else np.asarray(x)

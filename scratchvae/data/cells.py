@@ -5,14 +5,24 @@ from collections.abc import Sequence
 
 MISSING = frozenset(("", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none", "?"))  # in any case: NaN
 COMMA = r"[+-]?\d+,\d+([eE][+-]?\d+)?"  # a number with a decimal comma
-GROUPED = r"[+-]?\d[\d,_' ]*(\.\d*)?[;|]?"  # a number as others write it, or with a delimiter at its end
-DATE = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b.*|\d{1,2}:\d\d.*"
+GROUPED = (  # a number as others write it, with a minus sign of print or in brackets, or with a delimiter at its end
+    r"[+\-−(]?\d[\d,_'’ \xa0\u202f]*(\.\d*)?\)?[;|]?|[+-]?\d{1,3}(\.\d{3})+,\d*"
+)
+MONTH = (
+    "(?i:jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?"
+    "|dec(ember)?)"
+)
+DATE = (
+    r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(\b|T).*|\d{1,2}:\d\d.*"
+    rf"|(\d{{1,4}}[ .-]+)?{MONTH}[ .,-]+\d{{1,4}}(\b.*)?"
+)
 UNIT = r"[+-]?\d[\d.,]* ?[%€$£°A-Za-z]{1,3}|[€$£] ?\d[\d.,]*"
 CONTROL = r"[\s\S]*[\x00-\x1f\x7f][\s\S]*"  # a character that nobody sees
+LEAVE_OUT = "leave the column out (--leave-out NAME), or turn it into numbers; empty a cell that is missing"
 WAYS = {  # out of a cell that is no number
-    GROUPED: "write decimal points, and no separators of thousands",
+    GROUPED: "write decimal points, a minus sign before what is negative, and no separators of thousands",
     r"(?i)true|false|yes|no|t|f|y|n": "write 1 and 0",
-    DATE: "turn dates into numbers, or leave the column out",
+    DATE: "turn dates into numbers, or leave the column out (--leave-out NAME)",
     UNIT: "write numbers without their unit",
     CONTROL: "mend that cell: it has a control character",
 }
@@ -47,7 +57,7 @@ def is_text(cell: str) -> bool:
 def way_out(cell: str) -> str:
     """What to do about a cell that is no number."""
     fitting = (way for pattern, way in WAYS.items() if re.fullmatch(pattern, cell))
-    return next(fitting, "leave the column out, or turn it into numbers")
+    return next(fitting, LEAVE_OUT)
 
 
 def short(text: str) -> str:

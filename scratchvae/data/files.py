@@ -1,7 +1,8 @@
-"""§7.3 From a file to arrays: IDX, .npy, .npz, text and frey_rawface.mat, each told by its name.
+"""§7.3 From a file to arrays: IDX, .npy, .npz, text, .amat, MATLAB's, Parquet and Excel, each told by its name.
 
 Pickles are refused everywhere: object arrays would run whatever code the file holds. What a reader takes, in memory and
-time, is bounded by the file's size; what is packed is unpacked to at most `idx.limit` of it.
+time, is bounded by the file's size; what is packed is unpacked to at most `idx.limit` of it. Parquet alone is read as
+pandas reads it.
 """
 
 import io
@@ -10,7 +11,7 @@ import os
 import re
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -18,11 +19,20 @@ import numpy as np
 
 from ..errors import DataError
 from ..types import Array
+from .amat import digits, images
+from .arrays import names_of
+from .frames import LINES, read_frame
 from .idx import BLOCK, Unpacked, allowed, expect, limit, opened, read_idx, take
-from .mat import read_faces
+from .mat import read_mat
+from .sparse import from_parts
 from .text import read_table
+from .words import coded, without
 
-KNOWN = "IDX (...-idx3-ubyte, also .gz, .xz), .npy, .npz, .csv, .tsv, .txt (also .gz, .xz), .mat"
+KNOWN = (
+    "IDX (...-idx3-ubyte, also .gz, .xz), .npy, .npz, .csv, .tsv, .txt, .amat (also .gz, .xz), .mat, .parquet, .xlsx, "
+    "or a folder of .png or .jpg"
+)
+WHOLE = (".npy", ".npz", ".mat", ".parquet", ".xlsx")  # are not packed
 WIDER = 4  # a number of 8 bytes may come from two of text
 PARTS = {  # the arrays of a data set, and the keys that an .npz may hold them under
     "train": ("train", "x_train", "x", "images", "data"),
@@ -34,23 +44,25 @@ PARTS = {  # the arrays of a data set, and the keys that an .npz may hold them u
 
 class Found(NamedTuple):
     """What a file holds: arrays under the keys of PARTS, "train" always; the names of its columns, where it says them;
-    notes, what was taken for what, a line each; and where its rows stand, and the levels of columns of words, see
-    `text.Table`."""
+    notes, what was taken for what, a line each; and where its rows stand, the levels of columns of words, and what was
+    left out of it, see `text.Table`."""
 
     parts: dict[str, Any]
     names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     lines: Array | None = None
     levels: tuple[tuple[str, ...], ...] | None = None
+    left: tuple[str, ...] = ()
 
 
-def read(path: Path) -> Found:
-    """The arrays of one file, with what it says of its columns.
+def read(path: Path, leave_out: Sequence[str] = ()) -> Found:
+    """The arrays of one file, with what it says of its columns; of a table without those named in `leave_out`.
 
     A plain IDX and an .npy are memory maps. Raises DataError, one line, for a file that is missing, unknown, corrupt
     or holds Python objects.
     """
     reader = _reader(path)
+    options: dict[str, Any] = {"leave_out": leave_out} if reader in NAMED else {}
     if not path.is_file():
         seen_from = "" if path.is_absolute() else f" (seen from {Path.cwd()})"
         raise DataError(f"{path} does not exist or is not a file{seen_from}; give a data file: {KNOWN}")
@@ -60,7 +72,7 @@ def read(path: Path) -> Found:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a parser's doubts, such as NumPy's of an odd header
             warnings.simplefilter("ignore", ResourceWarning)  # of what an interruption left open
-            return reader(path)
+            return reader(path, **options)
     except DataError:
         raise
     except Exception as error:  # parsers of foreign formats fail in every way there is; to us it is all bad data
@@ -68,12 +80,12 @@ def read(path: Path) -> Found:
         raise DataError(f"{path} cannot be read: {words[0][:300]}") from None
 
 
-def _reader(path: Path) -> Callable[[Path], Found]:
+def _reader(path: Path) -> Callable[..., Found]:
     name = re.sub(r"\.(gz|xz)$", "", path.name.lower())
     if re.search(r"idx\d*$|idx\d+-|-ubyte$", name):
         return _idx
     suffix = Path(name).suffix
-    if suffix not in READERS or (suffix in (".npy", ".npz", ".mat") and name != path.name.lower()):
+    if suffix not in READERS or (suffix in WHOLE and name != path.name.lower()):
         raise DataError(f"{path} is of no known kind (by its extension); expected {KNOWN}")
     return READERS[suffix]
 
@@ -113,6 +125,10 @@ class _Sparing(io.FileIO):
 def _npz(path: Path) -> Found:
     with _Sparing(path) as file, zipfile.ZipFile(file) as archive:
         keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        if {"format", "indptr", "indices", "data", "shape"} <= set(keys):
+            return Found(
+                {"train": from_parts({k: _member(archive, f"{k}.npy", path, limit(file)) for k in keys}, path)}
+            )
         found = {part: next((k for k in names if k in keys), None) for part, names in PARTS.items()}
         if found["train"] is None and len(keys) == 1:
             found["train"] = keys[0]
@@ -137,19 +153,43 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path, most: int) -> Array
     return x.reshape(shape[::-1]).T if fortran else x.reshape(shape)
 
 
-def _text(path: Path) -> Found:
+def _text(path: Path, leave_out: Sequence[str] = ()) -> Found:
     with opened(path, WIDER) as stream:
         while isinstance(stream.raw, Unpacked) and stream.read(BLOCK):  # what is too much is not parsed first
             pass
     with opened(path, WIDER) as stream:
-        table = read_table(stream, path)
-    return Found({"train": table.x}, table.names, table.notes, table.lines, table.levels)
+        table = read_table(stream, path, leave_out)
+    return Found({"train": table.x}, *table[1:])
+
+
+def _amat(path: Path) -> Found:
+    with opened(path, WIDER) as stream:
+        x = digits(stream)
+    if x is None:
+        x = _text(path).parts["train"]
+    x, labels = images(x, path)
+    note = (
+        ""
+        if labels is None
+        else f"the last number of each line is taken for a label: {len(set(labels))} different ones"
+    )
+    return Found({"train": x, "labels": labels}, notes=(note,) if note else ())
 
 
 def _mat(path: Path) -> Found:
-    return Found({"train": read_faces(path)})
+    return Found({**read_mat(path, PARTS)})
 
 
-READERS: dict[str, Callable[[Path], Found]] = {
-    ".npy": _npy, ".npz": _npz, ".csv": _text, ".tsv": _text, ".txt": _text, ".mat": _mat,
+def _frame(path: Path, leave_out: Sequence[str] = ()) -> Found:
+    frame, notes = read_frame(path)
+    frame, left = without(frame, leave_out)
+    x, levels = coded(frame)
+    lines = LINES if path.suffix.lower() == ".xlsx" else None
+    return Found({"train": x}, names_of(frame), notes, lines, levels, left)
+
+
+NAMED = (_text, _frame)  # those of tables whose columns have names
+READERS: dict[str, Callable[..., Found]] = {
+    ".npy": _npy, ".npz": _npz, ".csv": _text, ".tsv": _text, ".txt": _text, ".amat": _amat, ".mat": _mat,
+    ".parquet": _frame, ".xlsx": _frame,
 }  # fmt: skip

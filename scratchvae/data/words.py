@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, did_you_mean
 from ..types import Array
 from .arrays import Origin, names_of, ordered
 from .cells import CONTROL, DATE, GROUPED, UNIT, listed, short, way_out
@@ -32,6 +32,21 @@ class Known(NamedTuple):
 
     names: tuple[str, ...] | None = None
     levels: Levels | None = None
+    left_out: tuple[str, ...] = ()  # names of others, which later rows may have or not
+
+
+def without(x: Any, leave_out: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
+    """A frame without the columns of these names, and those of them that it had; anything else as it came."""
+    left = tuple(name for name in names_of(x) or () if name in leave_out)
+    return x[list(dict.fromkeys(name for name in x.columns if str(name) not in left))] if left else x, left
+
+
+def check_left(leave_out: Sequence[str], left: Sequence[str], origin: Origin) -> None:
+    """Raises DataError where a column that was to be left out of the training rows is not there."""
+    if lacking := next((name for name in leave_out if name not in left), None):
+        there = f"is no column {lacking!r}{did_you_mean(lacking, origin.names or ())}"
+        why = there if origin.names else "are no names of columns, by which they would be left out"
+        raise DataError(f"{origin.name}, leave_out: there {why}")
 
 
 def coded(x: Any) -> tuple[Any, Levels | None]:

@@ -36,6 +36,7 @@ class Config:
     activation: str = "tanh"
     likelihood: str = "bernoulli"  # of all columns, "poisson", "categorical:17", or of each: "0=gaussian,1=poisson"
     columns: str = ""  # mixed ones, by name or number: "age=gaussian,sex=categorical"
+    leave_out: tuple[str, ...] = ()  # names of columns that are not taken
     variance: float | None = None  # σ²'s floor in units of the raw columns; None: a share (`training.reading`)
     standardise: bool = True  # real columns under a Gaussian likelihood
     initial: str = "glorot"
@@ -61,6 +62,7 @@ class Config:
             object.__setattr__(self, "prior", "standard")
         check_prior(self)
         object.__setattr__(self, "hidden", tuple(tuple(h) if isinstance(h, list) else h for h in self.hidden))
+        object.__setattr__(self, "leave_out", tuple(self.leave_out))
         if isinstance(self.latent, list | tuple):
             object.__setattr__(self, "latent", tuple(self.latent))
         if isinstance(self.optimizer, dict):
@@ -127,7 +129,7 @@ def check_prior(config: "Config") -> None:
 
 
 REAL = ("normal", "laplace", "logistic", "student-t", "gumbel", "cauchy", "full-normal", "rank-one")  # z is any number
-EXAMPLES = {"variance": 0.01, "test": "test.npy"}  # of what is None by default
+EXAMPLES = {"variance": 0.01, "test": "test.npy", "leave_out": ["name"]}  # of what is None or nothing by default
 
 
 def fits(name: str, value: Any, usual: Any) -> bool:
@@ -139,6 +141,8 @@ def fits(name: str, value: Any, usual: Any) -> bool:
     if name == "milestones":
         pairs = isinstance(value, list | tuple) and all(isinstance(v, list | tuple) and len(v) == 2 for v in value)
         return pairs and all(number(part) for pair in value for part in pair)
+    if name == "leave_out":
+        return isinstance(value, list | tuple) and all(isinstance(column, str) for column in value)
     if name == "test":
         return value is None or isinstance(value, str)
     if name == "prior":

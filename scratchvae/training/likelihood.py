@@ -25,6 +25,7 @@ PARTS = ("gaussian", "student-t")  # … and, among mixed columns, these
 OF_WORDS = ("categorical", "ordinal")  # likelihoods of codes that stand for words, and of two Bernoulli
 FEW = 5  # rows a different value, at least, of counts without a long tail
 SKEW = 1.0  # from which on a tail is long
+CODES = 10  # different counts, at most, that may be codes of classes
 IDS = 20  # different whole numbers, at least, that look like ids
 
 
@@ -52,7 +53,7 @@ def of_numbers(x: Array) -> Kind:
     """The kind of a column of numbers, of what was observed of it, (n,)."""
     values = np.unique(x)
     if len(values) < 2:
-        return Kind("gaussian", "constant: leave it out")
+        return Kind("gaussian", f"{'constant' if len(values) else 'empty'}: leave it out")
     if np.isin(values, (0, 1)).all():
         return Kind("bernoulli", "0 and 1 alone")
     if (values != np.rint(values)).any():
@@ -66,7 +67,8 @@ def of_numbers(x: Array) -> Kind:
                     f"whole numbers from {values[0]:g} on: counts begin with 0 or 1")  # fmt: skip
     ratio = x.var() / mean
     wide = ratio > 1 + 3 * np.sqrt(2 / len(x))  # beyond three standard errors of a Poisson's ratio, which is 1
-    return Kind("negative-binomial" if wide else "poisson", f"counts, variance / mean {ratio:.2g}")
+    codes = "; categorical, if they are codes" * (len(values) <= CODES)
+    return Kind("negative-binomial" if wide else "poisson", f"counts, variance / mean {ratio:.2g}{codes}")
 
 
 def resolved(config: Config, x: Array, names: tuple[str, ...] | None, levels: Levels | None = None) -> Config:

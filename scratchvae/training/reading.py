@@ -25,6 +25,7 @@ from numpy.typing import DTypeLike
 from ..data import Dataset, Known, bits, columns, holds_bits, rows
 from ..data.arrays import Origin
 from ..data.cells import listed
+from ..data.sparse import Sparse, on_demand
 from ..data.words import Levels, understood, words_of
 from ..errors import DataError
 from ..noise import Noise
@@ -55,6 +56,7 @@ class Reading(NamedTuple):
     digest: str = ""  # of the training rows
     where: str = ""  # the folder from which relative paths of the data count, seen from the run's
     levels: Levels | None = None  # the words of columns that hold codes, () for one of numbers
+    left_out: tuple[str, ...] = ()  # names of columns that the data had, and that later rows may have or not
     by_place: bool = False  # evaluation's noise is named by a row's place, as it was before readings were kept
     kept: Array | None = None  # int64 (D,): the columns that the model sees; None for all
     constants: Array | None = None  # float64 (columns,): the values of the others
@@ -83,7 +85,7 @@ class Reading(NamedTuple):
     @property
     def known(self) -> Known:
         """The columns, as `data.load` wants to know them."""
-        return Known(self.names, self.levels)
+        return Known(self.names, self.levels, self.left_out)
 
     def see(
         self, x: Array, names: tuple[str, ...] | None = None, what: str = "x", levels: Levels | None = None
@@ -182,7 +184,8 @@ class Reading(NamedTuple):
 
     def sound(self) -> bool:
         """Whether types, sizes and values are what a run can have learned."""
-        texts = (self.kind, self.digest, self.where, *(self.names or ()), *(w for ws in self.levels or () for w in ws))
+        words = (w for ws in self.levels or () for w in ws)
+        texts = (self.kind, self.digest, self.where, *(self.names or ()), *words, *self.left_out)
         counts = (self.columns, *(self.image or ()))
         typed = all(type(t) is str for t in texts) and all(type(n) is int and 0 < n < 2**31 for n in counts)
         if not typed or type(self.by_place) is not bool:
@@ -237,14 +240,16 @@ def learn(
     """
     kind = "bits" if x.dtype == np.bool_ or holds_bits(x) else "bytes" if x.dtype == np.uint8 else "reals"
     kind = kind if in_unit(config.likelihood) else "reals"  # counts and levels are numbers as they stand
-    found = Reading(x.shape[1], kind, names, image, digest(x), levels=levels)
+    found = Reading(x.shape[1], kind, names, image, digest(x), levels=levels, left_out=config.leave_out)
     mask = standardised(config.likelihood, x.shape[1])
     if kind != "reals" or not config.standardise or not mask.any():
         return found
+    if isinstance(x, Sparse):  # whose columns have a mean and a grain, and are sparse no more
+        x = np.asarray(x)
     blocks = functools.partial(seen, x, config.likelihood, config.missing, Noise(config.seed), config.dtype)
     mean, sd, low, high = moments(blocks, x.shape[1])
     varies = (low < high) & (sd > NEGLIGIBLE * np.abs(mean))
-    if not mask.all():  # of mixed columns the places are given, so none is dropped
+    if "=" in config.likelihood:  # of mixed columns the places are given, so none is dropped
         return of_some(found, mask, (mean, sd, varies), grains(next(blocks(GRAINY))))
     if not varies.any():
         many = f"{len(x)} row{'s' * (len(x) > 1)}"
@@ -259,7 +264,8 @@ def of_some(found: Reading, mask: Array, moments: tuple[Array, Array, Array], gr
     mean, sd, varies = moments
     if (stuck := np.flatnonzero(mask & ~varies)).size:
         name = found.names[stuck[0]] if found.names else f"column {stuck[0]}"
-        raise DataError(f"{name} is constant in the training data, and has no density: leave it out")
+        what = "constant" if np.isfinite(mean[stuck[0]]) else "empty"
+        raise DataError(f"{name} is {what} in the training data, and has no density: leave it out (--leave-out)")
     shift, scale = np.where(mask, mean, 0), np.where(mask, np.maximum(sd, grain), 1)
     return found._replace(shift=shift, scale=scale, grain=np.where(mask, grain, 0))
 
@@ -295,6 +301,7 @@ def seen(x: Array, likelihood: str, missing: str, noise: Noise, limit: DTypeLike
     type."""
     if len(x) == 0:
         raise DataError("the training data have zero rows")
+    block = min(block, x.room) if isinstance(x, Sparse) else block
     for i in range(0, len(x), block):
         index = np.arange(i, min(i + block, len(x)))
         yield hide(rows(x, index, "float64", likelihood, missing == "nan", limit), index, missing, noise)
@@ -311,14 +318,14 @@ def digest(x: Array) -> str:
 
 def as_bytes(x: Array, what: str) -> Array:
     """Whole numbers of any type as the bytes that the run was trained on."""
-    if isinstance(x, np.memmap) or not ((x >= 0) & (x <= 255)).all():
+    if on_demand(x) or not ((x >= 0) & (x <= 255)).all():
         raise DataError(f"{what} has dtype {x.dtype}, but the run was trained on bytes: give those, or grey in [0, 1]")
     return x.astype(np.uint8)
 
 
 def check_grey(x: Array, what: str) -> None:
     """Raises DataError for floats that are no grey levels in [0, 1], such as bytes that became floats."""
-    if not isinstance(x, np.memmap) and bool((x > 1).any()):
+    if not on_demand(x) and bool((x > 1).any()):
         raise DataError(
             f"{what} holds {x[x > 1][0]:g}, but the run was trained on bytes, read as grey levels / 255: "
             "give uint8, or numbers in [0, 1]"

@@ -78,7 +78,8 @@ class State:
     def mean_row(self, x: Array, missing: str) -> Array:
         """The mean of what the run sees of its training rows, (D,) float64, as the model sees it; `missing` as in the
         config, for which values are not to be seen."""
-        mean = mean_row(x, self.config.likelihood, missing, self.noise, limit=self.config.dtype)
+        names = self.reading.names
+        mean = mean_row(x, self.config.likelihood, missing, self.noise, limit=self.config.dtype, names=names)
         return self.reading.take(mean[None], "float64")[0]
 
     def numbers(self, x: Array, first_row: int) -> Array:
@@ -248,6 +249,7 @@ def mean_row(
     noise: Noise | None = None,
     block: int = 4096,
     limit: DTypeLike = "float64",
+    names: tuple[str, ...] | None = None,
 ) -> Array:
     """The mean of what a run sees of its training rows, (D,) float64, by blocks as `reading.seen` gives them: what
     cannot be used, or is beyond the range of `limit`, the run's type, is refused before the first step. Bytes in
@@ -260,9 +262,9 @@ def mean_row(
         total += np.where(there, part, 0).sum(axis=0) if missing else part.sum(axis=0)
         count += there.sum(axis=0)
     if not count.all():
-        raise DataError(
-            f"column {int(np.argmin(count))} (from 0) is missing in every row of the training data: drop it"
-        )
+        at = int(np.argmin(count))
+        called = f" {names[at]!r}" if names else ""
+        raise DataError(f"column {at}{called} (from 0) is missing in every row of the training data: leave it out")
     return np.asarray(total / count)
 
 
