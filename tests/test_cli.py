@@ -165,7 +165,7 @@ def test_test_rows_of_their_own_are_remembered(call: Call) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--seed", "4"), "seed was 0, now 4; only epochs may change"),
+        (("--seed", "4"), "seed was 0, now 4; only epochs and patience may change"),
         (("other.npy",), "data was 'rows.npy', now 'other.npy'"),
         (("--config", "run/config.json"), "leave --config out"),
     ],

@@ -12,6 +12,7 @@ import pytest
 from command_line import Call, Done
 
 from scratchvae import VAE
+from scratchvae.errors import UsageError
 from scratchvae.training import compiled, stopping, watch
 from scratchvae.training.config import Config, from_dict
 from scratchvae.training.evaluate import elbo_over
@@ -191,7 +192,7 @@ def test_the_run_ends_with_its_best_parameters() -> None:
     bounds = [line["validation_elbo"] for line in metrics]
     best = int(np.argmax(bounds))
     assert elbo_over(state, table()[steps.held]).elbo == bounds[best] > bounds[-1]
-    assert state.step == (best + 1 + stopping.PATIENCE) * stopping.LOOK < 1000
+    assert state.step == (best + 1 + state.config.patience) * stopping.LOOK < 1000
     assert stopping.best_step(state) == (best + 1) * stopping.LOOK
     assert metrics[-1]["train_elbo"] > metrics[best]["train_elbo"]
 
@@ -282,6 +283,24 @@ def test_the_command_says_what_is_held_out_and_why_it_ended(real: Call) -> None:
     assert "nothing is left to do: the run ended at step" in again.words
     assert Run(Path("run")).checkpoint.read_bytes() == before
     assert json.loads(real("evaluate", "run", "--json").out)["elbo"] == report["elbo"]
+
+
+def test_patience_is_so_many_looks_and_may_grow(real: Call) -> None:
+    """Catches a patience that is said and not kept, looks counted from the last better one but one, and a run that
+    ended and cannot be given more of it, or goes on from its best parameters."""
+    ends = {}
+    for looks in (1, 3):
+        done = train_real(real, "--out", f"run{looks}", "--patience", str(looks), "--json")
+        best = max(Run(Path(f"run{looks}")).read_metrics(), key=lambda line: line["validation_elbo"])["step"]
+        ends[looks] = best, json.loads(done.out)["step"]
+        assert ends[looks][1] == best + 10 * looks
+        assert f"has not risen for {'one look' if looks == 1 else '3 looks'}, at step" in done.words
+    assert ends[3][1] > ends[1][1]
+    assert real("train", "--out", "run1", "--resume", "--patience", "3", "--no-pictures").code == 0
+    one, three = (Run(Path(f"run{looks}")).checkpoint.read_bytes() for looks in (1, 3))
+    assert one == three
+    with pytest.raises(UsageError, match="patience=0: one look"):
+        Config(patience=0)
 
 
 def test_the_stop_can_be_switched_off(real: Call) -> None:

@@ -22,13 +22,14 @@ from ..training.optim import SCHEDULES, SLOTS, Optimizer
 from ..training.reading import digest, learn
 from ..training.run import MEASURED, Run
 from ..training.state import State, Steps, width
-from ..training.stopping import PATIENCE, at_length, best_step, held_out, over, why_it_ended
+from ..training.stopping import at_length, best_step, held_out, over, why_it_ended
 from ..types import Array
 from .common import SEEDS, Commands, amount, command, emit, flat, fraction, names, say, threads_for, whole
 from .progress import Progress
 
 ABOUT = "Train a VAE by hand-written gradients. Leaves a checkpoint, metrics.jsonl and pictures in the folder --out."
 
+LENGTH = ("epochs", "patience")  # what a run that is resumed may have in another size
 DATA = "mnist, fashion-mnist, freyfaces, or a path: csv, npy (memory map), npz, IDX, xlsx, a folder of images, …"
 
 
@@ -83,6 +84,7 @@ def add_training(p: Any) -> None:
     option(p, "--epochs", type=amount, help=length)
     held = "share of the training rows held out, to end the run when their bound rises no more; real-valued tables 0.1"
     option(p, "--validation", type=fraction, help=held)
+    option(p, "--patience", type=whole(1), help="looks at the rows held out, in a row and without a rise, that end the run")
     option(p, "--batch", type=whole(1), help="M, rows a minibatch")
     option(p, "--estimator", help="of the gradient: sgvb_b, stl, iw, dreg, nvil, … (scratchvae estimators --list)")
     option(p, "--samples", type=whole(1), help="L of eq. 7, samples of z a row; K of iw and dreg")
@@ -228,9 +230,11 @@ def with_length(args: argparse.Namespace, config: Config, base: dict[str, Any], 
 def say_stop(steps: Steps, plan: Plan) -> None:
     """What is held out, and what for."""
     if held := len(steps.held):
+        many = steps.state.config.patience
+        looks = f"{many} looks" if many > 1 else "one look"
         say(
             f"{held} of the {held + steps.rows} training rows are held out: the run ends when their bound, looked at "
-            f"every {plan.look} steps, has not risen for {PATIENCE} looks, at step {plan.total} at the latest "
+            f"every {plan.look} steps, has not risen for {looks}, at step {plan.total} at the latest "
             "(--validation 0 holds out none)"
         )
 
@@ -287,9 +291,9 @@ def reopened(
     folder.read_metrics(MEASURED)  # refused before anything is said or done
     now = flat(config.as_dict())
     for name, value in flat(state.config.as_dict()).items():
-        if name != "epochs" and value != now[name]:
+        if name not in LENGTH and value != now[name]:
             changed = f"{name} was {value!r}, now {now[name]!r}"
-            raise UsageError(f"--resume continues a run as it was: {changed}; only epochs may change")
+            raise UsageError(f"--resume continues a run as it was: {changed}; only {' and '.join(LENGTH)} may change")
     same = state.reading.digest in ("", digest(found.train))  # a run made before digests were kept has none
     found = checked(state.reading.adopt(found), config)
     data.check_test(found, config.likelihood, config.missing == "nan", config.dtype)
@@ -298,7 +302,7 @@ def reopened(
             f"--resume: {found.name} no longer holds the rows that the run was trained on: restore them, or go on with "
             "these by --force"
         )
-    state.config = dataclasses.replace(state.config, epochs=config.epochs)
+    state.config = dataclasses.replace(state.config, **{name: getattr(config, name) for name in LENGTH})
     folder.rewind(state.step)
     say(f"resumed at step {state.step}")
     if (lanes := meta.get("vector_width", width(state))) != width(state):

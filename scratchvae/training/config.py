@@ -45,6 +45,7 @@ class Config:
     batch: int = 100
     epochs: float = 20.0
     validation: float = 0.0  # share of the training rows held out for the stop (training.stopping); 0: no stop
+    patience: int = 10  # looks in a row without a better bound of theirs that end the run
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     missing: str = ""  # values that training does not see: "nan" in the data, or "random:0.5"
     posterior: str = "normal"  # q(z | x), by its family's name; "planar:10" is a flow of ten layers
@@ -84,6 +85,8 @@ class Config:
             raise UsageError(f"batch={self.batch}, samples={self.samples}, epochs={self.epochs} must be above 0")
         if self.epochs > LIMIT:
             raise UsageError(f"epochs={self.epochs}: expected at most {LIMIT}, for there is no noise for more steps")
+        if self.patience < 1:
+            raise UsageError(f"patience={self.patience}: one look without a rise, at least, ends a run (validation=0: none)")
         if not 0 <= self.validation < 1:
             raise UsageError(f"validation={self.validation} is a share of the training rows: 0 (no stop) to below 1")
 

@@ -2,8 +2,8 @@
 
 A table of a few hundred rows is learned by heart long before 2,000 steps: the bound of its own rows rises on, that of
 new rows falls. So a share of the training rows, `Config.validation`, is held out; their bound is looked at every epoch,
-or every LOOK steps where an epoch is shorter. PATIENCE looks in a row without a better one end the run, and the run
-ends, by this or by its length, with the parameters of the best look. Test rows take no part. (Of the held-out rows
+or every LOOK steps where an epoch is shorter. `Config.patience` looks in a row without a better one end the run, and
+the run ends, by this or by its length, with the parameters of the best look. Test rows take no part. (Of the held-out rows
 training knows what the reading learned of all training rows: mean and scale of each column.)
 
 Outside of training a state holds the best parameters, and beside them those that training would go on with: both are
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 STEPS = 2000  # at least, unless `epochs` is given
 SHARE, LEAST, MOST = 0.1, 20, 10_000  # rows held out: a tenth, but neither fewer nor more, and at most half
 LOOK = 50  # steps
-PATIENCE = 10  # looks
 
 
 def at_length(config: Config, x: Array, given: Collection[str]) -> Config:
@@ -71,11 +70,11 @@ def period(steps: "Steps") -> int:
 
 
 def over(state: "State", period: int) -> bool:
-    """Whether PATIENCE looks have passed since the best, `period` steps each."""
+    """Whether `patience` looks have passed since the best, `period` steps each."""
     if not period:
         return False
     _, best, last = state.stopping["looks"]
-    return bool(last - best >= PATIENCE * period)
+    return bool(last - best >= state.config.patience * period)
 
 
 def best_step(state: "State") -> int:
