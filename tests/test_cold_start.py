@@ -100,7 +100,7 @@ def test_what_a_linkable_function_raises_is_raised_in_its_caller() -> None:
 
 
 def test_each_has_its_place() -> None:
-    ours = step.EPSILON, step.GATHER, step.BACKWARD, step.BOUNDS, step.RARE
+    ours = step.EPSILON, step.GATHER, step.BACKWARD, step.BOUNDS, step.RARE, step.CLIPPED
     assert tuple(one.fn.__name__ for one in ours) == LINKED
 
 

@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from oracles import close
 
 from scratchvae.errors import UsageError
 from scratchvae.kernels import table
-from scratchvae.training.optim import SLOTS, Optimizer, log_prior, log_prior_vjp
+from scratchvae.training.optim import SLOTS, Optimizer, clip, log_prior, log_prior_vjp
 from scratchvae.types import Array
 
 G = np.array([[1.0, -2.0], [3.0, 0.0], [-1.0, 4.0]])  # three gradients of two parameters
@@ -143,6 +145,40 @@ def test_it_climbs(name: str) -> None:
     close(theta, np.ones(2), 1e-3)
 
 
+@given(seed=st.integers(0, 10**6), size=st.floats(-6, 6), most=st.floats(1e-3, 1e3))
+def test_clipping_shortens_and_turns_nothing(seed: int, size: float, most: float) -> None:
+    """‖g‖ ≤ c after, g / ‖g‖ as before, what was short enough the same bits: catches clipping by value, by the largest
+    entry, by c / ‖g‖² and of what is within bounds."""
+    g = 10**size * np.random.default_rng(seed).standard_normal(9)
+    found, norm = g.copy(), np.linalg.norm(g)
+    clip(found, most)
+    assert np.linalg.norm(found) == pytest.approx(min(norm, most), rel=1e-12)
+    close(found / np.linalg.norm(found), g / norm, 1e-12)
+    assert norm > most or found.tobytes() == g.tobytes()
+
+
+@pytest.mark.parametrize("name", SLOTS)
+def test_a_clipped_step_is_the_step_of_a_clipped_gradient(name: str) -> None:
+    """Slots see the clipped one too: catches clipping that comes after the moments, and a clip that nobody hears."""
+    theta, c = np.array([0.5, 1.0]), 1.7
+    short = np.array([g * min(1, c / np.linalg.norm(g)) for g in G])
+    assert 0 < np.count_nonzero(short != G) < 6
+    ours = steps(Optimizer(name, clip=c), table("numpy"), theta, G, 0.1)
+    theirs = steps(Optimizer(name), table("numpy"), theta, short, 0.1)
+    close(np.array(ours), np.array(theirs), 1e-13)
+    assert not np.allclose(ours[-1], steps(Optimizer(name), table("numpy"), theta, G, 0.1)[-1])
+
+
+def test_torch_clips_the_same() -> None:
+    torch = pytest.importorskip("torch")
+    for g in G:
+        theirs, ours = torch.zeros(2), g.copy()
+        theirs.grad = torch.tensor(g).float()
+        torch.nn.utils.clip_grad_norm_([theirs], 1.5)
+        clip(ours, 1.5)
+        close(ours, theirs.grad.numpy(), 1e-5)  # theirs adds 1e-6 to the norm
+
+
 def test_weight_decay_as_map() -> None:
     """log p(θ)/N for p(θ) = N(0, I) beside a bound in nats per datapoint: catches λ‖θ‖² without its ½ or its 1/N."""
     theta, dtheta = np.array([3.0, -4.0]), np.array([1.0, 1.0])
@@ -182,6 +218,7 @@ def test_what_is_kept() -> None:
     ({"beta2": -0.1}, "beta1, beta2 < 1"),
     ({"epsilon": 0.0}, "epsilon > 0"),
     ({"epsilon": 1e-40}, "may count as 0"),
+    ({"clip": -1.0}, "largest norm that a gradient may have"),
 ])  # fmt: skip
 def test_optimizer_refuses(options: dict[str, Any], words: str) -> None:
     """Catches a hyperparameter that would divide by zero at the first step."""

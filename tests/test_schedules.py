@@ -95,6 +95,28 @@ def test_schedules_with_a_learned_baseline_and_another_optimizer() -> None:
         same_steps(grey(50, 37), dtype="float64", **options, **VAE)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_clipped_schedules_are_the_clipped_composition(name: str, dtype: str) -> None:
+    """A norm that is clipped at every step, at some, at none; micro-batches, a prior, a ladder, a learned baseline's
+    own optimizer: catches a micropanel left out of the norm, padding counted in, a pull or a decay that comes late."""
+    for clip in (1e-3, 0.6, 1e3):
+        how: dict[str, Any] = {"optimizer": {"name": name, "epsilon": 1e-2, "clip": clip}, "dtype": dtype}
+        same_steps(blank(700, 37), count=5, batch=600, prior=True, **how, **VAE)
+        same_steps(grey(50, 70), count=5, batch=13, estimator="nvil", samples=2, **how, **VAE)
+    same_steps(grey(50, 37), count=5, batch=13, activation="sigmoid", **how, **LADDERS[0])
+
+
+def test_clipped_steps_have_the_same_bits_for_any_number_of_threads() -> None:
+    """Catches a norm that is summed in the order in which threads come."""
+    x, found = grey(200, 150), set()
+    for threads in (1, 2, 3, 4):
+        state = start(x, latent=7, hidden=(70, 40), batch=20, optimizer={"clip": 0.05})
+        Compiled(state, x, threads).advance(6)
+        found.add((state.arena.flat.tobytes(), state.slots.tobytes()))
+    assert len(found) == 1
+
+
 OF_ANY = [(model, name) for model in (VAE, *LADDERS) for name in ("sgvb_b", "stl", "dreg", "iw")]
 OF_VAE = [(VAE, name) for name in ("nvil", "score_cv", "measure")]
 

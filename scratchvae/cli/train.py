@@ -95,6 +95,7 @@ def add_training(p: Any) -> None:
     option(p, "--epsilon", type=amount, help="added to the root in Adam and Adagrad")
     option(p, "--momentum", type=fraction, help="of sgd")
     option(p, "--decay", type=fraction, help="λ of adamw")
+    option(p, "--clip", type=amount, help="the longest gradient of the mean bound a row; a longer one is shortened to it")
     option(p, "--schedule", choices=SCHEDULES, help="of the learning rate")
     option(p, "--milestones", type=milestones, help="EPOCH:FACTOR,… of the step schedule")
     option(p, "--missing", help="values not to be seen: nan for NaN in the data, random:0.5 for half of all, hidden")

@@ -22,6 +22,7 @@ class Optimizer(NamedTuple):
     momentum: float
     decay: float
     pull: float  # 1 / N with a prior on θ, else 0
+    clip: float  # ‖g‖ at most; 0: not clipped
 
 
 class Constants(NamedTuple):

@@ -1,6 +1,7 @@
 """§7.3 The one loop that executes every schedule, many training steps a call (Kingma & Welling 2014, Algorithm 1).
 
-A step is three calls: the minibatch, the jobs of the way forward, and those of the way back, the update among them.
+A step is three calls: the minibatch, the jobs of the way forward, and those of the way back, the update among them;
+four where gradients are clipped (`fast.clipping`).
 What the jobs are `fast.schedule` says; here is only which function does which. A minibatch is walked in micro-batches
 that fit the cache; only the last one's update touches the weights.
 """
@@ -15,6 +16,7 @@ from scratchvae.engine.linkable import linkable
 from scratchvae.engine.threads import barrier, flush_to_zero, restore
 from scratchvae.engine.tiles import panel_of
 from scratchvae.fast.backward import through, update, weigh
+from scratchvae.fast.clipping import clipped
 from scratchvae.fast.forward import density, hidden, latent, move, pack_data
 from scratchvae.fast.layout import convert
 from scratchvae.fast.minibatch import epsilon, minibatch
@@ -98,8 +100,9 @@ def bounds(s: Workspace, t: int, threads: int, rows: int, samples: int, batch: i
 def backward(
     s: Workspace, t: int, threads: int, step: int, first: int, rows: int, samples: int, batch: int, rate: float
 ) -> None:
-    """The jobs of the way back; with the last micro-batch the weights move."""
-    now, ends = Now(step, first, rows, samples, batch), (first == 0, first + rows == batch)
+    """The jobs of the way back; with the last micro-batch the weights move, unless their cotangents are to be clipped
+    first: then all wait in `g`."""
+    now, ends = Now(step, first, rows, samples, batch), (first == 0, first + rows == batch and s.optimizer.clip == 0.0)
     listed = is_sparse(s, rows) and rows >= FEWEST
     for j in range(s.backward.size):
         job = s.backward[j]
@@ -134,6 +137,8 @@ def train_step(
         if not math.isfinite(sum_of_bounds):
             return sum_of_bounds
         backward(s, t, threads, step, first, rows, s.options.samples, batch, rate)
+    if s.optimizer.clip > 0.0:
+        clipped(s, t, threads, step, rate)
     return sum_of_bounds
 
 
@@ -211,3 +216,4 @@ GATHER: Any = gather
 BACKWARD: Any = backward
 BOUNDS: Any = bounds
 RARE: Any = rare
+CLIPPED: Any = clipped

@@ -16,7 +16,7 @@ from scratchvae.types import Array
 
 FEW_ROWS = 48  # fewer rows than this do not repay the transposing of W for dx, and dy need not be packed
 IN_FLIGHT = 2  # tiles that a thread has in hand at once: of two heads, or two micropanels of a walk along a list
-LINKED = ("epsilon", "gather", "backward", "bounds", "rare")  # each compiled by itself; the order of the jump table
+LINKED = ("epsilon", "gather", "backward", "bounds", "rare", "clipped")  # each compiled by itself: the jump table
 ROWS, SAMPLES, MOVED = range(3)  # whose rows a matrix has: x's; one for each sample; three for each sample (`measure`)
 
 
@@ -79,7 +79,8 @@ class Workspace(NamedTuple):
     w: Array  # micropanels of the weights …
     m: Array  # … of what the optimizer remembers …
     v: Array
-    g: Array  # … and of cotangents, gathered over micro-batches
+    g: Array  # … and of cotangents, gathered over micro-batches, or to be clipped
+    squares: Array  # float64, Σ g² of each micropanel of weights, where g is clipped
     work: Array  # micropanels of activations and their cotangents
     transposed: Array  # (threads, heads, outputs, P): a micropanel of Wᵀ
     scratch: Array  # (threads, IN_FLIGHT, MR, P): the tiles in hand

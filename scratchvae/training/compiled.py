@@ -127,6 +127,8 @@ class Compiled(Steps):
             step.EPSILON.link(self.workspace)
             if np.isin(self.workspace.forward["what"], RARE_JOBS).any():
                 step.RARE.link(self.workspace)
+            if self.state.config.optimizer.clip:
+                step.CLIPPED.link(self.workspace)
             none = np.zeros(0, np.int64)
             step.run(self.workspace, 0, 1, flats_of(self.state), 0, (none, none), none, np.zeros(0), np.zeros(0))
         with memoised_typing():

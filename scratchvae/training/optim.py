@@ -30,6 +30,7 @@ class Optimizer:
     decay: float = 0.01
     schedule: str = "constant"
     milestones: tuple[tuple[float, float], ...] = ()
+    clip: float = 0.0  # ‖g‖ at most, nats per datapoint; 0: whatever it is
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", tuple(sorted((float(e), float(f)) for e, f in self.milestones)))
@@ -43,6 +44,8 @@ class Optimizer:
             raise UsageError("an optimizer needs 0 <= momentum < 1 and decay >= 0")
         if not (self.learning_rate > 0 and 0 <= self.beta1 < 1 and 0 <= self.beta2 < 1 and self.epsilon > 0):
             raise UsageError("an optimizer needs learning_rate > 0, 0 <= beta1, beta2 < 1 and epsilon > 0")
+        if not 0 <= self.clip < math.inf:
+            raise UsageError(f"clip={self.clip}: expected the largest norm that a gradient may have, or 0 for any")
         if self.epsilon < SMALLEST:
             raise UsageError(f"epsilon={self.epsilon:g} may count as 0, and 0 / 0 is no step: {SMALLEST:g} or more")
 
@@ -66,12 +69,25 @@ class Optimizer:
 
     def update(self, theta: Array, g: Array, slots: Array, t: int, rate: float, k: Kernels = NUMPY) -> None:
         """Step number t ≥ 1, in place; theta, g (P,), slots (len(self.slots), P)."""
+        if self.clip:
+            clip(g, self.clip)
         if self.name in ("adam", "adamw"):
             k.adam(theta, g, slots[0], slots[1], t, self.hyper(rate))
         elif self.name == "adagrad":
             k.adagrad(theta, g, slots[0], rate, self.epsilon)
         else:
             k.momentum(theta, g, slots[0], rate, self.momentum)
+
+
+# Clipping by the global norm                                       Pascanu, Mikolov & Bengio 2013, Algorithm 1
+#   g ← g min(1, c / ‖g‖):   ‖g‖ ≤ c then, and its direction is kept; the prior's pull is part of g
+
+
+def clip(g: Array, most: float) -> None:
+    """g (P,) with a norm of at most `most`, in place; one that is no longer stays to the bit, and NaN stays NaN."""
+    norm = math.sqrt(np.square(g, dtype=np.float64).sum())
+    if norm > most:
+        g *= most / norm
 
 
 # MAP: p(θ) = N(0, I) on the generative parameters                          Kingma & Welling 2014, §5 and eq. 8
