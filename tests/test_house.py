@@ -40,7 +40,7 @@ ORDER = (
     ("estimators",),
     ("tasks", "fast"),
     ("training",),
-    ("vae", "plots", "page", "exercises", "gradcheck.library", "gradcheck.in_expectation"),
+    ("vae", "plots", "page", "export", "exercises", "gradcheck.library", "gradcheck.in_expectation"),
     ("cli", "sklearn"),
     ("mutants", "__main__", "pytest_plugin", "gradcheck.__main__", ""),  # "": scratchvae/__init__, loaded at first use
 )
@@ -57,7 +57,7 @@ Q_AND_P = (  # rooms and modules of §7.2.5, the choice of q and p
     r"|exercises\.(solutions\.)?e09_heads"
 )
 LATER = ("PIL", "pandas", "h5py")  # what reads files of others
-OPTIONAL = ("matplotlib", "sklearn", "torch", "tqdm", "numba", "llvmlite", "jax", "safetensors", *LATER)
+OPTIONAL = ("matplotlib", "sklearn", "torch", "tqdm", "numba", "llvmlite", "jax", "safetensors", "onnx", *LATER)
 
 FunctionDef = ast.FunctionDef | ast.AsyncFunctionDef
 

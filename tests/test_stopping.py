@@ -299,7 +299,7 @@ def test_patience_is_so_many_looks_and_may_grow(real: Call) -> None:
     assert real("train", "--out", "run1", "--resume", "--patience", "3", "--no-pictures").code == 0
     one, three = (Run(Path(f"run{looks}")).checkpoint.read_bytes() for looks in (1, 3))
     assert one == three
-    with pytest.raises(UsageError, match="patience=0: one look"):
+    with pytest.raises(UsageError, match="patience=0: expected so many looks"):
         Config(patience=0)
 
 

@@ -84,7 +84,7 @@ def add_training(p: Any) -> None:
     option(p, "--epochs", type=amount, help=length)
     held = "share of the training rows held out, to end the run when their bound rises no more; real-valued tables 0.1"
     option(p, "--validation", type=fraction, help=held)
-    option(p, "--patience", type=whole(1), help="looks at the rows held out, in a row and without a rise, that end the run")
+    option(p, "--patience", type=whole(1), help="looks at those rows, one after the other without a rise, that end it")
     option(p, "--batch", type=whole(1), help="M, rows a minibatch")
     option(p, "--estimator", help="of the gradient: sgvb_b, stl, iw, dreg, nvil, … (scratchvae estimators --list)")
     option(p, "--samples", type=whole(1), help="L of eq. 7, samples of z a row; K of iw and dreg")
@@ -95,7 +95,7 @@ def add_training(p: Any) -> None:
     option(p, "--epsilon", type=amount, help="added to the root in Adam and Adagrad")
     option(p, "--momentum", type=fraction, help="of sgd")
     option(p, "--decay", type=fraction, help="λ of adamw")
-    option(p, "--clip", type=amount, help="the longest gradient of the mean bound a row; a longer one is shortened to it")
+    option(p, "--clip", type=amount, help="largest norm of the mean bound's gradient; a longer one is shortened to it")
     option(p, "--schedule", choices=SCHEDULES, help="of the learning rate")
     option(p, "--milestones", type=milestones, help="EPOCH:FACTOR,… of the step schedule")
     option(p, "--missing", help="values not to be seen: nan for NaN in the data, random:0.5 for half of all, hidden")

@@ -86,7 +86,7 @@ class Config:
         if self.epochs > LIMIT:
             raise UsageError(f"epochs={self.epochs}: expected at most {LIMIT}, for there is no noise for more steps")
         if self.patience < 1:
-            raise UsageError(f"patience={self.patience}: one look without a rise, at least, ends a run (validation=0: none)")
+            raise UsageError(f"patience={self.patience}: expected so many looks without a rise, 1 or more")
         if not 0 <= self.validation < 1:
             raise UsageError(f"validation={self.validation} is a share of the training rows: 0 (no stop) to below 1")
 

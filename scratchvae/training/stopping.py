@@ -3,7 +3,7 @@
 A table of a few hundred rows is learned by heart long before 2,000 steps: the bound of its own rows rises on, that of
 new rows falls. So a share of the training rows, `Config.validation`, is held out; their bound is looked at every epoch,
 or every LOOK steps where an epoch is shorter. `Config.patience` looks in a row without a better one end the run, and
-the run ends, by this or by its length, with the parameters of the best look. Test rows take no part. (Of the held-out rows
+it ends, by this or by its length, with the parameters of the best look. Test rows take no part. (Of the held-out rows
 training knows what the reading learned of all training rows: mean and scale of each column.)
 
 Outside of training a state holds the best parameters, and beside them those that training would go on with: both are

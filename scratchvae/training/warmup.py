@@ -13,8 +13,8 @@ from .state import State
 def warmup(dtype: str = "float32") -> None:
     """Compile the schedule's jobs for parameters of this type, or load them: for all models, estimators and data."""
     for estimator, clip in (("sgvb_b", 0.0), ("measure", 1.0)):  # the second wants what few do
-        options = {"estimator": estimator, "optimizer": Optimizer(clip=clip)}
-        state = State(Config(latent=1, hidden=(1,), dtype=dtype, **options), 1)
+        config = Config(latent=1, hidden=(1,), dtype=dtype, estimator=estimator, optimizer=Optimizer(clip=clip))
+        state = State(config, 1)
         Compiled(state, np.zeros((2, 1), np.uint8)).compile()
     for draw in (state.noise.normals, state.noise.uniforms):
         draw(Purpose.EVALUATE, 0, 1, 1, dtype)

@@ -49,7 +49,7 @@ def workspace(state: State, estimator: str, micro: int, samples: int, threads: i
     weights = m.b.weights + 64 * panel
     moments = weights if rows else 0
     clip = config.optimizer.clip > 0 and rows > 0
-    gathered = moments if clip or min(config.batch, rows) > micro else 0  # dW of several micro-batches, or to be clipped
+    gathered = moments if clip or min(config.batch, rows) > micro else 0  # dW to be summed, or clipped
     hands = [threads * 2 * o.transposed_room, threads * IN_FLIGHT * tiles.MR * panel]
     w, m_, v, g, work, transposed, scratch = aligned(
         [weights, moments, moments, gathered, m.b.work + 64 * panel, *hands], config.dtype
@@ -62,7 +62,8 @@ def workspace(state: State, estimator: str, micro: int, samples: int, threads: i
         options=o, rule=rule, optimizer=optimizer(state, rows),
         layers=layers, owners=layers[: m.owners].copy(), latents=m.latent_records(),
         draws=np.array(m.draws, schedule.DRAW), forward=jobs[0], backward=jobs[1],
-        w=w, m=m_, v=v, g=g, squares=np.zeros(layers["panels"][: m.owners].sum() * clip), work=work, transposed=transposed, scratch=scratch,
+        w=w, m=m_, v=v, g=g, squares=np.zeros(layers["panels"][: m.owners].sum() * clip),
+        work=work, transposed=transposed, scratch=scratch,
         noise=np.zeros(threads * o.noise_room, config.dtype), words=np.zeros(threads * o.word_room, np.uint32),
         parts=np.zeros((count, m.b.capacity)), value=value, signal=signal, theta=theta, path=path, score=score,
         bound=bound, reconstruction=reconstruction, memory=memory_of(state),
