@@ -31,6 +31,7 @@ from .training.optim import Optimizer
 from .training.reading import learn
 from .training.run import Run
 from .training.state import State, Steps, latent_noise, load_state, save_state
+from .training.weights import scaled
 from .types import Array
 
 SCORED = 16  # draws from q for the bound of a single row: with one, its sd was some 3 nats on MNIST
@@ -100,7 +101,7 @@ class VAE:
         Raises DataError for values that the likelihood cannot take, Diverged for a bound that is no number: the model
         is then as it was. Ctrl-C keeps what was learned so far.
         """
-        x, left = without(x, self.config.leave_out)
+        x, left = without(x, self.config.beside)
         missing, origin = self.config.missing == "nan", Origin("x", names=names_of(x))
         check_left(self.config.leave_out, left, origin)
         x, levels = coded(x)
@@ -113,7 +114,7 @@ class VAE:
         check(train_rows, config.likelihood, origin, None, missing, config.dtype)
         state = State.begun(config, learned, train_rows)
         test_rows = None if test is None else self._rows(test, state, "test")
-        steps = compiled.steps(state, train_rows, self.threads, scaled(weights, len(found)))
+        steps = compiled.steps(state, train_rows, self.threads, self._weights(weights, len(found)))
         return self._train(steps, test_rows, report)
 
     def fit_more(
@@ -135,7 +136,7 @@ class VAE:
         validation = usual.validation if validation is None else validation
         state.config = replace(state.config, epochs=epochs, validation=validation)
         state.stopping = stopping.memory(state.arena.flat) if validation else {}
-        steps = compiled.steps(state, found, self.threads, scaled(weights, len(found)))
+        steps = compiled.steps(state, found, self.threads, self._weights(weights, len(found)))
         steps.first = state.step
         return self._train(steps, None, report)
 
@@ -236,6 +237,11 @@ class VAE:
     def _report(self, report: Report) -> Report:
         return Words(report) if self.verbose else report
 
+    def _weights(self, weights: Any, rows: int) -> Array | None:
+        if weights is None and self.config.weights:
+            raise UsageError(f"config has weights={self.config.weights!r}: in Python give them, fit(x, weights=…)")
+        return None if weights is None else scaled(weights, rows)
+
     def _fitted(self) -> State:
         if self.state is None:
             raise UsageError("this VAE has no parameters yet: call fit(x) first, or VAE.load(path)")
@@ -256,16 +262,6 @@ class VAE:
         state = self._fitted()
         found = self._rows(x, state)
         return evaluation_rows(state, found, 0, len(found))
-
-
-def scaled(weights: Any, rows: int) -> Array | None:
-    """Rows' weights (N,) with mean 1. Raises UsageError where they are not one number above 0 for each row."""
-    if weights is None:
-        return None
-    w = np.asarray(weights, np.float64)
-    if w.shape != (rows,) or not (np.isfinite(w) & (w > 0)).all():
-        raise UsageError(f"weights: give {rows} numbers above 0, one a row, and leave out rows that weigh nothing")
-    return np.asarray(w / w.mean())
 
 
 class Words:

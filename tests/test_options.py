@@ -196,9 +196,9 @@ def test_threads_reach_the_steps(call: Call, monkeypatch: pytest.MonkeyPatch) ->
     """They change no bit, so only who takes the steps can tell; more than processors are as many as those."""
     asked, usual = [], compiled.steps
 
-    def steps(state: Any, x: Array, threads: int | None = None) -> Any:
+    def steps(state: Any, x: Array, threads: int | None = None, weights: Array | None = None) -> Any:
         asked.append(threads)
-        return usual(state, x, threads)
+        return usual(state, x, threads, weights)
 
     monkeypatch.setattr(compiled, "steps", steps)
     monkeypatch.setattr(jit, "processors", lambda: 3)

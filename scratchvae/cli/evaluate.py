@@ -49,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--out {args.out} is drawn against log p(x), which --samples 0 leaves out")
     state = open_run(args)
     found = choose_rows(args, state, open_data(args, state))
+    if state.config.weights:
+        say(f"each test row counts alike: {state.config.weights} weighed rows in training alone")
     held = measure(state, found)
     report = {
         **held.report(),

@@ -13,7 +13,7 @@ from .. import data
 from ..errors import DataError, UsageError
 from ..initial import INITIALISERS
 from ..networks import ACTIVATIONS
-from ..training import compiled
+from ..training import compiled, weights
 from ..training.config import BINARISATIONS, Config, known, read_json
 from ..training.evaluate import elbo_over
 from ..training.likelihood import kinds_of, resolved
@@ -98,6 +98,7 @@ def add_training(p: Any) -> None:
     option(p, "--clip", type=amount, help="largest norm of the mean bound's gradient; a longer one is shortened to it")
     option(p, "--schedule", choices=SCHEDULES, help="of the learning rate")
     option(p, "--milestones", type=milestones, help="EPOCH:FACTOR,… of the step schedule")
+    option(p, "--weights", metavar="COLUMN", help="that weighs rows, and is not taken; or a .npy, one number a row")
     option(p, "--missing", help="values not to be seen: nan for NaN in the data, random:0.5 for half of all, hidden")
     option(p, "--weight-prior", action="store_true", help="weight decay as MAP: p(θ) = N(0, I), eq. 8 of the paper")
     option(p, "--beta", type=amount, help="weight of the KL in what is maximised; every figure is a bound all the same")
@@ -187,14 +188,16 @@ def run_alone(args: argparse.Namespace, held: contextlib.ExitStack) -> int:
         raise UsageError("--resume takes the run's own config: leave --config out" if args.out else "--out is empty")
     base = resumed(args.out).as_dict() if args.resume else read_config(args.config)
     config = config_from(args, base)
+    given = weights.read(config)
     with compiled.prepared(config):
-        gaps, out = config.missing == "nan", config.leave_out
+        gaps, out = config.missing == "nan", config.beside
         found = data.load(config.data, config.test, args.data_folder, gaps, judge=False, leave_out=out)
+    w = None if given is None else weights.of_training(given, found)
     config = resolved(config, found.train, found.names, found.levels)
     config = with_length(args, config, base, found.train)
-    folder, state, found, pending = open_folder(args, config, found, held)
+    folder, state, found, pending = open_folder(args, config, found, w, held)
     args.threads = threads_for(args.threads)
-    steps = compiled.steps(state, found.train, args.threads)
+    steps = compiled.steps(state, found.train, args.threads, w)
     plan = Plan.of(steps, args.evaluate_every, args.save_every)
     rows, columns = found.train.shape
     for note in found.notes:
@@ -202,6 +205,11 @@ def run_alone(args: argparse.Namespace, held: contextlib.ExitStack) -> int:
     say(f"{found.name}: {rows} rows, {columns} columns, binarisation {config.binarisation}; test: {found.split}")
     if config.missing.startswith("random"):
         say("train bounds count what is seen of a row, test bounds the whole of it")
+    if config.weights:
+        say(
+            f"rows are weighed by {config.weights} in training and where rows are held out; test bounds count each row "
+            "alike. Such steps are composed in NumPy: the schedule has no weights of rows"
+        )
     say_stop(steps, plan)
     if over(state, plan.look):
         say(f"nothing is left to do: {why_it_ended(state, plan.look)}")
@@ -252,17 +260,17 @@ def resumed(out: str) -> Config:
 
 
 def open_folder(
-    args: argparse.Namespace, config: Config, found: data.Dataset, held: contextlib.ExitStack
+    args: argparse.Namespace, config: Config, found: data.Dataset, w: Array | None, held: contextlib.ExitStack
 ) -> tuple[Run, State, data.Dataset, list[float]]:
     """A new run with fresh parameters, or the one in --out as its checkpoint left it; and the data as it reads them."""
     folder = Run(Path(args.out))
     if args.resume and folder.checkpoint.exists():
         held.enter_context(folder.lock())
-        return reopened(args, folder, config, found)
+        return reopened(args, folder, config, found, w)
     if args.resume and folder.read_metrics():
         raise DataError(f"{args.out} has lost its checkpoint: restore it from a copy, or train into another folder")
     learned = learn(found.train, config, found.names, found.shape, found.levels)
-    learned = learned._replace(where=seen_from(args.out, config))
+    learned = learned._replace(where=seen_from(args.out, config), digest=digest_of(found, w))
     found = checked(learned.adopt(found), config)
     state = State.begun(config, learned, found.train)
     data.check_test(found, config.likelihood, config.missing == "nan", config.dtype)
@@ -284,7 +292,7 @@ def kinds_in_words(found: data.Dataset) -> str:
 
 
 def reopened(
-    args: argparse.Namespace, folder: Run, config: Config, found: data.Dataset
+    args: argparse.Namespace, folder: Run, config: Config, found: data.Dataset, w: Array | None
 ) -> tuple[Run, State, data.Dataset, list[float]]:
     """The run in a folder, locked by now, on the data that it had, or with --force on others."""
     state, meta = folder.load()
@@ -295,7 +303,7 @@ def reopened(
         if name not in LENGTH and value != now[name]:
             changed = f"{name} was {value!r}, now {now[name]!r}"
             raise UsageError(f"--resume continues a run as it was: {changed}; only {' and '.join(LENGTH)} may change")
-    same = state.reading.digest in ("", digest(found.train))  # a run made before digests were kept has none
+    same = state.reading.digest in ("", digest_of(found, w))  # a run made before digests were kept has none
     found = checked(state.reading.adopt(found), config)
     data.check_test(found, config.likelihood, config.missing == "nan", config.dtype)
     if not (same or args.force):
@@ -310,6 +318,11 @@ def reopened(
         here = f"here they have {width(state)}: it goes on, to other bits"
         say(f"the run was made with vectors of {lanes} floats, {here}")
     return folder, state, found, pending
+
+
+def digest_of(found: data.Dataset, w: Array | None) -> str:
+    """Of the training rows, and of their weights where they have any."""
+    return digest(found.train) + ("" if w is None else digest(w[:, None]))
 
 
 def checked(found: data.Dataset, config: Config) -> data.Dataset:

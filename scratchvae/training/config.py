@@ -47,6 +47,7 @@ class Config:
     validation: float = 0.0  # share of the training rows held out for the stop (training.stopping); 0: no stop
     patience: int = 10  # looks in a row without a better bound of theirs that end the run
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
+    weights: str = ""  # of rows: the name of a column, which is then not taken, or a .npy (training.weights)
     missing: str = ""  # values that training does not see: "nan" in the data, or "random:0.5"
     posterior: str = "normal"  # q(z | x), by its family's name; "planar:10" is a flow of ten layers
     prior: str | bool = "standard"  # p(z): the family's standard member, or "mixture:10", "vamp:500", which are learned
@@ -80,6 +81,8 @@ class Config:
                 raise unknown(field, getattr(self, field), choices)
         if not self.deep and any(isinstance(widths, tuple) for widths in self.hidden):
             raise UsageError(f"hidden={self.hidden} has widths for several latent layers, latent={self.latent} is one")
+        if self.deep and self.weights:
+            raise UsageError(f"weights={self.weights!r}: rows are weighed with one latent layer, latent has several")
         fraction(self.missing)
         if self.batch < 1 or self.samples < 1 or not self.epochs > 0:
             raise UsageError(f"batch={self.batch}, samples={self.samples}, epochs={self.epochs} must be above 0")
@@ -89,6 +92,12 @@ class Config:
             raise UsageError(f"patience={self.patience}: expected so many looks without a rise, 1 or more")
         if not 0 <= self.validation < 1:
             raise UsageError(f"validation={self.validation} is a share of the training rows: 0 (no stop) to below 1")
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Names of columns that are no part of x."""
+        weights = (self.weights,) if self.weights and not self.weights.endswith(".npy") else ()
+        return (*self.leave_out, *weights)
 
     @property
     def deep(self) -> bool:

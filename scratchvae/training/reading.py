@@ -240,7 +240,7 @@ def learn(
     """
     kind = "bits" if x.dtype == np.bool_ or holds_bits(x) else "bytes" if x.dtype == np.uint8 else "reals"
     kind = kind if in_unit(config.likelihood) else "reals"  # counts and levels are numbers as they stand
-    found = Reading(x.shape[1], kind, names, image, digest(x), levels=levels, left_out=config.leave_out)
+    found = Reading(x.shape[1], kind, names, image, digest(x), levels=levels, left_out=config.beside)
     mask = standardised(config.likelihood, x.shape[1])
     if kind != "reals" or not config.standardise or not mask.any():
         return found

@@ -1,0 +1,66 @@
+"""§7.3 Weights of rows: Σ_b w_b L_b / Σ_b w_b is maximised, so a whole number w is that row w times.
+
+A run has them from a column of its table, which is then no part of x, or from a .npy. Test rows count alike.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..data import LAST_TENTH, NAMES, Dataset, files
+from ..data.arrays import Origin
+from ..errors import DataError, UsageError, did_you_mean
+from ..types import Array
+from .config import Config
+
+
+def scaled(weights: Any, rows: int, origin: Origin | None = None, column: int = 0) -> Array:
+    """Rows' weights (N,) with mean 1. Raises UsageError where they are not one a row, DataError, with its place, for
+    one that is no number above 0."""
+    w, origin = np.asarray(weights, np.float64), origin or Origin("weights")
+    if w.shape != (rows,):
+        raise UsageError(f"{origin.name} has weights of shape {w.shape} for {rows} rows: give one number a row")
+    if (bad := ~(np.isfinite(w) & (w > 0))).any():
+        row = int(np.argmax(bad))
+        way = "give numbers above 0, and leave out rows that weigh nothing"
+        raise DataError(f"{origin.name} holds {w[row]:g} at {origin.place(row, column)}, which is no weight: {way}")
+    return np.asarray(w / w.mean())
+
+
+class Given(NamedTuple):
+    """The weights of all rows of the data, and where they stand."""
+
+    values: Array
+    origin: Origin
+    column: int = 0
+
+
+def read(config: Config) -> Given | None:
+    """What `config.weights` names; None where it names nothing. Raises UsageError where there is nothing of that name,
+    DataError for a column of words."""
+    name = config.weights
+    if not name:
+        return None
+    if name.endswith(".npy"):
+        return Given(np.asarray(files.read(Path(name)).parts["train"]), Origin(name))
+    found = None if config.data in NAMES else files.read(Path(config.data), config.leave_out)
+    if found is None or not found.names:
+        raise UsageError(f"--weights {name}: {config.data} names no columns: give a .npy with one number a row")
+    if name not in found.names:
+        near = did_you_mean(name, found.names)
+        raise UsageError(f"--weights {name}: {config.data} has no column of that name{near}")
+    column = found.names.index(name)
+    if found.levels and found.levels[column]:
+        raise DataError(f"--weights {name}: the column holds words, {found.levels[column][0]!r} among them")
+    origin = Origin(config.data, 0, found.names, found.lines)
+    return Given(np.asarray(found.parts["train"])[:, column], origin, column)
+
+
+def of_training(given: Given, found: Dataset) -> Array:
+    """Those of the training rows, with mean 1: a file's last tenth may be its test rows."""
+    rows = len(found.train) + (len(found.test) if found.split == LAST_TENTH else 0)
+    if given.values.shape != (rows,):
+        what = f"{given.origin.name} has weights of shape {given.values.shape}"
+        raise UsageError(f"{what} for the {rows} rows of {found.name}: give one number a row")
+    return scaled(given.values[: len(found.train)], len(found.train), given.origin, given.column)
