@@ -100,10 +100,10 @@ def test_what_is_no_weight_is_refused_by_its_row(call: Call, value: float, shown
     x[7, 1] = value
     write("t.csv", x)
     done = train(call)
-    words = f"t.csv holds {shown} at row 7, column 1 'w' (from 0; line 9 of the file), which is no weight: give numbers"
+    words = f"t.csv: give numbers above 0, and leave out rows that weigh nothing; {shown} stands at row 7, column 1 'w'"
     assert (done.code, words in done.line) == (3, True)
     assert not Path("run").exists()
-    with pytest.raises(DataError, match=f"weights holds {shown} at row 2"):
+    with pytest.raises(DataError, match=f"weights: give .*; {shown} stands at row 2"):
         scaled([1, 1, value], 3)
 
 
@@ -116,7 +116,7 @@ def test_what_names_no_weights_is_refused(call: Call) -> None:
         ("wt", "t.csv", "t.csv has no column of that name; did you mean 'w'"),
         ("w", "x.npy", "x.npy names no columns: give a .npy with one number a row"),
         ("w", "mnist", "mnist names no columns"),
-        ("w.npy", "t.csv", "w.npy has weights of shape (45,) for the 50 rows of t.csv"),
+        ("w.npy", "t.csv", "w.npy: give one weight for each of 50 rows, not an array of shape (45,)"),
         ("w", "words.csv", "the column holds words, 'x' among them"),
     ):
         assert words in train(call, weights=weights, data=data).line

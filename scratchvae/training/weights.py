@@ -19,13 +19,18 @@ def scaled(weights: Any, rows: int, origin: Origin | None = None, column: int = 
     """Rows' weights (N,) with mean 1. Raises UsageError where they are not one a row, DataError, with its place, for
     one that is no number above 0."""
     w, origin = np.asarray(weights, np.float64), origin or Origin("weights")
-    if w.shape != (rows,):
-        raise UsageError(f"{origin.name} has weights of shape {w.shape} for {rows} rows: give one number a row")
+    check_shape(w, rows, origin)
     if (bad := ~(np.isfinite(w) & (w > 0))).any():
         row = int(np.argmax(bad))
         way = "give numbers above 0, and leave out rows that weigh nothing"
-        raise DataError(f"{origin.name} holds {w[row]:g} at {origin.place(row, column)}, which is no weight: {way}")
+        raise DataError(f"{origin.name}: {way}; {w[row]:g} stands at {origin.place(row, column)}")
     return np.asarray(w / w.mean())
+
+
+def check_shape(w: Array, rows: int, origin: Origin) -> None:
+    """Refuse what is not one weight for each row."""
+    if w.shape != (rows,):
+        raise UsageError(f"{origin.name}: give one weight for each of {rows} rows, not an array of shape {w.shape}")
 
 
 class Given(NamedTuple):
@@ -59,8 +64,6 @@ def read(config: Config) -> Given | None:
 
 def of_training(given: Given, found: Dataset) -> Array:
     """Those of the training rows, with mean 1: a file's last tenth may be its test rows."""
-    rows = len(found.train) + (len(found.test) if found.split == LAST_TENTH else 0)
-    if given.values.shape != (rows,):
-        what = f"{given.origin.name} has weights of shape {given.values.shape}"
-        raise UsageError(f"{what} for the {rows} rows of {found.name}: give one number a row")
-    return scaled(given.values[: len(found.train)], len(found.train), given.origin, given.column)
+    N = len(found.train)
+    check_shape(given.values, N + (len(found.test) if found.split == LAST_TENTH else 0), given.origin)
+    return scaled(given.values[:N], N, given.origin, given.column)
