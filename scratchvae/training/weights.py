@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..data import LAST_TENTH, NAMES, Dataset, files
-from ..data.arrays import Origin
+from ..data.arrays import Origin, real
 from ..errors import DataError, UsageError, did_you_mean
 from ..types import Array
 from .config import Config
@@ -49,7 +49,8 @@ def read(config: Config) -> Given | None:
         return None
     if name.endswith(".npy"):
         return Given(np.asarray(files.read(Path(name)).parts["train"]), Origin(name))
-    found = None if config.data in NAMES else files.read(Path(config.data), config.leave_out)
+    no_table = config.data in NAMES or Path(config.data).is_dir()
+    found = None if no_table else files.read(Path(config.data), config.leave_out)
     if found is None or not found.names:
         raise UsageError(f"--weights {name}: {config.data} names no columns: give a .npy with one number a row")
     if name not in found.names:
@@ -59,7 +60,8 @@ def read(config: Config) -> Given | None:
     if found.levels and found.levels[column]:
         raise DataError(f"--weights {name}: the column holds words, {found.levels[column][0]!r} among them")
     origin = Origin(config.data, 0, found.names, found.lines)
-    return Given(np.asarray(found.parts["train"])[:, column], origin, column)
+    cells = np.asarray(found.parts["train"])[:, [column]]  # of a frame they may be objects
+    return Given(real(cells, origin._replace(names=(name,)))[:, 0], origin, column)
 
 
 def of_training(given: Given, found: Dataset) -> Array:
