@@ -99,12 +99,12 @@ def test_schedules_with_a_learned_baseline_and_another_optimizer() -> None:
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
 def test_clipped_schedules_are_the_clipped_composition(name: str, dtype: str) -> None:
     """A norm that is clipped at every step, at some, at none; micro-batches, a prior, a ladder, a learned baseline's
-    own optimizer: catches a micropanel left out of the norm, padding counted in, a pull or a decay that comes late."""
+    own optimizer: catches a bias or a micropanel left out of the norm, a pull or a decay that comes late."""
     for clip in (1e-3, 0.6, 1e3):
         how: dict[str, Any] = {"optimizer": {"name": name, "epsilon": 1e-2, "clip": clip}, "dtype": dtype}
         same_steps(blank(700, 37), count=5, batch=600, prior=True, **how, **VAE)
         same_steps(grey(50, 70), count=5, batch=13, estimator="nvil", samples=2, **how, **VAE)
-    same_steps(grey(50, 37), count=5, batch=13, activation="sigmoid", **how, **LADDERS[0])
+        same_steps(grey(50, 37), count=5, batch=13, activation="sigmoid", **how, **LADDERS[0])
 
 
 def test_clipped_steps_have_the_same_bits_for_any_number_of_threads() -> None:
