@@ -15,7 +15,6 @@ from scratchvae import data
 from scratchvae.errors import DataError, UsageError
 from scratchvae.training.run import Run
 from scratchvae.types import Array
-from scratchvae.vae import VAE
 
 SHORT = {
     "epochs": 2,

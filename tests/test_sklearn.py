@@ -277,17 +277,16 @@ def test_partial_fit_s_threshold_is_of_all_rows_so_far() -> None:
 
 def test_the_imputer_learns_from_what_it_fills() -> None:
     """Monte Carlo EM: catches rounds that are left out, and those that fill with means and lose the spread."""
-    many, x, seen = table(10**5, 5), table(400, 20), with_gaps(table(300), 0.5)
+    many, x, seen = wide(20_000, 5), wide(200, 20), with_gaps(wide(300, 0), 0.5)
     rows = with_gaps(x, 0.5)
-    rows = np.where(np.isnan(rows).all(axis=1, keepdims=True), x, rows)
     gone, mean, cov = np.isnan(rows), many.mean(axis=0), np.cov(many.T)
     best = np.array([of_gaussian(row, mean, cov) for row in rows])
     few: dict[str, Any] = {"hidden": (30,), "learning_rate": 0.01, "kernels": "numpy", "dtype": "float64"}
-    model = VAEImputer(4, **few, max_iter=80, random_state=0).fit(seen)
-    alone = VAE(4, likelihood="gaussian", missing="nan", **few, epochs=160).fit(seen)
+    model = VAEImputer(6, **few, max_iter=80, random_state=0).fit(seen)
+    alone = VAE(6, likelihood="gaussian", missing="nan", **few, epochs=160).fit(seen)
     found = (model.transform(rows), alone.impute(rows).mean)
     excess = [(((filled - best) / many.std(axis=0))[gone] ** 2).mean() for filled in found]
-    assert excess[0] < 0.8 * excess[1]
+    assert excess[0] < 0.85 * excess[1]
     draws = model.sample(rows, 19, random_state=0)
     inside = (draws.min(axis=0) <= x) & (x <= draws.max(axis=0))
     assert inside[gone].mean() == pytest.approx(0.9, abs=0.04)

@@ -24,7 +24,7 @@ QUICK: dict[str, Any] = {"hidden": (30,), "max_iter": 60, "learning_rate": 0.01,
 def line(n: int, seed: int = 0, factors: int = 1) -> Array:
     """Six columns of unlike scale by one factor or more, (n, 6)."""
     z, e = np.split(np.random.default_rng(seed).normal(size=(n, factors + 6)), [factors], axis=1)
-    return 50 + (z @ np.random.default_rng(8).normal(size=(factors, 6)) + 0.5 * e) * 10.0 ** np.arange(-1, 5)
+    return 50 + (z @ np.random.default_rng(8).normal(size=(factors, 6)) + 0.5 * e) * 10.0 ** np.linspace(-1, 2, 6)
 
 
 # ---------------------------------------------------------------- nats
@@ -34,7 +34,7 @@ def test_scikit_learns_densities_are_of_the_raw_columns() -> None:
     """Catches a Jacobian lost or doubled: factor analysis and one full Gaussian are near that of the raw covariance."""
     train, test = rows.split(line(400, factors=2), 0)
     assert (len(train), len(test)) == (320, 80)
-    raw = stats.multivariate_normal(train.mean(axis=0), np.cov(train.T), allow_singular=True).logpdf(test).mean()
+    raw = stats.multivariate_normal(train.mean(axis=0), np.cov(train.T)).logpdf(test).mean()
     for method in ("FactorAnalysis", "GaussianMixture, full"):
         assert nats.others(method, train, test).mean() == pytest.approx(raw, abs=0.3)
     assert nats.others("GaussianMixture, diagonal", train, test).mean() < raw
@@ -52,10 +52,10 @@ def test_the_vae_reaches_factor_analysis_on_a_line() -> None:
 
 def test_noise_is_as_wide_as_the_grain() -> None:
     """Catches noise that leaves the cell of a rounded value, none on an atom among reals, and constants that move."""
-    x = np.column_stack([np.arange(300) % 3, np.where(np.arange(300) % 2, np.linspace(0, 1, 300), 0), np.ones(300)])
+    x = np.column_stack([np.arange(300) % 3, np.maximum(0, np.linspace(-1, 1, 300)), np.ones(300)])
     found = nats.noised(x)
     np.testing.assert_array_equal(np.rint(found[:, 0]), x[:, 0])
-    assert np.abs(found - x).max(axis=0) == pytest.approx([0.5, 0.5 * max(2 / 299, 0.01 * x[:, 1].std()), 0], rel=0.05)
+    assert np.abs(found - x).max(axis=0) == pytest.approx([0.5, 0.005 * x[:, 1].std(), 0], rel=0.05)
 
 
 def test_no_spike_pays() -> None:
@@ -74,25 +74,27 @@ def test_no_spike_pays() -> None:
 def test_detectors_rank_what_is_far_above_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows off the plane of the others: catches a score of the wrong sign, and odd rows among those of training. A VAE
     that knows the plane is above the forest, whose cuts are by single columns."""
-    world = np.concatenate([line(400), line(100, 1)[:, ::-1] * 10.0 ** (2 * np.arange(6) - 5)])
+    world = line(500, factors=2)
+    world[400:, 3:] = world[400:, 3:][::-1]  # each column as ever, but not of one row
     monkeypatch.setattr(outliers, "table", lambda name: (world, np.repeat([1, 0], [400, 100])))
     monkeypatch.setitem(outliers.ODD, "made", ("made", 0))
     assert [len(part) for part in outliers.parted("made", 0)] == [320, 80, 100]
     found = {m: outliers.measure("made", m, 0)["auc"] for m in outliers.METHODS[1:]}
     ours = outliers.scored(VAEOutlier(2, **QUICK), outliers.parted("made", 0))
     assert min(found.values()) > 0.5
-    assert ours["auc"] > max(0.9, found["IsolationForest"])
-    assert ours["flagged"] < 0.2 < ours["found"]
+    assert ours["auc"] > found["IsolationForest"] + 0.05
+    assert ours["flagged"] < 0.15 < ours["found"]
 
 
 # ---------------------------------------------------------------- gaps
 
 
 def test_filling_is_measured_by_what_was_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mean has an error of one sd, and where columns hang together regression and the VAE have less; intervals of 19
-    draws hold nine of ten. Catches errors over cells that were seen, and new rows that were trained on."""
+    """The mean has an error of one sd; where columns hang together, regression and the VAE have less, and intervals of
+    19 draws hold nine of ten. Catches errors over cells that were seen, and new rows that were trained on."""
     monkeypatch.setattr(gaps, "table", lambda name: (line(400), None))
     monkeypatch.setattr(gaps, "SHARES", (30,))
+    monkeypatch.setattr(gaps, "DRAWN", 0)  # IterativeImputer's draws take seconds
     mean, regression = (gaps.measure("made", method, 0) for method in ("mean", "IterativeImputer"))
     train, new, whole = gaps.hidden(line(400), 30, 0)
     model, gone = VAEImputer(2, **QUICK).fit(train), np.isnan(new)
@@ -100,12 +102,11 @@ def test_filling_is_measured_by_what_was_hidden(monkeypatch: pytest.MonkeyPatch)
     assert mean["rmse 30"] == pytest.approx(1, abs=0.15)
     assert gaps.scores(model.transform(new), whole, gone) < 0.8 * mean["rmse 30"]
     assert regression["rmse 30"] < 0.8 * mean["rmse 30"]
-    for coverage in (gaps.held(model.sample(new, 19, 0), whole, gone)[0], regression["coverage 30"]):
-        assert coverage == pytest.approx(0.9, abs=0.06)
+    assert gaps.held(gaps.drawn(model, new, 0), whole, gone)[0] == pytest.approx(0.9, abs=0.06)
 
 
 def test_19_draws_hold_nine_of_ten() -> None:
-    """Catches quantiles that hold fewer: the least and the largest of n draws hold (n − 1) / (n + 1) of what is alike."""
+    """Catches quantiles that hold fewer: between the least and the largest of n draws lie (n − 1) / (n + 1)."""
     x = np.random.default_rng(0).normal(size=(20, 200, 50))
     coverage, width = gaps.held(x[1:], x[0], np.ones(x[0].shape, bool))
     assert coverage == pytest.approx(0.9, abs=0.01)

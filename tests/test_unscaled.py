@@ -31,31 +31,32 @@ def by_hand(train: Array, test: Array) -> float:
     return float(model.log_likelihood((test - mean) / s, 100).mean() - np.log(s).sum())
 
 
-def by_fit(train: Array, test: Array, call: Call) -> Array:
-    return VAE(2, likelihood="gaussian", **SMALL).fit(train).log_likelihood(test, 100)
+def by_fit(rows: Array, test: Array, call: Call) -> Array:
+    return VAE(2, likelihood="gaussian", **SMALL).fit(rows[:450]).log_likelihood(test, 100)
 
 
-def by_train(train: Array, test: Array, call: Call) -> Array:
-    head = ",".join(NAMES)
-    np.savetxt("people.csv", train, "%.17g", ",", header=head, comments="")
+def by_train(rows: Array, test: Array, call: Call) -> Array:
+    """Of a table that says of no rows that they are for the test, the command keeps the last tenth for it."""
+    np.savetxt("people.csv", rows, "%.17g", ",", header=",".join(NAMES), comments="")
     options = [word for name, value in SMALL.items() for word in (f"--{name}", "20" if name == "hidden" else value)]
-    done = call("train", "people.csv", "--out", "run", "--likelihood", "gaussian", "--latent", 2, *options, "--no-pictures")
+    options += ["--likelihood", "gaussian", "--latent", 2, "--no-pictures"]
+    done = call("train", "people.csv", "--out", "run", *options)
     assert done.code == 0, done.words
     return VAE.load("run").log_likelihood(test, 100)
 
 
-def by_transformer(train: Array, test: Array, call: Call) -> Array:
+def by_transformer(rows: Array, test: Array, call: Call) -> Array:
     pytest.importorskip("sklearn", minversion="1.6")
     from scratchvae.sklearn import VAETransformer
 
     how: dict[str, Any] = {"learning_rate": 1e-3, "random_state": SMALL["seed"], "kernels": "numpy"}
     model = VAETransformer(2, hidden=(20,), batch_size=SMALL["batch"], max_iter=SMALL["epochs"], **how)
-    return model.fit(train).score_samples(test, "iwae")
+    return model.fit(rows[:450]).score_samples(test, "iwae")
 
 
 @pytest.mark.parametrize("way", [by_fit, by_train, by_transformer], ids=lambda f: f.__name__)
 def test_unscaled_columns_have_the_same_nats(way: Any, call: Call) -> None:
     """Catches columns that go in as they are, a Jacobian that is left out or counted twice, and float32 that loses what
     10⁶ ± 10⁵ differ by."""
-    train, test = people(500), people(300, SEED + 1)
-    assert way(train, test, call).mean() == pytest.approx(by_hand(train, test), abs=0.1)
+    rows, test = people(500), people(300, SEED + 1)
+    assert way(rows, test, call).mean() == pytest.approx(by_hand(rows[:450], test), abs=0.1)

@@ -7,7 +7,8 @@
     python -m bench.papers.tables --again VAEImputer  measure these methods anew
 
 Each split is kept as soon as it is measured; who stops it and calls it again loses one split at most. All methods see
-the same rows of a split. scikit-learn's wine, breast_cancer, diabetes and digits; statsmodels' randhie, fair, modechoice.
+the same rows of a split. Tables: scikit-learn's wine, breast_cancer, diabetes and digits; statsmodels' randhie, fair
+and modechoice (2000 rows of the first two).
 """
 
 import argparse
