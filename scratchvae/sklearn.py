@@ -219,8 +219,9 @@ class VAEOutlier(OutlierMixin, BaseVAE):
         state, auto = self.model_._fitted(), self.contamination == "auto"
         draws = state.noise.uniforms(Purpose.VALIDATION, state.step, len(x), 1, np.float64)[:, 0]
         parts = [x, np.ones(len(x)) if weights is None else weights, draws]
-        if partial and hasattr(self, "kept_"):
-            parts = [np.concatenate(pair) for pair in zip(self.kept_, parts, strict=True)]
+        before: tuple[Array, ...] | None = getattr(self, "kept_", None)
+        if partial and before:
+            parts = [np.concatenate(pair) for pair in zip(before, parts, strict=True)]
         elif auto and len(held := hold_out(state.noise, len(x), state.config.validation)[1]):
             parts = [part[held] for part in parts]
         rows, w, draws = parts
@@ -277,8 +278,9 @@ class VAEImputer(TransformerMixin, BaseVAE):
             return
         length = self.history_[-1]["epoch"] - self.history_[0]["epoch"]
         epochs = max(1, math.ceil(length / ROUNDS))
+        low, high = np.nanmin(x, axis=0), np.nanmax(x, axis=0)  # beyond, a wild draw once learned breeds wilder ones
         for i in range(ROUNDS):
-            filled = self._filled(x, self.seed_ + i, 1)[0]
+            filled = np.clip(self._filled(x, self.seed_ + i, 1)[0], low, high)
             self.model_.fit_more(filled, epochs, self.validation_fraction, weights=weights)
             self.history_ = [*self.history_, *self.model_.history]
 
