@@ -1,6 +1,6 @@
 """§7.3 Tables: held-out log p(x), outliers and gaps, beside what a person would take otherwise.
 
-    python -m bench.papers.tables                     all that is missing in the result, some 40 minutes of one core
+    python -m bench.papers.tables                     all that is missing, in all some eight minutes of one core
     python -m bench.papers.tables nats                a part: nats, outliers or gaps ...
     python -m bench.papers.tables gaps wine diabetes  ... of some tables
     python -m bench.papers.tables --table             what there is
