@@ -41,7 +41,7 @@ class BaseVAE(BaseEstimator):
     """What the three share. After fit: model_ (the `VAE`), history_ (one dict an epoch, or look), n_iter_ (epochs so
     far), seed_, n_features_in_, feature_names_in_. Raises ValueError for rows that the likelihood cannot take."""
 
-    n_components: int = 10  # 2 cost breast cancer 11 nats, and what is superfluous stays unused
+    n_components: int = 10  # 2 are too few for thirty columns, and what is superfluous stays unused
     _: KW_ONLY
     hidden: tuple[int, ...] = (100,)
     likelihood: str = "gaussian"
