@@ -14,7 +14,9 @@ import numpy as np
 
 from .conditional import mean_of
 from .data import UNIT
+from .noise import Purpose
 from .tasks.missing import FillPlan
+from .training.stopping import hold_out
 from .types import Array
 from .vae import VAE
 
@@ -30,6 +32,7 @@ except ImportError as error:
 ROWS = 1000  # scored at a time
 DRAWS = {"elbo": 16, "iwae": 100}  # a row
 FENCE = 1.5  # interquartile ranges below the lower quartile: Tukey 1977
+ROUNDS = 5
 COUNT = Interval(Integral, 1, None, closed="left")
 
 
@@ -38,14 +41,14 @@ class BaseVAE(BaseEstimator):
     """What the three share. After fit: model_ (the `VAE`), history_ (one dict an epoch, or look), n_iter_ (epochs so
     far), seed_, n_features_in_, feature_names_in_. Raises ValueError for rows that the likelihood cannot take."""
 
-    n_components: int = 2
+    n_components: int = 10  # 2 are too few for thirty columns, and what is superfluous stays unused
     _: KW_ONLY
     hidden: tuple[int, ...] = (100,)
     likelihood: str = "gaussian"
     standardise: bool = True
     max_iter: int | None = None
     batch_size: int = 100
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     validation_fraction: float | None = None
     warm_start: bool = False
     random_state: Any = None
@@ -79,7 +82,7 @@ class BaseVAE(BaseEstimator):
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "BaseVAE":
         """Train on, for one epoch of rows X alone; none is held out. The first rows seen say how columns are scaled."""
-        return self._learn(X, sample_weight, True, 1, 0)
+        return self._learn(X, sample_weight, True, 1, 0, partial=True)
 
     def score_samples(self, X: Any, kind: str = "elbo", n_samples: int | None = None) -> Array:
         """A lower bound on log p(x) of each row, (N,) nats: "elbo" by 16 draws from q, or the tighter "iwae" by 100."""
@@ -95,7 +98,15 @@ class BaseVAE(BaseEstimator):
         tags.input_tags.allow_nan = bool(self._missing)
         return tags
 
-    def _learn(self, X: Any, weights: Any, again: bool, epochs: int | None, validation: float | None) -> "BaseVAE":
+    def _learn(
+        self,
+        X: Any,
+        weights: Any,
+        again: bool,
+        epochs: int | None,
+        validation: float | None,
+        partial: bool = False,
+    ) -> "BaseVAE":
         self._validate_params()
         again = again and hasattr(self, "model_")
         X = self._validated(X, first=not again)
@@ -112,8 +123,9 @@ class BaseVAE(BaseEstimator):
             model.fit_more(x, epochs, validation, weights=weights)
         else:
             self.model_: VAE = model.fit(x, weights=weights)
-        self.history_, self.n_iter_ = model.history, math.ceil(model.history[-1]["epoch"])
-        self._finish(x, weights)
+        self.history_ = model.history
+        self._finish(x, weights, partial)
+        self.n_iter_ = math.ceil(self.history_[-1]["epoch"])
         return self
 
     def _model(self, epochs: int | None, validation: float | None) -> VAE:
@@ -129,7 +141,7 @@ class BaseVAE(BaseEstimator):
     def _meet(self, X: Array) -> None:
         """Look at the first rows, before they are learned."""
 
-    def _finish(self, x: Array, weights: Array | None) -> None:
+    def _finish(self, x: Array, weights: Array | None, partial: bool) -> None:
         """Look at the rows once they are learned."""
 
     def _columns(self, X: Array) -> Array:
@@ -185,7 +197,8 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE)
 @dataclass(eq=False, repr=False, kw_only=True)
 class VAEOutlier(OutlierMixin, BaseVAE):
     """Rows that the VAE finds unlikely: score_samples below `offset_`, which is the quantile `contamination` of the
-    training rows' scores or, by "auto", Tukey's fence below them."""
+    training rows' scores or, by "auto", Tukey's fence below those of the rows held out, for what was trained on is
+    likelier than what is new. `partial_fit`, too, goes by all rows so far, or a sample of 1000, which is kept."""
 
     contamination: float | str = "auto"
 
@@ -202,17 +215,30 @@ class VAEOutlier(OutlierMixin, BaseVAE):
         """−1 for what is odd, 1 for the others, (N,)."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def _finish(self, x: Array, weights: Array | None) -> None:
-        share: Any = [0.25, 0.75] if self.contamination == "auto" else [self.contamination] * 2
-        how: dict[str, Any] = {} if weights is None else {"weights": weights, "method": "inverted_cdf"}
-        low, high = np.quantile(self._nats(x), share, **how)
+    def _finish(self, x: Array, weights: Array | None, partial: bool) -> None:
+        state, auto = self.model_._fitted(), self.contamination == "auto"
+        draws = state.noise.uniforms(Purpose.VALIDATION, state.step, len(x), 1, np.float64)[:, 0]
+        parts = [x, np.ones(len(x)) if weights is None else weights, draws]
+        before: tuple[Array, ...] | None = getattr(self, "kept_", None)
+        if partial and before:
+            parts = [np.concatenate(pair) for pair in zip(before, parts, strict=True)]
+        elif auto and len(held := hold_out(state.noise, len(x), state.config.validation)[1]):
+            parts = [part[held] for part in parts]
+        rows, w, draws = parts
+        share: Any = [0.25, 0.75] if auto else [self.contamination] * 2
+        how: dict[str, Any] = {} if (w == w[0]).all() else {"weights": w, "method": "inverted_cdf"}
+        low, high = np.quantile(self._nats(rows), share, **how)
         self.offset_ = float(low - FENCE * (high - low))
+        least = np.argsort(draws)[:ROWS]  # a fair sample of all that came, however it was cut into batches
+        self.kept_ = tuple(part[least] for part in parts)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class VAEImputer(TransformerMixin, BaseVAE):
     """Rows with NaN filled in, by Metropolis within Gibbs: transform gives E[x_mis | x_obs], `sample` draws.
 
+    fit maximises the bound of what is seen; then, together as long again, come rounds of Monte Carlo EM (§7.1.2): gaps
+    are drawn given what is seen, and training goes on with the whole rows, for with many gaps q(z | x) is poor.
     A mean shows no spread: what is computed from filled rows, other than means, wants several draws (Rubin 1987).
     Columns that fit sees empty are left out or, with keep_empty_features, filled with 0.
     """
@@ -246,6 +272,17 @@ class VAEImputer(TransformerMixin, BaseVAE):
         self.seen_ = ~np.isnan(X).all(axis=0)
         if self.add_indicator:
             self.indicator_ = MissingIndicator(error_on_new=False).fit(X)
+
+    def _finish(self, x: Array, weights: Array | None, partial: bool) -> None:
+        if partial or not np.isnan(x).any():
+            return
+        length = self.history_[-1]["epoch"] - self.history_[0]["epoch"]
+        epochs = max(1, math.ceil(length / ROUNDS))
+        low, high = np.nanmin(x, axis=0), np.nanmax(x, axis=0)  # beyond, a wild draw once learned breeds wilder ones
+        for i in range(ROUNDS):
+            filled = np.clip(self._filled(x, self.seed_ + i, 1)[0], low, high)
+            self.model_.fit_more(filled, epochs, self.validation_fraction, weights=weights)
+            self.history_ = [*self.history_, *self.model_.history]
 
     def _columns(self, X: Array) -> Array:
         return X[:, self.seen_]

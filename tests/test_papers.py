@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 import scratchvae.cli
-from bench.papers import evidence, figure2, iwae, tables
+from bench.papers import evidence, figure2, iwae
 from scratchvae import data
 from scratchvae.errors import DataError, UsageError
 from scratchvae.training.run import Run
 from scratchvae.types import Array
-from scratchvae.vae import VAE
 
 SHORT = {
     "epochs": 2,
@@ -242,58 +241,3 @@ def test_iwae_trains_and_goes_on_in_its_folder(tmp_path: Path, monkeypatch: pyte
     assert (state.config.estimator, state.config.samples, state.config.epochs, state.step) == ("iw", 5, 1.0, 3)
     assert iwae.main(options) == 0  # nothing is left to do
     assert ["--resume" in argv for argv in asked] == [False, True]
-
-
-# ---------------------------------------------------------------- tables beside factor analysis
-
-
-def correlated(n: int) -> Array:
-    """Ten columns of unlike scale by two factors, and a constant one."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(n, 2)) @ rng.normal(size=(2, 10)) + 0.3 * rng.normal(size=(n, 10))
-    return np.column_stack([50 + x * 10.0 ** np.linspace(-1, 2, 10), np.full(n, 7.0)])
-
-
-def test_factor_analysis_is_the_gaussian_of_the_raw_columns() -> None:
-    """Catches a Jacobian lost or doubled: factor analysis is a Gaussian, and near the one of the raw covariance."""
-    pytest.importorskip("sklearn")
-    from scipy import stats
-
-    train, test = tables.split(correlated(200), 0)
-    assert (len(train), len(test)) == (160, 40)
-    found, components = tables.factor_analysis(train, test)
-    raw = stats.multivariate_normal(train[:, :10].mean(axis=0), np.cov(train[:, :10].T))
-    assert components in tables.COMPONENTS
-    assert found.mean() == pytest.approx(raw.logpdf(test[:, :10]).mean(), abs=0.5)
-
-
-def test_a_worse_density_does_not_pass() -> None:
-    theirs, noise = np.linspace(-30.0, -10.0, 400), np.random.default_rng(0).normal(0, 1, 400)
-    better, same, worse = (tables.compared(theirs + noise + shift, theirs) for shift in (0.5, -0.02, -0.5))
-    assert [found["reached"] for found in (better, same, worse)] == [True, True, False]
-    assert worse["two_standard_errors"] == pytest.approx(2 / 400**0.5, rel=0.1)
-
-
-def test_tables_are_measured_and_lines_are_added(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    pytest.importorskip("sklearn")
-    fitted: list[VAE] = []
-
-    def small(**options: Any) -> VAE:
-        fitted.append(VAE(latent=2, hidden=(8,), epochs=3, batch=50, **options))
-        return fitted[-1]
-
-    monkeypatch.setattr(tables, "rows_of", lambda name: correlated(100)[:, 1:])
-    monkeypatch.setattr(tables, "VAE", small)
-    result = tmp_path / "tables.json"
-    result.write_text('{"wine": {"kept": true}}')
-    options = ["--splits", "2", "--samples", "20", "--kernels", "numpy", "--json", str(result)]
-    assert tables.main(["digits", *options]) == 1  # three epochs are too few
-    found = json.loads(result.read_text())
-    assert found["wine"] == {"kept": True}
-    assert not found["digits"]["reached"]
-    assert [one["seed"] for one in found["digits"]["splits"]] == [0, 1]
-    each = [one["difference"] for one in found["digits"]["splits"]]
-    assert found["digits"]["difference"] == pytest.approx(np.mean(each), abs=2e-3)
-    assert {model.config.likelihood for model in fitted} == {"gaussian"}
-    with pytest.raises(UsageError, match="'iris' is unknown"):
-        tables.main(["iris", *options])

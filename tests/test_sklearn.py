@@ -34,7 +34,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from scratchvae.sklearn import VAEImputer, VAEOutlier, VAETransformer
 
 LEAST: dict[str, Any] = {"max_iter": 1, "hidden": (4,), "kernels": "numpy"}
-QUICK: dict[str, Any] = {"max_iter": 10, "hidden": (8,), "kernels": "numpy", "random_state": 0}
+QUICK: dict[str, Any] = {"n_components": 2, "max_iter": 10, "hidden": (8,), "kernels": "numpy", "random_state": 0}
 ESTIMATORS = (VAETransformer, VAEOutlier, VAEImputer)
 SKIPPED = {"check_array_api_input", "check_sample_weights_pandas_series", "check_classifier_data_not_an_array"}
 NOISY = {"check_sample_weight_equivalence_on_dense_data": "a repeated row has noise of its own, a heavy one has not"}
@@ -238,6 +238,86 @@ def test_outliers_are_found() -> None:
     label = np.repeat([0, 1], 300)
     assert roc_auc_score(label, -model.score_samples(np.concatenate([table(300, 2), strange]))) > 0.8
     assert (model.predict(x) == -1).sum() == 30
+
+
+def wide(rows: int, seed: int) -> Array:
+    """Twenty columns by four factors, (rows, 20)."""
+    z, e = np.split(np.random.default_rng(seed).normal(size=(rows, 24)), [4], axis=1)
+    return z @ np.random.default_rng(99).normal(size=(4, 20)) + 0.5 * e
+
+
+def test_what_is_new_is_not_odd_for_being_new() -> None:
+    """Catches an "auto" that takes its fence from rows that were trained on: of new ones, twice as many are below."""
+    new, shares = wide(2000, 9), []
+    for seed in range(3):
+        x, how = wide(160, seed), {"max_iter": 100, "validation_fraction": 0.5, "learning_rate": 0.01, "batch_size": 40}
+        model = VAEOutlier(**{**QUICK, **how, "n_components": 8, "hidden": (60,), "random_state": seed}).fit(x)
+        scores, trained = model.score_samples(new), model.score_samples(x)
+        low, high = np.quantile(trained, [0.25, 0.75])
+        shares.append([(scores < model.offset_).mean(), (scores < low - 1.5 * (high - low)).mean()])
+    ours, by_all = np.mean(shares, axis=0)
+    assert ours < 0.1
+    assert by_all > ours + 0.02
+
+
+def test_partial_fit_s_threshold_is_of_all_rows_so_far() -> None:
+    """Catches a threshold of the last batch, or of the first thousand rows, and weights that stay behind."""
+    x, weights = table(300), np.repeat([1.0, 0.1, 1.0], 100)
+    x[100:200, 0] *= 30  # odd, and light
+    model = VAEOutlier(**QUICK, contamination=0.1)
+    for part, w in zip(np.split(x, 3), np.split(weights, 3), strict=True):
+        model.partial_fit(part, sample_weight=w)
+    assert weights[model.predict(x) == -1].sum() == pytest.approx(21, abs=2)
+    begun = VAEOutlier(**QUICK, contamination=0.1).fit(x).partial_fit(x[:5])
+    assert (begun.predict(x) == -1).sum() == pytest.approx(30, abs=2)
+    for block in np.split(table(3000, 1), 3):
+        model.partial_fit(block)
+    assert len(model.kept_[0]) == 1000
+    assert np.isin(model.kept_[0][:, 0], x[:, 0]).sum() == pytest.approx(91, abs=35)
+
+
+def test_the_imputer_learns_from_what_it_fills() -> None:
+    """Monte Carlo EM: catches rounds that are left out, and those that fill with means and lose the spread."""
+    many, x, seen = wide(20_000, 5), wide(200, 20), with_gaps(wide(300, 0), 0.5)
+    rows = with_gaps(x, 0.5)
+    gone, mean, cov = np.isnan(rows), many.mean(axis=0), np.cov(many.T)
+    best = np.array([of_gaussian(row, mean, cov) for row in rows])
+    few: dict[str, Any] = {"hidden": (30,), "learning_rate": 0.01, "kernels": "numpy", "dtype": "float64"}
+    model = VAEImputer(6, **few, max_iter=80, random_state=0).fit(seen)
+    alone = VAE(6, likelihood="gaussian", missing="nan", **few, epochs=160).fit(seen)
+    found = (model.transform(rows), alone.impute(rows).mean)
+    excess = [(((filled - best) / many.std(axis=0))[gone] ** 2).mean() for filled in found]
+    assert excess[0] < 0.85 * excess[1]
+    draws = model.sample(rows, 19, random_state=0)
+    inside = (draws.min(axis=0) <= x) & (x <= draws.max(axis=0))
+    assert inside[gone].mean() == pytest.approx(0.9, abs=0.04)
+    assert model.n_iter_ > 80
+
+
+def test_wild_draws_are_not_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches draws that training takes for rows though they are beyond all that was seen: they breed wilder ones."""
+    x, learned, more = with_gaps(table(200)), [], VAE.fit_more
+    x[0, 0] = 100  # twenty standard deviations
+
+    def watched(self: VAE, rows: Array, *args: Any, **options: Any) -> VAE:
+        learned.append(rows)
+        return more(self, rows, *args, **options)
+
+    monkeypatch.setattr(VAE, "fit_more", watched)
+    VAEImputer(**{**QUICK, "max_iter": 40, "learning_rate": 0.03}).fit(x)
+    assert len(learned) == 5
+    for rows in learned:
+        assert (rows >= np.nanmin(x, axis=0)).all()
+        assert (rows <= np.nanmax(x, axis=0)).all()
+        assert np.array_equal(rows[~np.isnan(x)], x[~np.isnan(x)])
+
+
+def of_gaussian(row: Array, mean: Array, cov: Array) -> Array:
+    """E[x | what is seen of it], (D,)."""
+    gone, found = np.isnan(row), row.copy()
+    gain = cov[np.ix_(gone, ~gone)] @ np.linalg.pinv(cov[np.ix_(~gone, ~gone)], hermitian=True)
+    found[gone] = mean[gone] + gain @ (row - mean)[~gone]
+    return found
 
 
 def test_pipeline_grid_search_and_names() -> None:

@@ -1,0 +1,1 @@
+"""§7.3 The VAE on other people's tables, beside what a person would take otherwise."""
