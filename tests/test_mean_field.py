@@ -87,7 +87,7 @@ OR = [
 
 
 def test_explaining_away_in_three_numbers() -> None:
-    """Catches 0 · log 0 as NaN, and an end that is none: log p = ln 0.19, and the bound ends at ln 0.1 from either side,
+    """Catches 0 · log 0 as NaN, and another end: log p = ln 0.19, and the bound ends at ln 0.1 from either side,
     ln 1.9 below, with one cause sure and the other as it was before x was seen."""
     log_p = np.log(1 - 0.9 * 0.9)
     for order, end in (((0, 1), [1, 0.1]), ((1, 0), [0.1, 1])):
