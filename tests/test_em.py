@@ -137,6 +137,20 @@ def test_blocks_do_not_show_and_every_row_is_read_once(case: str) -> None:
 
 
 @each
+def test_rows_are_counted_in_float64(case: str) -> None:
+    """Catches sums in the type of the file; and shares of a mixture that do not sum to one."""
+    rows, step = CASES[case]
+    x, theta = rows(10)
+    narrow, few = x.astype(np.float32), type(theta)(*(a.astype(np.float32) for a in theta))
+    found, other = step(narrow, few), step(narrow.astype(np.float64), few)
+    assert found[1] == other[1]
+    for a, b in zip(found[0], other[0], strict=True):
+        np.testing.assert_array_equal(a, b)
+    if case == "mixture":
+        assert np.exp(found[0].a).sum() == pytest.approx(1, abs=1e-12)
+
+
+@each
 def test_a_memory_map_stays_on_disk(case: str, tmp_path: Path) -> None:
     """Catches a step that reads the whole map into memory: what it allocates is a block's, whatever N is."""
     rows, step = CASES[case]
@@ -189,6 +203,7 @@ def test_fit_ends_when_little_is_gained() -> None:
     assert (gains[:-1] >= 1e-3).all()
     assert gains[-1] < 1e-3
     assert log_p_of(x, early.theta) >= early.log_p[-1]
+    assert len(em.fit(em.pca_step, x, theta, tolerance=1e9).log_p) == 2  # a gain takes two
     one = em.fit(em.pca_step, x, theta, steps=1)
     np.testing.assert_array_equal(one.theta.W, em.pca_step(x, theta)[0].W)
     assert em.fit(em.pca_step, x, theta, steps=0) == (theta, [])

@@ -154,6 +154,8 @@ def test_what_is_impossible_is_no_nan() -> None:
     """Catches ∞ − ∞: states that are impossible either way do not count, and a contradiction is told in one line."""
     both = [Factor((0, 1), np.array([[[-np.inf], [-np.inf]], [[-np.inf], [0.0]]]))]  # z₀ and z₁
     np.testing.assert_array_equal(mf.sweep(mf.bit, np.full((1, 2), 0.5), both), 1)
+    some = [Factor((0, 1), np.array([[[-np.inf], [0.0]], [[-np.inf], [np.log(4)]]]))]  # z₁, and then z₀ or not
+    np.testing.assert_allclose(mf.bit(np.full((1, 2), 0.5), 0, some), 2 / 3)  # half of ln 4, from z₁ = 1 alone
     either = [Factor((0, 1), np.array([[[-np.inf], [0.0]], [[0.0], [-np.inf]]]))]  # one of the two, not both
     with pytest.raises(DataError, match="z_0 must be both 0 and 1"):
         mf.bit(np.full((1, 2), 0.5), 0, either)
@@ -277,6 +279,7 @@ def test_saul_s_step_is_the_slope_at_the_old_q() -> None:
     x, theta, q = network(8)
     xi = mf.saul_xi(q, theta)
     for i in range(K):
+        np.testing.assert_array_equal(mf.saul(q, i, xi, x.astype(np.uint8), theta), mf.saul(q, i, xi, x, theta))
         moved = [q.copy(), q.copy()]
         for part, sign in zip(moved, (1, -1), strict=True):
             part[:, i] += sign * 1e-6
