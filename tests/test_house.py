@@ -39,6 +39,7 @@ ORDER = (
     ("models",),
     ("estimators",),
     ("tasks", "fast"),
+    ("classical",),
     ("training",),
     ("vae", "plots", "page", "export", "exercises", "gradcheck.library", "gradcheck.in_expectation"),
     ("cli", "sklearn"),

@@ -21,6 +21,7 @@ MODULES = (
     "e11_hunt",
     "e12_use_it",
     "e13_any_q",
+    "e14_classical",
 )
 COURSE: tuple[Exercise, ...] = tuple(import_module(f"{__package__}.{name}").EXERCISE for name in MODULES)
 

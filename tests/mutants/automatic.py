@@ -62,6 +62,10 @@ GROUPS: dict[str, tuple[Names, Names]] = {
          "test_planar.py", "test_bbvi.py"),
     ),
     "optim": (("training.optim",), ("test_optimizers.py",)),
+    "classical": (
+        tuple(f"classical.{name}" for name in ("em", "mean_field", "metropolis")),
+        ("test_em.py", "test_mean_field.py", "test_metropolis.py"),
+    ),
 }  # fmt: skip
 SLOW = 2.0  # seconds of processor: no test of this length takes part
 

@@ -1,0 +1,1 @@
+"""§7.1.2 The classical rivals of auto-encoding variational Bayes, one file an algorithm."""
