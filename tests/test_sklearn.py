@@ -25,6 +25,7 @@ from scratchvae.vae import VAE
 pytest.importorskip("sklearn", minversion="1.6", reason="pip install '.[sklearn]' brings it")
 
 import joblib
+import sklearn
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -343,7 +344,10 @@ def test_frames_in_frames_out(library: str) -> None:
     assert isinstance(coded, frames.DataFrame)
     assert list(coded.columns) == ["vaetransformer0", "vaetransformer1"]
     model = VAEImputer(**QUICK).set_output(transform=library).fit(frame)
-    assert list(model.transform(frame).columns) == list("abcd") == list(model.feature_names_in_)
+    assert list(model.transform(frame).columns) == list("abcd")
+    if library == "polars" and sklearn.__version__ < "1.9":
+        pytest.skip("scikit-learn takes names from pandas alone before 1.9, for polars has dropped __dataframe__")
+    assert list(model.feature_names_in_) == list("abcd")
     with pytest.raises(ValueError, match="feature names"):
         model.transform(frame[["b", "a", "c", "d"]])
 
