@@ -120,7 +120,7 @@ class Gamma(ExponentialFamily, ShapeRate):
         value, log_shape, log_rate = np.broadcast_arrays(*map(widened, (x, *self)))
         w, log_mean = column(w, value.shape), log_shape - log_rate
         dx, dlog_mean, _ = gamma_vjp(w, value, log_mean, log_shape)
-        dlog_shape, dlog_rate = times(by_log_shape(log(value), log_mean, log_shape), w), -dlog_mean
+        dlog_shape, dlog_rate = times(w, by_log_shape(log(value), log_mean, log_shape)), -dlog_mean
         return fitted(dx, x), Gamma(fitted(dlog_shape, self.log_shape), fitted(dlog_rate, self.log_rate))
 
     # z = e^{y − ln β},  y = ln P⁻¹(α, u)     so    ∂z/∂ln α = z α ∂y/∂α,    ∂z/∂ln β = −z

@@ -63,7 +63,7 @@ def negative_binomial_vjp(dy: Array, x: Array, log_mean: Array, log_theta: Array
     _, log_n, y1, _ = ratios(x, log_mean, log_theta)
     d = log_mean - log_theta
     by_mean = x * sigmoid(-d) - soft_vjp(np.ones(()), log_theta, d)[1]
-    return times(by_mean, dy), times(step(x, log_theta, log_n) - excess(log_theta, y1), dy)
+    return times(dy, by_mean), times(dy, step(x, log_theta, log_n) - excess(log_theta, y1))
 
 
 class MeanTheta(NamedTuple):

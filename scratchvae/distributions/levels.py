@@ -33,8 +33,8 @@ def log_bin_vjp(dy: Array, a: Array, b: Array, v: Array, first: Array, last: Arr
     """Cotangents (da, db, dv)."""
     width = 1 / special.exprel(np.minimum(np.exp(v), 800))
     return (
-        times(np.where(last, 0, sigmoid(-a)), dy),
-        times(np.where(first, 0, -sigmoid(b)), dy),
+        times(dy, np.where(last, 0, sigmoid(-a))),
+        times(dy, np.where(first, 0, -sigmoid(b))),
         np.where(first | last, 0, dy * width),
     )
 
@@ -51,7 +51,7 @@ def logistic_vjp(dy: Array, x: Array, mu: Array, log_s: Array, levels: Array | i
     """dμ = −(da + db) / s,  dlog s = −a da − b db − dv;  a σ(−a) → 0 in the far tail."""
     a, b = times(x + 0.5 - mu, np.exp(-log_s)), times(x - 0.5 - mu, np.exp(-log_s))
     da, db, dv = log_bin_vjp(np.ones_like(a), a, b, -log_s, x <= 0, x >= levels - 1)
-    return times(times(-(da + db), np.exp(-log_s)), dy), dy * (-times(da, a) - times(db, b) - dv)
+    return times(dy, times(-(da + db), np.exp(-log_s))), dy * (-times(da, a) - times(db, b) - dv)
 
 
 class Location(NamedTuple):

@@ -68,7 +68,7 @@ def student_vjp(dy: Array, x: Array, mu: Array, log_s: Array, log_nu: Array) -> 
     pull = 2 * soft_vjp(np.ones(()), w, e)[1] + sigmoid(e)
     by_x = np.where(x == mu, 0, -pull / np.where(x == mu, 1, x - mu))
     by_nu = half_step_slope(w) + 0.5 * sigmoid(e) - excess(w, -softplus_np(e))
-    return times(by_x, dy), times(-by_x, dy), times(pull - 1, dy), times(by_nu, dy)
+    return times(dy, by_x), times(dy, -by_x), times(dy, pull - 1), times(dy, by_nu)
 
 
 class Location(NamedTuple):
