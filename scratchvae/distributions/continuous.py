@@ -136,7 +136,7 @@ class Gamma(ExponentialFamily, ShapeRate):
         log_shape, log_rate = map(widened, self)
         shape = np.exp(log_shape)
         y = reparam.gamma.log_sample(shape, widened(u))
-        dy = widened(dz) * np.exp(y - log_rate)
+        dy = dz * np.exp(y - log_rate)
         return Gamma(fitted(dy * shape * reparam.gamma.log_slope(shape, y), self.log_shape), fitted(-dy, self.log_rate))
 
     def entropies(self, eta: Blocks) -> Array:
@@ -204,7 +204,7 @@ class Beta(ExponentialFamily, TwoShapes):
         a, b = map(np.exp, map(widened, self))
         y = reparam.beta.logit_sample(a, b, widened(u))
         by_a, by_b = reparam.beta.logit_slopes(a, b, y)
-        dy = widened(dz) * special.expit(y) * special.expit(-y)
+        dy = dz * special.expit(y) * special.expit(-y)
         return Beta(fitted(times(dy, a * by_a), self.log_a), fitted(times(dy, b * by_b), self.log_b))
 
     @property
@@ -265,7 +265,7 @@ class ContinuousBernoulli(ExponentialFamily, Logits):
     def sample_vjp(self, dz: Array, u: Array, k: Kernels = NUMPY) -> "ContinuousBernoulli":
         """Cotangent of the logits, summed over the samples."""
         l, u = np.broadcast_arrays(widened(self.logits), widened(u))
-        return ContinuousBernoulli(fitted(widened(dz) * box_quantile_slope(l, u), self.logits))
+        return ContinuousBernoulli(fitted(dz * box_quantile_slope(l, u), self.logits))
 
     @property
     def mean(self) -> Array:

@@ -27,7 +27,7 @@ from .shared import column, counted, fitted, quiet, sigmoid, summed, times, wide
 def ratios(x: Array, log_mean: Array, log_theta: Array) -> tuple[Array, Array, Array, Array]:
     """(log x, or 0 where x = 0; log n; y₁; y₂)."""
     log_x, d = np.log(np.where(x == 0, 1, x)), log_mean - log_theta
-    log_n = np.where(x == 0, log_theta, log_add(log_x + 0 * log_theta.real, log_theta))
+    log_n = np.where(x == 0, log_theta, log_add(log_x, log_theta))
     mean, share = np.exp(log_mean), sigmoid(-d)
     y1 = log_near((x - mean) * share * np.exp(-log_theta), log_n - log_theta - softplus_np(d))
     y2 = log_near((mean - x) * share / np.where(x == 0, 1, x), log_n - log_x - softplus_np(-d))
@@ -39,13 +39,12 @@ def step(x: Array, log_theta: Array, log_n: Array) -> Array:
     """θ (ψ(x + θ) − ψ(θ) − log(n / θ)), without cancellation above θ = 10; 0 at x = 0."""
     rho, one = np.exp(log_theta - log_n), np.ones(())
     a = np.exp(-np.maximum(log_theta, 2))
-    total, power, geometric, term = 0.5 + 0 * a, a * (1 + rho), one + 0 * rho, rho * rho
+    total, power, geometric, term = np.full_like(a, 0.5), a * (1 + rho), np.ones_like(rho), rho * rho
     for k, c in enumerate(STIRLING):
         total, power = total + c * (2 * k + 1) * power * geometric, power * a * a
         geometric, term = geometric + term, term * rho * rho
     direct = stirling_vjp(one, log_theta) - rho * stirling_vjp(one, log_n)
-    gap = np.where(x == 0, 0, x * np.exp(-log_n))
-    return np.where(x == 0, 0, np.where(log_theta > np.log(10), gap * total, direct))
+    return np.where(log_theta > np.log(10), x * np.exp(-log_n) * total, direct)
 
 
 @quiet
@@ -105,7 +104,7 @@ class NegativeBinomial(Masses, MeanTheta):
 def zero_inflated(x: Array, logit: Array, log_mean: Array, log_theta: Array) -> Array:
     """log P of each entry."""
     log_nb = negative_binomial(x, log_mean, log_theta)
-    return np.where(x == 0, log_add(log_nb, logit + 0 * log_nb.real.astype(bool)), log_nb) - softplus_np(logit)
+    return np.where(x == 0, log_add(log_nb, logit), log_nb) - softplus_np(logit)
 
 
 @quiet

@@ -88,7 +88,7 @@ class LogNormal(ClosedKL, ClosedEntropy, Elementwise, MuLogVar):
 
     def draw_vjp(self, dz: Array, u: Array) -> Slopes:
         """Cotangents of the heads."""
-        dmu = dz * self.draw(u)
+        dmu = times(dz, self.draw(u))
         return dmu, times(dmu, 0.5 * self.log_deviation(u))
 
     def density(self, z: Array) -> Array:

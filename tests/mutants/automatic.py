@@ -55,7 +55,8 @@ GROUPS: dict[str, tuple[Names, Names]] = {
             "bernoulli", "shared", "exponential", "continuous", "discrete", "curves", "positive", "saddle", "student",
             "counts", "levels")),
         ("test_distributions.py", "test_exponential.py", "test_decoders.py", "test_float32.py", "test_observed.py",
-         "test_columns.py", "test_latents.py", "test_latents_laws.py", "test_families_values.py"),
+         "test_columns.py", "test_latents.py", "test_latents_laws.py", "test_families_values.py",
+         "test_families_shapes.py"),
     ),
     "gaussians": (
         ("distributions.gaussians", "distributions.mixtures", "distributions.planar"),
