@@ -16,7 +16,7 @@ from .discrete import LogRate
 from .exponential import Blocks, ExponentialFamily
 from .positive import beta, beta_vjp, by_log_shape, gamma, gamma_vjp
 from .saddle import log_gamma
-from .shared import column, fitted, narrow, quiet, summed, times, widened
+from .shared import column, fitted, narrow, quiet, sigmoid, summed, times, widened
 from .simplex import Dirichlet as Dirichlet
 from .simplex import beta_bends, beta_curvature, beta_slopes, log, log_beta, over
 
@@ -65,13 +65,13 @@ class Exponential(ExponentialFamily, LogRate):
     def sample_vjp(self, dz: Array, u: Array, k: Kernels = NUMPY) -> "Exponential":
         """Cotangent of the head, summed over the samples."""
         rate = self.eta()[0]
-        dz = np.broadcast_to(widened(dz), np.broadcast_shapes(dz.shape, rate.shape))
         return Exponential(fitted(inverse_cdf.exponential_sample_vjp(dz, rate, widened(u)) * rate, self.log_rate))
 
     @property
+    @quiet
     def mean(self) -> Array:
         """1/λ."""
-        return np.exp(-self.log_rate)
+        return narrow(np.exp(-widened(self.log_rate)), self.log_rate)
 
 
 # η = (α, β), T = (ln x, −x), h = 1/x, A = ln Γ(α) − α ln β;  with v/η = (r, s):
@@ -150,9 +150,10 @@ class Gamma(ExponentialFamily, ShapeRate):
         return 1 / a + (1 - a) * rest_bend(a), -1 / b
 
     @property
+    @quiet
     def mean(self) -> Array:
         """α/β."""
-        return np.exp(self.log_shape - self.log_rate)
+        return narrow(np.exp(widened(self.log_shape) - self.log_rate), *self)
 
 
 class Beta(ExponentialFamily, TwoShapes):
@@ -210,7 +211,7 @@ class Beta(ExponentialFamily, TwoShapes):
     @property
     def mean(self) -> Array:
         """a / (a + b)."""
-        return 1 / (1 + np.exp(self.log_b - self.log_a))
+        return narrow(sigmoid(widened(self.log_a) - self.log_b), *self)
 
 
 # F(z) = (e^{lz} − 1)/(e^l − 1);   ∂z/∂l = −(∂F/∂l)/f, and z(−l, 1 − u) = 1 − z(l, u), so l = −L ≤ 0 is enough:

@@ -221,7 +221,7 @@ def multinomial(x: Array, logits: Array) -> Array:
 @quiet
 def multinomial_vjp(dy: Array, x: Array, logits: Array) -> Array:
     """dl = dy (x − n p)."""
-    return np.where(dy == 0, 0, dy * (x - x.sum(axis=-1, keepdims=True) * log_softmax(logits)[1]))
+    return dy * (x - x.sum(axis=-1, keepdims=True) * log_softmax(logits)[1])
 
 
 class LogitsOfTotal(NamedTuple):
@@ -251,14 +251,14 @@ class Multinomial(Observed, LogitsOfTotal):
     def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
         """Column by column a binomial of what is left; u (..., D) uniform in (0, 1), the last column's is not used."""
         u, logits, left = np.broadcast_arrays(*wide(u, self.logits, self.total))
-        log_p, after = log_softmax(logits)[0], np.zeros_like(u)
-        for d in range(u.shape[-1] - 2, -1, -1):  # log of what comes after d
+        after = np.empty_like(u)
+        for d in range(u.shape[-1] - 2, -1, -1):  # log Σ e^l of what comes after d
             last = d == u.shape[-1] - 2
-            after[..., d] = log_p[..., d + 1] if last else log_add(log_p[..., d + 1], after[..., d + 1])
+            after[..., d] = logits[..., d + 1] if last else log_add(logits[..., d + 1], after[..., d + 1])
         x, left = np.empty(u.shape), left[..., :1]
         for d in range(u.shape[-1] - 1):
             here = slice(d, d + 1)
-            x[..., here] = Binomial(log_p[..., here] - after[..., here], left).sample(u[..., here])
+            x[..., here] = Binomial(logits[..., here] - after[..., here], left).sample(u[..., here])
             left = left - x[..., here]
         x[..., -1:] = left
         return x.astype(self.logits.dtype)
