@@ -7,16 +7,18 @@ import pytest
 from oracles import close, slopes
 from scipy import special, stats
 
-from scratchvae.distributions import Bernoulli
+from scratchvae.distributions import Bernoulli, exponential
 from scratchvae.distributions.continuous import Beta, ContinuousBernoulli, Dirichlet, Exponential, Gamma, VonMises
 from scratchvae.distributions.counts import Binomial, Multinomial, NegativeBinomial, ZeroInflated
 from scratchvae.distributions.discrete import Classes, Poisson, one_hots
 from scratchvae.distributions.exponential import ExponentialFamily, inner
 from scratchvae.distributions.levels import DiscretisedLogistic, LogisticMixture, Ordinal, mixed
 from scratchvae.distributions.positive import LogNormal
+from scratchvae.distributions.shared import counted, dot
 from scratchvae.distributions.student import StudentT
 from scratchvae.types import Array
 
+Logistic: Any = DiscretisedLogistic  # mypy takes `*heads, levels` for levels twice
 RNG = np.random.default_rng(21)
 U = (np.arange(24.0)[:, None] + 0.37) / 24
 
@@ -42,7 +44,8 @@ def below(m: float, t: float, x: Array) -> Array:
 LAWS: list[tuple[Any, Any]] = [
     *((NegativeBinomial(*at(m, t)), lambda x, m=m, t=t: below(m, t, x)) for m, t in NB),
     *((ZeroInflated(*at(l, m, t)),
-       lambda x, l=l, m=m, t=t: (x >= 0) * (special.expit(l) + special.expit(-l) * below(m, t, x))) for l, m, t in GATED),
+       lambda x, l=l, m=m, t=t: (x >= 0) * (special.expit(l) + special.expit(-l) * below(m, t, x)))
+      for l, m, t in GATED),
     *((Binomial(np.array([l]), n), stats.binom(n, special.expit(l)).cdf) for l, n in TRIES),
 ]  # fmt: skip
 
@@ -51,15 +54,24 @@ LAWS: list[tuple[Any, Any]] = [
 def test_a_count_is_the_least_that_reaches_u(p: Any, cdf: Any) -> None:
     """P(≤ x − 1) < u ≤ P(≤ x): catches one too many, a switch to Poisson too early, parameters exchanged."""
     x = p.sample(U)
+    close(x, np.floor(x), 0)
     assert (cdf(x - 1) < U).all()
     assert (cdf(x) >= U).all()
+
+
+def test_the_end_of_the_search() -> None:
+    """Catches a count beyond 2⁶² that is not ∞, and one below it that is."""
+    found = counted(np.full(3, 0.5), lambda k: (k >= [0, 4e18, 5e18]) * 1.0)
+    close(found, np.array([0, 4e18, np.inf]))
 
 
 def test_a_multinomial_of_one_word_and_of_many() -> None:
     """One word is a class, two columns are a binomial, at 10¹² too: catches a total of 1 taken for 0, and the digits
     that logs of large counts have not."""
     l = RNG.standard_normal((5, 4))
-    close(Multinomial(l).log_prob(np.eye(4)[[0, 1, 2, 3, 0]]), special.log_softmax(l, axis=-1)[range(5), [0, 1, 2, 3, 0]])
+    close(
+        Multinomial(l).log_prob(np.eye(4)[[0, 1, 2, 3, 0]]), special.log_softmax(l, axis=-1)[range(5), [0, 1, 2, 3, 0]]
+    )
     many = Multinomial(np.array([1e-6, 0])).log_prob(np.array([5e11, 5e11]))
     np.testing.assert_allclose(many, -14.166301910609246, rtol=1e-11)
 
@@ -119,13 +131,13 @@ def test_draws_of_levels(dtype: str) -> None:
 
 def test_levels_at_the_ends_of_the_range() -> None:
     """Catches 0 · ∞ of a scale of 0 or ∞, of a bound that is infinite, and of a row of weight 0."""
-    q, x = DiscretisedLogistic(*at(2.5, -800), 7), np.array([2.0])
+    q, x = Logistic(*at(2.5, -800), 7), np.array([2.0])
     close(q.mean, np.array([2.5]), 0)
-    close(DiscretisedLogistic(*at(3, 800), 7).sample(np.array([0.5])), np.array([3.0]), 0)
+    close(Logistic(*at(3, 800), 7).sample(np.array([0.5])), np.array([3.0]), 0)
     mixture = LogisticMixture(np.zeros((1, 2)), np.array([[2.5, 0.3]]), np.array([[-800.0, 1]]), 7)
     for d in (q.log_prob_vjp(np.zeros(()), x)[1][:2], mixture.log_prob_vjp(np.zeros(()), x)[1][:3]):
         assert not np.any([np.any(part) for part in d])
-    _, d = Ordinal(*at(0.3), np.array([[0, 800.0]])).log_prob_vjp(np.ones(()), np.zeros(1))
+    _, d = Ordinal(np.array([0.3]), np.array([[0, 800.0]])).log_prob_vjp(np.ones(()), np.zeros(1))
     close(d.cuts, np.array([[special.expit(0.3), 0]]))
 
 
@@ -183,7 +195,7 @@ def test_float32_is_worked_in_float64(kind: Any) -> None:
     """To the last bit what float64 makes of the same numbers: catches 1 − u in float32, which has no digit near 1."""
     u = (np.arange(1, 400) / 2**24).astype("float32")
     u = np.concatenate([u, 1 - u, u / 1e6])[:, None]
-    p = kind(*(np.array([v], "float32") for v in (0.7, -0.4)[: len(kind._fields)]))
+    p = kind(*(RNG.standard_normal(u.shape).astype("float32") for _ in kind._fields))
     wide, v, w = kind(*(h.astype("float64") for h in p)), u.astype("float64"), np.ones(len(u), "float32")
     pairs = [(p.sample(u), wide.sample(v)), (p.log_prob(u), wide.log_prob(v)), (p.mean, wide.mean)]
     pairs += zip(p.sample_vjp(u, u), wide.sample_vjp(v, v), strict=True)
@@ -194,6 +206,7 @@ def test_float32_is_worked_in_float64(kind: Any) -> None:
 
 
 # --- one pair for all -------------------------------------------------------------------------------------------------
+
 
 def test_the_general_curvature_is_that_of_groups() -> None:
     """Catches vᵀ∇²A v that is not summed over its group."""
@@ -223,6 +236,14 @@ def test_one_head_for_all_columns() -> None:
     close(d.logits, np.array([w @ (x - ContinuousBernoulli(*at(0.3)).mean).sum(axis=1)]))
 
 
+def test_what_they_say_of_themselves() -> None:
+    """A mean and an entropy by SciPy, and a sum over a row: catches what only long tests see."""
+    a, b, c = RNG.standard_normal((3, 4, 3))
+    close(Beta(a, b).mean, stats.beta(np.exp(a), np.exp(b)).mean())
+    close(StudentT(a, b, c).entropy(), stats.t(np.exp(c), a, np.exp(b)).entropy().sum(axis=-1))
+    close(dot(a, b), np.array([[u @ v] for u, v in zip(a, b, strict=True)]))
+
+
 def test_kl_of_large_shapes() -> None:
     """40 digits: catches the plain difference where A is 10⁹ times KL, though KL is not small."""
     p, q = Gamma(*at(20, 0)), Gamma(*at(20.0001, 0.00005))
@@ -239,7 +260,7 @@ OWN: list[tuple[Any, Array]] = [
 
 @pytest.mark.parametrize(("p", "x"), OWN, ids=lambda v: type(v).__name__)
 def test_the_one_pair_is_the_familys_own(p: Any, x: Array) -> None:
-    """Where a family has a form of more digits: catches T, A and h of another parametrisation, which KL does not see."""
+    """Where a family has a form of more digits: catches T, A, h of another parametrisation, which KL does not see."""
     w = RNG.standard_normal(4)
     close(ExponentialFamily.log_prob(p, x), p.log_prob(x), 1e-13)
     (dx, d), (own_dx, own) = ExponentialFamily.log_prob_vjp(p, w, x), p.log_prob_vjp(w, x)
@@ -279,3 +300,35 @@ def test_the_series_and_its_slope() -> None:
     l, w = np.array([[0.0, 0.7, -0.3]]), np.ones(1)
     close(Series(l).entropy_vjp(w).log_rate, slopes(lambda v: Series(v).entropy(), l, w))
     assert Poisson(np.zeros((0, 3))).entropy().shape == (0,)
+
+
+# --- the integrals that take a difference's place ---------------------------------------------------------------------
+
+S = 3.0**-16
+KL: dict[str, tuple[Any, Any, list[tuple[float, float]]]] = {  # a family of one η, its KL, pairs of η
+    "exponential": (Exponential, lambda a, b: b / a - 1 - np.log(b / a),
+                    [(1, 0.6), (S, 1), (50 * S, 1), (1, 0.3), (1, S)]),
+    "poisson": (Poisson, lambda a, b: np.exp(b) - np.exp(a) * (1 + b - a),
+                [(-8, -8.6), (-40, -8), (-8, -40), (-9, -7)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KL)
+def test_kl_by_its_integral(name: str) -> None:
+    """Where A bends alike at both ends and where it bends up to 10¹⁵ times more, 300 rows of each: catches too few
+    panels, those of one row used for all, and rows that no block takes."""
+    kind, kl, pairs = KL[name]
+    one, two = np.repeat(pairs, 300, axis=0).T[..., None]
+    got = exponential.integral(kind(np.zeros((1, 1))), (one,), (two,), (two - one,))
+    off = np.abs(got / kl(one, two) - 1).reshape(len(pairs), 300)
+    assert off[:4].max() <= 5e-14
+    assert off.max() <= 2e-11
+
+
+@pytest.mark.parametrize("pair", [(5e3, 5e5), (5e5, 5e3), (5e3, 5e3 * (1 + 1e-9)), (5e3 * (1 + 1e-9), 5e3)])
+def test_a_difference_of_means(pair: tuple[float, float]) -> None:
+    """1/l₁ − 1/l₂ of two boxes on a slope: catches the integral where it bends too much, and the difference where it
+    has no digits."""
+    one, two = (np.array([[l]]) for l in pair)
+    found = exponential.mean_difference(ContinuousBernoulli(one), (one,), (two,), (two - one,))[0]
+    np.testing.assert_allclose(found, (two - one) / one / two, rtol=5e-13)

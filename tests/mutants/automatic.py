@@ -66,6 +66,7 @@ GROUPS: dict[str, tuple[Names, Names]] = {
     "optim": (("training.optim",), ("test_optimizers.py",)),
 }  # fmt: skip
 SLOW = 2.0  # seconds of processor: no test of this length takes part
+QUICK = 0.05  # those that a mutant meets which is known to change no value
 HANGS = 20.0, 5.0  # times a test's own, and at least so many seconds of processor
 KILLS: Counter[tuple[str, str]] = Counter()  # what a test has found in a function: it comes first for the next
 
@@ -237,7 +238,8 @@ def run(mutants: list[Mutant], items: list[Any], progress: Any = None) -> Result
     for i, mutant in enumerate(mutants):
         if progress and i % 20 == 0:
             progress(i, len(mutants), len(survivors))
-        by, reason = killer(mutant, checks), why_equivalent(mutant.name)
+        reason = why_equivalent(mutant.name)
+        by = killer(mutant, [c for c in checks if c.seconds < QUICK or not reason])
         if by:
             killed[mutant.name] = by
         elif reason:

@@ -1,5 +1,6 @@
 """§7.2 Mutants that change no value, each with the reason: patterns of names (`fnmatch`) -> why."""
 
+from .equivalent_families import FAMILIES
 from .equivalent_gaussians import GAUSSIANS
 from .equivalent_reparam import REPARAM
 
@@ -381,6 +382,7 @@ EQUIVALENT: dict[str, str] = {
         "zero or NaN, whatever its sign",
     "fast.placing.place_latents | function dropped | count = * -> count = *":
         "rows of parts that stay zero",
+    **FAMILIES,
     **GAUSSIANS,
     **REPARAM,
 }  # fmt: skip
