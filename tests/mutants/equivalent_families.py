@@ -117,7 +117,7 @@ FAMILIES: dict[str, str] = {
     "distributions.discrete.Classes.log_prob_vjp | * | *slope[[]..., 0]* -> *slope[[]..., 1]*": SHAPE,
     "distributions.positive.beta_vjp | * | * = fractions(* -> * = fractions(log_a, log_a, log_b)":
         "what depends on x is not taken",
-    "distributions.levels.LogisticMixture.sample | function dropped | return np.asarray(* -> return np.take_along_axis(*":
+    "distributions.levels.*.sample | function dropped | return np.asarray(* -> return np.take_along_axis(*":
         "an array already: the word is for the type checker",
     "distributions.* | option dropped | *np.take_along_axis(*, axis=-1)* -> *":
         "NumPy's own choice since 2.3; before, it refuses",
