@@ -8,6 +8,7 @@ from scipy import special
 from ..kernels import NUMPY, Kernels
 from ..kernels.activations import softplus_np
 from ..types import Array
+from .discrete import log_softmax
 from .elementwise import Masses
 from .observed import Observed
 from .shared import column, fitted, quiet, sigmoid, summed, times, wide
@@ -122,11 +123,11 @@ class LogisticMixture(Observed, Locations):
     def mean(self) -> Array:
         """E[x], (..., D), in levels."""
         parts = DiscretisedLogistic(self.mu, self.log_s, levels=self.levels).mean
-        return (mixed(np.zeros(parts.shape), *wide(self.logits))[2] * parts).sum(axis=-1).astype(self.mu.dtype)
+        return (log_softmax(*wide(self.logits))[1] * parts).sum(axis=-1).astype(self.mu.dtype)
 
     def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
         """u (2, ..., D) uniform in (0, 1): the first chooses the component, the second its value."""
-        pi = mixed(np.zeros(self.mu.shape), *wide(self.logits))[2]
+        pi = log_softmax(*wide(self.logits))[1]
         m = (np.cumsum(pi, axis=-1)[..., :-1] <= u[0][..., None]).sum(axis=-1)[..., None]
         values = DiscretisedLogistic(self.mu, self.log_s, levels=self.levels).sample(u[1][..., None])
         return np.asarray(np.take_along_axis(values, m, axis=-1)[..., 0])

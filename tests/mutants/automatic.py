@@ -68,6 +68,7 @@ GROUPS: dict[str, tuple[Names, Names]] = {
 SLOW = 2.0  # seconds of processor: no test of this length takes part
 QUICK = 0.05  # those that a mutant meets which is known to change no value
 HANGS = 20.0, 5.0  # times a test's own, and at least so many seconds of processor
+MEMORY = 3 << 30  # bytes, address space and all
 KILLS: Counter[tuple[str, str]] = Counter()  # what a test has found in a function: it comes first for the next
 
 
@@ -226,6 +227,22 @@ class alarm:
             signal.setitimer(signal.ITIMER_PROF, 0)
 
 
+@contextlib.contextmanager
+def memory(size: int) -> Iterator[None]:
+    """MemoryError inside the block beyond so many bytes, where the system has limits: a mutant must not end the run."""
+    try:
+        import resource
+    except ImportError:
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 def run(mutants: list[Mutant], items: list[Any], progress: Any = None) -> Result:
     """Every mutant against the tests that touch it."""
     start = time.perf_counter()
@@ -272,7 +289,7 @@ class Plugin:
         """Every mutant, with warnings as errors, as in the tests."""
         import warnings
 
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), memory(MEMORY):
             warnings.simplefilter("error")
             self.result = run(self.mutants, session.items, self.progress)
         return True
