@@ -6,7 +6,7 @@ ROUNDING = "terms below rounding: time, not numbers"
 ORDER = "a sum or a product of finite numbers, in any order"
 TYPES = "the widest of several types, in any order"
 SQUARE = "a square, an absolute value or a logarithm of one has no sign"
-SHAPE = "all have one shape"
+SHAPE = "all of them have one shape"
 
 FAMILIES: dict[str, str] = {
     # --- branches that are not taken
@@ -36,7 +36,7 @@ FAMILIES: dict[str, str] = {
     "distributions.positive.fractions | * | inner = * -> inner = np.where((x == 1) | (x == 1), *": UNTAKEN,
     "distributions.positive.fractions | * | inner = * -> inner = np.where((x == 0) | (x == 2), *": UNTAKEN,
     "distributions.positive.fractions | * | inner = * -> inner = np.where((x == 0) | (x == 1), 1.0, x)": UNTAKEN,
-    "distributions.student.student_vjp | * | by_x = * -> *np.where(x == mu, 2, x - mu)": "it divides 0",
+    "distributions.student.student_vjp | * | by_x = * -> *np.where(x == mu, 2, x - mu)": "there it divides a pull of 0",
     "distributions.student.StudentT.variate | * | return * -> *np.where(many, 1, self.log_nu)*": UNTAKEN,
     "distributions.student.StudentT.variate | * | return * -> *np.where(0, many, self.log_nu)*": UNTAKEN,
     "distributions.counts.ratios | * | log_x, d = * -> *np.where(x == [01], [12], x)*": UNTAKEN,
@@ -97,8 +97,8 @@ FAMILIES: dict[str, str] = {
         "both ends are asked the same",
     "distributions.exponential.mean_difference | operands swapped | far = * -> *pairs(last, first))))":
         "both ends are asked the same",
-    "distributions.exponential.mean_difference | * | far = * -> *, 0, 2) for *": "more than none",
-    "distributions.exponential.mean_difference | * | summed* -> *[[]0.0] * len(one)": "as many blocks",
+    "distributions.exponential.mean_difference | * | far = * -> *, 0, 2) for *": "any number above none says the same",
+    "distributions.exponential.mean_difference | * | summed* -> *[[]0.0] * len(one)": "both have as many blocks",
     "distributions.positive.*_vjp | operands swapped | * -> *times(rise, dy), *": ORDER,
     "distributions.positive.log_normal_vjp | operands swapped | * -> *(times(r, d) - 1))*": "r is 0 where d is",
     "distributions.student.student_vjp | operands swapped | return * -> *times(pull - 1, dy), *": ORDER,
@@ -124,7 +124,7 @@ FAMILIES: dict[str, str] = {
     "distributions.*.*sample* | function dropped | *widened(u)* -> *":
         "SciPy widens what meets float64, and NumPy's formulas here do not subtract u from 1 before",
     "distributions.shared.column | function dropped | * -> return per_row(*": "what it multiplies is float64",
-    "distributions.exponential.ExponentialFamily.log_h | sign flipped | * -> *": "−0 is 0",
+    "distributions.exponential.ExponentialFamily.log_h | sign flipped | * -> *": "NumPy takes −0 for 0 wherever it is added",
     "distributions.exponential.ExponentialFamily.kl_to | function dropped | kl = * -> *":
         "a list is walked as a tuple is",
 }  # fmt: skip
