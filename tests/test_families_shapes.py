@@ -309,7 +309,7 @@ KL: dict[str, tuple[Any, Any, list[tuple[float, float]]]] = {  # a family of one
     "exponential": (Exponential, lambda a, b: b / a - 1 - np.log(b / a),
                     [(1, 0.6), (S, 1), (50 * S, 1), (1, 0.3), (1, S)]),
     "poisson": (Poisson, lambda a, b: np.exp(b) - np.exp(a) * (1 + b - a),
-                [(-8, -8.6), (-40, -8), (-8, -40), (-9, -7)]),
+                [(-8, -8.6), (-40, -8), (-8, -40), (-9, -7), (8e-8, 40)]),
 }  # fmt: skip
 
 

@@ -75,6 +75,8 @@ FAMILIES: dict[str, str] = {
     "distributions.continuous.box_quantile_slope | * | small = L < 1 -> small = L < 2": BOTH,
     "distributions.exponential.bregman | term dropped | near = * -> *": BOTH,
     "distributions.exponential.* | factor or axis changed | * -> *<= 3 * *": BOTH,
+    "distributions.saddle.log_gamma | branch always taken | * -> return np.asarray(special.loggamma(a))":
+        "of a real a > 0 the two say the same",
     # --- beyond rounding, or a search with more steps
     "distributions.curves.rest* | * | tail = * -> *BERNOULLI[[]:8]*": ROUNDING,
     "distributions.curves.log_i0 | * | near, _, _ = * -> *, 81)": ROUNDING,
@@ -82,7 +84,9 @@ FAMILIES: dict[str, str] = {
     "distributions.discrete.Poisson.below | * | return * -> *1[23] * * + 4[01]))": ROUNDING,
     "distributions.continuous.box_quantile | * | return * -> *np.log(u + *np.exp(-l)) / *":
         "1 − u is 1 wherever e^−l counts beside u",
-    "distributions.shared.counted | * | for * -> for _ in range(64):": ROUNDING,
+    "distributions.shared.counted | * | for * -> for _ in range(64):*": ROUNDING,
+    "distributions.shared.counted | sign flipped | if * -> if (high + low <= 1).all():":
+        "0 and 1 are neighbours; others are halved again, which moves nothing",
     "distributions.shared.counted | * | low, high = * -> *":
         "a wider or a moved start of the search: time, not numbers",
     "distributions.shared.counted | * | middle = * -> middle = np.where(high* > 1, np.floor(*":
@@ -93,6 +97,10 @@ FAMILIES: dict[str, str] = {
     "distributions.* | operands swapped | * -> *log_add(*)*": "a sum of two, in any order",
     "distributions.exponential.* | operands swapped | * -> *inner(*)*": ORDER,
     "distributions.exponential.integral | operands swapped | first, last = * -> *": "both ends are asked the same",
+    "distributions.exponential.integral | factor dropped | rough = * -> *((first <= last) &*":
+        "many panels where one would do: time, not numbers",
+    "distributions.exponential.integral | factor dropped | rough = * -> *& (last <= first)*":
+        "many panels where one would do: time, not numbers",
     "distributions.exponential.mean_difference | operands swapped | first, last = * -> *":
         "both ends are asked the same",
     "distributions.exponential.mean_difference | operands swapped | far = * -> *pairs(last, first))))":
@@ -124,7 +132,10 @@ FAMILIES: dict[str, str] = {
     "distributions.*.*sample* | function dropped | *widened(u)* -> *":
         "SciPy widens what meets float64, and NumPy's formulas here do not subtract u from 1 before",
     "distributions.shared.column | function dropped | * -> return per_row(*": "what it multiplies is float64",
-    "distributions.exponential.ExponentialFamily.log_h | sign flipped | * -> *": "NumPy takes −0 for 0 wherever it is added",
+    "distributions.exponential.ExponentialFamily.log_h | sign flipped | * -> *":
+        "NumPy takes −0 for 0 wherever it is added",
+    "distributions.exponential.ExponentialFamily.heads | function dropped | * -> *":
+        "a NamedTuple is a tuple; the word is for the type checker",
     "distributions.exponential.ExponentialFamily.kl_to | function dropped | kl = * -> *":
         "a list is walked as a tuple is",
 }  # fmt: skip
