@@ -85,11 +85,11 @@ FAMILIES: dict[str, str] = {
     "distributions.continuous.box_quantile | * | return * -> *np.log(u + *np.exp(-l)) / *":
         "1 − u is 1 wherever e^−l counts beside u",
     "distributions.shared.counted | * | for * -> for _ in range(64):*": ROUNDING,
-    "distributions.shared.counted | sign flipped | if * -> if (high + low <= 1).all():":
+    "distributions.shared.counted | * | if (high - low * -> if (high* <= 1).all():":
         "0 and 1 are neighbours; others are halved again, which moves nothing",
     "distributions.shared.counted | * | low, high = * -> *":
         "a wider or a moved start of the search: time, not numbers",
-    "distributions.shared.counted | * | middle = * -> middle = np.where(high* > 1, np.floor(*":
+    "distributions.shared.counted | * | middle = * -> middle = np.where(high* > 1, (low + high) / 2, high)":
         "where they are neighbours it is the lower one again, which is short",
     "distributions.counts.Multinomial.sample | * | for * -> for d in range(u.shape[[]-1] - 2, -2, -1):":
         "after the last column is nothing, and nobody reads it",
