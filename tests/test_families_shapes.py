@@ -1,6 +1,6 @@
 """§7.2.5 Draws, types and shapes of the families: each draw is the quantile at its u, by a sum that knows no search."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -237,10 +237,13 @@ def test_one_head_for_all_columns() -> None:
 
 
 def test_what_they_say_of_themselves() -> None:
-    """A mean and an entropy by SciPy, and a sum over a row: catches what only long tests see."""
+    """A mean and an entropy by SciPy, and a sum over a row: catches what only long tests see, and a plain number
+    that has no log p."""
     a, b, c = RNG.standard_normal((3, 4, 3))
     close(Beta(a, b).mean, stats.beta(np.exp(a), np.exp(b)).mean())
     close(StudentT(a, b, c).entropy(), stats.t(np.exp(c), a, np.exp(b)).entropy().sum(axis=-1))
+    q, half = StudentT(a, b, c), cast(Any, 0.5)
+    close(q.log_prob(half), q.log_prob(np.full(3, 0.5)))
     close(dot(a, b), np.array([[u @ v] for u, v in zip(a, b, strict=True)]))
 
 

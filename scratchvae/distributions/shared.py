@@ -25,7 +25,7 @@ def wide(*arrays: Any) -> list[Array]:
 @quiet
 def summed(terms: Array, *inexact: Array) -> Array:
     """Terms (..., D) summed over the last axis, in the type of the parameters (and of values that are no integers)."""
-    kept = [a for a in inexact if a.dtype.kind in "fc"]
+    kept = [a for a in inexact if np.asarray(a).dtype.kind in "fc"]
     return np.asarray(terms.sum(axis=-1)).astype(np.result_type(*kept))
 
 
