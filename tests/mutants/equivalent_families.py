@@ -77,6 +77,8 @@ FAMILIES: dict[str, str] = {
     "distributions.exponential.* | factor or axis changed | * -> *<= 3 * *": BOTH,
     "distributions.saddle.log_gamma | branch always taken | * -> return np.asarray(special.loggamma(a))":
         "of a real a > 0 the two say the same",
+    "distributions.shared.as_rows | branch always taken | arrays = * -> arrays = tuple((np.broadcast_to(*":
+        "broadcast to its own shape, an array is itself: time, not numbers",
     # --- beyond rounding, or a search with more steps
     "distributions.curves.rest* | * | tail = * -> *BERNOULLI[[]:8]*": ROUNDING,
     "distributions.curves.log_i0 | * | near, _, _ = * -> *, 81)": ROUNDING,
