@@ -120,6 +120,8 @@ FAMILIES: dict[str, str] = {
         "the middle one of three numbers, in any order where its bounds are",
     # --- shapes and types
     "distributions.* | operands swapped | return summed(* -> return summed(*": TYPES,
+    "distributions.levels.LogisticMixture.log_prob | * | return * -> *[*]self[[]:4])":
+        "a whole number has no say in the type",
     "distributions.exponential.* | operands swapped | return narrow(* -> *": TYPES,
     "distributions.positive.LogNormal.mean | * | * -> *.astype(self.log_var.dtype)": "two heads have one type",
     "distributions.positive.LogNormal.divergences | * | * -> *np.zeros_like(self.log_var), *": SHAPE,
