@@ -19,7 +19,9 @@ EQUIVALENT: dict[str, str] = {
         "N(z; mu, s) = N(mu; z, s): the density is symmetric in the two",
     "conditional.from_heads_vjp | function dropped | return tuple(dp) -> return dp":
         "a NamedTuple is a tuple; the word is for the type checker",
-    "*strict=True* -> *":
+    "* | option dropped | *strict=True* -> *":
+        "strict=True stops lengths that cannot differ: a guard, not a value",
+    "* | condition turned | *strict=True* -> *strict=False*":
         "strict=True stops lengths that cannot differ: a guard, not a value",
     "kernels.activations.elu_np | factor or axis changed | * -> *np.where(positive, 1, a)))":
         "the branch that is not taken is fed any harmless number",
