@@ -9,7 +9,7 @@ from oracles import close
 
 from scratchvae.distributions import Bernoulli, Normal
 from scratchvae.distributions.continuous import Beta, ContinuousBernoulli, Dirichlet, Exponential, Gamma, VonMises
-from scratchvae.distributions.counts import Binomial, NegativeBinomial, ZeroInflated
+from scratchvae.distributions.counts import Binomial, Multinomial, NegativeBinomial, ZeroInflated
 from scratchvae.distributions.discrete import Categorical, Poisson, one_hots
 from scratchvae.distributions.levels import DiscretisedLogistic, LogisticMixture, Ordinal
 from scratchvae.distributions.positive import LogNormal
@@ -49,11 +49,12 @@ def families() -> Iterator[tuple[str, Any, Array]]:
     yield "log-normal", LogNormal(a, b), POSITIVE
     yield "student", StudentT(a, b, c), FREE
     yield "one-hots", OneHots(a), HOT
+    yield "multinomial", Multinomial(a), WHOLE
     yield "categorical", Categorical(a), np.eye(5)[WHOLE[..., 0].astype(int)]
     yield "dirichlet", Dirichlet(a), SQUARE / SQUARE.sum(axis=-1, keepdims=True)
 
 
-GROUPED = {"one-hots": (0, 0, 1, 1, 1), "categorical": (0,) * 5, "dirichlet": (0,) * 5}
+GROUPED = {"one-hots": (0, 0, 1, 1, 1), "categorical": (0,) * 5, "multinomial": (0,) * 5, "dirichlet": (0,) * 5}
 each_family = pytest.mark.parametrize(("name", "p", "x"), [pytest.param(*f, id=f[0]) for f in families()])
 
 

@@ -95,7 +95,7 @@ class VonMises(ExponentialFamily, Direction):
     @property
     def mean(self) -> Array:
         """The mean direction μ, radians in (−π, π]."""
-        return np.arctan2(self.b, self.a)
+        return narrow(np.arctan2(widened(self.b), self.a), self.a)
 
 
 def length(eta: Blocks) -> Array:

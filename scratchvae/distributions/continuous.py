@@ -16,7 +16,7 @@ from .discrete import LogRate
 from .exponential import Blocks, ExponentialFamily
 from .positive import beta, beta_vjp, by_log_shape, gamma, gamma_vjp
 from .saddle import log_gamma
-from .shared import column, fitted, narrow, quiet, summed, times, widened
+from .shared import column, fitted, narrow, quiet, sigmoid, summed, times, widened
 from .simplex import Dirichlet as Dirichlet
 from .simplex import beta_bends, beta_curvature, beta_slopes, log, log_beta, over
 
@@ -65,13 +65,13 @@ class Exponential(ExponentialFamily, LogRate):
     def sample_vjp(self, dz: Array, u: Array, k: Kernels = NUMPY) -> "Exponential":
         """Cotangent of the head, summed over the samples."""
         rate = self.eta()[0]
-        dz = np.broadcast_to(widened(dz), np.broadcast_shapes(dz.shape, rate.shape))
         return Exponential(fitted(inverse_cdf.exponential_sample_vjp(dz, rate, widened(u)) * rate, self.log_rate))
 
     @property
+    @quiet
     def mean(self) -> Array:
         """1/λ."""
-        return np.exp(-self.log_rate)
+        return narrow(np.exp(-widened(self.log_rate)), self.log_rate)
 
 
 # η = (α, β), T = (ln x, −x), h = 1/x, A = ln Γ(α) − α ln β;  with v/η = (r, s):
@@ -120,7 +120,7 @@ class Gamma(ExponentialFamily, ShapeRate):
         value, log_shape, log_rate = np.broadcast_arrays(*map(widened, (x, *self)))
         w, log_mean = column(w, value.shape), log_shape - log_rate
         dx, dlog_mean, _ = gamma_vjp(w, value, log_mean, log_shape)
-        dlog_shape, dlog_rate = times(by_log_shape(log(value), log_mean, log_shape), w), -dlog_mean
+        dlog_shape, dlog_rate = times(w, by_log_shape(log(value), log_mean, log_shape)), -dlog_mean
         return fitted(dx, x), Gamma(fitted(dlog_shape, self.log_shape), fitted(dlog_rate, self.log_rate))
 
     # z = e^{y − ln β},  y = ln P⁻¹(α, u)     so    ∂z/∂ln α = z α ∂y/∂α,    ∂z/∂ln β = −z
@@ -136,7 +136,7 @@ class Gamma(ExponentialFamily, ShapeRate):
         log_shape, log_rate = map(widened, self)
         shape = np.exp(log_shape)
         y = reparam.gamma.log_sample(shape, widened(u))
-        dy = widened(dz) * np.exp(y - log_rate)
+        dy = dz * np.exp(y - log_rate)
         return Gamma(fitted(dy * shape * reparam.gamma.log_slope(shape, y), self.log_shape), fitted(-dy, self.log_rate))
 
     def entropies(self, eta: Blocks) -> Array:
@@ -150,9 +150,10 @@ class Gamma(ExponentialFamily, ShapeRate):
         return 1 / a + (1 - a) * rest_bend(a), -1 / b
 
     @property
+    @quiet
     def mean(self) -> Array:
         """α/β."""
-        return np.exp(self.log_shape - self.log_rate)
+        return narrow(np.exp(widened(self.log_shape) - self.log_rate), *self)
 
 
 class Beta(ExponentialFamily, TwoShapes):
@@ -204,13 +205,13 @@ class Beta(ExponentialFamily, TwoShapes):
         a, b = map(np.exp, map(widened, self))
         y = reparam.beta.logit_sample(a, b, widened(u))
         by_a, by_b = reparam.beta.logit_slopes(a, b, y)
-        dy = widened(dz) * special.expit(y) * special.expit(-y)
+        dy = dz * special.expit(y) * special.expit(-y)
         return Beta(fitted(times(dy, a * by_a), self.log_a), fitted(times(dy, b * by_b), self.log_b))
 
     @property
     def mean(self) -> Array:
         """a / (a + b)."""
-        return 1 / (1 + np.exp(self.log_b - self.log_a))
+        return narrow(sigmoid(widened(self.log_a) - self.log_b), *self)
 
 
 # F(z) = (e^{lz} − 1)/(e^l − 1);   ∂z/∂l = −(∂F/∂l)/f, and z(−l, 1 − u) = 1 − z(l, u), so l = −L ≤ 0 is enough:
@@ -265,7 +266,7 @@ class ContinuousBernoulli(ExponentialFamily, Logits):
     def sample_vjp(self, dz: Array, u: Array, k: Kernels = NUMPY) -> "ContinuousBernoulli":
         """Cotangent of the logits, summed over the samples."""
         l, u = np.broadcast_arrays(widened(self.logits), widened(u))
-        return ContinuousBernoulli(fitted(widened(dz) * box_quantile_slope(l, u), self.logits))
+        return ContinuousBernoulli(fitted(dz * box_quantile_slope(l, u), self.logits))
 
     @property
     def mean(self) -> Array:

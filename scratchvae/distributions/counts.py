@@ -27,7 +27,7 @@ from .shared import column, counted, fitted, quiet, sigmoid, summed, times, wide
 def ratios(x: Array, log_mean: Array, log_theta: Array) -> tuple[Array, Array, Array, Array]:
     """(log x, or 0 where x = 0; log n; y₁; y₂)."""
     log_x, d = np.log(np.where(x == 0, 1, x)), log_mean - log_theta
-    log_n = np.where(x == 0, log_theta, log_add(log_x + 0 * log_theta.real, log_theta))
+    log_n = np.where(x == 0, log_theta, log_add(log_x, log_theta))
     mean, share = np.exp(log_mean), sigmoid(-d)
     y1 = log_near((x - mean) * share * np.exp(-log_theta), log_n - log_theta - softplus_np(d))
     y2 = log_near((mean - x) * share / np.where(x == 0, 1, x), log_n - log_x - softplus_np(-d))
@@ -39,13 +39,12 @@ def step(x: Array, log_theta: Array, log_n: Array) -> Array:
     """θ (ψ(x + θ) − ψ(θ) − log(n / θ)), without cancellation above θ = 10; 0 at x = 0."""
     rho, one = np.exp(log_theta - log_n), np.ones(())
     a = np.exp(-np.maximum(log_theta, 2))
-    total, power, geometric, term = 0.5 + 0 * a, a * (1 + rho), one + 0 * rho, rho * rho
+    total, power, geometric, term = np.full_like(a, 0.5), a * (1 + rho), np.ones_like(rho), rho * rho
     for k, c in enumerate(STIRLING):
         total, power = total + c * (2 * k + 1) * power * geometric, power * a * a
         geometric, term = geometric + term, term * rho * rho
     direct = stirling_vjp(one, log_theta) - rho * stirling_vjp(one, log_n)
-    gap = np.where(x == 0, 0, x * np.exp(-log_n))
-    return np.where(x == 0, 0, np.where(log_theta > np.log(10), gap * total, direct))
+    return np.where(log_theta > np.log(10), x * np.exp(-log_n) * total, direct)
 
 
 @quiet
@@ -63,7 +62,7 @@ def negative_binomial_vjp(dy: Array, x: Array, log_mean: Array, log_theta: Array
     _, log_n, y1, _ = ratios(x, log_mean, log_theta)
     d = log_mean - log_theta
     by_mean = x * sigmoid(-d) - soft_vjp(np.ones(()), log_theta, d)[1]
-    return times(by_mean, dy), times(step(x, log_theta, log_n) - excess(log_theta, y1), dy)
+    return times(dy, by_mean), times(dy, step(x, log_theta, log_n) - excess(log_theta, y1))
 
 
 class MeanTheta(NamedTuple):
@@ -105,7 +104,7 @@ class NegativeBinomial(Masses, MeanTheta):
 def zero_inflated(x: Array, logit: Array, log_mean: Array, log_theta: Array) -> Array:
     """log P of each entry."""
     log_nb = negative_binomial(x, log_mean, log_theta)
-    return np.where(x == 0, log_add(log_nb, logit + 0 * log_nb.real.astype(bool)), log_nb) - softplus_np(logit)
+    return np.where(x == 0, log_add(log_nb, logit), log_nb) - softplus_np(logit)
 
 
 @quiet
@@ -222,7 +221,7 @@ def multinomial(x: Array, logits: Array) -> Array:
 @quiet
 def multinomial_vjp(dy: Array, x: Array, logits: Array) -> Array:
     """dl = dy (x − n p)."""
-    return np.where(dy == 0, 0, dy * (x - x.sum(axis=-1, keepdims=True) * log_softmax(logits)[1]))
+    return dy * (x - x.sum(axis=-1, keepdims=True) * log_softmax(logits)[1])
 
 
 class LogitsOfTotal(NamedTuple):
@@ -252,14 +251,14 @@ class Multinomial(Observed, LogitsOfTotal):
     def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
         """Column by column a binomial of what is left; u (..., D) uniform in (0, 1), the last column's is not used."""
         u, logits, left = np.broadcast_arrays(*wide(u, self.logits, self.total))
-        log_p, after = log_softmax(logits)[0], np.zeros_like(u)
-        for d in range(u.shape[-1] - 2, -1, -1):  # log of what comes after d
+        after = np.empty_like(u)
+        for d in range(u.shape[-1] - 2, -1, -1):  # log Σ e^l of what comes after d
             last = d == u.shape[-1] - 2
-            after[..., d] = log_p[..., d + 1] if last else log_add(log_p[..., d + 1], after[..., d + 1])
+            after[..., d] = logits[..., d + 1] if last else log_add(logits[..., d + 1], after[..., d + 1])
         x, left = np.empty(u.shape), left[..., :1]
         for d in range(u.shape[-1] - 1):
             here = slice(d, d + 1)
-            x[..., here] = Binomial(log_p[..., here] - after[..., here], left).sample(u[..., here])
+            x[..., here] = Binomial(logits[..., here] - after[..., here], left).sample(u[..., here])
             left = left - x[..., here]
         x[..., -1:] = left
         return x.astype(self.logits.dtype)

@@ -105,7 +105,8 @@ def ratio_series() -> tuple[float, ...]:
 def power_series(kappa: Array, terms: int = 16) -> tuple[Array, Array, Array]:
     """(S₀ − 1, S₁/S₀, (S₀ − S₁)/(y S₀)) by y = κ²/4; 16 terms serve κ < 2, 80 serve κ < 30."""
     y = kappa * kappa / 4
-    zero, one, gap, term = 0 * y, 1 + 0 * y, 0 * y, 1 + 0 * y
+    zero = gap = np.zeros_like(y)
+    one = term = np.ones_like(y)
     for k in range(1, terms):
         gap = gap + term / (k * (k + 1.0))
         term = term * y / (k * k)

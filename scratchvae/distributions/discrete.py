@@ -145,9 +145,9 @@ def one_hots(*sizes: int) -> type[Categorical]:
     return type("OneHots", (Categorical,), {"__slots__": (), "sizes": sizes})
 
 
-# Entropy = λ (1 − ln λ) + E[ln x!] has no closed form: a sum over x for λ ≤ 400, beyond it the series in 1/λ
+# Entropy = λ (1 − ln λ) + E[ln x!] has no closed form: −Σ p log p for λ ≤ 400, beyond it the series in 1/λ, by
 #   E[ln x!] = λ ln λ − λ + ½ ln 2πeλ − 1/12λ − 1/24λ² − 19/360λ³ − 9/80λ⁴ − …
-#   d E[f(x)]/dλ = E[f(x + 1) − f(x)]    so    ∂H/∂ln λ = λ (E[ln(x + 1)] − ln λ)
+#   ∂p/∂ln λ = p (x − λ)    so    ∂H/∂ln λ = −Σ p (x − λ) (log p + 1),    and the 1 has no share: E[x] = λ
 class Poisson(ExponentialFamily, LogRate):
     """Counts x = 0, 1, … by log λ (..., K): A = λ, h = 1/x!."""
 
@@ -178,11 +178,9 @@ class Poisson(ExponentialFamily, LogRate):
         some = stirling(log_x) - log_x - excess(log_x, log_rate - log_x)
         return summed(np.where(value == 0, -np.exp(log_rate), some), x, self.log_rate)
 
-    def mean_of(self, f: Array, eta: Array) -> Array:
-        """E[f(x)], f (N,) by x, the λ as below."""
-        x = np.arange(len(f), dtype=float)
-        log_p = x * eta[..., None] - np.exp(eta[..., None]) - special.gammaln(x + 1)
-        return (np.exp(log_p) * f).sum(axis=-1)
+    def log_masses(self, eta: Array, x: Array) -> Array:
+        """log P of every x (N,), (..., N), the λ as below."""
+        return x * eta[..., None] - np.exp(eta[..., None]) - special.gammaln(x + 1)
 
     def below(self, eta: Array) -> tuple[Array, Array, Array]:
         """Which λ are summed, those, and the x that matter for them."""
@@ -192,9 +190,10 @@ class Poisson(ExponentialFamily, LogRate):
         return few, some, np.arange(top + 12 * np.sqrt(top) + 40)
 
     def entropies(self, eta: Blocks) -> Array:
-        """λ (1 − ln λ) + E[ln x!]."""
+        """−Σ p log p: λ (1 − ln λ) + E[ln x!] is a difference of numbers of the size of λ ln λ."""
         few, some, x = self.below(eta[0])
-        exact = np.exp(some) * (1 - some) + self.mean_of(special.gammaln(x + 1), some)
+        log_p = self.log_masses(some, x)
+        exact = -(np.exp(log_p) * log_p).sum(axis=-1)
         r = np.exp(-np.where(few, np.log(self.summed), eta[0]))
         series = 0.5 * (np.log(2 * np.pi * np.e) - np.log(r)) - r * (
             1 / 12 + r * (1 / 24 + r * (19 / 360 + r * 9 / 80))
@@ -202,9 +201,10 @@ class Poisson(ExponentialFamily, LogRate):
         return np.where(few, exact, series)
 
     def entropies_vjp(self, eta: Blocks) -> Blocks:
-        """λ (E[ln(x + 1)] − ln λ)."""
+        """−Σ p (x − λ) log p."""
         few, some, x = self.below(eta[0])
-        exact = np.exp(some) * (self.mean_of(np.log1p(x), some) - some)
+        log_p = self.log_masses(some, x)
+        exact = -(np.exp(log_p) * (x - np.exp(some[..., None])) * log_p).sum(axis=-1)
         r = np.exp(-np.where(few, np.log(self.summed), eta[0]))
         return (np.where(few, exact, 0.5 + r * (1 / 12 + r * (1 / 12 + r * (19 / 120 + r * 9 / 20)))),)
 

@@ -188,7 +188,7 @@ def bregman(family: ExponentialFamily, one: Blocks, two: Blocks, delta: Blocks) 
     """A(η₂) − A(η₁) − Δᵀ∇A(η₁) of every group, (rows, groups)."""
     below, above = family.A(one), family.A(two)
     linear = family.per_group(inner(delta, family.dA(one)))
-    kl = np.asarray(above - below - linear)
+    kl: Array = above - below - linear
     near = kl.real < NEAR * (np.abs(above) + np.abs(below) + np.abs(linear))
     hit = near.any(axis=-1)
     if hit.any():

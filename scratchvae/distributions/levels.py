@@ -8,6 +8,7 @@ from scipy import special
 from ..kernels import NUMPY, Kernels
 from ..kernels.activations import softplus_np
 from ..types import Array
+from .discrete import log_softmax
 from .elementwise import Masses
 from .observed import Observed
 from .shared import column, fitted, quiet, sigmoid, summed, times, wide
@@ -31,10 +32,10 @@ def log_bin(a: Array, b: Array, v: Array, first: Array, last: Array) -> Array:
 
 def log_bin_vjp(dy: Array, a: Array, b: Array, v: Array, first: Array, last: Array) -> tuple[Array, Array, Array]:
     """Cotangents (da, db, dv)."""
-    width = 1 / special.exprel(np.minimum(np.exp(v), 800))
+    width = 1 / special.exprel(np.exp(v))
     return (
-        times(np.where(last, 0, sigmoid(-a)), dy),
-        times(np.where(first, 0, -sigmoid(b)), dy),
+        dy * np.where(last, 0, sigmoid(-a)),
+        dy * np.where(first, 0, -sigmoid(b)),
         np.where(first | last, 0, dy * width),
     )
 
@@ -51,7 +52,7 @@ def logistic_vjp(dy: Array, x: Array, mu: Array, log_s: Array, levels: Array | i
     """dμ = −(da + db) / s,  dlog s = −a da − b db − dv;  a σ(−a) → 0 in the far tail."""
     a, b = times(x + 0.5 - mu, np.exp(-log_s)), times(x - 0.5 - mu, np.exp(-log_s))
     da, db, dv = log_bin_vjp(np.ones_like(a), a, b, -log_s, x <= 0, x >= levels - 1)
-    return times(times(-(da + db), np.exp(-log_s)), dy), dy * (-times(da, a) - times(db, b) - dv)
+    return times(dy, times(-(da + db), np.exp(-log_s))), dy * (-times(da, a) - times(db, b) - dv)
 
 
 class Location(NamedTuple):
@@ -76,7 +77,7 @@ class DiscretisedLogistic(Masses, Location):
         """E[x] = Σ_j P(x ≥ j), in levels."""
         mu, log_s = wide(self.mu, self.log_s)
         above = (sigmoid(times(mu - j + 0.5, np.exp(-log_s))) for j in range(1, self.levels))
-        return sum(above, 0 * mu).astype(self.mu.dtype)
+        return sum(above, np.zeros_like(mu)).astype(self.mu.dtype)
 
     @quiet
     def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
@@ -98,8 +99,8 @@ def mixed(log_p: Array, logits: Array) -> tuple[Array, Array, Array]:
     shift = np.where(np.isneginf(top), 0, top)
     gamma = np.exp(both - shift)
     total = gamma.sum(axis=-1, keepdims=True)
-    pi = np.broadcast_to(np.exp(log_pi), gamma.shape)
-    return (shift + np.log(total))[..., 0], np.where(total == 0, pi, gamma / np.where(total == 0, 1, total)), pi
+    pi = np.exp(log_pi)
+    return (shift + np.log(total))[..., 0], np.where(total == 0, pi, gamma / total), pi
 
 
 class Locations(NamedTuple):
@@ -122,11 +123,11 @@ class LogisticMixture(Observed, Locations):
     def mean(self) -> Array:
         """E[x], (..., D), in levels."""
         parts = DiscretisedLogistic(self.mu, self.log_s, levels=self.levels).mean
-        return (mixed(np.zeros(parts.shape), *wide(self.logits))[2] * parts).sum(axis=-1).astype(self.mu.dtype)
+        return (log_softmax(*wide(self.logits))[1] * parts).sum(axis=-1).astype(self.mu.dtype)
 
     def sample(self, u: Array, k: Kernels = NUMPY) -> Array:
         """u (2, ..., D) uniform in (0, 1): the first chooses the component, the second its value."""
-        pi = mixed(np.zeros(self.mu.shape), *wide(self.logits))[2]
+        pi = log_softmax(*wide(self.logits))[1]
         m = (np.cumsum(pi, axis=-1)[..., :-1] <= u[0][..., None]).sum(axis=-1)[..., None]
         values = DiscretisedLogistic(self.mu, self.log_s, levels=self.levels).sample(u[1][..., None])
         return np.asarray(np.take_along_axis(values, m, axis=-1)[..., 0])
@@ -192,10 +193,10 @@ class Ordinal(Observed, EtaCuts):
     def _bin(self, x: Array) -> tuple[Array, ...]:
         """(a, b, v, first, last) of each entry, and which bound is its upper and its lower."""
         x, eta, cuts = wide(x, self.eta, self.cuts)
-        t, r, C1 = bounds(cuts), np.broadcast_to(x, np.broadcast_shapes(x.shape, eta.shape)), cuts.shape[-1]
-        upper, lower = (r[..., None] == np.arange(C1)), (r[..., None] - 1 == np.arange(C1))
+        t, C1 = bounds(cuts), cuts.shape[-1]
+        upper, lower = (x[..., None] == np.arange(C1)), (x[..., None] - 1 == np.arange(C1))
         a, b = (np.where(at, t, 0).sum(axis=-1) - eta for at in (upper, lower))
-        return a, b, np.where(upper, cuts, 0).sum(axis=-1), r <= 0, r >= C1, upper, lower
+        return a, b, np.where(upper, cuts, 0).sum(axis=-1), x <= 0, x >= C1, upper, lower
 
     @quiet
     def log_prob(self, x: Array, k: Kernels = NUMPY) -> Array:
@@ -208,5 +209,5 @@ class Ordinal(Observed, EtaCuts):
         *parts, upper, lower = self._bin(x)
         da, db, dv = log_bin_vjp(column(w, parts[0].shape), *parts)
         dt = np.where(upper, da[..., None], 0) + np.where(lower, db[..., None], 0)
-        dcuts = bounds_vjp(dt, np.broadcast_to(wide(self.cuts)[0], dt.shape)) + np.where(upper, dv[..., None], 0)
+        dcuts = bounds_vjp(dt, *wide(self.cuts)) + np.where(upper, dv[..., None], 0)
         return None, Ordinal(fitted(-(da + db), self.eta), fitted(dcuts, self.cuts))

@@ -37,9 +37,9 @@ def gamma_vjp(dy: Array, x: Array, log_mean: Array, log_shape: Array) -> tuple[A
     """Cotangents (dx, dlog m, dlog α)."""
     lost, rise = excess_vjp(np.ones(()), log_shape, np.log(x) - log_mean)
     return (
-        times(np.where(x == 0, steep(log_shape, -np.exp(log_shape - log_mean)), -(1 + rise) / x), dy),
-        times(rise, dy),
-        times(stirling_vjp(np.ones(()), log_shape) - lost, dy),
+        times(dy, np.where(x == 0, steep(log_shape, -np.exp(log_shape - log_mean)), -(1 + rise) / x)),
+        times(dy, rise),
+        times(dy, stirling_vjp(np.ones(()), log_shape) - lost),
     )
 
 
@@ -63,7 +63,7 @@ def log_normal_vjp(dy: Array, x: Array, mu: Array, log_var: Array) -> tuple[Arra
     """Cotangents (dx, dμ, dlog σ²)."""
     d = np.log(x) - mu
     r = np.where(x == 0, d, times(d, np.exp(-log_var)))
-    return times(-(1 + r) / x, dy), times(r, dy), times(0.5 * (times(d, r) - 1), dy)
+    return times(dy, -(1 + r) / x), times(dy, r), times(dy, 0.5 * (times(d, r) - 1))
 
 
 # z = e^(μ + σ Φ⁻¹(u));   KL is that of the logs, ½ (μ² + σ² − 1 − ln σ²), and H = μ + ½ ln 2πeσ²
@@ -88,7 +88,7 @@ class LogNormal(ClosedKL, ClosedEntropy, Elementwise, MuLogVar):
 
     def draw_vjp(self, dz: Array, u: Array) -> Slopes:
         """Cotangents of the heads."""
-        dmu = dz * self.draw(u)
+        dmu = times(dz, self.draw(u))
         return dmu, times(dmu, 0.5 * self.log_deviation(u))
 
     def density(self, z: Array) -> Array:
@@ -141,4 +141,4 @@ def beta_vjp(dy: Array, x: Array, log_a: Array, log_b: Array) -> tuple[Array, Ar
     by_b = weighed(np.log1p(-x) - log_rest, np.exp(log_b)) + stirling_vjp(one, log_b) - np.exp(log_rest) * g
     at_0, at_1 = steep(log_a, -np.expm1(log_b)), -steep(log_b, -np.expm1(log_a))
     inside = times(m - x, np.exp(log_n)) / (x * (1 - x)) - 1 / x + 1 / (1 - x)
-    return times(np.where(x == 0, at_0, np.where(x == 1, at_1, inside)), dy), times(by_a, dy), times(by_b, dy)
+    return times(dy, np.where(x == 0, at_0, np.where(x == 1, at_1, inside))), times(dy, by_a), times(dy, by_b)

@@ -75,10 +75,10 @@ def counted(u: Array, cdf: Callable[[Array], Array]) -> Array:
         if not short.any():
             break
         low, high = np.where(short, high, low), np.where(short, 2 * high + 1, high)
-    while (high - low > 1).any():
-        middle = np.where(high - low > 1, np.floor((low + high) / 2), high)
-        if (middle == low).all() or ((middle == high) & (high - low > 1)).any():
+    for _ in range(63):  # above 2⁵³ there may be no number left between
+        if (high - low <= 1).all():
             break
+        middle = np.where(high - low > 1, (low + high) / 2, high)  # whole: they are a power of 2 apart
         short = cdf(middle) < u
         low, high = np.where(short, middle, low), np.where(short, high, middle)
     return np.where(high >= 2.0**62, np.inf, high)

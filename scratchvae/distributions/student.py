@@ -66,9 +66,9 @@ def student_vjp(dy: Array, x: Array, mu: Array, log_s: Array, log_nu: Array) -> 
     """Cotangents (dx, dμ, dlog s, dlog ν)."""
     e, w = squared(x, mu, log_s, log_nu), log_nu - LOG_2
     pull = 2 * soft_vjp(np.ones(()), w, e)[1] + sigmoid(e)
-    by_x = np.where(x == mu, 0, -pull / np.where(x == mu, 1, x - mu))
+    by_x = -pull / np.where(x == mu, 1, x - mu)  # at μ the pull is 0
     by_nu = half_step_slope(w) + 0.5 * sigmoid(e) - excess(w, -softplus_np(e))
-    return times(by_x, dy), times(-by_x, dy), times(pull - 1, dy), times(by_nu, dy)
+    return times(dy, by_x), times(dy, -by_x), times(dy, pull - 1), times(dy, by_nu)
 
 
 class Location(NamedTuple):
@@ -101,10 +101,9 @@ class StudentT(ClosedEntropy, Elementwise, Location):
 
     def draw_vjp(self, dz: Array, u: Array) -> Slopes:
         """Cotangents of the heads."""
-        t, nu = self.variate(u), np.exp(self.log_nu)
-        ds = times(t, dz * np.exp(self.log_s))
+        t, nu, s = self.variate(u), np.exp(self.log_nu), np.exp(self.log_s)
         by_nu = np.where(np.isinf(t), -t, nu * student_t.slope(nu, t))
-        return dz, ds, times(dz * np.exp(self.log_s), by_nu)
+        return dz, times(dz, times(t, s)), times(dz, times(by_nu, s))
 
     def density(self, z: Array) -> Array:
         return student(z, *self)
@@ -121,4 +120,4 @@ class StudentT(ClosedEntropy, Elementwise, Location):
         """Cotangents of the heads."""
         w = self.log_nu - LOG_2
         less, slope = 0.5 * np.exp(-w), half_step_slope(w)
-        return 0 * dy, dy, dy * ((1 + less) * half_step_bend(w) - slope - less * (slope + 0.5))
+        return np.zeros_like(dy), dy, dy * ((1 + less) * half_step_bend(w) - slope - less * (slope + 0.5))

@@ -1,6 +1,7 @@
 """§7.2 Mutants that change no value, each with the reason: patterns of names (`fnmatch`) -> why."""
 
 from .equivalent_classical import CLASSICAL
+from .equivalent_families import FAMILIES
 from .equivalent_gaussians import GAUSSIANS
 from .equivalent_reparam import REPARAM
 
@@ -19,7 +20,9 @@ EQUIVALENT: dict[str, str] = {
         "N(z; mu, s) = N(mu; z, s): the density is symmetric in the two",
     "conditional.from_heads_vjp | function dropped | return tuple(dp) -> return dp":
         "a NamedTuple is a tuple; the word is for the type checker",
-    "*strict=True* -> *":
+    "* | option dropped | *strict=True* -> *":
+        "strict=True stops lengths that cannot differ: a guard, not a value",
+    "* | condition turned | *strict=True* -> *strict=False*":
         "strict=True stops lengths that cannot differ: a guard, not a value",
     "kernels.activations.elu_np | factor or axis changed | * -> *np.where(positive, 1, a)))":
         "the branch that is not taken is fed any harmless number",
@@ -383,6 +386,7 @@ EQUIVALENT: dict[str, str] = {
     "fast.placing.place_latents | function dropped | count = * -> count = *":
         "rows of parts that stay zero",
     **CLASSICAL,
+    **FAMILIES,
     **GAUSSIANS,
     **REPARAM,
 }  # fmt: skip

@@ -45,6 +45,8 @@ GAUSSIANS: dict[str, str] = {
         "a difference under its absolute value has no sign",
     "distributions.planar.root | factor * | if (np.abs(new - s) * -> if (np.abs(new - s) <= [48]e-16*":
         "the error is about this one's square: time, not numbers",
+    "distributions.planar.root | * | if (np.abs(new - s) * -> if (np.abs(*) <= 4e-16 * new).all():":
+        "it goes on to the last step: time, not numbers",
     "distributions.planar.Planar.mean | operand swapped | * -> return self.sample(np.zeros_like(self.log_var))":
         "noise of zeros, broadcast from either shape",
     "distributions.planar.Planar.log_prob_vjp | operands swapped | first = * -> *, q.log_var, q.mu)[[]0]":
