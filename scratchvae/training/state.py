@@ -26,7 +26,7 @@ from ..kernels import NUMPY, Kernels, table
 from ..models.vae import LIKELIHOODS
 from ..noise import LIMIT, Noise, Purpose, Rows, named, numbers
 from ..types import Array
-from . import checkpoint, stopping
+from . import checkpoint, rivals, stopping
 from .config import Config, from_dict
 from .missing import hide
 from .objective import check_pair, gradient
@@ -54,6 +54,7 @@ class State:
         self.posterior_kind, self.prior_kind = kinds(config)
         self.k: Kernels = table(config.kernels)
         self.noise = Noise(config.seed, self.k)
+        self.rule = rivals.rule(config)
         self.estimator = get(config.estimator)
         self.memory = self.estimator.state(columns, self.draw_memory)  # a learned baseline's arrays; {} for most
         self.stopping = stopping.memory(self.arena.flat) if config.validation else {}
