@@ -48,8 +48,8 @@ def both_ways(
 ) -> tuple[Array, Net, Theta]:
     """The bound and both directions, from zero, of the small belief net whose q draws `draw`."""
     dphi, dtheta = zeros_like(PHI), zeros_like(THETA)
-    args: tuple[Any, ...] = MODEL, X, uniforms(draw, phi), dreamt, phi, THETA, dphi, dtheta
-    return (wake_sleep(*args, w=W) if share is None else reweighted(*args, share=share, w=W)), dphi, dtheta
+    args: Any = MODEL, X, uniforms(draw, phi), dreamt, phi, THETA, dphi, dtheta
+    return wake_sleep(*args, W) if share is None else reweighted(*args, share, W), dphi, dtheta
 
 
 def test_pairs() -> None:

@@ -12,7 +12,7 @@ from ..errors import UsageError, unknown
 if TYPE_CHECKING:
     from .config import Config
 
-FORMS = ("aevb", "wake-sleep", "wake-sleep:means", "reweighted-wake-sleep:K", "reweighted-wake-sleep:K:SHARE")
+FORMS = ("aevb", "wake-sleep", "wake-sleep:means", "reweighted-wake-sleep:K", "reweighted-wake-sleep:K:SHARE", "mcem")
 
 
 class Algorithm(NamedTuple):
@@ -29,7 +29,7 @@ def algorithm(text: str) -> Algorithm:
     match text.split(":"):
         case ["em"]:
             raise UsageError("algorithm='em' wants all rows and a linear decoder: it is Python's classical.em")
-        case ["aevb" | "wake-sleep" as name]:
+        case ["aevb" | "wake-sleep" | "mcem" as name]:
             return Algorithm(name)
         case ["wake-sleep", "means"]:
             return Algorithm("wake-sleep", means=True)
@@ -46,7 +46,7 @@ def check_algorithm(config: "Config") -> None:
     found = algorithm(config.algorithm)
     if found.name == "aevb":
         return
-    K = found.samples or config.samples
+    K = found.samples or (1 if found.name == "mcem" else config.samples)
     for asked, what in (
         (isinstance(config.latent, tuple | list), "one latent layer, and latent has several"),
         (config.missing, f"whole rows, and missing is {config.missing!r}"),
