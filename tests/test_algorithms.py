@@ -14,11 +14,12 @@ from scratchvae.estimators import get, gradient
 from scratchvae.models.decoded import Decoded
 from scratchvae.models.vae import decode
 from scratchvae.training.config import Config, from_dict
+from scratchvae.training.reading import Reading
 from scratchvae.training.rivals import WakeSleep
 from scratchvae.training.state import State, Steps, load_state, save_state
 from scratchvae.types import Array
 
-RIVALS = ("wake-sleep", "wake-sleep:means", "reweighted-wake-sleep:3", "reweighted-wake-sleep:3:1")
+RIVALS = ("wake-sleep", "wake-sleep:means", "reweighted-wake-sleep:3", "reweighted-wake-sleep:3:1", "mcem", "full-vb")
 TINY: dict[str, Any] = {"latent": 2, "hidden": (6,), "batch": 20, "kernels": "numpy"}
 SMALL = TINY | {"epochs": 2, "learning_rate": 0.01}
 
@@ -33,9 +34,7 @@ def halves(seed: int = 0) -> Array:
 def state_of(algorithm: str, **options: Any) -> State:
     """A run that is about to begin."""
     config = Config(**TINY, binarisation="none", algorithm=algorithm, **options)
-    made = State(config, 12)
-    made.initialise(bits().mean(axis=0))
-    return made
+    return State.begun(config, Reading(12), bits())
 
 
 @pytest.mark.parametrize("algorithm", RIVALS)
@@ -125,8 +124,10 @@ def test_a_step_s_theta_is_aevb_s() -> None:
         ({"posterior": "laplace"}, "has a Gaussian q, and posterior is 'laplace'"),
         ({"prior": "mixture:3"}, r"has p\(z\) = N\(0, I\), and prior is 'mixture:3'"),
         ({"estimator": "stl"}, "has directions of its own, and estimator is 'stl'"),
-        ({"beta": 2.0}, "has no KL to weigh"),
-        ({"warm_up": 2.0}, "has no KL to weigh"),
+        ({"beta": 2.0}, "has KL as it is, or none, and beta or warm_up weigh it"),
+        ({"algorithm": "mcem", "samples": 2}, "has K=1, and samples is 2"),
+        ({"algorithm": "full-vb", "weight_prior": True}, r"has p\(θ\) = N\(0, I\) already, which weight_prior is"),
+        ({"warm_up": 2.0}, "has KL as it is, or none, and beta or warm_up weigh it"),
     ],
 )
 def test_what_a_rival_has_no_place_for(options: dict[str, Any], words: str) -> None:

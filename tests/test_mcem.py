@@ -113,7 +113,7 @@ def test_chains_are_in_the_checkpoint(tmp_path: object) -> None:
         Steps(steps.state, steps.x[:100])
     steps.state.kept["z"] = steps.state.kept["z"][:, :1]
     save_state(f"{tmp_path}/odd", steps.state, {})
-    with pytest.raises(DataError, match=r"algorithm.z has shape \(120, 1\), expected \(rows, 2\)"):
+    with pytest.raises(DataError, match=r"algorithm.z has shape \(120, 1\), expected \(120, 2\)"):
         load_state(f"{tmp_path}/odd")
 
 

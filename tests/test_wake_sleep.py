@@ -44,12 +44,14 @@ def uniforms(z: Array, phi: Net) -> Array:
 
 
 def both_ways(
-    draw: Array, dreamt: Dream | None = None, share: float | None = None, phi: Net = PHI
+    draw: Array, dreamt: Any = None, share: float | None = None, phi: Net = PHI
 ) -> tuple[Array, Net, Theta]:
     """The bound and both directions, from zero, of the small belief net whose q draws `draw`."""
     dphi, dtheta = zeros_like(PHI), zeros_like(THETA)
-    args: Any = MODEL, X, uniforms(draw, phi), dreamt, phi, THETA, dphi, dtheta
-    return wake_sleep(*args, W) if share is None else reweighted(*args, share, W), dphi, dtheta
+    noise, nets = uniforms(draw, phi), (phi, THETA, dphi, dtheta)
+    if share is None:
+        return wake_sleep(MODEL, X, noise, dreamt, *nets, W), dphi, dtheta
+    return reweighted(MODEL, X, noise, dreamt, *nets, share, W), dphi, dtheta
 
 
 def test_pairs() -> None:

@@ -12,7 +12,15 @@ from ..errors import UsageError, unknown
 if TYPE_CHECKING:
     from .config import Config
 
-FORMS = ("aevb", "wake-sleep", "wake-sleep:means", "reweighted-wake-sleep:K", "reweighted-wake-sleep:K:SHARE", "mcem")
+FORMS = (
+    "aevb",
+    "wake-sleep",
+    "wake-sleep:means",
+    "reweighted-wake-sleep:K",
+    "reweighted-wake-sleep:K:SHARE",
+    "mcem",
+    "full-vb",
+)
 
 
 class Algorithm(NamedTuple):
@@ -29,7 +37,7 @@ def algorithm(text: str) -> Algorithm:
     match text.split(":"):
         case ["em"]:
             raise UsageError("algorithm='em' wants all rows and a linear decoder: it is Python's classical.em")
-        case ["aevb" | "wake-sleep" | "mcem" as name]:
+        case ["aevb" | "wake-sleep" | "mcem" | "full-vb" as name]:
             return Algorithm(name)
         case ["wake-sleep", "means"]:
             return Algorithm("wake-sleep", means=True)
@@ -53,7 +61,8 @@ def check_algorithm(config: "Config") -> None:
         (config.posterior != "normal", f"a Gaussian q, and posterior is {config.posterior!r}"),
         (config.prior != "standard", f"p(z) = N(0, I), and prior is {config.prior!r}"),
         (config.estimator != "sgvb_b", f"directions of its own, and estimator is {config.estimator!r}"),
-        (config.beta != 1 or config.warm_up, "no KL to weigh, and beta or warm_up do"),
+        (config.beta != 1 or config.warm_up, "KL as it is, or none, and beta or warm_up weigh it"),
+        (found.name == "full-vb" and config.weight_prior, "p(θ) = N(0, I) already, which weight_prior is"),
         (config.samples not in (1, K), f"K={K}, and samples is {config.samples}"),
     ):
         if asked:

@@ -3,22 +3,26 @@
 Loop, optimizers, checkpoints and evaluation stay as they are, and every bound that is told is the ELBO.
 """
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ..classical import mcem
+from ..arena import Arena
+from ..classical import full_vb, mcem
 from ..classical.wake_sleep import Dream, log_q_vjp, reweighted, wake_sleep
-from ..conditional import mean_of
+from ..conditional import Net, mean_of
+from ..distributions import Normal
 from ..errors import UsageError
 from ..kernels import NUMPY
 from ..models.decoded import Decoded
-from ..models.vae import decode
+from ..models.vae import decode, elbo, elbo_vjp
 from ..noise import Purpose
 from ..tasks.hmc import chain_noise
 from ..types import Array
 from .algorithms import algorithm
-from .objective import VAEObjective, drawn, shares
+from .objective import VAEObjective, check_rows, drawn, shares
+from .stopping import held_out
 
 if TYPE_CHECKING:
     from .config import Config
@@ -88,8 +92,56 @@ class MonteCarloEM(Rival):
         return self.bound(x, eps)[0]
 
 
+class FullVB(Rival):
+    """Full variational Bayes (`classical.full_vb`): the arena's θ are the means of q(θ), and LOG_VAR, its variances,
+    follow them; who evaluates, or draws pictures, has the means for θ."""
+
+    __slots__ = ()
+
+    def gradient(self, x: Array, eps: Array) -> Array:
+        """Adds eq. 24's directions, per row; returns the rows' bounds at the step's draw of θ, without KL(q(θ))/N."""
+        s, (q, dq) = self.state, (self.weights(arena) for arena in (self.state.arena, self.state.gradient))
+        zeta = s.noise.normals(Purpose.WEIGHTS, s.step, 1, len(q.mu), s.config.dtype)[0]
+        N = int(s.kept["rows"][0])
+        drawn, slopes = (Arena(decoder_shapes(s.architecture), s.config.dtype) for _ in range(2))
+        drawn.flat[...] = full_vb.weights(q, zeta, N, s.k)[0]
+        nets = (s.architecture.nets({**s.arena.views, **made.views})[1] for made in (drawn, slopes))
+        theta, dtheta = cast(tuple[Net, Net], tuple(nets))
+        L, cache = elbo(x, eps, s.phi, theta, s.k)
+        check_rows(s.step, L, cache.reconstruction, cache.kl)
+        elbo_vjp(shares(s, x), cache, x, eps, s.phi, theta, s.dphi, dtheta, s.k)
+        full_vb.weights_vjp(slopes.flat, -1.0, q, zeta, N, dq, s.k)
+        return L
+
+    def weights(self, arena: Arena) -> Normal:
+        """q(θ), or its cotangent, in an arena: views, (P,) each."""
+        log_var = arena.views[LOG_VAR]
+        return Normal(arena.flat[-2 * log_var.size : -log_var.size], log_var)
+
+    def kl(self) -> float:
+        """KL(q(θ) ‖ N(0, I))/N, nats per datapoint of the N rows that the run was trained on."""
+        return float(self.weights(self.state.arena).kl() / self.state.kept["rows"][0])
+
+
+LOG_VAR = "weights.log_var"
+
+
+def decoder_shapes(a: Any) -> dict[str, tuple[int, ...]]:
+    """Of θ: they follow φ in the arena."""
+    return {name: shape for name, shape in a.shapes().items() if name.startswith("p.")}
+
+
+def shapes(config: "Config", a: Any) -> dict[str, tuple[int, ...]]:
+    """Every parameter of a run: the model's, and after them what its algorithm learns beside."""
+    beside = sum(math.prod(shape) for shape in decoder_shapes(a).values()) if rule(config) is FullVB else 0
+    return a.shapes() | ({LOG_VAR: (beside,)} if beside else {})
+
+
 def kept(state: "State", rows: int) -> dict[str, Array]:
-    """What Monte Carlo EM remembers of so many training rows: z (N, K), first of p(z), and the log of the step size."""
+    """What the algorithm remembers of so many training rows. Of Monte Carlo EM z (N, K), first of p(z), and the log of
+    the step size; of full variational Bayes how many rows it learns from."""
+    if state.rule is FullVB:
+        return {"rows": np.array([rows - held_out(rows, state.config.validation)])}
     if state.rule is not MonteCarloEM:
         return {}
     noise, K = state.noise._replace(k=NUMPY), state.config.latent_size  # drawn once: nothing is to be compiled for it
@@ -98,18 +150,20 @@ def kept(state: "State", rows: int) -> dict[str, Array]:
 
 
 def restored(state: "State", tensors: dict[str, Array]) -> dict[str, Array]:
-    """The chains in a checkpoint's tensors. Raises UsageError for what is none, KeyError where they are gone."""
-    if state.rule is not MonteCarloEM:
-        return {}
-    z, log_step = tensors["algorithm.z"], tensors["algorithm.log_step"]
-    if z.ndim != 2 or z.shape[1] != state.config.latent_size or log_step.shape != (1,):
-        raise UsageError(f"algorithm.z has shape {z.shape}, expected (rows, {state.config.latent_size})")
-    return {"z": z, "log_step": log_step}
+    """What `kept` gave, from a checkpoint's tensors. Raises UsageError for what is none, KeyError where it is gone."""
+    expected = kept(state, len(tensors["algorithm.z"]) if state.rule is MonteCarloEM else 1)
+    found = {name: tensors[f"algorithm.{name}"] for name in expected}
+    for name, array in found.items():
+        if array.shape != expected[name].shape:
+            raise UsageError(f"algorithm.{name} has shape {array.shape}, expected {expected[name].shape}")
+    return found
 
 
 def words(state: "State") -> str:
     """One line on what the algorithm asks of so many rows, "" where it asks for nothing."""
-    if not state.kept:
+    if state.rule is FullVB:
+        return f"full variational Bayes: KL(q(θ) ‖ N(0, I)) of {state.arena.views[LOG_VAR].size} weights is weights_kl"
+    if state.rule is not MonteCarloEM:
         return ""
     z = state.kept["z"]
     return (
@@ -118,10 +172,16 @@ def words(state: "State") -> str:
     )
 
 
+def columns(state: "State") -> dict[str, float]:
+    """What the algorithm adds to a line of metrics: of full variational Bayes KL(q(θ))/N, in nats per datapoint."""
+    return {"weights_kl": FullVB(state).kl()} if state.rule is FullVB else {}
+
+
 RULES: dict[str, type[Rival]] = {
     "wake-sleep": WakeSleep,
     "reweighted-wake-sleep": WakeSleep,
     "mcem": MonteCarloEM,
+    "full-vb": FullVB,
 }
 
 

@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike
 
 from .. import conditional
 from ..arena import Arena
+from ..classical import full_vb
 from ..data import binarise, rows
 from ..distributions import Normal
 from ..engine.jit import threads as default_threads
@@ -43,7 +44,7 @@ class State:
         self.reading = reading or Reading(columns)
         variance = self.reading.variance(config.variance, config.likelihood)
         self.architecture = config.architecture(columns, variance, self.reading.log_scale)
-        self.arena = Arena(self.architecture.shapes(), config.dtype)
+        self.arena = Arena(rivals.shapes(config, self.architecture), config.dtype)
         self.gradient = self.arena.like()
         self.slots: Array = np.zeros((len(config.optimizer.slots), self.arena.flat.size), config.dtype)
         # a Net each; of a ladder a list of Nets each
@@ -116,6 +117,8 @@ class State:
             else:
                 for head, bias in conditional.kind(self.architecture.likelihood_family.name).start(mean).items():
                     views[f"p.{head}.b"][...] = bias
+        if rivals.LOG_VAR in views:
+            views[rivals.LOG_VAR][...] = full_vb.FIRST
         if "prior.mu" in views:  # components that are alike would stay so
             views["prior.mu"][...], views["prior.log_var"][...] = normals["prior.mu"], 0
         if "prior.u" in views:  # about the mean row
