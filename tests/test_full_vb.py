@@ -50,7 +50,7 @@ def test_pairs() -> None:
 
 
 def test_evidence_is_what_bayes_rule_leaves() -> None:
-    """Catches a prior, a constant or a determinant left out, and a precision that is a covariance: at every θ log p(y) =
+    """Catches a prior, a constant or a determinant left out, and Λ for Λ⁻¹: at every θ log p(y) =
     log p(y | θ) + log p(θ) − log p(θ | y)."""
     mean, precision = REGRESSION.posterior()
     posterior = multivariate_normal(mean, np.linalg.inv(precision))
