@@ -12,7 +12,7 @@ from scratchvae.models.decoded import Decoded
 from scratchvae.models.linear_gaussian import LinearGaussian, maximum_likelihood
 from scratchvae.noise import Noise
 from scratchvae.tasks import quadrature
-from scratchvae.tasks.hmc import chain_noise
+from scratchvae.tasks.hmc import ChainState, chain_noise, hmc_step
 from scratchvae.training.config import from_dict
 from scratchvae.training.reading import Reading
 from scratchvae.training.state import State, Steps, load_state, save_state
@@ -37,6 +37,36 @@ def test_at_a_fixed_theta_chains_have_the_posterior_s_moments() -> None:
         assert (abs(found.mean(axis=0) - expected) <= 4 * found.std(axis=0) / np.sqrt(C)).all()
     assert acceptance == pytest.approx(TARGET, abs=0.02)
     assert log_step > np.log(FIRST_STEP) + 0.5
+
+
+def test_one_transition_is_hmc_s_with_a_step_that_is_drawn() -> None:
+    """Catches a gradient kept from another place, uniforms exchanged, a step that is never or always shortened, or is
+    longer, and numbers of another type: `tasks.hmc.hmc_step` at exp(log_step) (1 − u/2)."""
+    arch, arena = small_vae(4)
+    theta, x = arch.nets(arena.views)[1], data(3, 5)
+    z = np.random.default_rng(0).standard_normal((20, 3, 2))
+    v, u = chain_noise(Noise(3), z, 0)
+
+    def density(z: Array) -> Array:
+        return Decoded().log_joint(x, z, theta)
+
+    def slope(z: Array) -> Array:
+        return Decoded().log_joint_vjp(np.ones(z.shape[:2]), x, z, theta, None)
+
+    step = (1.3 * (1 - u[1] / 2))[..., None]
+    expected, move = hmc_step(ChainState(z, density(z), slope(z)), v, u[0], step, density, slope, 10)
+    found, probability = e_step(Decoded(), x, z, v, u, np.log(1.3), theta)
+    np.testing.assert_allclose(found, expected.z, rtol=1e-9)
+    np.testing.assert_allclose(probability, move.probability, rtol=1e-9)
+    assert 0 < move.accepted.sum() < 60
+    small_theta = arch.nets({name: view.astype("float32") for name, view in arena.views.items()})[1]
+    numbers = (a.astype("float32") for a in (x, z, v, u))
+    assert e_step(Decoded(), *numbers, np.log(1.3), small_theta)[0].dtype == np.float32
+
+
+def test_the_step_follows_the_acceptance() -> None:
+    """Catches a step that shrinks where it should grow, or jumps: half of what the acceptance is off, in the log."""
+    assert tuned(-1.0, np.array([[1.0, 0.9], [0.7, 0.6]])) == pytest.approx(-1.05)
 
 
 def test_the_m_step_is_a_mean_over_chains_by_row() -> None:
