@@ -13,6 +13,7 @@ from scratchvae.errors import UsageError
 from scratchvae.estimators import get, gradient
 from scratchvae.models.decoded import Decoded
 from scratchvae.models.vae import decode
+from scratchvae.training import compiled
 from scratchvae.training.config import Config, from_dict
 from scratchvae.training.reading import Reading
 from scratchvae.training.rivals import WakeSleep
@@ -33,7 +34,7 @@ def halves(seed: int = 0) -> Array:
 
 def state_of(algorithm: str, **options: Any) -> State:
     """A run that is about to begin."""
-    config = Config(**TINY, binarisation="none", algorithm=algorithm, **options)
+    config = Config(**TINY | {"binarisation": "none", "algorithm": algorithm, **options})
     return State.begun(config, Reading(12), bits())
 
 
@@ -92,7 +93,10 @@ def test_dreams_are_the_model_s(likelihood: str) -> None:
     np.testing.assert_allclose(smooth.x, decode(z, state.theta)[0].mean)
     assert x.var() > smooth.x.var()
     state.step += 1
-    assert (WakeSleep(state).dreamt(n).z != z).all()
+    other = WakeSleep(state).dreamt(n)
+    assert (other.z != z).all()
+    both = (x - smooth.x) * (other.x - decode(other.z, state.theta)[0].mean)  # two steps have nothing in common
+    assert (abs(both.mean(axis=0)) <= 4 * both.std(axis=0) / np.sqrt(n)).all()
 
 
 def test_a_step_s_theta_is_aevb_s() -> None:
@@ -107,6 +111,33 @@ def test_a_step_s_theta_is_aevb_s() -> None:
     np.testing.assert_allclose(L, expected, rtol=1e-6)
     for name in (name for name in other.views if name.startswith("p")):
         np.testing.assert_allclose(state.gradient.views[name], other.views[name], rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_mixes_and_dreams_as_its_algorithm_says() -> None:
+    """Catches a SHARE, or means, that the name has and the step has not."""
+    x, eps = bits(20).astype("float64"), np.random.default_rng(0).standard_normal((3, 20, 2))
+    slopes = {}
+    for name in ("wake-sleep", "wake-sleep:means", *(f"reweighted-wake-sleep:3:{share}" for share in (0, 0.25, 1))):
+        state = state_of(name, dtype="float64")
+        WakeSleep(state).gradient(x, eps)
+        slopes[name] = state.gradient.views["q.mu.W"]
+    mixed = 0.25 * slopes["reweighted-wake-sleep:3:1"] + 0.75 * slopes["reweighted-wake-sleep:3:0"]
+    np.testing.assert_allclose(slopes["reweighted-wake-sleep:3:0.25"], mixed, atol=1e-12)
+    np.testing.assert_allclose(slopes["wake-sleep"], slopes["reweighted-wake-sleep:3:0"], atol=1e-12)
+    assert abs(slopes["wake-sleep:means"] - slopes["wake-sleep"]).max() > 1e-3
+
+
+def test_kernels_are_left_to_the_composition() -> None:
+    """Catches a schedule that takes AEVB's steps in a rival's name."""
+    for algorithm, expected in (("aevb", compiled.Compiled), *((rival, Steps) for rival in RIVALS)):
+        assert type(compiled.steps(state_of(algorithm, kernels="numba"), bits())) is expected
+
+
+def test_chains_begin_anew_on_other_rows() -> None:
+    """Catches chains of rows that are there no longer."""
+    model = VAE(**SMALL, algorithm="mcem").fit(bits()).fit_more(bits(60), epochs=1)
+    assert model.state is not None
+    assert model.state.kept["z"].shape == (60, 2)
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,15 @@ def test_each_row_has_its_own_chain_and_noise() -> None:
     np.testing.assert_allclose(other.state.kept["z"], one.state.kept["z"], rtol=1e-12)
 
 
+def test_the_optimizer_counts_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches five updates of one number: Adam's first steps would be too long."""
+    steps, numbers = run(bits().astype(np.float64)), list[int]()
+    whole = steps.update
+    monkeypatch.setattr(steps, "update", lambda x, eps, number: numbers.append(number) or whole(x, eps, number))
+    steps.advance(2)
+    assert numbers == list(range(10))
+
+
 def test_chains_are_in_the_checkpoint(tmp_path: object) -> None:
     """Catches chains that are lost, that begin afresh with each resume, and a file whose chains are of another size."""
     steps = run(bits().astype(np.float64), batch=20)
