@@ -60,8 +60,8 @@ def test_one_transition_is_hmc_s_with_a_step_that_is_drawn() -> None:
     np.testing.assert_allclose(probability, move.probability, rtol=1e-9)
     assert 0 < move.accepted.sum() < 60
     small_theta = arch.nets({name: view.astype("float32") for name, view in arena.views.items()})[1]
-    numbers = (a.astype("float32") for a in (x, z, v, u))
-    assert e_step(Decoded(), *numbers, np.log(1.3), small_theta)[0].dtype == np.float32
+    x, z, v, u = (a.astype("float32") for a in (x, z, v, u))
+    assert e_step(Decoded(), x, z, v, u, np.log(1.3), small_theta)[0].dtype == np.float32
 
 
 def test_the_step_follows_the_acceptance() -> None:
@@ -133,7 +133,12 @@ def test_the_optimizer_counts_updates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches five updates of one number: Adam's first steps would be too long."""
     steps, numbers = run(bits().astype(np.float64)), list[int]()
     whole = steps.update
-    monkeypatch.setattr(steps, "update", lambda x, eps, number: numbers.append(number) or whole(x, eps, number))
+
+    def update(x: Array, eps: Array, number: int) -> Array:
+        numbers.append(number)
+        return whole(x, eps, number)
+
+    monkeypatch.setattr(steps, "update", update)
     steps.advance(2)
     assert numbers == list(range(10))
 
