@@ -38,6 +38,7 @@ class Purpose(IntEnum):
     DIRECTION = 11  # random directions of gradient checks
     DREAM = 12  # the sleep phase of wake-sleep
     VALIDATION = 13  # which training rows are held out, for the stop
+    WEIGHTS = 14  # ζ of θ = μ + σ ζ, in full variational Bayes
 
 
 class Noise(NamedTuple):

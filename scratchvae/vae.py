@@ -22,7 +22,7 @@ from .data.words import check_left, coded, judged, without
 from .errors import UsageError
 from .noise import Purpose
 from .tasks.missing import FillPlan, Imputations, chain, check_gaps
-from .training import compiled, objective, stopping
+from .training import compiled, objective, rivals, stopping
 from .training.config import Config, from_dict
 from .training.evaluate import evaluation_rows, log_likelihood
 from .training.likelihood import resolved
@@ -136,6 +136,7 @@ class VAE:
         validation = usual.validation if validation is None else validation
         state.config = replace(state.config, epochs=epochs, validation=validation)
         state.stopping = stopping.memory(state.arena.flat) if validation else {}
+        state.kept = rivals.kept(state, len(found))
         steps = compiled.steps(state, found, self.threads, self._weights(weights, len(found)))
         steps.first = state.step
         return self._train(steps, None, report)

@@ -8,6 +8,7 @@ from .. import plots
 from ..errors import UsageError
 from ..training.bound_report import by_unit, measure
 from ..training.evaluate import log_likelihood_over
+from ..training.rivals import columns
 from ..training.state import State
 from ..types import Array
 from .common import (
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     report = {
         **held.report(),
         **by_unit(state, found),
+        **columns(state),
         "log_likelihood": None,
         "standard_error": None,
         "samples": args.samples,

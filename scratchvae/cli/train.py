@@ -13,7 +13,7 @@ from .. import data
 from ..errors import DataError, UsageError
 from ..initial import INITIALISERS
 from ..networks import ACTIVATIONS
-from ..training import compiled, weights
+from ..training import compiled, rivals, weights
 from ..training.config import BINARISATIONS, Config, known, read_json
 from ..training.evaluate import elbo_over
 from ..training.likelihood import kinds_of, resolved
@@ -86,6 +86,7 @@ def add_training(p: Any) -> None:
     option(p, "--validation", type=fraction, help=held)
     option(p, "--patience", type=whole(1), help="looks at those rows, one after the other without a rise, that end it")
     option(p, "--batch", type=whole(1), help="M, rows a minibatch")
+    option(p, "--algorithm", help="wake-sleep[:means], reweighted-wake-sleep:K[:SHARE of wake-φ], mcem, full-vb")
     option(p, "--estimator", help="of the gradient: sgvb_b, stl, iw, dreg, nvil, … (scratchvae estimators --list)")
     option(p, "--samples", type=whole(1), help="L of eq. 7, samples of z a row; K of iw and dreg")
     option(p, "--optimizer", choices=tuple(SLOTS), dest="name", help="adagrad is the paper's")
@@ -211,6 +212,8 @@ def run_alone(args: argparse.Namespace, held: contextlib.ExitStack) -> int:
             "alike. Such steps are composed in NumPy: the schedule has no weights of rows"
         )
     say_stop(steps, plan)
+    if words := rivals.words(state):
+        say(words)
     if over(state, plan.look):
         say(f"nothing is left to do: {why_it_ended(state, plan.look)}")
     elif state.step >= plan.total:
@@ -361,6 +364,7 @@ def report_of(last: dict[str, Any], state: State, folder: Run, progress: Progres
         "elbo": last["test_elbo"],
         "reconstruction": last["test_reconstruction"],
         "kl": last["test_kl"],
+        **rivals.columns(state),
         "seconds": last["seconds"],
         "examples_per_second": round(progress.rate, 1),
         "peak_memory_mb": peak_memory(),

@@ -34,10 +34,11 @@ ROWS_READ = 20_000  # rows of a memory map, or of another kind of array, that ar
 
 def steps(state: State, x: Array, threads: int | None = None, weights: Array | None = None) -> Steps:
     """What takes training steps of `state` over x (N, D). A schedule has one weight for each sample and none for the
-    KL or a row, Gaussian q and its formulas compiled: what weights latent by latent or row by row, and other families,
-    are composed."""
+    KL or a row, Gaussian q and its formulas compiled: what weights latent by latent or row by row, other families and
+    other algorithms are composed."""
     config = state.config
     plain = config.beta == 1 and not config.warm_up and not state.estimator.by_factor and weights is None
+    plain = plain and state.rule is None
     if config.kernels == "numba" and state.architecture.scheduled and plain:
         return Compiled(state, x, threads)
     in_numpy(state)

@@ -15,6 +15,7 @@ from ..models.ladder import LadderArchitecture
 from ..models.vae import Architecture
 from ..noise import LIMIT
 from ..types import Array
+from .algorithms import check_algorithm
 from .missing import fraction
 from .optim import Optimizer
 
@@ -40,6 +41,7 @@ class Config:
     variance: float | None = None  # σ²'s floor in units of the raw columns; None: a share (`training.reading`)
     standardise: bool = True  # real columns under a Gaussian likelihood
     initial: str = "glorot"
+    algorithm: str = "aevb"  # or a rival: "wake-sleep", "reweighted-wake-sleep:5" (training.algorithms)
     estimator: str = "sgvb_b"
     samples: int = 1  # L of eq. 7, or K of the importance-weighted bound
     batch: int = 100
@@ -86,6 +88,7 @@ class Config:
         fraction(self.missing)
         if self.batch < 1 or self.samples < 1 or not self.epochs > 0:
             raise UsageError(f"batch={self.batch}, samples={self.samples}, epochs={self.epochs} must be above 0")
+        check_algorithm(self)
         if self.epochs > LIMIT:
             raise UsageError(f"epochs={self.epochs}: expected at most {LIMIT}, for there is no noise for more steps")
         if self.patience < 1:

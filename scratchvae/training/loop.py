@@ -17,6 +17,7 @@ import numpy as np
 from ..engine.cold_start import patience
 from ..noise import LIMIT
 from ..types import Array
+from . import rivals
 from .evaluate import elbo_over
 from .objective import check_parameters
 from .state import State, Steps
@@ -132,6 +133,7 @@ def measure(steps: Steps, test: Array | None, bounds: "Mean", clock: "Clock") ->
         "train_elbo": bounds.take(),
         "seconds": round(clock.seconds, 3),
     }
+    line |= rivals.columns(state)
     if test is not None:
         found = elbo_over(state, test, threads=steps.threads)
         line |= {"test_elbo": found.elbo, "test_reconstruction": found.reconstruction, "test_kl": found.kl}

@@ -214,13 +214,14 @@ def objective_of(state: "State") -> Objective:
 
 
 def gradient(state: "State", x: Array, eps: Array) -> Array:
-    """Adds the estimator's ∂(mean_b w_b L_b), w the state's weights or 1, into its gradient; returns L (B,) nats. eps
-    (S, B, columns).
+    """Adds the estimator's ∂(mean_b w_b L_b), w the state's weights or 1, into its gradient, or what another algorithm
+    goes by; returns L (B,) nats. eps (S, B, columns).
 
     Raises Diverged where the bound is no number; the parameters are then untouched.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # a broken bound is found below, with row and term
-        L = objective_of(state).gradient(x, eps)
+        objective = objective_of(state) if state.rule is None else state.rule(state)
+        L = objective.gradient(x, eps)
         if not np.isfinite(L).all():
             check_finite(state, x, eps)
             check_estimate(state.step, state.estimator.name, L)
@@ -285,14 +286,14 @@ def middle(state: "State") -> Array:
     return mean_of(decode(state, z))[0]
 
 
-def drawn(state: "State", p: Distribution, noise: Noise, purpose: Purpose) -> Array:
-    """x ~ p(x | z), a row for each of z, by the noise of that purpose."""
+def drawn(state: "State", p: Distribution, noise: Noise, purpose: Purpose, step: int = 1, first_row: int = 0) -> Array:
+    """x ~ p(x | z), a row for each of z, by the noise of that name."""
     rows, columns = mean_of(p).shape
     if isinstance(p, Normal | Bernoulli):
         source = noise.uniforms if isinstance(p, Bernoulli) else noise.normals
-        x: Array = p.sample(source(purpose, 1, rows, columns, state.config.dtype))
+        x: Array = p.sample(source(purpose, step, rows, columns, state.config.dtype, first_row))
         return x
-    return np.asarray(sample_of(p, noise.inner_uniforms(purpose, 1, rows, columns)), state.config.dtype)
+    return np.asarray(sample_of(p, noise.inner_uniforms(purpose, step, rows, columns, first_row)), state.config.dtype)
 
 
 def check_finite(state: "State", x: Array, eps: Array) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike
 
 from .. import conditional
 from ..arena import Arena
+from ..classical import full_vb
 from ..data import binarise, rows
 from ..distributions import Normal
 from ..engine.jit import threads as default_threads
@@ -26,7 +27,7 @@ from ..kernels import NUMPY, Kernels, table
 from ..models.vae import LIKELIHOODS
 from ..noise import LIMIT, Noise, Purpose, Rows, named, numbers
 from ..types import Array
-from . import checkpoint, stopping
+from . import checkpoint, rivals, stopping
 from .config import Config, from_dict
 from .missing import hide
 from .objective import check_pair, gradient
@@ -43,7 +44,7 @@ class State:
         self.reading = reading or Reading(columns)
         variance = self.reading.variance(config.variance, config.likelihood)
         self.architecture = config.architecture(columns, variance, self.reading.log_scale)
-        self.arena = Arena(self.architecture.shapes(), config.dtype)
+        self.arena = Arena(rivals.shapes(config, self.architecture), config.dtype)
         self.gradient = self.arena.like()
         self.slots: Array = np.zeros((len(config.optimizer.slots), self.arena.flat.size), config.dtype)
         # a Net each; of a ladder a list of Nets each
@@ -51,12 +52,15 @@ class State:
         self.dphi, self.dtheta = cast(tuple[Any, Any], self.architecture.nets(self.gradient.views))
         self.beta = config.beta  # the KL's weight at the step at hand
         self.weights: Array | None = None  # of its rows, (B,)
+        self.index = np.zeros(0, np.int64)  # their numbers
         self.posterior_kind, self.prior_kind = kinds(config)
         self.k: Kernels = table(config.kernels)
         self.noise = Noise(config.seed, self.k)
+        self.rule = rivals.rule(config)
         self.estimator = get(config.estimator)
         self.memory = self.estimator.state(columns, self.draw_memory)  # a learned baseline's arrays; {} for most
         self.stopping = stopping.memory(self.arena.flat) if config.validation else {}
+        self.kept: dict[str, Array] = {}  # what another algorithm remembers
         check_pair(self)
 
     @classmethod
@@ -64,6 +68,7 @@ class State:
         """A run with its first parameters, on training rows x (N, columns) that `reading` has adopted."""
         made = cls(config, reading.width, reading)
         made.initialise(made.mean_row(x, config.missing))
+        made.kept = rivals.kept(made, len(x))
         return made
 
     def rows(self, x: Array, index: Array | slice, gaps: bool | None = None) -> Array:
@@ -112,6 +117,8 @@ class State:
             else:
                 for head, bias in conditional.kind(self.architecture.likelihood_family.name).start(mean).items():
                     views[f"p.{head}.b"][...] = bias
+        if rivals.LOG_VAR in views:
+            views[rivals.LOG_VAR][...] = full_vb.FIRST
         if "prior.mu" in views:  # components that are alike would stay so
             views["prior.mu"][...], views["prior.log_var"][...] = normals["prior.mu"], 0
         if "prior.u" in views:  # about the mean row
@@ -129,14 +136,15 @@ class State:
         slots = {f"optimizer.{name}": slot for name, slot in zip(self.config.optimizer.slots, self.slots, strict=True)}
         memory = {f"estimator.{name}": array for name, array in self.memory.items()}
         held = {f"stopping.{name}": array for name, array in self.stopping.items()}
-        return {**self.arena.views, **slots, **memory, **held, **self.reading.tensors()}
+        kept = {f"algorithm.{name}": array for name, array in self.kept.items()}
+        return {**self.arena.views, **slots, **memory, **held, **kept, **self.reading.tensors()}
 
     def restore(self, tensors: dict[str, Array], step: int) -> None:
         """Take back what `tensors` gave."""
         slots = {name: tensors[f"optimizer.{name}"] for name in self.config.optimizer.slots}
         memory = {name: tensors[f"estimator.{name}"] for name in self.memory}
         held = {name: tensors[f"stopping.{name}"] for name in self.stopping}
-        beside = ("optimizer.", "estimator.", "stopping.", "data.")
+        beside = ("optimizer.", "estimator.", "stopping.", "algorithm.", "data.")
         self.arena.fill({name: array for name, array in tensors.items() if not name.startswith(beside)})
         for name, array in (*slots.items(), *memory.items(), *held.items()):
             expected = self.arena.flat.shape if name in slots else (self.memory | self.stopping)[name].shape
@@ -144,6 +152,7 @@ class State:
                 raise UsageError(f"{name} has shape {array.shape}, expected {expected}")
         self.slots[...] = list(slots.values())
         self.memory, self.stopping, self.step = memory, held, step
+        self.kept = rivals.restored(self, tensors)
 
 
 class Steps:
@@ -152,6 +161,8 @@ class Steps:
 
     def __init__(self, state: State, x: Array, threads: int | None = None, weights: Array | None = None) -> None:
         self.state, self.x, self.threads, self.weights = state, x, threads or default_threads(), weights
+        if "z" in state.kept and len(state.kept["z"]) != len(x):
+            raise UsageError(f"the run has chains of {len(state.kept['z'])} rows, and there are {len(x)}")
         self.first = 0  # the step with which the first epoch begins
         kept, self.held = stopping.hold_out(state.noise, x.shape[0], state.config.validation)
         self.rows = len(kept)  # that are trained on; the held-out ones are x[held]
@@ -194,17 +205,28 @@ class Steps:
         """One minibatch: bound, cotangents, update."""
         state, config = self.state, self.state.config
         x, eps = self.minibatch(state.step)
-        state.gradient.flat[...] = 0
-        state.weights = None if self.weights is None else self.weights[self.index(state.step)]
+        state.index = self.index(state.step)
+        state.weights = None if self.weights is None else self.weights[state.index]
         state.beta = config.beta * min(1.0, (state.step + 1) / max(1.0, config.warm_up * self.per_epoch))
+        updates = 1 if state.rule is None else state.rule.updates
+        if state.rule is not None:
+            state.rule(state).expect(x)
+        for i in range(updates):
+            L = self.update(x, eps, updates * state.step + i)
+        state.step += 1
+        return float(np.mean(L if state.weights is None else state.weights * L, dtype=np.float64))
+
+    def update(self, x: Array, eps: Array, number: int) -> Array:
+        """The optimizer's update of that number, counted from 0; returns the bounds (B,) before it."""
+        state, config = self.state, self.state.config
+        state.gradient.flat[...] = 0
         L = gradient(state, x, eps)
         if config.weight_prior:
             generative = slice(*self.generative())
             log_prior_vjp(1.0, state.arena.flat[generative], self.rows, state.gradient.flat[generative])
         flats, rate = (state.arena.flat, state.gradient.flat, state.slots), self.rate(state.step)
-        config.optimizer.update(*flats, state.step + 1, rate, state.k)
-        state.step += 1
-        return float(np.mean(L if state.weights is None else state.weights * L, dtype=np.float64))
+        config.optimizer.update(*flats, number + 1, rate, state.k)
+        return L
 
     def generative(self) -> tuple[int, int]:
         """Where θ lies in the arena, a learned p(z) with it: it follows φ."""

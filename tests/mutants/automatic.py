@@ -67,8 +67,9 @@ GROUPS: dict[str, tuple[Names, Names]] = {
     ),
     "optim": (("training.optim",), ("test_optimizers.py",)),
     "classical": (
-        tuple(f"classical.{name}" for name in ("em", "mean_field", "metropolis")),
-        ("test_em.py", "test_mean_field.py", "test_metropolis.py"),
+        tuple(f"classical.{name}" for name in ("em", "mean_field", "metropolis", "wake_sleep", "mcem", "full_vb")),
+        ("test_em.py", "test_mean_field.py", "test_metropolis.py", "test_wake_sleep.py", "test_mcem.py",
+         "test_full_vb.py"),
     ),
 }  # fmt: skip
 SLOW = 2.0  # seconds of processor: no test of this length takes part

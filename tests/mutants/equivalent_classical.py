@@ -21,4 +21,18 @@ CLASSICAL: dict[str, str] = {
         "the entropy of a bit is that of its opposite",
     "classical.mean_field.saul | operands swapped | for weight, t in * -> *":
         "the two terms are added up, in any order",
+    "classical.wake_sleep.* | * | net_vjp(*, need_dx=False) -> net_vjp(*":
+        "computes a product that nobody takes: time, not numbers",
+    "classical.mcem.e_step | operand swapped | * -> *v.*":
+        "momenta have the shape and the type of z",
+    "classical.mcem.m_step | operand swapped | * -> *z.dtype*":
+        "x and z are of one type",
+    "classical.mcem.tuned | function dropped | * -> return log_step + RATE * (probability.mean() - TARGET)":
+        "a NumPy scalar is a number; the word is for the type checker",
+    "classical.full_vb.* | operands swapped | quadratic = * -> *":
+        "a product of two vectors",
+    "classical.full_vb.* | function dropped | return float(* -> *":
+        "a NumPy scalar is a number; the word is for the type checker",
+    "classical.full_vb.* | operands swapped | square = * -> *(a - self.y[[]rows])*":
+        "a square has no sign",
 }  # fmt: skip
