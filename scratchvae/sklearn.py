@@ -120,13 +120,22 @@ class BaseVAE(BaseEstimator):
         model.threads = self.n_jobs if (self.n_jobs or 0) > 0 else None
         x = self._columns(X)
         if again:
-            model.fit_more(x, epochs, validation, weights=weights)
+            fresh = self._model(epochs, validation)  # what is None now is the library's, whatever was asked before
+            model._asked, model._given = fresh._asked, fresh._given
+            model.fit_more(x, weights=weights)
         else:
             self.model_: VAE = model.fit(x, weights=weights)
-        self.history_ = model.history
+            self.n_iter_ = 0
+        self.history_: list[dict[str, Any]] = []
+        self._count()
         self._finish(x, weights, partial)
-        self.n_iter_ = math.ceil(self.history_[-1]["epoch"])
         return self
+
+    def _count(self) -> None:
+        """Put the model's history behind ours, its epochs behind those so far."""
+        new = self.model_.history
+        self.history_ += [line | {"epoch": self.n_iter_ + line["epoch"]} for line in new]
+        self.n_iter_ += math.ceil(new[-1]["epoch"])
 
     def _model(self, epochs: int | None, validation: float | None) -> VAE:
         given = {"epochs": epochs, "validation": validation}
@@ -162,9 +171,10 @@ class BaseVAE(BaseEstimator):
     def _nats(self, x: Array, kind: str = "elbo", draws: int | None = None) -> Array:
         if kind not in DRAWS:
             raise ValueError(f"kind={kind!r}: expected 'elbo' or 'iwae'")
+        draws = DRAWS[kind] if draws is None else draws
         of_rows = self.model_.elbo if kind == "elbo" else self.model_.log_likelihood
         blocks = (x[i : i + ROWS] for i in range(0, len(x), ROWS))
-        return np.concatenate([of_rows(block, samples=draws or DRAWS[kind]) for block in blocks]).astype(np.float64)
+        return np.concatenate([of_rows(block, samples=draws) for block in blocks]).astype(np.float64)
 
 
 class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE):
@@ -198,7 +208,8 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE)
 class VAEOutlier(OutlierMixin, BaseVAE):
     """Rows that the VAE finds unlikely: score_samples below `offset_`, which is the quantile `contamination` of the
     training rows' scores or, by "auto", Tukey's fence below those of the rows held out, for what was trained on is
-    likelier than what is new. `partial_fit`, too, goes by all rows so far, or a sample of 1000, which is kept."""
+    likelier than what is new. `partial_fit`, too, goes by all rows so far (of a `fit`, those that it went by), or a
+    sample of 1000, which is kept."""
 
     contamination: float | str = "auto"
 
@@ -221,16 +232,15 @@ class VAEOutlier(OutlierMixin, BaseVAE):
         parts = [x, np.ones(len(x)) if weights is None else weights, draws]
         before: tuple[Array, ...] | None = getattr(self, "kept_", None)
         if partial and before:
-            parts = [np.concatenate(pair) for pair in zip(before, parts, strict=True)]
+            parts = sampled([np.concatenate(pair) for pair in zip(before, parts, strict=True)])
         elif auto and len(held := hold_out(state.noise, len(x), state.config.validation)[1]):
             parts = [part[held] for part in parts]
-        rows, w, draws = parts
+        rows, w, _ = parts
         share: Any = [0.25, 0.75] if auto else [self.contamination] * 2
         how: dict[str, Any] = {} if (w == w[0]).all() else {"weights": w, "method": "inverted_cdf"}
         low, high = np.quantile(self._nats(rows), share, **how)
         self.offset_ = float(low - FENCE * (high - low))
-        least = np.argsort(draws)[:ROWS]  # a fair sample of all that came, however it was cut into batches
-        self.kept_ = tuple(part[least] for part in parts)
+        self.kept_ = tuple(sampled(parts))
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -259,6 +269,8 @@ class VAEImputer(TransformerMixin, BaseVAE):
 
     def sample(self, X: Any, n_samples: int = 1, random_state: Any = None) -> Array:
         """X filled in n_samples times over, each from a chain of its own: (n_samples, N, columns of `transform`)."""
+        if n_samples < 1:
+            raise ValueError(f"n_samples={n_samples}: give 1 or more; the mean is transform's")
         return self._made(self._validated(X), seed_of(random_state), n_samples)
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
@@ -278,11 +290,11 @@ class VAEImputer(TransformerMixin, BaseVAE):
             return
         length = self.history_[-1]["epoch"] - self.history_[0]["epoch"]
         epochs = max(1, math.ceil(length / ROUNDS))
-        low, high = np.nanmin(x, axis=0), np.nanmax(x, axis=0)  # beyond, a wild draw once learned breeds wilder ones
+        low, high = np.fmin.reduce(x), np.fmax.reduce(x)  # beyond, a wild draw once learned breeds wilder ones
         for i in range(ROUNDS):
             filled = np.clip(self._filled(x, self.seed_ + i, 1)[0], low, high)
             self.model_.fit_more(filled, epochs, self.validation_fraction, weights=weights)
-            self.history_ = [*self.history_, *self.model_.history]
+            self._count()
 
     def _columns(self, X: Array) -> Array:
         return X[:, self.seen_]
@@ -313,6 +325,13 @@ class VAEImputer(TransformerMixin, BaseVAE):
             new = model.sample(int(whole.sum()) * draws if draws else ROWS, seed, draw=True)
             made[:, whole] = new.reshape(draws, -1, x.shape[1]) if draws else new.mean(axis=0)
         return np.asarray(np.where(np.isnan(x), made, x))
+
+
+def sampled(parts: list[Array]) -> list[Array]:
+    """Of rows, and what goes with them, at most ROWS: those of the least draws, which come last. So the sample is fair
+    of all that came, however it was cut into batches."""
+    least = np.argsort(parts[-1])[:ROWS]
+    return [part[least] for part in parts]
 
 
 def seed_of(random_state: Any) -> int:

@@ -126,7 +126,8 @@ class VAE:
         weights: Any = None,
     ) -> "VAE":
         """Train on, for `epochs` over rows x, which are read as `fit` learned to read them: parameters, optimizer and
-        noise go on from where they are; a share of `validation` is held out. None: as `fit` would. History begins anew.
+        noise go on from where they are; a share of `validation` is held out. None: as `fit` would. History, and the
+        schedule of the learning rate, begin anew.
         """
         state = copy.deepcopy(self._fitted())
         found = self._rows(x, state)

@@ -128,7 +128,7 @@ def measure(steps: Steps, test: Array | None, bounds: "Mean", clock: "Clock") ->
     state = steps.state
     line = {
         "step": state.step,
-        "epoch": state.step / steps.per_epoch,
+        "epoch": (state.step - steps.first) / steps.per_epoch,
         "samples_seen": clock.samples(state.step),
         "train_elbo": bounds.take(),
         "seconds": round(clock.seconds, 3),
@@ -185,8 +185,8 @@ class Clock:
         self.examples += self.samples(self.steps.state.step) - first
 
     def samples(self, step: int) -> int:
-        """Rows seen after `step` steps."""
-        epoch, i = divmod(step, self.steps.per_epoch)
+        """Rows seen after `step` steps; of a model that trains on, since it does."""
+        epoch, i = divmod(step - self.steps.first, self.steps.per_epoch)
         return epoch * self.steps.rows + i * self.steps.state.config.batch
 
     def steps_in(self, seconds: float) -> int:

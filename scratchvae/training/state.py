@@ -178,7 +178,7 @@ class Steps:
     def rate(self, step: int) -> float:
         """The optimizer's rate at that step."""
         config = self.state.config
-        return config.optimizer.rate(step / self.per_epoch, config.epochs)
+        return config.optimizer.rate((step - self.first) / self.per_epoch, config.epochs)
 
     def minibatch(self, step: int) -> tuple[Array, Array]:
         """x (B, D), binarised, NaN where it is missing, and ε (L, B, columns)."""
