@@ -154,6 +154,13 @@ def test_an_infinite_quote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     refused(r"a quote that is not closed in lines 2 to \d{2,3};", tmp_path / "x.csv")
 
 
+def test_as_many_titles_as_rows(tmp_path: Path) -> None:
+    """Catches a width that is taken from the titles where as many lines have it as have the table's."""
+    (tmp_path / "x.csv").write_text("Cars\nof 1974\na,b,c\n1,2.5,3\n")
+    found = load(tmp_path / "x.csv", test=np.ones((1, 3)))
+    assert (found.names, found.train.tolist()) == (("a", "b", "c"), [[1, 2.5, 3]])
+
+
 def test_latin_1_far_down(tmp_path: Path) -> None:
     """Catches words of another alphabet behind the lines that tell the layout."""
     (tmp_path / "x.csv").write_bytes(("a,b\n" + "1,x\n" * 90 + "2,Köln\n").encode("latin-1"))

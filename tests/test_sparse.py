@@ -94,7 +94,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     """Catches a value named by its place in a block, a silent dense copy, indices beyond the matrix, other formats."""
     x = counts(60, 5).tolil()
     x[57, 3], x[2, 1] = -3, 7
-    for part, row in ((x, 57), (x[50:], 7), (load(x).test, 57)):
+    for part, row in ((x, 57), (x[50:], 7), (load(x).test, 57), (load(x).test[1:][1:], 57)):
         with pytest.raises(
             DataError, match=rf"(x|array) has .*-3.0 at row {row}, column 3 .*first: it takes whole numbers"
         ):

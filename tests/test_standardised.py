@@ -19,6 +19,7 @@ from scratchvae.errors import DataError
 from scratchvae.noise import Noise
 from scratchvae.training import compiled
 from scratchvae.training.config import Config
+from scratchvae.training.likelihood import resolved
 from scratchvae.training.missing import hide
 from scratchvae.training.reading import Reading, grains, learn
 from scratchvae.training.state import State, Steps, load_state, save_state
@@ -180,14 +181,19 @@ def test_grain_by_hand() -> None:
     assert found.scale[1] == pytest.approx(x[:, 1].std())
     np.testing.assert_allclose(found.variance(None, "gaussian"), [1 / 12, 1e-3], rtol=1e-6)
     np.testing.assert_array_equal(found.variance(None, "gaussian-fixed"), 1)  # σ² is the column's own variance
+    mixed = learn(x, resolved(Config(latent=2, columns="0=gaussian,1=student-t"), x, None)).scale  # is no finer
+    assert mixed is not None
+    assert mixed[0] == 5
 
 
 def test_what_is_hidden_is_not_learned_from() -> None:
+    """Catches a mean or a standard deviation that counts a gap, or divides by all rows."""
     x = table()
     x[3, 0] = np.nan
     found = learn(x, Config(**GAUSSIAN, missing="nan"))
     assert found.shift is not None
-    assert found.shift[0] == pytest.approx(np.nanmean(x[:, 0]))
+    assert found.scale is not None
+    assert (found.shift[0], found.scale[0]) == pytest.approx((np.nanmean(x[:, 0]), np.nanstd(x[:, 0])))
     hidden, whole = learn(table(), Config(**GAUSSIAN, missing="random:0.5")), learn(table(), Config(**GAUSSIAN))
     assert hidden.shift is not None
     assert whole.shift is not None
