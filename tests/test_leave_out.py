@@ -101,3 +101,14 @@ def test_frames(path: Path, kind: str) -> None:
     np.testing.assert_array_equal(model.elbo(frame), model.elbo(kept))
     with pytest.raises(DataError, match="no column 'Nme'"):
         VAE(leave_out=["Nme"], kernels="numpy").fit(kept)
+
+
+def test_the_way_out_names_every_column(tmp_path: Path) -> None:
+    """Ids, names and dates were refused one run at a time, by NAME; ids and names, both all different, were dropped
+    from the names and one of them from x: a ValueError of zip."""
+    rows = [f"C{i},Ann {i},{i % 7}.5,2020-01-{i % 28 + 1:02}" for i in range(60)]
+    (tmp_path / "x.csv").write_text("\n".join(["id,full name,income,signup", *rows]))
+    refused("'Ann 0' at row 0.*--leave-out 'full name,signup'.,", tmp_path / "x.csv")
+    refused("'Ann 0' at row 0.*--leave-out 'signup,full name'.,", tmp_path / "x.csv", leave_out=["signup"])
+    found = load(tmp_path / "x.csv", leave_out=["full name", "signup"])
+    assert (found.names, found.train.shape[1]) == (("income",), 1)

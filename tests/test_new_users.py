@@ -52,6 +52,26 @@ def test_mapped_test_rows_are_checked_before_anything_is_made(call: Call) -> Non
         assert f"{name} holds 1.5 at row 4321, column 7" in done.line
 
 
+def test_fill_says_that_there_are_more_rows(trained: Call) -> None:
+    """A table of a thousand rows with gaps came back as twenty rows, and nothing was said."""
+    np.save("later.npy", bits(30, seed=2))
+    fill = ("fill", "run", "--data", "later.npy", "--mask", "random:0.5", "--warm-up", 2)
+    assert "the first 20 of 30 rows: --rows 0: takes all" in trained(*fill).words
+    assert "takes all" not in trained(*fill, "--rows", "0:").words
+
+
+def test_an_out_that_cannot_be_is_said_before_the_work(trained: Call) -> None:
+    """Where there was no folder, `sample` and `export` advised to free the disk, after the work."""
+    for words in (("sample", "run", "--out", "no/x.npy"), ("export", "run", "no/x.onnx")):
+        done = trained(*words)
+        assert (done.code, "there is no folder no; make it first" in done.line) == (2, True)
+
+
+def test_an_empty_default_is_not_shown(call: Call) -> None:
+    """`info --help` ended a line with (default: ())."""
+    assert "(default: ())" not in call("info", "--help").out
+
+
 def test_a_run_s_data_are_looked_for_where_one_is(trained: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """From another folder by the way from the run's; where they are gone, it did not say which folder it looked in."""
     monkeypatch.chdir("run")

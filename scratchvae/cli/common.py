@@ -35,7 +35,7 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
     """Shows a default where there is one to show."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default is None or action.default is False else super()._get_help_string(action)
+        return action.help if action.default in (None, False, ()) else super()._get_help_string(action)
 
 
 def command(commands: Commands, name: str, about: str, example: str, description: str = "") -> argparse.ArgumentParser:
@@ -213,7 +213,7 @@ def check_out(out: str | None, *endings: str) -> None:
         return
     if not out.endswith(endings):
         raise UsageError(f"--out {out} has an unknown ending: give {', '.join(endings)}, or - for CSV on stdout")
-    if not Path(out).absolute().parent.is_dir():
+    if not Path(out).absolute().parent.exists():
         raise UsageError(f"--out {out}: there is no folder {Path(out).parent}; make it first")
     with contextlib.suppress(FileNotFoundError):
         os.stat(out)  # a name that cannot be, one that is too long, is an OSError now

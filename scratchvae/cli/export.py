@@ -4,7 +4,7 @@ import argparse
 
 from .. import export
 from ..errors import UsageError
-from .common import Commands, add_run, command, open_run, say, write
+from .common import Commands, add_run, check_out, command, open_run, say, write
 
 ABOUT = """Write a run as an ONNX file: x in raw columns to mu and log_var of q(z | x) and to the mean of p(x | z) at
 z = mu, or one part alone, of which the decoder takes z. Standardising and its undoing are inside; columns of words are
@@ -17,13 +17,14 @@ def add(commands: Commands) -> None:
     p.set_defaults(run=run)
     add_run(p)
     p.add_argument("out", metavar="FILE", help="where to: .onnx")
-    p.add_argument("--part", choices=export.PARTS, default="both", help="what goes into the file (default: both)")
+    p.add_argument("--part", choices=export.PARTS, default="both", help="what goes into the file")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the file."""
     if not args.out.endswith(".onnx"):
         raise UsageError(f"{args.out} must end in .onnx")
+    check_out(args.out, ".onnx")
     state = open_run(args)
     made = export.to_onnx(state, args.part)
     write(args.out, lambda file: file.write(made.SerializeToString()))

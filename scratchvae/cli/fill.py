@@ -42,6 +42,7 @@ from .masks import MASKS, mask_of
 ABOUT = """Fill in the missing part of test rows: draws from p(x_mis | x_obs), several for each row. The truth is known
 here, so the report says how good they are, beside the training mean and the nearest training row."""
 METHODS = ("metropolis", "rezende", "importance")
+FIRST = "0:20"  # rows, where none are asked for
 BLOCK = 50  # rows filled together
 
 
@@ -60,7 +61,7 @@ def add(commands: Commands) -> None:
     add_run(p)
     add_data(p)
     p.add_argument("--mask", default="left-half", help=MASKS)
-    p.add_argument("--rows", default="0:20", help=ROWS)
+    p.add_argument("--rows", help=f"{ROWS} (default: {FIRST})")
     p.add_argument("--method", choices=(*METHODS, "all"), default="metropolis", help="rezende is not corrected for q")
     p.add_argument("--imputations", type=whole(1), default=20, help="draws kept of each chain")
     p.add_argument("--chains", type=whole(1), default=5, help="chains a row")
@@ -78,7 +79,9 @@ def run(args: argparse.Namespace) -> int:
     """Hide, fill, compare with the truth."""
     state = open_task(args, ".png", ".npy", ".csv")
     found = open_data(args, state, gaps=True)
-    index = rows_of(args.rows, len(found.test))
+    index = rows_of(args.rows or FIRST, len(found.test))
+    if args.rows is None and len(index) < len(found.test):
+        say(f"the first {len(index)} of {len(found.test)} rows: --rows 0: takes all")
     truth = np.concatenate([evaluation_rows(state, found.test, int(i), 1, gaps=True) for i in index])
     shape = shape_of_run(state, found, args.image)
     mask = mask_of(args.mask, state.reading.undo(truth), shape, state.noise._replace(seed=args.seed))

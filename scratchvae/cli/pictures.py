@@ -23,6 +23,7 @@ from .common import (
     add_data,
     add_image,
     add_run,
+    check_out,
     command,
     mean_of_data,
     neighbours,
@@ -105,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
     """Make the rows, then write them as the file's ending says."""
     if args.command == "encode" and args.out.endswith(".png"):
         raise UsageError(f"encode gives numbers: --out {args.out} must end in .npy or .csv, or be - for stdout")
+    check_out(args.out, ".png", ".npy", ".csv")
     state = open_run(args)
     levels = None if args.out.endswith((".png", ".npy")) or args.command == "encode" else state.reading.levels
     if levels and args.command == "sample":

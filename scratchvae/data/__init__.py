@@ -94,7 +94,7 @@ def load(
     train, shape = matrix(parts["train"], origin, missing)
     if known is None:
         check_left(leave_out, found.left, origin)
-        train, known, more = judged(train, found.levels, origin)
+        train, known, more = judged(train, found.levels, origin, found.left)
     else:
         train, more = understood(train, found.levels, known, origin), ()
     notes, names = (*found.notes, *more), known.names or found.names

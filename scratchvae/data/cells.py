@@ -18,11 +18,12 @@ DATE = (
 )
 UNIT = r"[+-]?\d[\d.,]* ?[%€$£°A-Za-z]{1,3}|[€$£] ?\d[\d.,]*"
 CONTROL = r"[\s\S]*[\x00-\x1f\x7f][\s\S]*"  # a character that nobody sees
-LEAVE_OUT = "leave the column out (--leave-out NAME), or turn it into numbers; empty a cell that is missing"
+OPTION = "--leave-out NAME"
+LEAVE_OUT = f"leave the column out ({OPTION}), or turn it into numbers; empty a cell that is missing"
 WAYS = {  # out of a cell that is no number
     GROUPED: "write decimal points, a minus sign before what is negative, and no separators of thousands",
     r"(?i)true|false|yes|no|t|f|y|n": "write 1 and 0",
-    DATE: "turn dates into numbers, or leave the column out (--leave-out NAME)",
+    DATE: f"turn dates into numbers, or leave the column out ({OPTION})",
     UNIT: "write numbers without their unit",
     CONTROL: "mend that cell: it has a control character",
 }

@@ -6,7 +6,10 @@
 Codes are told by their words: later rows get those of the training rows, whatever stands first in them.
 """
 
+import csv
+import io
 import re
+import shlex
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +18,7 @@ import numpy as np
 from ..errors import DataError, did_you_mean
 from ..types import Array
 from .arrays import Origin, names_of, ordered
-from .cells import CONTROL, DATE, GROUPED, UNIT, listed, short, way_out
+from .cells import CONTROL, DATE, GROUPED, OPTION, UNIT, listed, short, way_out
 
 LEVELS, SHARE = 50, 20  # so many different words a column has at most, or a twentieth of its rows
 BOOLS = ("False", "True")  # of a frame's bool columns, and of cells that say so: codes and numbers are the same
@@ -78,7 +81,9 @@ def _coded(cells: Array, kind: str, dtype: Any) -> tuple[str, ...]:
     return words
 
 
-def judged(x: Array, levels: Levels | None, origin: Origin) -> tuple[Array, Known, tuple[str, ...]]:
+def judged(
+    x: Array, levels: Levels | None, origin: Origin, left: Sequence[str] = ()
+) -> tuple[Array, Known, tuple[str, ...]]:
     """Rows to train on, x (N, D), without a first column of words that are all different, which is an index; what is
     known of the columns; and a note. Raises DataError for words that are no categories: dates, ids, free text."""
     if levels is None:
@@ -87,7 +92,14 @@ def judged(x: Array, levels: Levels | None, origin: Origin) -> tuple[Array, Know
         called = f" {origin.names[0]!r}" if origin.names and origin.names[0] else ""
         note = f"column 0{called} has another word in each row ({listed(levels[0])}): taken for an index, and dropped"
         origin, levels, x = origin._replace(names=origin.names and origin.names[1:]), levels[1:], x[:, 1:]
-        return np.ascontiguousarray(x), judged(x, levels, origin)[1], (note,)
+        return np.ascontiguousarray(x), categories(x, levels, origin, left), (note,)
+    return x, categories(x, levels, origin, left), ()
+
+
+def categories(x: Array, levels: Levels, origin: Origin, left: Sequence[str] = ()) -> Known:
+    """What is known of columns x (N, D) whose words are categories all. Raises DataError at the first that is none; the
+    way out names all that are to be left out, with those that are, `left`."""
+    refused: list[tuple[int, str, str]] = []  # column, word, and why
     for column, words in enumerate(levels):
         codes = x[:, column]
         many = int(np.count_nonzero(~np.isnan(codes)))
@@ -97,9 +109,22 @@ def judged(x: Array, levels: Levels | None, origin: Origin) -> tuple[Array, Know
             why = f", and no category ({len(words)} different words in {many} rows)"
             bad = words[int(codes[~np.isnan(codes)][0])]
         if bad:
-            at = origin.place(int(np.argmax(codes == words.index(bad))), column)
-            raise DataError(f"{origin.name} holds {short(bad)} at {at}, which is no number{why}: {way_out(bad)}")
-    return x, Known(origin.names, levels if any(levels) else None), ()
+            refused.append((column, bad, why))
+    if refused:
+        column, bad, why = refused[0]
+        at, way = origin.place(int(np.argmax(x[:, column] == levels[column].index(bad))), column), way_out(bad)
+        if origin.names:
+            such = [origin.names[i] for i, word, _ in refused if OPTION in way_out(word)]
+            way = way.replace(OPTION, leaving_out([*left, *such]))
+        raise DataError(f"{origin.name} holds {short(bad)} at {at}, which is no number{why}: {way}")
+    return Known(origin.names, levels if any(levels) else None)
+
+
+def leaving_out(names: Sequence[str]) -> str:
+    """The option that leaves these columns out, as it is typed into a shell."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(names)
+    return f"--leave-out {shlex.quote(text.getvalue())}"
 
 
 def no_word(words: Sequence[str]) -> str | None:
