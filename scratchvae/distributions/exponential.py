@@ -103,7 +103,7 @@ class ExponentialFamily(Observed):
 
     def shifted(self, eta: Blocks) -> Blocks:
         """η − shift: the weight of T where log h is a multiple of T."""
-        return tuple(e - s if s else e for e, s in zip(eta, self.shift, strict=True))
+        return tuple(e - s for e, s in zip(eta, self.shift, strict=True))
 
     # log p = (η − shift)ᵀT(x) − A(η) + log h(x)      so      ∂/∂η = T(x) − ∇A(η)
 
@@ -219,16 +219,15 @@ def panels(family: ExponentialFamily, one: Blocks, delta: Blocks, edges: Array) 
 
 
 def mean_difference(family: ExponentialFamily, one: Blocks, two: Blocks, delta: Blocks) -> Blocks:
-    """∇A(η₂) − ∇A(η₁), integrated where the plain difference loses digits and A bends alike at both ends."""
+    """∇A(η₂) − ∇A(η₁), integrated where A bends alike at both ends: there alone the plain difference loses digits."""
     low, high = family.dA(one), family.dA(two)
     first, last = family.ddA(one, delta), family.ddA(two, delta)
     far = cast(Array, sum(np.where((a <= 2 * b) & (b <= 2 * a), 0, 1) for a, b in pairs(first, last)))
-    far = far + cast(Array, sum(np.abs(h - l) > NEAR * (np.abs(h) + np.abs(l)) for h, l in zip(high, low, strict=True)))
     far = family.spread(family.per_group(far), far.shape[-1]) > 0
     summed: list[Any] = [0.0] * len(delta)
     for node, weight in zip(NODES + 0.5, WEIGHTS, strict=True):
-        at = tuple(e + float(node) * d for e, d in zip(one, delta, strict=True))
-        summed = [s + float(weight) * g for s, g in zip(summed, family.ddA(at, delta), strict=True)]
+        at = tuple(e + node * d for e, d in zip(one, delta, strict=True))
+        summed = [s + weight * g for s, g in zip(summed, family.ddA(at, delta), strict=True)]
     return tuple(np.where(far, h - l, s) for h, l, s in zip(high, low, summed, strict=True))
 
 

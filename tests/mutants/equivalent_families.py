@@ -98,6 +98,10 @@ FAMILIES: dict[str, str] = {
     # --- what is symmetric
     "distributions.* | operands swapped | * -> *log_add(*)*": "a sum of two, in any order",
     "distributions.exponential.* | operands swapped | * -> *inner(*)*": ORDER,
+    "distributions.exponential.*.eta_vjp | operands swapped | deta = * -> *zip(self.eta(), deta*": ORDER,
+    "distributions.exponential.pairs | operands swapped | return * -> *": "what is asked of them is symmetrical",
+    "distributions.exponential.ExponentialFamily.difference | function dropped | steps = * -> *":
+        "one operand that is float64 makes the difference so",
     "distributions.exponential.integral | operands swapped | first, last = * -> *": "both ends are asked the same",
     "distributions.exponential.integral | factor dropped | rough = * -> *((first <= last) &*":
         "many panels where one would do: time, not numbers",
