@@ -16,8 +16,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from scratchvae.cli import answered
 from scratchvae.types import Array
 

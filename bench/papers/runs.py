@@ -13,7 +13,7 @@ import json
 import math
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,7 +35,7 @@ from scratchvae.types import Array
 RATES = (0.01, 0.02, 0.1)  # the paper's steps of Adagrad
 CHOICE = 1e5  # samples after which one of them is chosen
 Measure = Callable[[State], dict[str, float]]  # figures with a "train" and a "test" among them
-Marks = Callable[[Steps, float], Sequence[int]]  # the steps at which they are measured, the last one at so many samples
+Marks = Callable[[Steps, float], Iterable[int]]  # the steps at which they are measured, the last one at so many samples
 
 
 class Task(NamedTuple):
@@ -62,7 +62,9 @@ class Task(NamedTuple):
 # --- training -------------------------------------------------------------------------------------
 
 
-def followed(run: Run, config: Config, train: Array, samples: float, marks: Marks, measure: Measure, threads: int) -> State:
+def followed(
+    run: Run, config: Config, train: Array, samples: float, marks: Marks, measure: Measure, threads: int
+) -> State:
     """The state after so many samples, trained or trained on, with what was measured on its way in the metrics."""
     state, spent = opened(run, config, train)
     steps = compiled.steps(state, train, threads)
@@ -160,7 +162,7 @@ def options(p: argparse.ArgumentParser, committed: Path) -> None:
 
 
 def asked(tasks: Sequence[Task], args: argparse.Namespace) -> list[Task]:
-    """The runs that a command asks for and that are missing, the cheapest first. Raises UsageError for no run's name."""
+    """The runs asked for and missing, the cheapest first. Raises UsageError for a name that is no run's."""
     names = [task.name for task in tasks]
     if odd := [name for name in args.do or [] if name not in (*names, "all")]:
         raise UsageError(f"{odd[0]!r} is no run of this figure: known are all, {', '.join(names)}")
