@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.papers import figure2, figure3, rivals2, runs
@@ -14,7 +15,6 @@ from scratchvae.errors import UsageError
 from scratchvae.training.config import Config
 from scratchvae.training.evaluate import evaluation_rows
 from scratchvae.training.state import State
-from tests.test_papers import bits
 
 FIGURE2, FIGURE3 = runs.lines(rivals2.HERE), runs.lines(figure3.HERE)
 
@@ -56,7 +56,7 @@ def test_the_step_with_the_best_training_figure_goes_on(
 ) -> None:
     """Catches the choice by the test rows or of the worst step, and a longer call that is not the same run."""
     monkeypatch.setattr(runs, "CHOICE", 1e3)
-    x = bits(200, 12).astype(bool)
+    x = np.random.default_rng(0).random((200, 12)) < np.linspace(0.1, 0.9, 12)
     config = Config(
         latent=1, hidden=(8,), binarisation="none", prior=True, epochs=1e6, algorithm=algorithm, kernels="numpy"
     )
