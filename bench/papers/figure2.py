@@ -1,6 +1,7 @@
-"""§7.3 Figure 2 of Kingma & Welling 2014 (arXiv 1312.6114), AEVB: the bound against the number of samples evaluated.
+"""§7.3 Figure 2 of Kingma & Welling 2014 (arXiv 1312.6114): the bound against the number of samples evaluated.
 
-    python -m bench.papers.figure2 --out runs/figure2 --freyfaces FOLDER
+    python -m bench.papers.figure2 --out runs/figure2 --freyfaces FOLDER            AEVB with Adam, every curve
+    python -m bench.papers.rivals2 --out runs/figure2 --freyfaces FOLDER --do all   AEVB and wake-sleep with Adagrad
 
 MNIST with 3, 5, 10, 20 and 200 latents, 500 hidden tanh units, Bernoulli; Frey Face with 2, 5, 10 and 20 latents, 200
 hidden units, Gaussian with means through a sigmoid, from the folder that has the file (without it, MNIST alone). Batch
@@ -22,7 +23,6 @@ import itertools
 import json
 import platform
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,17 +31,15 @@ import numpy as np
 
 from scratchvae import data
 from scratchvae.cli import answered
-from scratchvae.cli.common import amount, say, whole
-from scratchvae.errors import UsageError
-from scratchvae.noise import Noise, Purpose
-from scratchvae.training import compiled
+from scratchvae.cli.common import amount, whole
+from scratchvae.noise import Noise
 from scratchvae.training.config import Config
-from scratchvae.training.evaluate import blocks, evaluation_rows
-from scratchvae.training.objective import bound
 from scratchvae.training.optim import Optimizer
 from scratchvae.training.run import Run
-from scratchvae.training.state import State, Steps, latent_noise, mean_row
+from scratchvae.training.state import Steps
 from scratchvae.types import Array
+
+from .runs import Measure, bounds, followed
 
 ROWS = 10_000  # at most so many rows measure a bound
 FIRST, EACH_DECADE = 1e5, 10  # where the curves begin, and their points
@@ -95,51 +93,20 @@ def marks(steps: Steps, samples: float) -> Iterator[int]:
     yield round(samples / each)
 
 
-def bounds(state: State, x: Array) -> Array:
-    """The bound of each row (N,), nats, with one sample of z named by the row."""
-    found = []
-    for first, count in blocks(len(x), 500):
-        eps = latent_noise(state, Purpose.EVALUATE, 0, count, 1, first)
-        found.append(bound(state, evaluation_rows(state, x, first, count), eps)[0])
-    return np.concatenate(found).astype(np.float64)
-
-
 def curve(study: Study, latent: int, parts: tuple[Array, Array], args: argparse.Namespace) -> dict[str, Any]:
     """One pair of curves, train and test, trained or trained on; and the last bounds, row by row."""
     train, test = parts
     run = Run(Path(args.out) / f"{study.name}-{latent}")
-    state, spent = opened(run, config(study, latent, len(train), args.seed), train)
-    steps = compiled.steps(state, train, args.threads)
-    wanted = list(marks(steps, args.samples if study is MNIST else args.frey_samples))
-    if state.step > wanted[-1]:
-        raise UsageError(f"{run.folder} has gone on to step {state.step}, beyond {wanted[-1]}: ask for more samples")
-    for mark in wanted:
-        if mark <= state.step:
-            continue
-        start = time.process_time()
-        steps.advance(mark - state.step)
-        spent += time.process_time() - start
-        measured = {name: float(bounds(state, x[:ROWS]).mean()) for name, x in (("train", train), ("test", test))}
-        seen = round(mark * len(train) / steps.per_epoch)
-        run.append({"step": mark, "samples": seen, **measured, "cpu_seconds": round(spent, 1)})
-        run.save(state, [spent, 0])
-        say(f"{study.name}, {latent} latents, {seen:.3g} samples: {measured}, {spent:.0f} s of training")
+    samples = args.samples if study is MNIST else args.frey_samples
+    wanted = config(study, latent, len(train), args.seed)
+    state = followed(run, wanted, train, samples, marks, at_most(train, test), args.threads)
     last = {"train": bounds(state, train[:ROWS]), "test": bounds(state, test[:ROWS])}
     return {"latents": latent, "points": run.read_metrics(), "last": last}
 
 
-def opened(run: Run, wanted: Config, train: Array) -> tuple[State, float]:
-    """The state to go on from, and the seconds of training behind it."""
-    if run.checkpoint.exists():
-        state, meta = run.load()
-        if state.config != wanted:
-            raise UsageError(f"{run.folder} holds a run with another seed or set-up: name another --out, or remove it")
-        run.rewind(state.step)
-        return state, float(meta["bounds"][0])
-    state = State(wanted, train.shape[1])
-    state.initialise(mean_row(train, wanted.likelihood))
-    run.folder.mkdir(parents=True, exist_ok=True)
-    return state, 0.0
+def at_most(train: Array, test: Array) -> Measure:
+    """What measures both bounds, of the first ROWS of each."""
+    return lambda state: {name: float(bounds(state, x[:ROWS]).mean()) for name, x in (("train", train), ("test", test))}
 
 
 # --- what they show -------------------------------------------------------------------------------
@@ -181,37 +148,49 @@ def orderings(study: Study, curves: list[dict[str, Any]]) -> list[dict[str, Any]
     return found
 
 
+Look = dict[str, Any]  # a curve's label, line style and colour
+
+
 def draw(studies: dict[str, list[dict[str, Any]]], path: Path) -> None:
     """The paper's panels: a row for each data set, one for each size of z; a dotted line is the top of its axis.
 
-    The axes are the paper's, longer where a curve would end outside.
+    The axes are the paper's, longer where a curve would end outside. A curve has a `look`, or is AEVB's with Adam.
     """
     from scratchvae.plots import figure
 
     known = {s.name: s for s in (MNIST, FREY)}
-    columns = max(len(curves) for curves in studies.values())
+    columns = max(len({c["latents"] for c in curves}) for curves in studies.values())
     sheet = figure((2.6 * columns, 2.9 * len(studies)))
     grid = sheet.subplots(len(studies), columns, squeeze=False)
     for line, (name, curves) in zip(grid, studies.items(), strict=True):
-        for ax in line[len(curves) :]:
+        sizes = sorted({c["latents"] for c in curves})
+        for ax in line[len(sizes) :]:
             ax.set_axis_off()
         low, high = known[name].axis
         points = [p for c in curves for p in c["points"]]
         margin, first = 0.02 * (high - low), min(FIRST, *(p["samples"] for p in points))
-        bottom = min(low, *(c["points"][-1]["test"] - margin for c in curves))
+        bottom = min(low, *(c["points"][-1]["test"] - margin for c in curves if "look" not in c), high)
         top = max(high, *(p["train"] + margin for p in points))
-        for ax, c in zip(line, curves, strict=False):
-            seen = [p["samples"] for p in c["points"]]
-            for part, dash in (("train", "--"), ("test", "-")):
-                ax.plot(seen, [p[part] for p in c["points"]], dash, marker=".", color="tab:red", label=f"AEVB ({part})")
+        for ax, latents in zip(line, sizes, strict=False):
+            for c in (c for c in curves if c["latents"] == latents):
+                panel(ax, c)
             ax.axhline(high, color="black", linewidth=0.8, linestyle=":")
-            ax.set(xscale="log", xlim=(first, 1e8), ylim=(bottom, top), title=f"{name}, $N_z$ = {c['latents']}")
+            ax.set(xscale="log", xlim=(first, 1e8), ylim=(bottom, top), title=f"{name}, $N_z$ = {latents}")
             ax.grid(alpha=0.3)
         line[0].set_ylabel("bound L, nats per datapoint")
-        line[0].legend(loc="lower right", fontsize="small")
-    for ax in grid[-1][: len(curves)]:
+        line[0].legend(loc="lower right", fontsize="x-small")
+    for ax in grid[-1]:
         ax.set_xlabel("training samples evaluated")
     sheet.savefig(path, dpi=110)
+
+
+def panel(ax: Any, c: dict[str, Any]) -> None:
+    """The train and test curve of one run."""
+    look: Look = {"label": "AEVB, Adam", "linestyle": "-", "color": "tab:gray", **c.get("look", {})}
+    seen = [p["samples"] for p in c["points"]]
+    for part, alpha in (("train", 0.4), ("test", 1.0)):
+        shown = {**look, "label": f"{look['label']} ({part})"}
+        ax.plot(seen, [p[part] for p in c["points"]], marker=".", markersize=3, alpha=alpha, **shown)
 
 
 def report(studies: dict[str, list[dict[str, Any]]], args: argparse.Namespace, command: str) -> int:
