@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bench import rivals
+from bench.papers import rws
 from scratchvae.types import Array
 
 FOUND = json.loads((Path(__file__).parent.parent / "bench/rivals.json").read_text(encoding="utf-8"))
@@ -51,3 +52,16 @@ def test_aevb_on_the_memory_map_climbs_its_bound(monkeypatch: pytest.MonkeyPatch
         np.testing.assert_allclose((ends[0] - ends[1]) / 2e-6, g[i], rtol=1e-5, atol=1e-7)
     found = [theta.log_marginal(3 * x).mean() for theta in rivals.trained(3 * x.repeat(100, axis=0), 200)]
     assert found[-1] > found[0] + 0.5
+
+
+def test_reweighted_wake_sleep_learns_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """Catches a study that starts afresh at the second call, or whose directions go downhill."""
+    args = ["--rows", "200", "--units", "5", "--samples", "20", "--rate", "1e-2", "--out", str(tmp_path)]
+    for row in rws.ROWS:
+        kept = tmp_path / row
+        given = rws.options().parse_args([row, *args[:-1], str(kept), "--epochs", "6"])
+        found = rws.train(row, given)
+        state = (kept / "state.npz").read_bytes()
+        again = rws.train(row, given)
+        assert (kept / "state.npz").read_bytes() == state
+        assert again["log_likelihood"] == found["log_likelihood"] > found["bound"] > -230

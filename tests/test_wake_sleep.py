@@ -43,9 +43,7 @@ def uniforms(z: Array, phi: Net) -> Array:
     return np.where(z == 1, p / 2, (1 + p) / 2)
 
 
-def both_ways(
-    draw: Array, dreamt: Any = None, share: float | None = None, phi: Net = PHI
-) -> tuple[Array, Net, Theta]:
+def both_ways(draw: Array, dreamt: Any = None, share: float | None = None, phi: Net = PHI) -> tuple[Array, Net, Theta]:
     """The bound and both directions, from zero, of the small belief net whose q draws `draw`."""
     dphi, dtheta = zeros_like(PHI), zeros_like(THETA)
     noise, nets = uniforms(draw, phi), (phi, THETA, dphi, dtheta)

@@ -126,8 +126,8 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """One row, or the table."""
+def options() -> argparse.ArgumentParser:
+    """The command."""
     p = argparse.ArgumentParser("bench.papers.rws", description=__doc__)
     p.formatter_class = argparse.RawDescriptionHelpFormatter
     p.add_argument("row", nargs="?", choices=tuple(ROWS))
@@ -139,7 +139,12 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--seed", type=whole(0), default=0)
     p.add_argument("--out", help="the run's folder")
     p.add_argument("--table", action="store_true", help="print what is there")
-    args = p.parse_args(argv)
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """One row, or the table."""
+    args = options().parse_args(argv)
     found: dict[str, Any] = json.loads(HERE.read_text("utf-8")) if HERE.exists() else {}
     if args.row:
         found[args.row] = train(args.row, args)
