@@ -219,10 +219,11 @@ def panels(family: ExponentialFamily, one: Blocks, delta: Blocks, edges: Array) 
 
 
 def mean_difference(family: ExponentialFamily, one: Blocks, two: Blocks, delta: Blocks) -> Blocks:
-    """∇A(η₂) − ∇A(η₁), integrated where A bends alike at both ends: there alone the plain difference loses digits."""
+    """∇A(η₂) − ∇A(η₁), integrated where the plain difference loses digits and A bends alike at both ends."""
     low, high = family.dA(one), family.dA(two)
     first, last = family.ddA(one, delta), family.ddA(two, delta)
     far = cast(Array, sum(np.where((a <= 2 * b) & (b <= 2 * a), 0, 1) for a, b in pairs(first, last)))
+    far = far + cast(Array, sum(np.abs(h - l) > NEAR * (np.abs(h) + np.abs(l)) for h, l in zip(high, low, strict=True)))
     far = family.spread(family.per_group(far), far.shape[-1]) > 0
     summed: list[Any] = [0.0] * len(delta)
     for node, weight in zip(NODES + 0.5, WEIGHTS, strict=True):
