@@ -8,7 +8,7 @@ OUT    ?= runs/mnist
 
 help:
 	@echo "make train    train the paper's VAE on MNIST into $(OUT), then measure it (ARGS: options of scratchvae train)"
-	@echo "make test     every proof: pytest, eight minutes on two cores (ARGS: options of pytest; -rs says why some are"
+	@echo "make test     every proof: pytest, four minutes on two cores (ARGS: options of pytest; -rs says why some are"
 	@echo "              skipped: those against PyTorch and JAX, without pip install --editable '.[bench]' in .venv)"
 	@echo "make lint     ruff and mypy --strict"
 	@echo "make docs     the documentation, lessons executed, into docs/_build/html"
