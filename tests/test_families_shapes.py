@@ -335,3 +335,27 @@ def test_a_difference_of_means(pair: tuple[float, float]) -> None:
     one, two = (np.array([[l]]) for l in pair)
     found = exponential.mean_difference(ContinuousBernoulli(one), (one,), (two,), (two - one,))[0]
     np.testing.assert_allclose(found, (two - one) / one / two, rtol=5e-13)
+
+
+def test_means_apart_are_subtracted_though_both_ends_bend_alike() -> None:
+    """Catches a way across the middle that is integrated on its ends' word: there A bends as it does at neither. Means
+    by SciPy's Bessel functions, each way round."""
+    ends = np.array([[7.6, 4.389], [-9.493, -5.119], [5.662, -3.086], [-5.257, 3.111]])
+    size = np.hypot(*ends.T)[:, None]
+    mean = special.i1e(size) / special.i0e(size) * ends / size
+    for i, j in ((0, 1), (1, 0), (2, 3), (3, 2)):
+        one, two = at(*ends[i]), at(*ends[j])
+        found = exponential.mean_difference(VonMises(*one), tuple(one), tuple(two), (two[0] - one[0], two[1] - one[1]))
+        np.testing.assert_allclose(np.ravel(found), mean[j] - mean[i], rtol=1e-13)
+
+
+def test_means_that_nearly_meet_are_integrated_whatever_their_size_and_sign() -> None:
+    """Catches a plain difference that has lost its digits: of a million, and of means below 0."""
+    one, step = at(np.log(1e6)), at(1e-7)
+    found = exponential.mean_difference(Poisson(*one), tuple(one), (one[0] + step[0],), tuple(step))[0]
+    np.testing.assert_allclose(found, 1e6 * np.expm1(step[0]), rtol=1e-13)
+    two, step = at(-3, -2), at(1e-9, -2e-9)
+    found = exponential.mean_difference(
+        VonMises(*two), tuple(two), tuple(a + d for a, d in zip(two, step, strict=True)), tuple(step)
+    )
+    np.testing.assert_allclose(found, VonMises(*two).ddA(tuple(two), tuple(step)), rtol=1e-8)

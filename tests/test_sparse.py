@@ -87,7 +87,8 @@ def test_from_a_file_to_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str
     capsys.readouterr()
     told = said(capsys, "info", path)
     assert (told["rows"], told["columns"], told["missing"]) == (90, 12, None)
-    assert len(said(capsys, "score", run, path, "--samples", "2")["rows"]) == 10
+    assert len(said(capsys, "score", run, "--samples", "2")["rows"]) == 10  # the run's test rows
+    assert len(said(capsys, "score", run, path, "--samples", "2")["rows"]) == 100  # a file is meant whole
 
 
 def test_what_is_refused(tmp_path: Path) -> None:

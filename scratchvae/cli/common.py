@@ -93,16 +93,17 @@ def keep_what_is_read(args: argparse.Namespace, state: State) -> None:
             raise UsageError(f"--out {out} is a file that this command reads: name another one")
 
 
-def open_data(args: argparse.Namespace, state: State, gaps: bool = False) -> data.Dataset:
+def open_data(args: argparse.Namespace, state: State, gaps: bool = False, every: bool = False) -> data.Dataset:
     """The rows that the command is about, with the columns and the values that the model takes; with NaN among them
-    if the model was trained on such, or with `gaps`."""
+    if the model was trained on such, or with `gaps`. With `every`, a file without test rows of its own counts whole."""
     missing, known = gaps or state.config.missing == "nan", state.reading.known
     if args.data is None:
         source, test = (from_run(state, path) for path in (state.config.data, state.config.test))
         found = data.load(source, test, args.data_folder, missing, False, known)._replace(name=state.config.data)
     elif data.in_parts(args.data):
         found = data.load(args.data, None, args.data_folder, missing, False, known)
-    else:
+    whole = args.data is not None and not data.in_parts(args.data)
+    if whole or (every and args.data not in (None, *data.NAMES) and found.split == data.LAST_TENTH):
         found = data.load(args.data, args.data, None, missing, False, known)._replace(split=ALL_ROWS)
     found = state.reading.adopt(found)
     for part, origin in ((found.train, found.origin), (found.test, found.test_origin)):

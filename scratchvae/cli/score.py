@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """Print row, rank and nats."""
     check_out(args.out, ".csv")
     state = open_run(args)
-    found = open_data(args, state)
+    found = open_data(args, state, every=True)
     some = choose_rows(args, state, found)
     numbers = np.arange(len(some.test)) if args.rows is None else rows_of(args.rows, len(found.test))
     nats = importance(state, some.test, args.samples)

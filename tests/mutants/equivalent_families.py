@@ -99,6 +99,8 @@ FAMILIES: dict[str, str] = {
     "distributions.* | operands swapped | * -> *log_add(*)*": "a sum of two, in any order",
     "distributions.exponential.* | operands swapped | * -> *inner(*)*": ORDER,
     "distributions.exponential.*.eta_vjp | operands swapped | deta = * -> *zip(self.eta(), deta*": ORDER,
+    "distributions.exponential.mean_difference | operands swapped | far = far + * -> *": "both ends are asked the same",
+    "distributions.exponential.mean_difference | term dropped | far = far + * -> *> NEAR * np.abs([hl]) *": BOTH,
     "distributions.exponential.pairs | operands swapped | return * -> *": "what is asked of them is symmetrical",
     "distributions.exponential.ExponentialFamily.difference | function dropped | steps = * -> *":
         "one operand that is float64 makes the difference so",
