@@ -288,8 +288,7 @@ class VAEImputer(TransformerMixin, BaseVAE):
     def _finish(self, x: Array, weights: Array | None, partial: bool) -> None:
         if partial or not np.isnan(x).any():
             return
-        length = self.history_[-1]["epoch"] - self.history_[0]["epoch"]
-        epochs = max(1, math.ceil(length / ROUNDS))
+        epochs = math.ceil(self.history_[-1]["epoch"] / ROUNDS)
         low, high = np.fmin.reduce(x), np.fmax.reduce(x)  # beyond, a wild draw once learned breeds wilder ones
         for i in range(ROUNDS):
             filled = np.clip(self._filled(x, self.seed_ + i, 1)[0], low, high)

@@ -355,7 +355,7 @@ def test_means_that_nearly_meet_are_integrated_whatever_their_size_and_sign() ->
     found = exponential.mean_difference(Poisson(*one), tuple(one), (one[0] + step[0],), tuple(step))[0]
     np.testing.assert_allclose(found, 1e6 * np.expm1(step[0]), rtol=1e-13)
     two, step = at(-3, -2), at(1e-9, -2e-9)
-    found = exponential.mean_difference(
+    pair = exponential.mean_difference(
         VonMises(*two), tuple(two), tuple(a + d for a, d in zip(two, step, strict=True)), tuple(step)
     )
-    np.testing.assert_allclose(found, VonMises(*two).ddA(tuple(two), tuple(step)), rtol=1e-8)
+    np.testing.assert_allclose(pair, VonMises(*two).ddA(tuple(two), tuple(step)), rtol=1e-8)

@@ -169,7 +169,7 @@ def draw(studies: dict[str, list[dict[str, Any]]], path: Path) -> None:
         low, high = known[name].axis
         points = [p for c in curves for p in c["points"]]
         margin, first = 0.02 * (high - low), min(FIRST, *(p["samples"] for p in points))
-        bottom = min(low, *(c["points"][-1]["test"] - margin for c in curves if "look" not in c), high)
+        bottom = min(low, *(c["points"][-1]["test"] - margin for c in curves), high)
         top = max(high, *(p["train"] + margin for p in points))
         for ax, latents in zip(line, sizes, strict=False):
             for c in (c for c in curves if c["latents"] == latents):
@@ -178,7 +178,7 @@ def draw(studies: dict[str, list[dict[str, Any]]], path: Path) -> None:
             ax.set(xscale="log", xlim=(first, 1e8), ylim=(bottom, top), title=f"{name}, $N_z$ = {latents}")
             ax.grid(alpha=0.3)
         line[0].set_ylabel("bound L, nats per datapoint")
-        line[0].legend(loc="lower right", fontsize="x-small")
+        line[0].legend(loc="best", fontsize="x-small")
     for ax in grid[-1]:
         ax.set_xlabel("training samples evaluated")
     sheet.savefig(path, dpi=110)
