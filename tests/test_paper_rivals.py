@@ -100,7 +100,13 @@ def test_the_study_with_adam_stays_a_row_of_its_own() -> None:
 
 
 def test_aevb_is_above_wake_sleep_in_log_p() -> None:
-    """Catches a line of figure 3 whose judge or training went wrong. Not of Monte Carlo EM, which is ahead at 1e5."""
-    for name, found in figure3.orderings(FIGURE3, "test").items():
-        if "wake-sleep" in name and found:
-            assert found[max(found)] > 0, (name, found)
+    """Catches a line of figure 3 whose judge or training went wrong: on the rows that both maximise at every budget, on
+    new rows where there are 50 000 to learn from. (Of 1000 rows AEVB learns by heart: after 1e7 samples its test rows
+    are behind. Monte Carlo EM, with its five updates, is ahead on train.)"""
+    for part, names in (
+        ("train", ("1000-wake-sleep-3-0", "50000-wake-sleep-3-0")),
+        ("test", ("50000-wake-sleep-3-0",)),
+    ):
+        found = figure3.orderings(FIGURE3, part)
+        for name in names:
+            assert min(found[name].values()) > 5, (name, found[name])
