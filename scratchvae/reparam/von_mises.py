@@ -48,7 +48,8 @@ def _nodes(kappa: Array, z: Array, tail: Array) -> tuple[Array, Array, Array]:
     half = (end - start + np.where(end == np.pi, REST_OF_PI, 0)) / 2
     t = start[..., None] + half[..., None] * (NODES + 1)
     off = 2 * np.sin(t / 2) ** 2
-    return half, off, np.exp(kappa[..., None] * (2 * np.sin(z[..., None] / 2) ** 2 - off))
+    rise = 2 * np.sin(z[..., None] / 2) ** 2 - off  # ≤ 0 in a tail; rounded above 0, κ would make it anything
+    return half, off, np.exp(kappa[..., None] * np.where(tail[..., None], np.minimum(rise, 0), rise))
 
 
 def slope(kappa: Array, z: Array) -> Array:
