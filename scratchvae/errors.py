@@ -24,5 +24,6 @@ def unknown(what: str, name: object, known: Iterable[str]) -> UsageError:
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """ "; did you mean 'train'?" where a known name is near, else ""."""
-    near = difflib.get_close_matches(str(name), tuple(known), 1, 0.65)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    folded = {each.casefold(): each for each in reversed(tuple(known))}
+    near = difflib.get_close_matches(str(name).casefold(), tuple(folded), 1, 0.65)
+    return f"; did you mean {folded[near[0]]!r}?" if near else ""

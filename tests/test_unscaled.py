@@ -1,11 +1,17 @@
 """§7.3 Columns of unlike scales: as many nats as on columns standardised by hand, wherever the rows come in."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from command_line import Call
 
+from scratchvae.data.arrays import Origin
+from scratchvae.errors import UsageError
+from scratchvae.training.config import Config
+from scratchvae.training.likelihood import resolved
+from scratchvae.training.reading import learn, wild
 from scratchvae.types import Array
 from scratchvae.vae import VAE
 
@@ -60,3 +66,38 @@ def test_unscaled_columns_have_the_same_nats(way: Any, call: Call) -> None:
     10⁶ ± 10⁵ differ by."""
     rows, test = people(500), people(300, SEED + 1)
     assert way(rows, test, call).mean() == pytest.approx(by_hand(rows[:450], test), abs=0.1)
+
+
+def test_a_wild_value_is_named() -> None:
+    """Catches a value of 60 or of 3000 that sets its column's unit and goes unnamed, two that hide one another, and
+    words about what is only skew, or about a column whose middle half is one value."""
+    rng = np.random.default_rng(0)
+    for n in (60, 3000):
+        x = np.stack([rng.normal(40, 12, n), rng.lognormal(10, 0.6, n), np.arange(n) % 9 == 0], axis=1) * 1.0
+        x[[0, 1], :2] = np.nan
+        for value, column, at in ((1e6, 0, (17,)), (-1e9, 1, (9, 30))):
+            one = x.copy()
+            one[list(at), column] = value
+            for rows, many in ((x, 0), (one, 1)):
+                learned = learn(rows, Config(likelihood="gaussian", missing="nan"), ("age", "income", "flag"))
+                found = [*wild(learned, rows, Origin("t.csv", names=("age", "income", "flag")))]
+                assert len(found) == many
+            assert f"{value:g} at row {at[0]}, column {column} " in found[0]
+            assert ("age", "income")[column] in found[0]
+
+
+def test_columns_are_found_but_for_those_that_are_named() -> None:
+    """Catches an exception that is overruled, and the others asked for."""
+    x = np.stack([np.arange(60) % 3 + 1.0, np.random.default_rng(0).normal(size=60)], axis=1)
+    config = Config(columns="auto,class=categorical")
+    assert resolved(config, x, ("class", "age")).likelihood == "0=categorical:4,1=gaussian"
+    with pytest.raises(UsageError, match="no column 'Class'; did you mean 'class'"):
+        resolved(Config(columns="auto,Class=categorical"), x, ("class", "age"))
+
+
+def test_samples_of_mixed_columns_are_rows(call: Call) -> None:
+    """Catches a picture of a table as what `sample` leaves when no file is named."""
+    Path("t.csv").write_text("a,b\n" + "\n".join(f"{i / 7:.3f},{'xy'[i % 2]}" for i in range(60)))
+    assert call("train", "t.csv", "--out", "run", "--epochs", "1", "--no-pictures").code == 0
+    assert call("sample", "run", "--count", 5).code == 0
+    assert (len(Path("sample.csv").read_text().splitlines()), Path("sample.png").exists()) == (6, False)

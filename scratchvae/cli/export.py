@@ -7,7 +7,8 @@ from .common import Commands, add_run, check_out, command, open_run, say, write
 
 ABOUT = """Write a run as an ONNX file: x in raw columns to mu and log_var of q(z | x) and to the mean of p(x | z) at
 z = mu, or one part alone, of which the decoder takes z. Standardising and its undoing are inside; columns of words are
-codes, and the file's metadata name columns and words. It needs onnx: pip install 'scratchvae[onnx]'."""
+codes, and the file's metadata name columns and words.
+Runs with gaps (--missing) and ladders are refused. It needs onnx: pip install 'scratchvae[onnx]'."""
 
 
 def add(commands: Commands) -> None:

@@ -76,7 +76,9 @@ def add(commands: Commands) -> None:
         p.set_defaults(run=run)
         add_run(p)
         kinds = f"{'' if name == 'encode' else '.png; '}.npy, .csv, or - for stdout"
-        p.add_argument("--out", default=out, help=f"{kinds} (numbers: {NUMBERS[name]})")
+        usual = f"; default: {out}, of mixed columns sample.csv" * (name == "sample")
+        p.add_argument("--out", default=None if name == "sample" else out,
+                       help=f"{kinds} (numbers: {NUMBERS[name]}{usual})")  # fmt: skip
         options(p, name)
 
 
@@ -106,6 +108,8 @@ def run(args: argparse.Namespace) -> int:
     """Make the rows, then write them as the file's ending says."""
     if args.command == "encode" and args.out.endswith(".png"):
         raise UsageError(f"encode gives numbers: --out {args.out} must end in .npy or .csv, or be - for stdout")
+    if args.out is None:  # pictures say nothing of columns of several kinds
+        args.out = "sample.csv" if "=" in open_run(args).config.likelihood else "sample.png"
     check_out(args.out, ".png", ".npy", ".csv")
     state = open_run(args)
     levels = None if args.out.endswith((".png", ".npy")) or args.command == "encode" else state.reading.levels

@@ -19,7 +19,7 @@ from ..training.evaluate import elbo_over
 from ..training.likelihood import kinds_of, resolved
 from ..training.loop import Interrupted, Plan, train
 from ..training.optim import SCHEDULES, SLOTS, Optimizer
-from ..training.reading import digest, learn
+from ..training.reading import digest, learn, wild
 from ..training.run import MEASURED, Run
 from ..training.state import State, Steps, width
 from ..training.stopping import at_length, best_step, held_out, over, why_it_ended
@@ -62,7 +62,8 @@ def add_model(p: Any) -> None:
     )
     option(p, "--likelihood", help=f"p(x | z): {families}; with a number as binomial:16, else read from the data")
     option(p, "--columns", help="p(x | z) column by column, as age=gaussian,sex=categorical,visits=negative-binomial, "
-           "or auto: found in the data, as it is without being asked where they hold words")  # fmt: skip
+           "or auto: found in the data, as it is without being asked where they hold words; auto,grade=ordinal finds "
+           "the rest")  # fmt: skip
     option(p, "--leave-out", type=names, metavar="NAME,NAME", help="columns not to be taken; later files may have them")
     option(p, "--latent", type=latent, help="K, the size of z; several, as 100,50, make a ladder of latent layers")
     option(p, "--posterior", help="q(z | x): normal, laplace, gamma, beta, dirichlet, von-mises, … or planar:LAYERS")
@@ -284,6 +285,8 @@ def open_folder(
         say(words)
     if config.columns == "auto":
         say(kinds_in_words(found))
+    for words in wild(learned, found.train, found.origin):
+        say(words)
     return folder, state, found, [0.0, 0]
 
 

@@ -5,6 +5,7 @@ What a user says, and what the run's config then has:
     --likelihood categorical              of digits 0 … 16:    categorical:17
     --columns age=gaussian,sex=categorical                     0=gaussian,1=categorical:2
     --columns auto, or nothing where columns hold words        what `kinds_of` finds
+    --columns auto,class=categorical                           the same, but for these
 """
 
 import dataclasses
@@ -96,11 +97,13 @@ def check_words(family: str, words: tuple[str, ...], called: str) -> None:
 
 
 def by_number(columns: str, x: Array, names: tuple[str, ...] | None, levels: Levels | None = None) -> str:
-    """ "age=gaussian,sex=categorical" → "0=gaussian,1=categorical:2", by names, or numbers from 0."""
+    """ "age=gaussian,sex=categorical" → "0=gaussian,1=categorical:2", by names, or numbers from 0; after "auto," those
+    that are not named are found."""
     D = x.shape[1]
     called = list(names or ()) or [str(i) for i in range(D)]
     found: dict[int, str] = {}
-    for item in columns.split(","):
+    auto, items = columns.startswith("auto,"), columns.removeprefix("auto,").split(",")
+    for item in items:
         name, sign, family = item.strip().partition("=")
         if not sign:
             raise UsageError(f"columns: expected NAME=LIKELIHOOD, as age=gaussian, got {item!r}")
@@ -113,6 +116,8 @@ def by_number(columns: str, x: Array, names: tuple[str, ...] | None, levels: Lev
         check_words(family.partition(":")[0], words, name)
         of_words = f"{family}:{max(2, len(words))}" if words and family in OF_WORDS else ""
         found[place] = of_words or (counted(family, x[:, place]) if family in COUNTED else family)
+    if auto:
+        found = {i: kind.likelihood for i, kind in enumerate(kinds_of(x, levels))} | found
     if left := [called[i] for i in range(D) if i not in found]:
         raise UsageError(
             f"columns: say also what {', '.join(left[:5])}{' …' * (len(left) > 5)} are, as {left[0]}=gaussian"

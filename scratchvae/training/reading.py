@@ -40,6 +40,7 @@ SHARE = {"gaussian": 1e-3, "gaussian-fixed": 1.0}  # of standardised ones: a sha
 DIGESTED = 1 << 22  # bytes of the training rows that their digest is made of
 GRAINY = 1 << 16  # rows that a column's grain is looked for in: of more it could only be finer
 ARRAYS = ("kept", "constants", "shift", "scale", "grain")
+HALF, WILD = 1.35, 10  # standard deviations from a normal's first quarter to its last; times too large a unit
 NEGLIGIBLE = 1e-13  # a standard deviation of so small a share of the mean is rounding
 
 
@@ -268,6 +269,24 @@ def of_some(found: Reading, mask: Array, moments: tuple[Array, Array, Array], gr
         raise DataError(f"{name} is {what} in the training data, and has no density: leave it out (--leave-out)")
     shift, scale = np.where(mask, mean, 0), np.where(mask, np.maximum(sd, grain), 1)
     return found._replace(shift=shift, scale=scale, grain=np.where(mask, grain, 0))
+
+
+def wild(reading: Reading, x: Array, origin: Origin) -> Iterator[str]:
+    """A line for each standardised column of training rows x (N, columns) whose standard deviation is WILD times that
+    of a normal with the same middle half: a few values set its unit, and hide all others. A middle half of one value
+    says nothing."""
+    some = rows(x, np.arange(min(len(x), GRAINY)), "float64", "gaussian", True) if reading.scale is not None else x[:0]
+    mask = np.ones(reading.width, bool) if reading.grain is None else reading.grain > 0
+    kept = np.arange(reading.columns) if reading.kept is None else reading.kept
+    for column in kept[mask] if len(some) else ():
+        cells = some[:, column]
+        low, middle, high = np.nanquantile(cells, (0.25, 0.5, 0.75))
+        if np.nanstd(cells) * HALF > WILD * (high - low) > 0:
+            row = int(np.nanargmax(np.abs(cells - middle)))
+            yield (
+                f"{cells[row]:g} at {origin.place(row, column)} sets the unit of its column, half of which lies in "
+                f"{low:g} … {high:g}: such small differences are hardly seen; mend it, or give the column's logarithms"
+            )
 
 
 def grains(x: Array) -> Array:

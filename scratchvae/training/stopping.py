@@ -35,7 +35,7 @@ def at_length(config: Config, x: Array, given: Collection[str]) -> Config:
     of a real-valued table, or one whose kinds of columns were found (columns="auto"), max(20 epochs, STEPS steps), and
     a tenth of the rows held out. Other data keep the config's."""
     rows = len(x)
-    table = config.likelihood in STANDARDISED or config.columns == "auto"
+    table = config.likelihood in STANDARDISED or config.columns.split(",")[0] == "auto"
     if not table or x.dtype in (np.uint8, np.bool_):
         return config
     if "validation" not in given:

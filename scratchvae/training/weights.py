@@ -58,7 +58,8 @@ def read(config: Config) -> Given | None:
         raise UsageError(f"--weights {name}: {config.data} has no column of that name{near}")
     column = found.names.index(name)
     if found.levels and found.levels[column]:
-        raise DataError(f"--weights {name}: the column holds words, {found.levels[column][0]!r} among them")
+        raise DataError(f"--weights {name}: the column holds words, {found.levels[column][0]!r} among "
+                        "them: mend these cells, or give a .npy with one number a row")  # fmt: skip
     origin = Origin(config.data, 0, found.names, found.lines)
     cells = np.asarray(found.parts["train"])[:, [column]]  # of a frame they may be objects
     return Given(real(cells, origin._replace(names=(name,)))[:, 0], origin, column)
