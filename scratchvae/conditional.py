@@ -9,7 +9,7 @@ import numpy as np
 
 from .distributions import Bernoulli, Normal
 from .kernels import NUMPY, Kernels
-from .networks import Dense, activate, activate_vjp, dense, dense_vjp, dense_vjp_params, mlp, mlp_vjp
+from .networks import Layer, activate, activate_vjp, affine, affine_vjp, affine_vjp_params, mlp, mlp_vjp
 from .types import Array
 
 
@@ -102,10 +102,10 @@ class Family(NamedTuple):
 
 
 class Net(NamedTuple):
-    """The parameters of a conditional distribution, or their cotangents: an mlp, then one dense layer for each head."""
+    """The parameters of a conditional distribution, or their cotangents: an mlp, then one layer for each head."""
 
-    hidden: tuple[Dense, ...]
-    heads: tuple[Dense, ...]
+    hidden: tuple[Layer, ...]
+    heads: tuple[Layer, ...]
     activation: str
     family: Family
     enter: str = ""  # how x enters, if not as it is: "circle", or the kind of data that a decoder has
@@ -186,7 +186,7 @@ def entered_vjp(dh: Array, h: Array, enter: str) -> Array:
 def net(x: Array, p: Net, k: Kernels = NUMPY) -> tuple[Distribution, list[Array]]:
     """The distribution of y given x (..., in), and the mlp's layers for the way back."""
     hs = mlp(entered(x, p.enter), p.hidden, p.activation, k)
-    return from_heads([dense(hs[-1], head, k) for head in p.heads], p.family, k), hs
+    return from_heads([affine(hs[-1], head, k) for head in p.heads], p.family, k), hs
 
 
 def net_vjp(
@@ -205,11 +205,11 @@ def net_vjp(
     douts = from_heads_vjp(ddist, dist, p.family, k)
     dheads, dhidden = ((None,) * len(p.heads), (None,) * len(p.hidden)) if dp is None else (dp.heads, dp.hidden)
     heads = zip(douts, p.heads, dheads, strict=True)
-    parts = [dense_vjp(dout, hs[-1], head, dhead, k) for dout, head, dhead in heads]
+    parts = [affine_vjp(dout, hs[-1], head, dhead, k) for dout, head, dhead in heads]
     dh = sum(parts[1:], parts[0])  # h feeds every head
     if need_dx:
         return entered_vjp(mlp_vjp(dh, hs, p.hidden, dhidden, p.activation, k), hs[0], p.enter)
     if dp is not None and p.hidden:
         dh = mlp_vjp(dh, hs[1:], p.hidden[1:], dhidden[1:], p.activation, k)
-        dense_vjp_params(activate_vjp(dh, hs[1], p.activation, k), hs[0], dp.hidden[0], k)
+        affine_vjp_params(activate_vjp(dh, hs[1], p.activation, k), hs[0], dp.hidden[0], k)
     return None

@@ -112,6 +112,8 @@ def check(state: State, part: str) -> None:
     config = state.config
     if part not in PARTS:
         raise UsageError(f"part={part!r}: expected one of {', '.join(PARTS)}")
+    if config.network != "mlp":
+        raise UsageError(f"network={config.network!r} has no export: train one with --network mlp")
     if config.deep or config.missing:
         what = f"latent={config.latent}, a ladder" if config.deep else f"missing={config.missing!r}, rows with gaps"
         raise UsageError(f"this run has {what}, which has no export: train one with one latent layer and whole rows")

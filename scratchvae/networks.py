@@ -3,9 +3,11 @@
 x is (B, D), or (S, B, D) with S samples a row: leading axes are rows to a dense layer. Parameter cotangents are added.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from .convolution import Conv, conv, conv_vjp, conv_vjp_params
 from .errors import unknown
 from .kernels import NUMPY, Kernels
 from .types import Array
@@ -39,6 +41,33 @@ def dense_vjp(dy: Array, x: Array, p: Dense, dp: Dense | None, k: Kernels = NUMP
     return dx.reshape(x.shape)
 
 
+Layer = Dense | Conv  # an affine map of rows; an mlp whose layers are of both kinds is a convolutional network
+
+
+def affine(x: Array, p: Layer, k: Kernels = NUMPY) -> Array:
+    """`dense` or `conv`, by the layer's kind."""
+    return conv(x, p, k) if isinstance(p, Conv) else dense(x, p, k)
+
+
+def affine_vjp_params(dy: Array, x: Array, dp: Layer, k: Kernels = NUMPY) -> None:
+    """Of `affine`: adds into dp's arrays."""
+    return conv_vjp_params(dy, x, dp, k) if isinstance(dp, Conv) else dense_vjp_params(dy, x, dp, k)
+
+
+def affine_vjp(dy: Array, x: Array, p: Layer, dp: Layer | None, k: Kernels = NUMPY) -> Array:
+    """Of `affine`: adds into dp's arrays (spared where it is None), returns dx."""
+    if dp is not None:
+        affine_vjp_params(dy, x, dp, k)
+    return conv_vjp(dy, x, p, None, k) if isinstance(p, Conv) else dense_vjp(dy, x, p, None, k)
+
+
+def inputs(p: Layer) -> int:
+    """How many numbers a row has that the layer takes."""
+    if isinstance(p, Dense):
+        return p.W.shape[0]
+    return math.prod(p.geometry.small if p.transposed else p.geometry.image)
+
+
 def activate(a: Array, name: str, k: Kernels = NUMPY) -> Array:
     """y = f(a), elementwise; `name` is one of ACTIVATIONS."""
     if name not in ACTIVATIONS:
@@ -57,24 +86,24 @@ def activate_vjp(dy: Array, y: Array, name: str, k: Kernels = NUMPY) -> Array:
     return da
 
 
-def mlp(x: Array, layers: Sequence[Dense], activation: str, k: Kernels = NUMPY) -> list[Array]:
+def mlp(x: Array, layers: Sequence[Layer], activation: str, k: Kernels = NUMPY) -> list[Array]:
     """h_0 = x, h_l = f(h_{l−1} W_l + b_l): every layer's output, the input first and the result last."""
     hs = [x]
     for layer in layers:
-        hs.append(activate(dense(hs[-1], layer, k), activation, k))
+        hs.append(activate(affine(hs[-1], layer, k), activation, k))
     return hs
 
 
 def mlp_vjp(
     dh: Array,
     hs: list[Array],
-    layers: Sequence[Dense],
-    dlayers: Sequence[Dense | None],
+    layers: Sequence[Layer],
+    dlayers: Sequence[Layer | None],
     activation: str,
     k: Kernels = NUMPY,
 ) -> Array:
     """Of `mlp`, walked in reverse: adds every layer's cotangents into `dlayers` (None: spared), returns dx."""
     for l in reversed(range(len(layers))):
         da = activate_vjp(dh, hs[l + 1], activation, k)  # h_l = f(a_l)
-        dh = dense_vjp(da, hs[l], layers[l], dlayers[l], k)  # a_l = h_{l−1} W_l + b_l
+        dh = affine_vjp(da, hs[l], layers[l], dlayers[l], k)  # a_l = h_{l−1} W_l + b_l
     return dh

@@ -27,7 +27,7 @@ from scratchvae.conditional import (
 )
 from scratchvae.distributions import Bernoulli, Normal
 from scratchvae.errors import UsageError
-from scratchvae.networks import Dense
+from scratchvae.networks import Dense, Layer
 from scratchvae.tree import transform
 from scratchvae.types import Array
 
@@ -50,7 +50,7 @@ def draw_net(family: str, depth: int, zero: bool = False) -> Net:
 
 
 def parameters(p: Net) -> list[Array]:
-    return [array for layer in (*p.hidden, *p.heads) for array in layer]
+    return [array for layer in (*p.hidden, *p.heads) for array in (layer.W, layer.b)]
 
 
 def numbers(dist: Normal | Bernoulli) -> Array:
@@ -129,8 +129,8 @@ def test_net_vjp(family: str, depth: int, x: Array) -> None:
 def swapped(p: Net, old: Array, new: Array) -> Net:
     """The net with one array replaced."""
 
-    def layers(ps: tuple[Dense, ...]) -> tuple[Dense, ...]:
-        return tuple(Dense(*(new if array is old else array for array in layer)) for layer in ps)
+    def layers(ps: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        return tuple(Dense(*(new if array is old else array for array in (p.W, p.b))) for p in ps)
 
     return p._replace(hidden=layers(p.hidden), heads=layers(p.heads))
 

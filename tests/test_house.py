@@ -34,6 +34,7 @@ ORDER = (
     ("types", "errors", "moved"),
     ("engine", "tree"),
     ("kernels", "reparam", "gradcheck"),  # gradcheck checks anybody's pair, so it knows none; its library knows ours
+    ("convolution",),
     ("networks", "distributions", "arena", "initial", "noise"),
     ("conditional", "data"),
     ("models",),

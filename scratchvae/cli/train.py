@@ -24,7 +24,7 @@ from ..training.run import MEASURED, Run
 from ..training.state import State, Steps, width
 from ..training.stopping import at_length, best_step, held_out, over, why_it_ended
 from ..types import Array
-from .common import SEEDS, Commands, amount, command, emit, flat, fraction, names, say, threads_for, whole
+from .common import SEEDS, Commands, amount, command, emit, flat, fraction, image, names, say, threads_for, whole
 from .progress import Progress
 
 ABOUT = "Train a VAE by hand-written gradients. Leaves a checkpoint, metrics.jsonl and pictures in the folder --out."
@@ -70,6 +70,11 @@ def add_model(p: Any) -> None:
     option(p, "--prior", help="p(z): standard, that of q's family; mixture:COMPONENTS or vamp:PSEUDO-INPUTS, learned")
     option(p, "--hidden", type=hidden, help="widths from x inwards, mirrored; 200,200, or 200,200/100,100 for a ladder")
     option(p, "--activation", choices=ACTIVATIONS, help="of every hidden layer")
+    option(p, "--network", help="mlp; conv:CHANNELS,… has convolutions (4 by 4, stride 2) between the image and "
+           "--hidden, mirrored; conv is conv:32,64")  # fmt: skip
+    option(
+        p, "--image", type=image, metavar="H,W", help="a row as a picture; H,W,3 in colour (default: as the data say)"
+    )
     option(p, "--variance", type=amount, help="floor of a learned σ², or σ² itself for gaussian-fixed, in units of the "
            "raw columns (default: 1/255²; of standardised ones a thousandth of the unit's square or what rounding to "
            "their grain costs, for gaussian-fixed the unit's square)")  # fmt: skip

@@ -15,8 +15,9 @@ import numpy as np
 from ..conditional import Distribution, Family, Net, kind, net, net_vjp
 from ..errors import UsageError, unknown
 from ..kernels import NUMPY, Kernels
-from ..networks import ACTIVATIONS, Dense
+from ..networks import ACTIVATIONS, Dense, inputs
 from ..types import Array
+from . import convolutional
 
 LIKELIHOODS = ("bernoulli", "gaussian", "gaussian-sigmoid", "gaussian-fixed")  # those with a compiled step
 
@@ -38,6 +39,8 @@ class Architecture:
     log_scale: Array | None = None  # (D,), where rows come standardised: densities are those of the raw columns
     posterior: str = "normal"  # q(z | x): "gamma", "planar:10", …; p(z) is its standard member, or else …
     prior: str = "standard"  # … "mixture:10" or "vamp:500", which are learned
+    network: str = "mlp"  # or "conv:32,64": convolutions between the image and `hidden` (models.convolutional)
+    image: tuple[int, ...] | None = None  # (H, W) or (H, W, C) of a row, for these
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
@@ -52,6 +55,8 @@ class Architecture:
             raise UsageError(f"sizes must be at least 1, but {sizes}")
         if not np.all(np.asarray(self.variance) > 0):
             raise UsageError(f"variance={self.variance} must be above 0")
+        if convolutional.channels(self.network):
+            convolutional.as_image(self.image, self.columns)
 
     @property
     def encoder(self) -> tuple[tuple[int, ...], Family, int]:
@@ -67,7 +72,8 @@ class Architecture:
     @property
     def scheduled(self) -> bool:
         """Whether whole steps of it can be compiled (`fast.schedule`); what else there is, is composed."""
-        return self.likelihood in LIKELIHOODS and (self.posterior, self.prior) == ("normal", "standard")
+        plain = (self.posterior, self.prior, self.network) == ("normal", "standard", "mlp")
+        return self.likelihood in LIKELIHOODS and plain
 
     @property
     def enter(self) -> str:
@@ -97,10 +103,14 @@ class Architecture:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Every parameter's name and shape, in the order of the arena: "q.hidden.0.W" … "p.logits.b"."""
+        if self.network != "mlp":
+            return {**convolutional.shapes(self), **prior_shapes(self)}
         return {**net_shapes("q", *self.encoder), **net_shapes("p", *self.decoder), **prior_shapes(self)}
 
     def nets(self, views: dict[str, Array]) -> tuple[Net, Net]:
         """(phi, theta): the encoder and the decoder over named arrays (parameters or their cotangents)."""
+        if self.network != "mlp":
+            return convolutional.nets(self, views)
         phi = view_net("q", *self.encoder[:2], self.activation, views, self.enter)
         return phi, view_net("p", *self.decoder[:2], self.activation, views, self.circle)
 
@@ -215,9 +225,9 @@ def elbo_vjp(
 
 def check_columns(x: Array, phi: Net) -> None:
     """One clear line where x does not fit the encoder."""
-    inputs = (phi.hidden or phi.heads)[0].W.shape[0]
-    if x.ndim != 2 or (kind(phi.enter).seen(x.shape[1]) if phi.enter else x.shape[1]) != inputs:
-        columns = f"{inputs} numbers as {phi.enter} enters" if phi.enter else f"D={inputs} columns"
+    D = inputs((phi.hidden or phi.heads)[0])
+    if x.ndim != 2 or (kind(phi.enter).seen(x.shape[1]) if phi.enter else x.shape[1]) != D:
+        columns = f"{D} numbers as {phi.enter} enters" if phi.enter else f"D={D} columns"
         raise UsageError(f"x has shape {x.shape} but phi was built for rows of {columns}")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from ..conditional import Distribution, Net, from_heads_vjp
 from ..distributions import Normal
 from ..kernels import NUMPY, Kernels
-from ..networks import activate_vjp, dense, dense_vjp
+from ..networks import activate_vjp, affine, affine_vjp
 from ..types import Array
 from .vae import elbo
 
@@ -77,12 +77,12 @@ def through(
     """`net_vjp`, an edge at a time: the net's edges, the heads' outputs with their cotangents, and that of its input.
     `inner` names the input and the hidden layers."""
     douts = from_heads_vjp(ddist, dist, p.family, k)
-    outs = [dense(hs[-1], head, k) for head in p.heads]
-    parts = [dense_vjp(dout, hs[-1], head, None, k) for dout, head in zip(douts, p.heads, strict=True)]
+    outs = [affine(hs[-1], head, k) for head in p.heads]
+    parts = [affine_vjp(dout, hs[-1], head, None, k) for dout, head in zip(douts, p.heads, strict=True)]
     edges = [Edge(inner[-1], head, hs[-1], part) for head, part in zip(heads, parts, strict=True)][::-1]
     dh: Array = np.sum(parts, axis=0)
     for l in reversed(range(len(p.hidden))):
         da = activate_vjp(dh, hs[l + 1], p.activation, k)
-        dh = dense_vjp(da, hs[l], p.hidden[l], None, k)
+        dh = affine_vjp(da, hs[l], p.hidden[l], None, k)
         edges.append(Edge(inner[l], inner[l + 1], hs[l], dh))
     return edges[::-1], list(zip(outs, douts, strict=True)), dh

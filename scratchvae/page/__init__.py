@@ -23,7 +23,7 @@ def check_run(state: State) -> None:
     """Refuse a model that the page cannot show: its plane is that of two latents, its digits are bits. UsageError."""
     config = state.config
     if config.latent != 2 or config.likelihood != "bernoulli" or not state.architecture.scheduled:
-        usual = {"posterior": "normal", "prior": "standard"}
+        usual = {"posterior": "normal", "prior": "standard", "network": "mlp"}
         parts = ("latent", "likelihood", *(name for name in usual if getattr(config, name) != usual[name]))
         found = ", ".join(f"{name}={getattr(config, name)}" for name in parts)
         raise UsageError(

@@ -11,6 +11,7 @@ from typing import Any
 from ..data import BINARISATIONS
 from ..errors import UsageError, did_you_mean, unknown
 from ..initial import INITIALISERS
+from ..models.convolutional import channels
 from ..models.ladder import LadderArchitecture
 from ..models.vae import Architecture
 from ..noise import LIMIT
@@ -35,6 +36,8 @@ class Config:
     latent: int | tuple[int, ...] = 20  # several sizes, from x upwards, make a ladder …
     hidden: tuple[Any, ...] = (500,)  # … whose every arrow has widths of its own: ((200, 200), (100, 100))
     activation: str = "tanh"
+    network: str = "mlp"  # or "conv", "conv:32,64": convolutions between the image and `hidden`
+    image: tuple[int, ...] = ()  # (H, W) or (H, W, C) of a row, where the data do not say it
     likelihood: str = "bernoulli"  # of all columns, "poisson", "categorical:17", or of each: "0=gaussian,1=poisson"
     columns: str = ""  # mixed ones, by name or number: "age=gaussian,sex=categorical"
     leave_out: tuple[str, ...] = ()  # names of columns that are not taken
@@ -65,6 +68,8 @@ class Config:
             object.__setattr__(self, "weight_prior", self.weight_prior or self.prior)
             object.__setattr__(self, "prior", "standard")
         check_prior(self)
+        object.__setattr__(self, "image", tuple(self.image))
+        check_network(self)
         object.__setattr__(self, "hidden", tuple(tuple(h) if isinstance(h, list) else h for h in self.hidden))
         object.__setattr__(self, "leave_out", tuple(self.leave_out))
         if isinstance(self.latent, list | tuple):
@@ -113,13 +118,18 @@ class Config:
         return sum(self.latent) if isinstance(self.latent, tuple) else self.latent
 
     def architecture(
-        self, columns: int, variance: float | Array, log_scale: Array | None = None
+        self,
+        columns: int,
+        variance: float | Array,
+        log_scale: Array | None = None,
+        image: tuple[int, ...] | None = None,
     ) -> Architecture | LadderArchitecture:
-        """The model for rows of that many columns; `variance` and `log_scale` as their `Reading` has them."""
+        """The model for rows of that many columns; `variance`, `log_scale`, `image` as their `Reading` has them."""
         rest = self.activation, self.likelihood, variance, log_scale
         if isinstance(self.latent, tuple):
             return LadderArchitecture(columns, self.latent, self.hidden, *rest)
-        return Architecture(columns, self.latent, self.hidden, *rest, self.posterior, str(self.prior))
+        families = self.posterior, str(self.prior)
+        return Architecture(columns, self.latent, self.hidden, *rest, *families, self.network, image)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` takes them back."""
@@ -143,16 +153,27 @@ def check_prior(config: "Config") -> None:
         raise UsageError(f"beta={config.beta}, warm_up={config.warm_up}: expected a weight above 0, and epochs")
 
 
+def check_network(config: "Config") -> None:
+    """One clear line for a network that is none, or that the model has no place for."""
+    if not channels(config.network):
+        return
+    if isinstance(config.latent, list | tuple):
+        raise UsageError(f"network={config.network!r} is for one latent layer, latent={config.latent} has several")
+    if config.columns or "=" in config.likelihood:
+        raise UsageError(f"network={config.network!r} is for images, whose columns are of one kind: leave columns out")
+
+
 REAL = ("normal", "laplace", "logistic", "student-t", "gumbel", "cauchy", "full-normal", "rank-one")  # z is any number
-EXAMPLES = {"variance": 0.01, "test": "test.npy", "leave_out": ["name"]}  # of what is None or nothing by default
+# of what is None or nothing by default
+EXAMPLES = {"variance": 0.01, "test": "test.npy", "leave_out": ["name"], "image": [28, 28]}
 
 
 def fits(name: str, value: Any, usual: Any) -> bool:
     """Whether a value, as a config file may hold it, is of its default's kind."""
     if name == "latent":
         return naturals(value, 1)
-    if name == "hidden":
-        return naturals(value) and not isinstance(value, Integral)
+    if name in ("hidden", "image"):
+        return naturals(value, 2 if name == "hidden" else 1) and not isinstance(value, Integral)
     if name == "milestones":
         pairs = isinstance(value, list | tuple) and all(isinstance(v, list | tuple) and len(v) == 2 for v in value)
         return pairs and all(number(part) for pair in value for part in pair)

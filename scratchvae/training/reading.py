@@ -16,6 +16,7 @@ where the training rows held nothing above 1. Columns with names are put in orde
 
 import functools
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from ..data.arrays import Origin
 from ..data.cells import listed
 from ..data.sparse import Sparse, on_demand
 from ..data.words import Levels, understood, words_of
-from ..errors import DataError
+from ..errors import DataError, UsageError
 from ..noise import Noise
 from ..types import Array
 from .config import Config
@@ -237,11 +238,13 @@ def learn(
 ) -> Reading:
     """How a run with this config reads rows, from its training rows x (N, columns); a map is read through, in blocks.
 
-    Raises DataError where no column varies, or none that is seen.
+    Raises DataError where no column varies, or none that is seen, UsageError where the config's image is none of them.
     """
+    if config.image and math.prod(config.image) != x.shape[1]:
+        raise UsageError(f"image={config.image} does not fit rows of {x.shape[1]} columns")
     kind = "bits" if x.dtype == np.bool_ or holds_bits(x) else "bytes" if x.dtype == np.uint8 else "reals"
     kind = kind if in_unit(config.likelihood) else "reals"  # counts and levels are numbers as they stand
-    found = Reading(x.shape[1], kind, names, image, digest(x), levels=levels, left_out=config.beside)
+    found = Reading(x.shape[1], kind, names, config.image or image, digest(x), levels=levels, left_out=config.beside)
     mask = standardised(config.likelihood, x.shape[1])
     if kind != "reals" or not config.standardise or not mask.any():
         return found

@@ -43,7 +43,7 @@ class State:
         self.home: Path | None = None  # the folder of the checkpoint that it came from
         self.reading = reading or Reading(columns)
         variance = self.reading.variance(config.variance, config.likelihood)
-        self.architecture = config.architecture(columns, variance, self.reading.log_scale)
+        self.architecture = config.architecture(columns, variance, self.reading.log_scale, self.reading.image)
         self.arena = Arena(rivals.shapes(config, self.architecture), config.dtype)
         self.gradient = self.arena.like()
         self.slots: Array = np.zeros((len(config.optimizer.slots), self.arena.flat.size), config.dtype)
@@ -314,7 +314,7 @@ def load_state(path: str | Path, kernels: str | None = None) -> tuple[State, dic
         held = meta.get("reading")
         reading = Reading(columns, by_place=True) if held is None else Reading.restored(held, tensors)
         there = {name: tensors[name].shape for name in tensors}
-        wanted = config.architecture(columns, 1.0).shapes()
+        wanted = config.architecture(columns, 1.0, None, reading.image).shapes()
         if odd := next((name for name, shape in wanted.items() if there.get(name) != shape), None):
             raise UsageError(f"{odd} has shape {there.get(odd)}, expected {wanted[odd]}")  # before it is allocated
         if reading.width != columns:

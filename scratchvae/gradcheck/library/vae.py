@@ -7,7 +7,7 @@ import numpy as np
 
 from ...conditional import Net
 from ...models.vae import LIKELIHOODS, Architecture, Cache, elbo, elbo_vjp
-from ...networks import ACTIVATIONS, dense
+from ...networks import ACTIVATIONS, affine
 from ...types import Array
 from .. import accumulating
 from . import Case, at
@@ -38,7 +38,7 @@ def parameters(a: Architecture, seed: int) -> tuple[Net, Net]:
 def clearance(cache: Cache, phi: Net, theta: Net) -> float:
     """The distance to 0 of the input nearest to it, over all hidden units and rows."""
     nets = ((cache.q_layers, phi), (cache.p_layers, theta))
-    inputs = [dense(h, layer) for hs, p in nets for h, layer in zip(hs, p.hidden, strict=False)]
+    inputs = [affine(h, layer) for hs, p in nets for h, layer in zip(hs, p.hidden, strict=False)]
     return min(float(np.min(np.abs(a))) for a in inputs)
 
 
