@@ -62,7 +62,7 @@ def conv(x: Array, p: Conv, k: Kernels = NUMPY) -> Array:
     """y = conv x + b, or convᵀ x + b; x (..., values of the one image), returns (..., values of the other)."""
     rows = x.reshape(-1, x.shape[-1])
     y = (up if p.transposed else down)(rows, p, k)
-    return (y.reshape(len(rows), -1, p.b.size) + p.b).reshape(*x.shape[:-1], y.shape[1])
+    return (y.reshape(-1, p.b.size) + p.b).reshape(*x.shape[:-1], y.shape[1])
 
 
 def conv_vjp_params(dy: Array, x: Array, dp: Conv, k: Kernels = NUMPY) -> None:

@@ -34,6 +34,9 @@ GROUPS: dict[str, tuple[Names, Names]] = {
         ("test_networks.py", "test_distributions.py", "test_conditional.py", "test_vae.py", "test_decoded.py",
          "test_optimizers.py", "test_entering.py"),
     ),
+    "convolution": (
+        ("convolution", "models.convolutional"), ("test_convolution.py", "test_networks.py", "test_conditional.py"),
+    ),
     "linear_gaussian": (("models.linear_gaussian",), ("test_linear_gaussian.py",)),
     "ladder": (("models.ladder",), ("test_ladder.py", "test_ladder_shapes.py", "test_deep.py")),
     "estimators": (
