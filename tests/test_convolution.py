@@ -1,4 +1,4 @@
-"""§7.2.5 Convolution: one function in two roles, held to its law, to SciPy and to torch; and VAEs that are made of it."""
+"""§7.2.5 Convolution: one function in two roles, held to its law, to SciPy and torch; and VAEs that are made of it."""
 
 import dataclasses
 import math
@@ -202,8 +202,8 @@ def test_all_else_goes_on_working(more: dict[str, Any], tmp_path: Path) -> None:
 def test_resumed_is_unstopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Catches options of the network that a checkpoint forgets, and commands that do not know it."""
     np.save(tmp_path / "x.npy", images(40, 35).reshape(40, 35))
-    common = ["train", str(tmp_path / "x.npy"), "--network", "conv:3", "--image", "7,5", "--hidden", "4", "--latent", "2",
-              "--batch", "10", "--kernels", "numpy", "--no-pictures"]  # fmt: skip
+    common = ["train", str(tmp_path / "x.npy"), "--network", "conv:3", "--image", "7,5", "--hidden", "4",
+              "--latent", "2", "--batch", "10", "--kernels", "numpy", "--no-pictures"]  # fmt: skip
     assert main([*common, "--epochs", "2", "--out", str(tmp_path / "a")]) == 0
     assert main([*common, "--epochs", "1", "--out", str(tmp_path / "b")]) == 0
     assert main(["train", "--resume", "--epochs", "2", "--no-pictures", "--out", str(tmp_path / "b")]) == 0
@@ -244,7 +244,7 @@ def test_rows_that_are_no_images_are_refused() -> None:
         VAE(**SMALL, image=(7, 6)).fit(images(20, 35))
     grey = RNG.random((20, 7, 5))
     grey[:, 0, 0] = 0.5
-    with pytest.raises(UsageError, match="34 columns are none of .* constant columns are dropped"):
+    with pytest.raises(UsageError, match=r"34 columns are none of .* constant columns are dropped"):
         VAE(**SMALL, likelihood="gaussian").fit(grey)
     found = VAE(**SMALL, image=(7, 5)).fit(images(20, 35))
     assert found.state is not None
