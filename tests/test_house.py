@@ -53,8 +53,10 @@ INTRINSICS = tuple(
     f"engine.{name}" for name in ("edges", "shared", "shuffles", "threads", "tiles", "vector_words", "vectors")
 )
 Q_AND_P = (  # rooms and modules of §7.2.5, the choice of q and p
-    r"networks|distributions(\.\w+)?|conditional|models\.families|kernels(\.(activations|bernoulli|dense|normal))?"
-    r"|gradcheck\.library\.(any_q_any_p|bbvi|conditional|decoders|distributions|exponential|gaussians|kernels|networks)"
+    r"networks|convolution"
+    r"|distributions(\.\w+)?|conditional|models\.families|kernels(\.(activations|bernoulli|dense|normal))?"
+    r"|gradcheck\.library\.(any_q_any_p|bbvi|conditional|convolution|decoders"
+    r"|distributions|exponential|gaussians|kernels|networks)"
     r"|fast\.(epilogues|layout)|training\.likelihood"
     r"|exercises\.(solutions\.)?e09_heads"
 )
