@@ -23,8 +23,9 @@ def initialise(views: dict[str, Array], name: str, normals: dict[str, Array]) ->
     """Fill the weights with σ ε in place; `normals` holds the noise ε of each weight. Biases start at 0, but the paper
     drew them too."""
     for key, view in views.items():
-        if view.ndim == 2:
-            view[...] = deviation(name, *view.shape) * normals[key]
+        if view.ndim == 2 and view.size:
+            sizes = view.shape[1:] * 2 if key.endswith("embedding") else view.shape  # of a vocabulary one row is met
+            view[...] = deviation(name, *sizes) * normals[key]
         else:
             view[...] = 0.1 * normals[key] if name == "paper" else 0
 

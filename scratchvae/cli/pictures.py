@@ -15,6 +15,7 @@ from ..training.evaluate import evaluation_rows
 from ..training.objective import decode, drawn, encode, of_prior, prior
 from ..training.state import State
 from ..types import Array
+from . import texts
 from .common import (
     ALL_ROWS,
     ROWS,
@@ -23,6 +24,7 @@ from .common import (
     add_data,
     add_image,
     add_run,
+    amount,
     check_out,
     command,
     mean_of_data,
@@ -56,6 +58,9 @@ NUMBERS = {  # what .npy, .csv and - hold, a row each
 }
 
 
+OF_TEXTS = {"sample": texts.sample, "interpolate": texts.interpolate}  # what they do with a run on sequences
+
+
 class Made(NamedTuple):
     """What a command made: the numbers (N, D), and the images of its sheet, with how they stand on it."""
 
@@ -76,7 +81,8 @@ def add(commands: Commands) -> None:
         p.set_defaults(run=run)
         add_run(p)
         kinds = f"{'' if name == 'encode' else '.png; '}.npy, .csv, or - for stdout"
-        p.add_argument("--out", default=out, help=f"{kinds} (numbers: {NUMBERS[name]})")
+        p.add_argument("--out", default=None if name in OF_TEXTS else out, help=f"{kinds} (numbers: {NUMBERS[name]})"
+                       + f"; of texts .txt or - (default: {out}, of texts -)" * (name in OF_TEXTS))  # fmt: skip
         options(p, name)
 
 
@@ -95,7 +101,12 @@ def options(p: argparse.ArgumentParser, name: str) -> None:
         add_data(p)
         default = {"reconstruct": "0:20", "encode": "0:", "interpolate": "0,1"}[name]
         p.add_argument("--rows", default=default, help=ROWS)
+    if name in OF_TEXTS:
+        p.add_argument("--temperature", type=amount, help="of a run on sequences: draw tokens from p^(1/temperature); "
+                       "1 for samples, and for interpolations the likeliest tokens, unless given")  # fmt: skip
+        p.add_argument("--beam", type=whole(1), help="of a run on sequences: the likeliest row of a beam so wide")
     if name == "interpolate":
+        p.add_argument("texts", nargs="*", metavar="TEXT", help="of a run on sequences: two texts to go between")
         p.add_argument("--steps", type=whole(2), default=10, help="images from one end to the other")
         p.add_argument("--path", choices=("line", "sphere"), default="line", help="in latent space")
     if name != "encode":
@@ -106,8 +117,12 @@ def run(args: argparse.Namespace) -> int:
     """Make the rows, then write them as the file's ending says."""
     if args.command == "encode" and args.out.endswith(".png"):
         raise UsageError(f"encode gives numbers: --out {args.out} must end in .npy or .csv, or be - for stdout")
-    check_out(args.out, ".png", ".npy", ".csv")
+    check_out(args.out, ".png", ".npy", ".csv", ".txt")
     state = open_run(args)
+    if state.config.model == "sequence" and args.command in OF_TEXTS:
+        texts.tell(OF_TEXTS[args.command](args, state), args.out)
+        return 0
+    args.out = of_images(args)
     levels = None if args.out.endswith((".png", ".npy")) or args.command == "encode" else state.reading.levels
     if levels and args.command == "sample":
         args.draw = True  # the mean of words is none
@@ -124,6 +139,15 @@ def run(args: argparse.Namespace) -> int:
     drawn = plots.plot_images(made.sheet, shape, made.columns, made.title, made.gap)
     write(args.out, lambda path: plots.save(drawn, path))
     return 0
+
+
+def of_images(args: argparse.Namespace) -> str:
+    """--out of a run on rows of numbers, without what is for sequences."""
+    for name in ("texts", "temperature", "beam"):
+        if getattr(args, name, None):
+            raise UsageError(f"{name} is for a run on sequences (train --model sequence), and this one is of numbers")
+    check_out(args.out, ".png", ".npy", ".csv")
+    return args.out or f"{args.command}.png"
 
 
 def sample(args: argparse.Namespace, state: State) -> Made:
@@ -225,6 +249,8 @@ def picture_run(folder: Path, state: State, found: data.Dataset, metrics: list[d
         say(f"no pictures: {error}")
         return
     plots.save(bound, folder / "bound.png")
+    if state.config.model == "sequence":
+        return
     shape, shown = shape_of_run(state, found), state.reading.shown
     x = evaluation_rows(state, found.test, 0, min(60, len(found.test)))
     pairs = shown(beside(x, reconstructions(state, x), 20))

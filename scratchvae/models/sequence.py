@@ -13,15 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..data.tokens import END, PAD
 from ..distributions import Normal
 from ..errors import UsageError
 from ..kernels import NUMPY, Kernels
 from ..networks import Dense, activate, activate_vjp, dense, dense_vjp
 from ..recurrent import Packing, Trace, embedding, embedding_vjp, gru, gru_vjp, over_time, over_time_vjp
 from ..types import Array
-
-PAD, END, UNKNOWN = -1, 0, 1  # END begins a row for the decoder too; UNKNOWN is also what word dropout shows
-
 
 class Recurrent(NamedTuple):
     """An embedding and a gated recurrent unit, or their cotangents."""
@@ -123,7 +121,7 @@ def encode_vjp(dq: Normal, cache: Read, phi: Encoder, dphi: Encoder, k: Kernels 
 
 
 def before(x: Array) -> Array:
-    """The token before each of x (B, T), END before the first."""
+    """The token before each of x (B, T); END also begins a row."""
     return np.concatenate([np.full_like(x[:, :1], END), x[:, :-1]], axis=1)
 
 
