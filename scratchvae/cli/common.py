@@ -84,8 +84,8 @@ def open_run(args: argparse.Namespace) -> State:
     path = Path(args.checkpoint)
     state = Run(path).load(args.kernels)[0] if path.is_dir() else load_state(path, args.kernels)[0]
     if state.config.model == "sequence" and args.command not in OF_SEQUENCES:
-        raise UsageError(f"{args.command} takes rows of numbers, and this run is of sequences: {', '.join(OF_SEQUENCES)} "
-                         "take it")  # fmt: skip
+        able = ", ".join(OF_SEQUENCES)
+        raise UsageError(f"{args.command} takes rows of numbers, and this run is of sequences: {able} take it")
     keep_what_is_read(args, state)
     return state
 
@@ -136,7 +136,7 @@ def vocabulary(state: State) -> Vocabulary:
 
 def from_run(state: State, path: Any) -> Any:
     """The path of a run's data: as it was given, or, from another folder, as it lies from the run's."""
-    if path is None or path in (*data.NAMES, *TEXTS) or Path(path).exists() or not state.reading.where or state.home is None:
+    if path in (None, *data.NAMES, *TEXTS) or Path(path).exists() or not state.reading.where or state.home is None:
         return path
     there = state.home / state.reading.where / str(path)
     return str(there.resolve()) if there.exists() else path

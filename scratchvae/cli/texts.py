@@ -73,9 +73,9 @@ def interpolate(args: argparse.Namespace, state: State) -> list[str]:
         if len(index) != 2:
             raise UsageError(f"interpolate goes between two rows, and --rows {args.rows} names {len(index)}")
         x = np.concatenate([evaluation_rows(state, found.test, int(i), 1) for i in index])
-    args.seed = 0
+    args.seed, ends = 0, encode(state, x).mu
     path = plots.line if args.path == "line" else plots.sphere
-    return written(args, state, path(*encode(state, x).mu, args.steps).astype(state.config.dtype))
+    return written(args, state, path(ends[0], ends[1], args.steps).astype(state.config.dtype))
 
 
 def tell(lines: list[str], out: str | None) -> None:

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import dataclasses
-import math
 import os
 import sys
 from pathlib import Path
@@ -29,6 +28,7 @@ from ..types import Array
 from . import texts
 from .common import SEEDS, Commands, amount, command, emit, flat, fraction, names, say, threads_for, whole
 from .progress import Progress
+from .sizes import hidden, latent, milestones
 
 ABOUT = "Train a VAE by hand-written gradients. Leaves a checkpoint, metrics.jsonl and pictures in the folder --out."
 
@@ -63,7 +63,7 @@ def add_model(p: Any) -> None:
     families = (
         "bernoulli, gaussian, gaussian-sigmoid (the paper's for Frey Face), gaussian-fixed, poisson, categorical, …"
     )
-    option(p, "--model", choices=MODELS, help="sequence: of lines of text, or of SMILES; with --latent 0 a language model")
+    option(p, "--model", choices=MODELS, help="sequence: of lines of text or SMILES; with --latent 0 a language model")
     option(p, "--tokens", choices=tuple(TOKENS), help="of a text: what stands at a place of a sequence")
     option(p, "--embedding", type=whole(1), help="numbers that stand for a token")
     option(p, "--likelihood", help=f"p(x | z): {families}; with a number as binomial:16, else read from the data")
@@ -109,7 +109,7 @@ def add_training(p: Any) -> None:
     option(p, "--missing", help="values not to be seen: nan for NaN in the data, random:0.5 for half of all, hidden")
     option(p, "--weight-prior", action="store_true", help="weight decay as MAP: p(θ) = N(0, I), eq. 8 of the paper")
     option(p, "--beta", type=amount, help="weight of the KL in what is maximised; every figure is a bound all the same")
-    option(p, "--word-dropout", type=fraction, help="share of the tokens before that a decoder of sequences is not shown")
+    option(p, "--word-dropout", type=fraction, help="share of the tokens that a decoder of sequences is not shown")
     option(p, "--free-bits", type=amount, help="nats of KL that each latent of a sequence's model has for nothing")
     option(p, "--warm-up", type=amount, help="epochs in which the KL's weight rises from 0")
     option(p, "--seed", type=whole(0, SEEDS), help="names all noise, the order of rows and the first weights")
@@ -125,35 +125,6 @@ def option(group: Any, *names: str, **settings: Any) -> None:
     shown = ",".join(map(str, usual)) if isinstance(usual, tuple) else f"{usual:.6g}" if type(usual) is float else usual
     settings["help"] += f" (default: {shown})" if shown not in ("", False, None) else ""
     group.add_argument(*names, default=argparse.SUPPRESS, **settings)
-
-
-def hidden(text: str) -> tuple[Any, ...]:
-    """ "200,100" → (200, 100), and "200,200/100,100" → ((200, 200), (100, 100))."""
-    try:
-        arrows = [tuple(int(part) for part in arrow.split(",")) for arrow in text.split("/")]
-    except ValueError:
-        expected = "widths as 500 or 200,100, of a ladder as 200,200/100,100"
-        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}") from None
-    return arrows[0] if len(arrows) == 1 else tuple(arrows)
-
-
-def latent(text: str) -> int | tuple[int, ...]:
-    """ "20" → 20, and "100,50" → (100, 50)."""
-    try:
-        return tuple(int(part) for part in text.split(",")) if "," in text else int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a size as 20, of a ladder as 100,50, got {text!r}") from None
-
-
-def milestones(text: str) -> tuple[tuple[float, float], ...]:
-    """ "10:0.1,20:0.01" → ((10, 0.1), (20, 0.01))."""
-    try:
-        pairs = [(float(epoch), float(factor)) for epoch, factor in (part.split(":") for part in text.split(","))]
-        if all(math.isfinite(part) for pair in pairs for part in pair):
-            return tuple(pairs)
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"expected EPOCH:FACTOR, as 10:0.1,20:0.01, got {text!r}")
 
 
 def config_from(args: argparse.Namespace, base: dict[str, Any]) -> Config:

@@ -21,6 +21,7 @@ from ..networks import Dense, activate, activate_vjp, dense, dense_vjp
 from ..recurrent import Packing, Trace, embedding, embedding_vjp, gru, gru_vjp, over_time, over_time_vjp
 from ..types import Array
 
+
 class Recurrent(NamedTuple):
     """An embedding and a gated recurrent unit, or their cotangents."""
 
@@ -186,8 +187,8 @@ class Cache(NamedTuple):
 def elbo(
     x: Array, eps: Array, phi: Encoder | None, theta: Decoder, k: Kernels = NUMPY, shown: Array | None = None
 ) -> tuple[Array, Cache]:
-    """The bound L (B,), nats, and the cache. With `shown`, as in `log_likelihood`, it is one of p(x | z) that sees less:
-    an objective, whose slope trains; what is told of a run is L of x itself."""
+    """The bound L (B,), nats, and the cache. With `shown`, as in `log_likelihood`, it is that of a decoder which sees
+    less, and an objective: what is told of a run is L of x itself."""
     if eps.shape != (len(x), theta.start.W.shape[0]):
         raise UsageError(f"eps has shape {eps.shape}, expected ({len(x)}, {theta.start.W.shape[0]})")
     q, read = encode(x, phi, k) if phi else (None, None)

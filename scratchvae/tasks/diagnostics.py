@@ -1,5 +1,6 @@
-"""§7.1.2 Has the Markov chain arrived, and what are its draws worth? Split R-hat and the effective sample size; and what
-z of q knows of x.
+"""§7.1.2 Has the Markov chain arrived, and what are its draws worth? Split R-hat and the effective sample size.
+
+And what z ~ q(z | x) knows of x.
 
 Draws are (T, C, …): T draws of each of C chains, of anything (rows, latents, a function of them).
 Vehtari, Gelman, Simpson, Carpenter & Bürkner, "Rank-normalization, folding, and localization: an improved R-hat",

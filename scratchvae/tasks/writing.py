@@ -1,4 +1,4 @@
-"""§7.3.1 Writing sequences from z, token by token: the likeliest token, a drawn one, or the likeliest rows by beam search.
+"""§7.3.1 Writing sequences from z, token by token: the likeliest, a drawn one, or the likeliest row by beam search.
 
 z (B, K); rows (B, T) int64 of codes, END after the last token and PAD after that; `limit` T tokens at most.
 """
@@ -40,8 +40,8 @@ def step(token: Array, pen: Pen, theta: Decoder, k: Kernels = NUMPY) -> tuple[Ar
 def write(
     z: Array, theta: Decoder, limit: int, u: Array | None = None, temperature: float = 1.0, k: Kernels = NUMPY
 ) -> Array:
-    """A row for each z: the likeliest token every time, or, with uniforms u (B, limit), one drawn from p^(1/temperature),
-    normalised."""
+    """A row for each z: the likeliest token every time, or, with uniforms u (B, limit), one drawn from p to the power
+    of 1/temperature, normalised."""
     x, pen = np.full((len(z), limit), PAD, np.int64), begun(z, theta, k)
     token, writing = np.full(len(z), END), np.ones(len(z), bool)
     for t in range(limit):

@@ -26,7 +26,6 @@ from ..data import Dataset, Known, bits, columns, holds_bits, rows
 from ..data.arrays import Origin
 from ..data.cells import listed
 from ..data.sparse import Sparse, on_demand
-from ..data.tokens import Vocabulary
 from ..data.words import Levels, understood, words_of
 from ..errors import DataError
 from ..noise import Noise

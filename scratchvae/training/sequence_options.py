@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .config import Config
 
 MODELS = ("vae", "sequence")
-OWN = {"tokens": "characters", "embedding": 32, "word_dropout": 0.0, "free_bits": 0.0}  # its options, as they usually are
+OWN = {"tokens": "characters", "embedding": 32, "word_dropout": 0.0, "free_bits": 0.0}  # its own options
 USUAL = {"binarisation": "none", "latent": 64, "hidden": (256,), "batch": 128}  # of its runs, where nothing is given
 NO_PLACE = {  # options of other models, as they usually are
     "likelihood": "bernoulli", "columns": "", "leave_out": (), "activation": "tanh", "variance": None, "weights": "",
@@ -38,8 +38,8 @@ def check_model(config: "Config") -> None:
         raise UsageError(f"model='sequence' has tokens, and binarisation is {config.binarisation!r}: leave that out")
     object.__setattr__(config, "binarisation", "none")
     if isinstance(config.latent, tuple) or len(config.hidden) != 1:
-        raise UsageError("model='sequence' has one latent layer and one layer of units, but "
-                         f"latent={config.latent}, hidden={config.hidden}: give a size each, as 64 and 256")  # fmt: skip
+        sizes = f"latent={config.latent}, hidden={config.hidden}"
+        raise UsageError(f"model='sequence' has one latent layer and one of units, but {sizes}: give 64 and 256")
     if config.tokens not in TOKENS:
         raise unknown("tokens", config.tokens, tuple(TOKENS))
     if not 0 <= config.word_dropout < 1 or config.free_bits < 0:

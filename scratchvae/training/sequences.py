@@ -42,7 +42,7 @@ class SequenceObjective(NamedTuple):
     def shown(self, x: Array) -> Array:
         """The tokens before, a share of them UNKNOWN by the noise of the step; that which begins a row never is."""
         s, found = self.state, sequence.before(x)
-        u = s.noise.uniforms(Purpose.WORDS, s.step, *x.shape, s.config.dtype)
+        u = s.noise.uniforms(Purpose.WORDS, s.step, len(x), x.shape[1], s.config.dtype)
         return np.where((u < s.config.word_dropout) & (found != PAD) & (found != END), UNKNOWN, found)
 
     # Σ_k max(λ, mean_b KL_bk):     a latent below λ has no slope from the KL

@@ -44,7 +44,7 @@ class State:
         self.reading = reading or Reading(columns)
         variance = self.reading.variance(config.variance, config.likelihood)
         read = variance, self.reading.log_scale, len(self.reading.vocabulary)
-        self.architecture = config.architecture(columns, *read)
+        self.architecture: Any = config.architecture(columns, *read)
         self.arena = Arena(rivals.shapes(config, self.architecture), config.dtype)
         self.gradient = self.arena.like()
         self.slots: Array = np.zeros((len(config.optimizer.slots), self.arena.flat.size), config.dtype)
