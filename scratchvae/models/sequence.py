@@ -105,7 +105,7 @@ def encode(x: Array, phi: Encoder, k: Kernels = NUMPY) -> tuple[Normal, Read]:
     inputs = embedding(tokens, unit.embedding)
     h0 = np.zeros((len(x), unit.state.W.shape[0]), unit.state.W.dtype)
     states, trace = gru(dense(inputs, unit.input, k), h0, unit.state, packing, k)
-    h = np.empty_like(h0)
+    h = np.empty(h0.shape, states.dtype)
     h[packing.order] = states[packing.last]
     return Normal(dense(h, phi.mu, k), dense(h, phi.log_var, k)), Read(packing, tokens, inputs, trace, h)
 
