@@ -35,7 +35,7 @@ ORDER = (
     ("engine", "tree"),
     ("kernels", "reparam", "gradcheck"),  # gradcheck checks anybody's pair, so it knows none; its library knows ours
     ("networks", "distributions", "arena", "initial", "noise"),
-    ("conditional", "data"),
+    ("conditional", "data", "recurrent"),
     ("models",),
     ("estimators",),
     ("tasks", "fast"),

@@ -99,7 +99,7 @@ def test_torch_has_the_same_unit() -> None:
     """Catches gates in another order, and r applied before the product: torch's unit at the same weights."""
     torch: Any = pytest.importorskip("torch")
     lengths = np.array([3, 5, 1])
-    packing, a, h0, p = drawn(lengths)
+    packing, _, h0, p = drawn(lengths)
     W = RNG.standard_normal((2, 3 * H))
     x = RNG.standard_normal((len(packing.rows), 2))
     unit = torch.nn.GRU(2, H).double()

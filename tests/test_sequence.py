@@ -15,9 +15,10 @@ from scratchvae.kernels import table
 from scratchvae.models.sequence import SequenceArchitecture, before, elbo, elbo_vjp, encode, log_likelihood
 from scratchvae.training import compiled
 from scratchvae.training.config import Config
-from scratchvae.training.objective import bound, log_weights
+from scratchvae.training.objective import bound, gradient, log_weights
 from scratchvae.training.optim import Optimizer
 from scratchvae.training.reading import Reading
+from scratchvae.training.sequences import SequenceObjective
 from scratchvae.training.state import State, latent_noise, load_state, save_state
 from scratchvae.types import Array
 
@@ -139,9 +140,6 @@ def test_free_bits_ask_nothing_of_a_cheap_latent() -> None:
     for least in (0.0, 1e-9, 1e9):
         state = state_of(free_bits=least, beta=2.0)
         state.beta = 2.0
-        state.dtheta.logits.W[...] = 0
-        from scratchvae.training.objective import gradient
-
         gradient(state, x, eps)
         free[least] = state.gradient.flat.copy()
     close(free[1e-9], free[0.0])
@@ -152,11 +150,9 @@ def test_free_bits_ask_nothing_of_a_cheap_latent() -> None:
 
 
 def test_word_dropout_hides_tokens_and_no_more() -> None:
-    """Catches dropout of pads, of what begins a row, and of what is to be guessed; and a share that is not the given."""
+    """Catches dropout of pads, of what begins a row, of what is to be guessed; a share that is not the given."""
     state = state_of(word_dropout=0.3)
     x = np.tile(padded([[2, 3, 2, 3, 2]]), (4000, 1)).astype(float)
-    from scratchvae.training.sequences import SequenceObjective
-
     shown = SequenceObjective(state).shown(x)
     assert set(shown[:, 0]) == {END}
     hidden = shown == UNKNOWN

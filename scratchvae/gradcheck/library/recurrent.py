@@ -6,8 +6,17 @@ from typing import Any
 import numpy as np
 
 from ...kernels.recurrent import gru_gates_np, gru_gates_vjp_np, token_log_prob_np, token_log_prob_vjp_np
-from ...models.sequence import Decoder, Encoder, SequenceArchitecture, elbo, elbo_vjp
-from ...models.sequence import encode, encode_vjp, log_likelihood, log_likelihood_vjp
+from ...models.sequence import (
+    Decoder,
+    Encoder,
+    SequenceArchitecture,
+    elbo,
+    elbo_vjp,
+    encode,
+    encode_vjp,
+    log_likelihood,
+    log_likelihood_vjp,
+)
 from ...networks import Dense
 from ...recurrent import Packing, embedding, embedding_vjp, gru, gru_vjp, over_time, over_time_vjp
 from ...types import Array
