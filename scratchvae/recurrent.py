@@ -109,11 +109,12 @@ def gru(a: Array, h0: Array, p: Dense, packing: Packing, k: Kernels = NUMPY) -> 
 def gru_vjp(dh: Array, trace: Trace, p: Dense, dp: Dense, k: Kernels = NUMPY) -> tuple[Array, Array]:
     """Of `gru`, from the last time to the first: adds dU and dc into dp, returns da (N, 3H) and dh0 (B, H)."""
     before, gates, packing = trace
-    da = np.empty((len(dh), p.W.shape[1]), np.result_type(dh, before))
+    spans = packing.spans
+    da = np.empty((len(dh), p.W.shape[1]), dh.dtype)
     ds, carried = np.empty_like(da), np.zeros((0, dh.shape[1]), da.dtype)
     for t in reversed(range(len(gates))):
-        span = packing.spans[t]
-        d = dh[span].astype(da.dtype)
+        span = spans[t]
+        d = dh[span].copy()
         d[: len(carried)] += carried
         da[span], ds[span], kept = k.gru_gates_vjp(d, gates[t], before[span])
         carried = kept + k.dense_vjp_x(ds[span], p.W)

@@ -1,4 +1,4 @@
-"""§7.2.4 Sequences: gates, a token's log p, embedding, sums over time, the unit through all of its times, and the bound."""
+"""§7.2.4 Sequences: gates, a token's log p, embedding, sums over time, the unit through time, the bound."""
 
 from collections.abc import Iterator
 from typing import Any
