@@ -7,7 +7,7 @@ import numpy as np
 from .record import Draw, Exercise, Law, Names, Pair, Slip, drawing
 
 HINTS = (
-    "Go from the last step to the first, and carry one array, dh. A state is met three times: it was asked for (dhs), u "
+    "Go from the last step to the first, and carry one array, dh. A state is met three times: it was asked for, u "
     "kept a part of it, and U took it to all three gates of the next step.",
     "dh += dhs_t. Then dn = (1 − u) dh, du = (h − n) dh, each through its function by the gate's own value: 1 − n², "
     "u (1 − u). Of r: s_n times what reached the tanh. Before you go to t − 1: dh = u dh + ds Uᵀ.",

@@ -9,7 +9,7 @@ Which check kills which (`make mutants ARGS=--gallery` measures this table; a te
     a lost half                             x       .        .        .       .       .         .        .
     variance head's path forgotten          x       .        .        .       .       .         .        .
     backward draws another eps              x       .        .        .       .       .         .        .
-    = for +=                                .       x        .        .       .       .         .        .
+    = for +=                                x       x        .        .       .       .         .        .
     sigma' taken of sigma                   x       .        .        .       .       .         .        .
     r of another unit                       x       .        .        .       .       .         .        .
     one step back and no further            x       .        .        .       .       .         .        .
