@@ -79,24 +79,20 @@ def torch_step(x: Array, ragged: bool) -> Step:
         h = rnn.pad_packed_sequence(h, batch_first=True)[0] if ragged else h
         log_p = -nn.functional.cross_entropy(net["out"](h).transpose(1, 2), codes.clamp(min=0), reduction="none")
         L = ((log_p * mask).sum(1) - 0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum(1)).mean()
-        (-L).backward()
+        back: Any = -L
+        back.backward()
         adam.step()
         return float(L.detach())
 
     return one
 
 
-def jax_step(x: Array) -> Step:
-    """The same net by lax.scan, jitted whole; pads are computed and masked."""
+def jax_bound(x: Array) -> Callable[[Any, Any], Any]:
+    """−L, mean over rows, of parameters by name and a key, in JAX's own words."""
     import jax
     import jax.numpy as jnp
-    import optax
 
-    shapes = SequenceArchitecture(x.shape[1], V, K, H, E).shapes()
-    rng = np.random.default_rng(1)
-    p = {name: jnp.asarray(0.05 * rng.standard_normal(shape), "float32") for name, shape in shapes.items()}
-    codes, fed = jnp.asarray(x.clip(0)), jnp.asarray(before(x).clip(0))
-    mask, adam = jnp.asarray(x >= 0, "float32"), optax.adam(1e-3)
+    codes, fed, mask = jnp.asarray(x.clip(0)), jnp.asarray(before(x).clip(0)), jnp.asarray(x >= 0, "float32")
 
     def unit(p: Any, net: str, a: Any, h0: Any) -> tuple[Any, Any]:
         def step(h: Any, both: Any) -> tuple[Any, Any]:
@@ -107,7 +103,8 @@ def jax_step(x: Array) -> Step:
             h = m * new + (1 - m) * h
             return h, h
 
-        return jax.lax.scan(step, h0, (a.swapaxes(0, 1), mask.T))
+        found: tuple[Any, Any] = jax.lax.scan(step, h0, (a.swapaxes(0, 1), mask.T))
+        return found
 
     def loss(p: Any, key: Any) -> Any:
         a = p["q.embedding"][codes] @ p["q.input.W"] + p["q.input.b"]
@@ -120,17 +117,31 @@ def jax_step(x: Array) -> Step:
         log_p = jnp.take_along_axis(log_p, codes[..., None], 2)[..., 0]
         return -((log_p * mask).sum(1) - 0.5 * (mu**2 + jnp.exp(log_var) - 1 - log_var).sum(1)).mean()
 
-    @jax.jit
+    return loss
+
+
+def jax_step(x: Array) -> Step:
+    """The same net by lax.scan, jitted whole; pads are computed and masked."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    shapes = SequenceArchitecture(x.shape[1], V, K, H, E).shapes()
+    rng = np.random.default_rng(1)
+    p = {name: jnp.asarray(0.05 * rng.standard_normal(shape), "float32") for name, shape in shapes.items()}
+    adam, loss = optax.adam(1e-3), jax_bound(x)
+
     def update(p: Any, slots: Any, key: Any) -> tuple[Any, Any, Any]:
         L, g = jax.value_and_grad(loss)(p, key)
         change, slots = adam.update(g, slots, p)
         return optax.apply_updates(p, change), slots, L
 
+    jitted: Any = jax.jit(update)
     held = {"p": p, "slots": adam.init(p), "t": 0}
 
     def one() -> float:
         held["t"] += 1
-        held["p"], held["slots"], L = update(held["p"], held["slots"], jax.random.PRNGKey(held["t"]))
+        held["p"], held["slots"], L = jitted(held["p"], held["slots"], jax.random.PRNGKey(held["t"]))
         return -float(L)
 
     return one

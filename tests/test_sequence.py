@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from oracles import close
 
+from scratchvae import VAE
 from scratchvae.arena import Arena
 from scratchvae.data.tokens import END, PAD, UNKNOWN
 from scratchvae.errors import UsageError
@@ -179,6 +180,15 @@ def test_what_it_has_no_place_for(options: dict[str, Any], words: str) -> None:
     """Catches an option that is taken and not obeyed."""
     with pytest.raises(UsageError, match=words.replace("(", r"\(")):
         Config(**{"model": "sequence", "hidden": (5,), **options})
+
+
+def test_the_object_refuses_sequences(tmp_path: Path) -> None:
+    """Catches tokens that are read as numbers, by fit and from a checkpoint."""
+    with pytest.raises(UsageError, match="train --model sequence"):
+        VAE(model="sequence", hidden=(5,))
+    save_state(tmp_path / "a.safetensors", state_of(), {})
+    with pytest.raises(UsageError, match="a run on sequences"):
+        VAE.load(tmp_path / "a.safetensors")
 
 
 def test_noise_of_another_shape_is_refused() -> None:
