@@ -162,7 +162,11 @@ def main(argv: list[str] | None = None) -> int:
     """The table."""
     args = options().parse_args(argv)
     x, contestants = rows(args.batch, args.ragged), {}
-    makers = {"scratchvae": lambda: ours(x), "torch": lambda: torch_step(x, args.ragged), "JAX": lambda: jax_step(x)}
+    makers: dict[str, Callable[[], Step]] = {
+        "scratchvae": lambda: ours(x),
+        "torch": lambda: torch_step(x, args.ragged),
+        "JAX": lambda: jax_step(x),
+    }
     for name, make in makers.items():
         try:
             contestants[name] = make()

@@ -119,3 +119,16 @@ def test_torch_has_the_same_unit() -> None:
         (x.T @ da, unit.weight_ih_l0.grad.T),
     ):  # fmt: skip
         close(got, expected.detach().numpy(), 1e-9)
+
+
+def test_a_token_s_log_p_at_extremes() -> None:
+    """Catches e^10000: where the largest logit is not taken off, log p and its slope are no numbers."""
+    logits, y = np.array([[1e4, 0.0, -1e4], [-1e4, -1e4, -1e4]]), np.array([0, 2])
+    close(NUMPY.token_log_prob(logits, y), np.array([0.0, -np.log(3.0)]))
+    close(NUMPY.token_log_prob_vjp(np.ones(2), logits, y), np.array([[0, 0, 0], [-1, -1, 2]]) / [[1.0], [3.0]])
+
+
+def test_no_rows_are_packed() -> None:
+    """Catches a largest length that none has."""
+    packing = Packing.of(np.zeros(0, np.int64))
+    assert (packing.sizes, len(packing.rows), len(packing.order)) == ((), 0, 0)

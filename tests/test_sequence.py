@@ -82,6 +82,15 @@ def test_a_row_is_alone_and_in_its_place() -> None:
         close(cache.kl[i : i + 1], one.kl)
 
 
+def test_each_head_has_its_meaning() -> None:
+    """Catches μ from the head of log σ², and a last state that is another's."""
+    phi, _, _ = nets()
+    (mu, log_var), cache = encode(padded(ROWS), phi)
+    close(mu, cache.h @ phi.mu.W + phi.mu.b)
+    close(log_var, cache.h @ phi.log_var.W + phi.log_var.b)
+    assert np.abs(mu - log_var).min() > 1e-6
+
+
 def test_it_is_a_bound() -> None:
     """Catches a KL of the wrong sign and one that is paid at every token: mean importance weights are p(x), whose log
     is no less than the bound."""
