@@ -12,6 +12,7 @@ from scratchvae import VAE
 from scratchvae.arena import Arena
 from scratchvae.data.tokens import END, PAD, UNKNOWN
 from scratchvae.errors import UsageError
+from scratchvae.gradcheck import library
 from scratchvae.kernels import table
 from scratchvae.models.sequence import SequenceArchitecture, before, elbo, elbo_vjp, encode, log_likelihood
 from scratchvae.training import compiled
@@ -89,6 +90,27 @@ def test_each_head_has_its_meaning() -> None:
     close(mu, cache.h @ phi.mu.W + phi.mu.b)
     close(log_var, cache.h @ phi.log_var.W + phi.log_var.b)
     assert np.abs(mu - log_var).min() > 1e-6
+
+
+@pytest.mark.parametrize("case", library.cases("sequence.*"), ids=lambda case: case.name)
+def test_slopes(case: library.Case) -> None:
+    """Catches a way back that is not that of its way forward."""
+    report = case.run()
+    assert report, report
+
+
+def test_beta_weighs_the_kl_alone() -> None:
+    """Catches a β that divides, or that reaches one of q's two numbers only: slopes are a straight line in it."""
+    phi, theta, arena = nets()
+    eps, w, found = RNG.standard_normal((len(ROWS), K)), RNG.standard_normal(len(ROWS)), []
+    _, cache = elbo(padded(ROWS), eps, phi, theta)
+    for beta in (0.0, 1.0, np.array([2.0, 2.0])):
+        gradient = arena.like()
+        dphi, dtheta = SequenceArchitecture(6, V, K, hidden=5, embedding=3).nets(gradient.views)
+        elbo_vjp(w, cache, eps, phi, theta, dphi, dtheta, beta=beta)
+        found.append(gradient.flat)
+    close(found[2] - found[1], found[1] - found[0])
+    assert np.abs(found[1] - found[0]).max() > 0.1
 
 
 def test_it_is_a_bound() -> None:

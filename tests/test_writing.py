@@ -13,7 +13,7 @@ from scratchvae.data.tokens import END, PAD
 from scratchvae.distributions import Normal
 from scratchvae.models.sequence import log_likelihood
 from scratchvae.tasks.diagnostics import mutual_information
-from scratchvae.tasks.writing import beam, write
+from scratchvae.tasks.writing import beam, drawn, write
 from scratchvae.types import Array
 
 RNG = np.random.default_rng(161)
@@ -69,6 +69,13 @@ def test_drawn_rows_have_their_probabilities(temperature: float) -> None:
     close(np.bincount(x[:, 0], minlength=V) / n, first / first.sum(), 0.015)
     ended = (x == END).cumsum(axis=1) - (x == END)
     assert ((x == PAD) == (ended > 0)).all()
+
+
+def test_draws_at_extremes() -> None:
+    """Catches e^10000, and a token of no mass that is drawn at u = 0 or next to 1."""
+    logits = np.array([[1e4, 1e4 - np.log(3), 0.0, -np.inf]])
+    assert [int(drawn(logits, np.array([u]))[0]) for u in (0.0, 0.74, 0.76, 1 - 1e-12)] == [0, 0, 1, 1]
+    assert drawn(np.array([[-np.inf, 0.0]]), np.zeros(1))[0] == 1
 
 
 def test_mutual_information_of_what_is_known() -> None:
