@@ -92,7 +92,7 @@ def test_each_head_has_its_meaning() -> None:
     assert np.abs(mu - log_var).min() > 1e-6
 
 
-@pytest.mark.parametrize("case", library.cases("sequence.*"), ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*library.cases("sequence.*")], ids=lambda case: case.name)
 def test_slopes(case: library.Case) -> None:
     """Catches a way back that is not that of its way forward."""
     report = case.run()
