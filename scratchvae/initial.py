@@ -23,9 +23,12 @@ def initialise(views: dict[str, Array], name: str, normals: dict[str, Array]) ->
     """Fill the weights with σ ε in place; `normals` holds the noise ε of each weight. Biases start at 0, but the paper
     drew them too."""
     for key, view in views.items():
-        if view.ndim > 1:
+        if view.ndim > 1 and view.size:
             places = math.prod(view.shape[:-2])  # of a convolution's kernel: each brings its channels
-            view[...] = deviation(name, places * view.shape[-2], places * view.shape[-1]) * normals[key]
+            sizes = (
+                view.shape[1:] * 2 if key.endswith("embedding") else view.shape[-2:]
+            )  # one row is met
+            view[...] = deviation(name, *(places * size for size in sizes)) * normals[key]
         else:
             view[...] = 0.1 * normals[key] if name == "paper" else 0
 

@@ -22,22 +22,27 @@ class Dense(NamedTuple):
     b: Array  # (out,)
 
 
+def as_rows(x: Array) -> Array:
+    """x (..., I) as (rows, I), which may be of no columns."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
 def dense(x: Array, p: Dense, k: Kernels = NUMPY) -> Array:
     """y = x W + b; x (..., in), returns (..., out)."""
-    y: Array = k.dense(x.reshape(-1, x.shape[-1]), p.W, p.b)
+    y: Array = k.dense(as_rows(x), p.W, p.b)
     return y.reshape(*x.shape[:-1], p.W.shape[1])
 
 
 def dense_vjp_params(dy: Array, x: Array, dp: Dense, k: Kernels = NUMPY) -> None:
     """dW += xᵀ dy, db += 1ᵀ dy. Alone where nothing asks for dx: in the layer that reads the data."""
-    k.dense_vjp_params(dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1]), dp.W, dp.b)
+    k.dense_vjp_params(as_rows(dy), as_rows(x), dp.W, dp.b)
 
 
 def dense_vjp(dy: Array, x: Array, p: Dense, dp: Dense | None, k: Kernels = NUMPY) -> Array:
     """Of y = x W + b: dW += xᵀ dy, db += 1ᵀ dy (spared where dp is None), returns dx = dy Wᵀ (..., in)."""
     if dp is not None:
         dense_vjp_params(dy, x, dp, k)
-    dx: Array = k.dense_vjp_x(dy.reshape(-1, dy.shape[-1]), p.W)
+    dx: Array = k.dense_vjp_x(as_rows(dy), p.W)
     return dx.reshape(x.shape)
 
 

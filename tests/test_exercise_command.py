@@ -109,7 +109,7 @@ def test_an_exercise_has_many_names(word: str) -> None:
         (("7", "--json", "--hint"), "ask for --hint without it"),
         (("7", "--json", "--reset"), "ask for --reset without it"),
         (("7.5",), "no exercise 7.5; there are 0 vjp"),
-        (("sampel",), "14 classical; did you mean 'sample'?"),
+        (("sampel",), "16 through_time; did you mean 'sample'?"),
     ],
 )
 def test_what_cannot_be_done_is_refused(
@@ -250,8 +250,8 @@ def test_the_list_and_the_json_count_what_passed(tmp_path: Path, capsys: pytest.
 
     code, out = call("--json")
     found = json.loads(out)
-    assert (code, found["passed"], len(found["exercises"])) == (1, 1, 15)
-    assert [one["lines"] for one in found["exercises"]] == [["pass"], [], ["fail"], *[[]] * 6, ["fail"], *[[]] * 5]
+    assert (code, found["passed"], len(found["exercises"])) == (1, 1, 16)
+    assert [one["lines"] for one in found["exercises"]] == [["pass"], [], ["fail"], *[[]] * 6, ["fail"], *[[]] * 6]
     code, out = call("vjp", "--json")
     assert (code, [one["name"] for one in json.loads(out)["exercises"]]) == (0, ["vjp"])
     assert call("2", "--json")[0] == 1

@@ -36,7 +36,7 @@ ORDER = (
     ("kernels", "reparam", "gradcheck"),  # gradcheck checks anybody's pair, so it knows none; its library knows ours
     ("convolution",),
     ("networks", "distributions", "arena", "initial", "noise"),
-    ("conditional", "data"),
+    ("conditional", "data", "recurrent"),
     ("models",),
     ("estimators",),
     ("tasks", "fast"),

@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 
 from .. import data, plots
+from ..data.texts import load_text
+from ..data.tokens import NAMES as TEXTS
+from ..data.tokens import Vocabulary
 from ..engine import jit
 from ..errors import DataError, UsageError
 from ..noise import LIMIT
@@ -28,6 +31,7 @@ SEEDS = 2**64 - 1  # the largest: two words of Philox's key
 ALL_ROWS = "all rows of the file"  # for training and for the test
 NEIGHBOURS = 60_000  # training rows at most that are searched for the nearest
 ROWS = "which test rows, counted from 0: 0,5,7 or 0:10"
+OF_SEQUENCES = ("evaluate", "sample", "interpolate", "compare", "encode")  # commands that take such a run
 Commands = Any  # argparse's subparsers object has no public name
 
 
@@ -79,6 +83,9 @@ def open_run(args: argparse.Namespace) -> State:
     threads_for()
     path = Path(args.checkpoint)
     state = Run(path).load(args.kernels)[0] if path.is_dir() else load_state(path, args.kernels)[0]
+    if state.config.model == "sequence" and args.command not in OF_SEQUENCES:
+        able = ", ".join(OF_SEQUENCES)
+        raise UsageError(f"{args.command} takes rows of numbers, and this run is of sequences: {able} take it")
     keep_what_is_read(args, state)
     return state
 
@@ -96,6 +103,8 @@ def keep_what_is_read(args: argparse.Namespace, state: State) -> None:
 def open_data(args: argparse.Namespace, state: State, gaps: bool = False, every: bool = False) -> data.Dataset:
     """The rows that the command is about, with the columns and the values that the model takes; with NaN among them
     if the model was trained on such, or with `gaps`. With `every`, a file without test rows of its own counts whole."""
+    if state.config.model == "sequence":
+        return of_run(args, state)
     missing, known = gaps or state.config.missing == "nan", state.reading.known
     if args.data is None:
         source, test = (from_run(state, path) for path in (state.config.data, state.config.test))
@@ -111,9 +120,23 @@ def open_data(args: argparse.Namespace, state: State, gaps: bool = False, every:
     return found
 
 
+def of_run(args: argparse.Namespace, state: State) -> data.Dataset:
+    """The text that a command is about, by the run's vocabulary."""
+    known = {"known": vocabulary(state), "width": state.reading.columns, "folder": args.data_folder}
+    if args.data is not None:
+        return load_text(args.data, args.data, **known)[0]._replace(split=ALL_ROWS)
+    source, test = (from_run(state, path) for path in (state.config.data, state.config.test))
+    return load_text(source, test, **known)[0]._replace(name=state.config.data)
+
+
+def vocabulary(state: State) -> Vocabulary:
+    """Of a run on sequences."""
+    return Vocabulary(state.config.tokens, state.reading.vocabulary)
+
+
 def from_run(state: State, path: Any) -> Any:
     """The path of a run's data: as it was given, or, from another folder, as it lies from the run's."""
-    if path is None or path in data.NAMES or Path(path).exists() or not state.reading.where or state.home is None:
+    if path in (None, *data.NAMES, *TEXTS) or Path(path).exists() or not state.reading.where or state.home is None:
         return path
     there = state.home / state.reading.where / str(path)
     return str(there.resolve()) if there.exists() else path

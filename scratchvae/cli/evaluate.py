@@ -11,6 +11,7 @@ from ..training.evaluate import log_likelihood_over
 from ..training.rivals import columns
 from ..training.state import State
 from ..types import Array
+from . import texts
 from .common import (
     ROWS,
     Commands,
@@ -39,6 +40,7 @@ def add(commands: Commands) -> None:
     add_data(p)
     p.add_argument("--samples", type=whole(0), default=100, help="K, importance samples a row for log p(x); 0 for none")
     p.add_argument("--rows", help=f"{ROWS} (default: all)")
+    p.add_argument("--draws", type=whole(0), default=1000, help="texts that a run on sequences writes for its figures")
     p.add_argument("--out", help=f".png: the bound of rows, at most {SHOWN}, against their log p(x)")
     p.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
@@ -68,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
         log_p = importance(state, found.test, args.samples)
         report["log_likelihood"] = float(log_p.mean())
         report["standard_error"] = float(log_p.std(ddof=1) / len(log_p) ** 0.5) if len(log_p) > 1 else None
+    if state.config.model == "sequence":
+        report |= texts.figures(state, found, args.draws)
     emit(report, args.json)
     if args.out:
         shown = found._replace(test=found.test[:SHOWN])

@@ -15,6 +15,7 @@ from ..training.evaluate import evaluation_rows
 from ..training.objective import decode, drawn, encode, of_prior, prior
 from ..training.state import State
 from ..types import Array
+from . import texts
 from .common import (
     ALL_ROWS,
     ROWS,
@@ -23,6 +24,7 @@ from .common import (
     add_data,
     add_image,
     add_run,
+    amount,
     check_out,
     command,
     mean_of_data,
@@ -56,6 +58,9 @@ NUMBERS = {  # what .npy, .csv and - hold, a row each
 }
 
 
+OF_TEXTS = {"sample": texts.sample, "interpolate": texts.interpolate}  # what they do with a run on sequences
+
+
 class Made(NamedTuple):
     """What a command made: the numbers (N, D), and the images of its sheet, with how they stand on it."""
 
@@ -76,9 +81,10 @@ def add(commands: Commands) -> None:
         p.set_defaults(run=run)
         add_run(p)
         kinds = f"{'' if name == 'encode' else '.png; '}.npy, .csv, or - for stdout"
-        usual = f"; default: {out}, of mixed columns sample.csv" * (name == "sample")
-        p.add_argument("--out", default=None if name == "sample" else out,
-                       help=f"{kinds} (numbers: {NUMBERS[name]}{usual})")  # fmt: skip
+        usual = f"; of texts .txt or - (default: {out}, of texts -" * (name in OF_TEXTS)
+        usual += ", of mixed columns sample.csv)" if name == "sample" else ")" * (name in OF_TEXTS)
+        p.add_argument("--out", default=None if name in OF_TEXTS else out,
+                       help=f"{kinds} (numbers: {NUMBERS[name]}){usual}")  # fmt: skip
         options(p, name)
 
 
@@ -97,7 +103,12 @@ def options(p: argparse.ArgumentParser, name: str) -> None:
         add_data(p)
         default = {"reconstruct": "0:20", "encode": "0:", "interpolate": "0,1"}[name]
         p.add_argument("--rows", default=default, help=ROWS)
+    if name in OF_TEXTS:
+        p.add_argument("--temperature", type=amount, help="of a run on sequences: draw tokens from p^(1/temperature); "
+                       "1 for samples, and for interpolations the likeliest tokens, unless given")  # fmt: skip
+        p.add_argument("--beam", type=whole(1), help="of a run on sequences: the likeliest row of a beam so wide")
     if name == "interpolate":
+        p.add_argument("texts", nargs="*", metavar="TEXT", help="of a run on sequences: two texts to go between")
         p.add_argument("--steps", type=whole(2), default=10, help="images from one end to the other")
         p.add_argument("--path", choices=("line", "sphere"), default="line", help="in latent space")
     if name != "encode":
@@ -108,10 +119,12 @@ def run(args: argparse.Namespace) -> int:
     """Make the rows, then write them as the file's ending says."""
     if args.command == "encode" and args.out.endswith(".png"):
         raise UsageError(f"encode gives numbers: --out {args.out} must end in .npy or .csv, or be - for stdout")
-    if args.out is None:  # pictures say nothing of columns of several kinds
-        args.out = "sample.csv" if "=" in open_run(args).config.likelihood else "sample.png"
-    check_out(args.out, ".png", ".npy", ".csv")
+    check_out(args.out, ".png", ".npy", ".csv", ".txt")
     state = open_run(args)
+    if state.config.model == "sequence" and args.command in OF_TEXTS:
+        texts.tell(OF_TEXTS[args.command](args, state), args.out)
+        return 0
+    args.out = of_images(args, state)
     levels = None if args.out.endswith((".png", ".npy")) or args.command == "encode" else state.reading.levels
     if levels and args.command == "sample":
         args.draw = True  # the mean of words is none
@@ -128,6 +141,16 @@ def run(args: argparse.Namespace) -> int:
     drawn = plots.plot_images(made.sheet, shape, made.columns, made.title, made.gap)
     write(args.out, lambda path: plots.save(drawn, path))
     return 0
+
+
+def of_images(args: argparse.Namespace, state: State) -> str:
+    """--out of a run on rows of numbers, without what is for sequences."""
+    for name in ("texts", "temperature", "beam"):
+        if getattr(args, name, None):
+            raise UsageError(f"{name} is for a run on sequences (train --model sequence), and this one is of numbers")
+    check_out(args.out, ".png", ".npy", ".csv")
+    mixed = args.command == "sample" and "=" in state.config.likelihood  # a picture says nothing of unlike columns
+    return args.out or f"{args.command}.{'csv' if mixed else 'png'}"
 
 
 def sample(args: argparse.Namespace, state: State) -> Made:
@@ -229,6 +252,8 @@ def picture_run(folder: Path, state: State, found: data.Dataset, metrics: list[d
         say(f"no pictures: {error}")
         return
     plots.save(bound, folder / "bound.png")
+    if state.config.model == "sequence":
+        return
     shape, shown = shape_of_run(state, found), state.reading.shown
     x = evaluation_rows(state, found.test, 0, min(60, len(found.test)))
     pairs = shown(beside(x, reconstructions(state, x), 20))

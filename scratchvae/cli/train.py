@@ -3,13 +3,13 @@
 import argparse
 import contextlib
 import dataclasses
-import math
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from .. import data
+from ..data.tokens import TOKENS
 from ..errors import DataError, UsageError
 from ..initial import INITIALISERS
 from ..networks import ACTIVATIONS
@@ -19,13 +19,16 @@ from ..training.evaluate import elbo_over
 from ..training.likelihood import kinds_of, resolved
 from ..training.loop import Interrupted, Plan, train
 from ..training.optim import SCHEDULES, SLOTS, Optimizer
-from ..training.reading import digest, learn, wild
+from ..training.reading import Reading, digest, learn, wild
 from ..training.run import MEASURED, Run
+from ..training.sequence_options import MODELS, USUAL
 from ..training.state import State, Steps, width
 from ..training.stopping import at_length, best_step, held_out, over, why_it_ended
 from ..types import Array
+from . import texts
 from .common import SEEDS, Commands, amount, command, emit, flat, fraction, image, names, say, threads_for, whole
 from .progress import Progress
+from .sizes import hidden, latent, milestones
 
 ABOUT = "Train a VAE by hand-written gradients. Leaves a checkpoint, metrics.jsonl and pictures in the folder --out."
 
@@ -60,6 +63,9 @@ def add_model(p: Any) -> None:
     families = (
         "bernoulli, gaussian, gaussian-sigmoid (the paper's for Frey Face), gaussian-fixed, poisson, categorical, …"
     )
+    option(p, "--model", choices=MODELS, help="sequence: of lines of text or SMILES; with --latent 0 a language model")
+    option(p, "--tokens", choices=tuple(TOKENS), help="of a text: what stands at a place of a sequence")
+    option(p, "--embedding", type=whole(1), help="numbers that stand for a token")
     option(p, "--likelihood", help=f"p(x | z): {families}; with a number as binomial:16, else read from the data")
     option(p, "--columns", help="p(x | z) column by column, as age=gaussian,sex=categorical,visits=negative-binomial, "
            "or auto: found in the data, as it is without being asked where they hold words; auto,grade=ordinal finds "
@@ -109,6 +115,8 @@ def add_training(p: Any) -> None:
     option(p, "--missing", help="values not to be seen: nan for NaN in the data, random:0.5 for half of all, hidden")
     option(p, "--weight-prior", action="store_true", help="weight decay as MAP: p(θ) = N(0, I), eq. 8 of the paper")
     option(p, "--beta", type=amount, help="weight of the KL in what is maximised; every figure is a bound all the same")
+    option(p, "--word-dropout", type=fraction, help="share of the tokens that a decoder of sequences is not shown")
+    option(p, "--free-bits", type=amount, help="nats of KL that each latent of a sequence's model has for nothing")
     option(p, "--warm-up", type=amount, help="epochs in which the KL's weight rises from 0")
     option(p, "--seed", type=whole(0, SEEDS), help="names all noise, the order of rows and the first weights")
     option(p, "--dtype", choices=("float32", "float64"), help="of parameters and activations")
@@ -125,35 +133,6 @@ def option(group: Any, *names: str, **settings: Any) -> None:
     group.add_argument(*names, default=argparse.SUPPRESS, **settings)
 
 
-def hidden(text: str) -> tuple[Any, ...]:
-    """ "200,100" → (200, 100), and "200,200/100,100" → ((200, 200), (100, 100))."""
-    try:
-        arrows = [tuple(int(part) for part in arrow.split(",")) for arrow in text.split("/")]
-    except ValueError:
-        expected = "widths as 500 or 200,100, of a ladder as 200,200/100,100"
-        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}") from None
-    return arrows[0] if len(arrows) == 1 else tuple(arrows)
-
-
-def latent(text: str) -> int | tuple[int, ...]:
-    """ "20" → 20, and "100,50" → (100, 50)."""
-    try:
-        return tuple(int(part) for part in text.split(",")) if "," in text else int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a size as 20, of a ladder as 100,50, got {text!r}") from None
-
-
-def milestones(text: str) -> tuple[tuple[float, float], ...]:
-    """ "10:0.1,20:0.01" → ((10, 0.1), (20, 0.01))."""
-    try:
-        pairs = [(float(epoch), float(factor)) for epoch, factor in (part.split(":") for part in text.split(","))]
-        if all(math.isfinite(part) for pair in pairs for part in pair):
-            return tuple(pairs)
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"expected EPOCH:FACTOR, as 10:0.1,20:0.01, got {text!r}")
-
-
 def config_from(args: argparse.Namespace, base: dict[str, Any]) -> Config:
     """The config: a run's or a file's values, with the options given on top; only Bernoulli rows are binarised."""
     given = {name: value for name, value in vars(args).items() if value is not None}
@@ -165,6 +144,8 @@ def config_from(args: argparse.Namespace, base: dict[str, Any]) -> Config:
     optimizer = optimizer | {f.name: given[f.name] for f in dataclasses.fields(Optimizer) if f.name in given}
     if values.get("likelihood", "bernoulli") != "bernoulli" or values.get("columns"):
         values.setdefault("binarisation", "none")
+    if values.get("model") == "sequence":
+        values = {**USUAL, **values}
     values["optimizer"] = known(Optimizer, optimizer, "the config's optimizer")
     found: Config = known(Config, values, args.config or "the config")
     return found
@@ -197,12 +178,11 @@ def run_alone(args: argparse.Namespace, held: contextlib.ExitStack) -> int:
     config = config_from(args, base)
     given = weights.read(config)
     with compiled.prepared(config):
-        gaps, out = config.missing == "nan", config.beside
-        found = data.load(config.data, config.test, args.data_folder, gaps, judge=False, leave_out=out)
+        found, text = read(args, config)
     w = None if given is None else weights.of_training(given, found)
-    config = resolved(config, found.train, found.names, found.levels)
+    config = config if text else resolved(config, found.train, found.names, found.levels)
     config = with_length(args, config, base, found.train)
-    folder, state, found, pending = open_folder(args, config, found, w, held)
+    folder, state, found, pending = open_folder(args, config, found, text, w, held)
     args.threads = threads_for(args.threads)
     steps = compiled.steps(state, found.train, args.threads, w)
     plan = Plan.of(steps, args.evaluate_every, args.save_every)
@@ -237,6 +217,14 @@ def run_alone(args: argparse.Namespace, held: contextlib.ExitStack) -> int:
     return 0
 
 
+def read(args: argparse.Namespace, config: Config) -> tuple[data.Dataset, Reading | None]:
+    """The data of a run as they stand, and of a text how they are read."""
+    if config.model == "sequence":
+        return texts.of_config(config, args.data_folder)
+    gaps, out = config.missing == "nan", config.beside
+    return data.load(config.data, config.test, args.data_folder, gaps, judge=False, leave_out=out), None
+
+
 def with_length(args: argparse.Namespace, config: Config, base: dict[str, Any], x: Array) -> Config:
     """The config with the length that was given, or else that of `stopping.at_length`."""
     rows, config = len(x), at_length(config, x, {*vars(args), *base})
@@ -269,20 +257,25 @@ def resumed(out: str) -> Config:
 
 
 def open_folder(
-    args: argparse.Namespace, config: Config, found: data.Dataset, w: Array | None, held: contextlib.ExitStack
+    args: argparse.Namespace,
+    config: Config,
+    found: data.Dataset,
+    text: Reading | None,
+    w: Array | None,
+    held: contextlib.ExitStack,
 ) -> tuple[Run, State, data.Dataset, list[float]]:
     """A new run with fresh parameters, or the one in --out as its checkpoint left it; and the data as it reads them."""
     folder = Run(Path(args.out))
     if args.resume and folder.checkpoint.exists():
         held.enter_context(folder.lock())
-        return reopened(args, folder, config, found, w)
+        return reopened(args, folder, config, found, text, w)
     if args.resume and folder.read_metrics():
         raise DataError(f"{args.out} has lost its checkpoint: restore it from a copy, or train into another folder")
-    learned = learn(found.train, config, found.names, found.shape, found.levels)
+    learned = text or learn(found.train, config, found.names, found.shape, found.levels)
     learned = learned._replace(where=seen_from(args.out, config), digest=digest_of(found, w))
     found = checked(learned.adopt(found), config)
     state = State.begun(config, learned, found.train)
-    data.check_test(found, config.likelihood, config.missing == "nan", config.dtype)
+    check_test(found, config)
     held.enter_context(folder.lock())  # after all that may be refused
     folder = folder if args.resume else Run.create(args.out, config)
     folder.save(state, [0.0, 0])  # a run killed before its first epoch can be resumed too
@@ -303,7 +296,7 @@ def kinds_in_words(found: data.Dataset) -> str:
 
 
 def reopened(
-    args: argparse.Namespace, folder: Run, config: Config, found: data.Dataset, w: Array | None
+    args: argparse.Namespace, folder: Run, config: Config, found: data.Dataset, text: Reading | None, w: Array | None
 ) -> tuple[Run, State, data.Dataset, list[float]]:
     """The run in a folder, locked by now, on the data that it had, or with --force on others."""
     state, meta = folder.load()
@@ -314,9 +307,10 @@ def reopened(
         if name not in LENGTH and value != now[name]:
             changed = f"{name} was {value!r}, now {now[name]!r}"
             raise UsageError(f"--resume continues a run as it was: {changed}; only {' and '.join(LENGTH)} may change")
+    texts.check_same(state, text)
     same = state.reading.digest in ("", digest_of(found, w))  # a run made before digests were kept has none
     found = checked(state.reading.adopt(found), config)
-    data.check_test(found, config.likelihood, config.missing == "nan", config.dtype)
+    check_test(found, config)
     if not (same or args.force):
         raise UsageError(
             f"--resume: {found.name} no longer holds the rows that the run was trained on: restore them, or go on with "
@@ -338,8 +332,15 @@ def digest_of(found: data.Dataset, w: Array | None) -> str:
 
 def checked(found: data.Dataset, config: Config) -> data.Dataset:
     """The data, whose training rows the likelihood can take; a map's are checked when they are read."""
-    data.check(found.train, config.likelihood, found.origin, None, config.missing == "nan", config.dtype)
+    if config.model != "sequence":
+        data.check(found.train, config.likelihood, found.origin, None, config.missing == "nan", config.dtype)
     return found
+
+
+def check_test(found: data.Dataset, config: Config) -> None:
+    """The same of the test rows."""
+    if config.model != "sequence":
+        data.check_test(found, config.likelihood, config.missing == "nan", config.dtype)
 
 
 def seen_from(out: str, config: Config) -> str:

@@ -22,6 +22,7 @@ MODULES = (
     "e12_use_it",
     "e13_any_q",
     "e14_classical",
+    "e16_through_time",
 )
 COURSE: tuple[Exercise, ...] = tuple(import_module(f"{__package__}.{name}").EXERCISE for name in MODULES)
 

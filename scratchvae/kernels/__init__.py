@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
-from . import activations, bernoulli, noise, normal, optimizers
+from . import activations, bernoulli, noise, normal, optimizers, recurrent
 from .dense import dense_np, dense_vjp_params_np, dense_vjp_x_np
 
 Kernel = Callable[..., Any]
@@ -52,6 +52,10 @@ class Kernels(NamedTuple):
     bernoulli_sample: Kernel = bernoulli.bernoulli_sample_np
     bernoulli_entropy: Kernel = bernoulli.bernoulli_entropy_np
     bernoulli_entropy_vjp: Kernel = bernoulli.bernoulli_entropy_vjp_np
+    gru_gates: Kernel = recurrent.gru_gates_np
+    gru_gates_vjp: Kernel = recurrent.gru_gates_vjp_np
+    token_log_prob: Kernel = recurrent.token_log_prob_np
+    token_log_prob_vjp: Kernel = recurrent.token_log_prob_vjp_np
     words: Kernel = noise.words_np
     uniforms: Kernel = noise.uniforms_np
     normals: Kernel = noise.normals_np

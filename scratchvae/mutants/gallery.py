@@ -9,7 +9,10 @@ Which check kills which (`make mutants ARGS=--gallery` measures this table; a te
     a lost half                             x       .        .        .       .       .         .        .
     variance head's path forgotten          x       .        .        .       .       .         .        .
     backward draws another eps              x       .        .        .       .       .         .        .
-    = for +=                                .       x        .        .       .       .         .        .
+    = for +=                                x       x        .        .       .       .         .        .
+    sigma' taken of sigma                   x       .        .        .       .       .         .        .
+    r of another unit                       x       .        .        .       .       .         .        .
+    one step back and no further            x       .        .        .       .       .         .        .
     sampler takes exp(log_var) for sigma    .       .        x        .       x       x         .        .
     KL averaged over the batch              .       .        .        .       x       .         .        .
     KL divided by the columns               .       .        .        .       x       .         .        .
@@ -41,6 +44,7 @@ class Bug(NamedTuple):
 
 
 NORMAL, BERNOULLI, ADAM = "kernels.normal", "kernels.bernoulli", "kernels.optimizers"
+RECURRENT = "kernels.recurrent"
 
 GALLERY: dict[str, Bug] = {
     # --- backward passes that do not belong to their forward ---
@@ -61,6 +65,15 @@ GALLERY: dict[str, Bug] = {
     )),
     "= for +=": Bug("many", (
         Edit("kernels.dense", "dense_vjp_params_np", "dW += x.T @ dy", "dW[...] = x.T @ dy"),
+    )),
+    "sigma' taken of sigma": Bug("CaptainE#2", (
+        Edit(RECURRENT, "gru_gates_vjp_np", "(r * (1 - r))", "(sigmoid_np(r) * (1 - sigmoid_np(r)))"),
+    )),
+    "r of another unit": Bug("AiDotNet#722", (
+        Edit(RECURRENT, "gru_gates_vjp_np", "delta * r]", "delta * np.roll(r, 1, axis=1)]"),
+    )),
+    "one step back and no further": Bug("Element-Research/rnn#31", (
+        Edit("recurrent", "gru_vjp", "kept + k.dense_vjp_x(ds[span], p.W)", "k.dense_vjp_x(ds[span], p.W)"),
     )),
     # --- forwards that are wrong, with backwards that agree ---
     "sampler takes exp(log_var) for sigma": Bug("numpy-ml", (

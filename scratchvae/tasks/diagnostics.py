@@ -1,5 +1,7 @@
 """§7.1.2 Has the Markov chain arrived, and what are its draws worth? Split R-hat and the effective sample size.
 
+And what z ~ q(z | x) knows of x.
+
 Draws are (T, C, …): T draws of each of C chains, of anything (rows, latents, a function of them).
 Vehtari, Gelman, Simpson, Carpenter & Bürkner, "Rank-normalization, folding, and localization: an improved R-hat",
 Bayesian Analysis 16 (2021), below V; Geyer, "Practical Markov chain Monte Carlo", Statistical Science 7 (1992).
@@ -9,6 +11,7 @@ import math
 
 import numpy as np
 
+from ..distributions import Normal
 from ..errors import UsageError
 from ..types import Array
 
@@ -94,3 +97,19 @@ def mean_with_error(draws: Array) -> tuple[Array, Array]:
     """The mean over all draws and its standard error, sd / √ESS, both (…)."""
     _, total = variances(halves(draws))
     return draws.mean(axis=(0, 1)), np.sqrt(total / effective_sample_size(draws))
+
+
+# I_q(x; z) = E_x KL(q(z | x) ‖ q(z)),  q(z) = (1/N) Σ_j q(z | x_j)      so      KL(q(z | x) ‖ p) = I + KL(q(z) ‖ p)
+#   Hoffman & Johnson 2016, "ELBO surgery". With q(z) of N rows it is log N at most.
+def mutual_information(q: Normal, eps: Array, block: int = 256) -> float:
+    """I_q(x; z), nats, of the rows that q (N, K) is of, by one draw each: eps (N, K)."""
+    mu, log_var = q.mu.astype(np.float64), q.log_var.astype(np.float64)
+    z, precision = mu + np.exp(0.5 * log_var) * eps, np.exp(-log_var)
+    constant = (mu * mu * precision + log_var).sum(axis=1)
+    total = 0.0
+    for i in range(0, len(z), block):
+        some = z[i : i + block]
+        log_q = -0.5 * (some**2 @ precision.T - 2 * some @ (mu * precision).T + constant)
+        own = log_q[np.arange(len(some)), i + np.arange(len(some))]
+        total += float((own - np.logaddexp.reduce(log_q, axis=1)).sum())
+    return total / len(z) + math.log(len(z))

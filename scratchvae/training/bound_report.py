@@ -161,13 +161,14 @@ def meaning_of(state: State, found: Dataset, quantity: str, estimator: str, samp
     """What a figure of this run on these rows means."""
     config = state.config
     grey = config.binarisation == "none" and found.test.dtype != np.bool_
-    kind = measure_of(config.likelihood, grey)
+    kind = "probability of tokens" if config.model == "sequence" else measure_of(config.likelihood, grey)
     return Meaning(quantity, estimator, samples, kind, config.binarisation, found.name, found.split, rows)
 
 
 def diagnosis(found: Ledger) -> str:
     """One line on posterior collapse."""
-    K = len(found.variances)
+    if not (K := len(found.variances)):
+        return "no latents: a language model"
     if len(found.elbo) < 2:
         return "which latents are in use cannot be told from one row"
     idle = [int(k) for k in np.flatnonzero(found.variances <= ACTIVE)]

@@ -41,6 +41,8 @@ def steps(state: State, x: Array, threads: int | None = None, weights: Array | N
     plain = plain and state.rule is None
     if config.kernels == "numba" and state.architecture.scheduled and plain:
         return Compiled(state, x, threads)
+    if config.model == "sequence":  # composed of compiled pairs
+        return Steps(state, x, threads, weights)
     in_numpy(state)
     return Steps(state, x, threads, weights)
 

@@ -6,19 +6,24 @@ import math
 import reprlib
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..data import BINARISATIONS
 from ..errors import UsageError, did_you_mean, unknown
 from ..initial import INITIALISERS
 from ..models.convolutional import channels
 from ..models.ladder import LadderArchitecture
+from ..models.sequence import SequenceArchitecture
 from ..models.vae import Architecture
 from ..noise import LIMIT
 from ..types import Array
 from .algorithms import check_algorithm
 from .missing import fraction
 from .optim import Optimizer
+from .sequence_options import check_model
+
+if TYPE_CHECKING:
+    from .reading import Reading
 
 __all__ = ["BINARISATIONS", "Config", "from_dict", "known", "read_json"]
 
@@ -33,6 +38,11 @@ class Config:
     data: str = "mnist"
     test: str | None = None  # the test rows, where they are a file of their own
     binarisation: str = "dynamic"
+    model: str = "vae"  # or "sequence", of rows of tokens (training.sequence_options); with latent=0 a language model
+    tokens: str = "characters"  # of a text: or "words", "smiles"
+    embedding: int = 32  # numbers that stand for a token
+    word_dropout: float = 0.0  # share of the tokens that a decoder of sequences is not shown in training
+    free_bits: float = 0.0  # nats of KL that each latent of such a model has for nothing in what is maximised
     latent: int | tuple[int, ...] = 20  # several sizes, from x upwards, make a ladder …
     hidden: tuple[Any, ...] = (500,)  # … whose every arrow has widths of its own: ((200, 200), (100, 100))
     activation: str = "tanh"
@@ -93,6 +103,7 @@ class Config:
         fraction(self.missing)
         if self.batch < 1 or self.samples < 1 or not self.epochs > 0:
             raise UsageError(f"batch={self.batch}, samples={self.samples}, epochs={self.epochs} must be above 0")
+        check_model(self)
         check_algorithm(self)
         if self.epochs > LIMIT:
             raise UsageError(f"epochs={self.epochs}: expected at most {LIMIT}, for there is no noise for more steps")
@@ -118,13 +129,15 @@ class Config:
         return sum(self.latent) if isinstance(self.latent, tuple) else self.latent
 
     def architecture(
-        self,
-        columns: int,
-        variance: float | Array,
-        log_scale: Array | None = None,
-        image: tuple[int, ...] | None = None,
-    ) -> Architecture | LadderArchitecture:
-        """The model for rows of that many columns; `variance`, `log_scale`, `image` as their `Reading` has them."""
+        self, reading: "Reading", variance: float | Array | None = None
+    ) -> Architecture | LadderArchitecture | SequenceArchitecture:
+        """The model for rows as their reading has them; `variance` instead of what that says of it."""
+        columns, log_scale, image = reading.width, reading.log_scale, reading.image
+        if variance is None:
+            variance = reading.variance(self.variance, self.likelihood)
+        if self.model == "sequence":
+            V = len(reading.vocabulary)
+            return SequenceArchitecture(columns, V, self.latent_size, self.hidden[0], self.embedding)
         rest = self.activation, self.likelihood, variance, log_scale
         if isinstance(self.latent, tuple):
             return LadderArchitecture(columns, self.latent, self.hidden, *rest)

@@ -21,6 +21,7 @@ from ..noise import Noise, Purpose
 from ..tasks.missing import Coder
 from ..types import Array
 from . import missing
+from .sequences import SequenceObjective
 
 if TYPE_CHECKING:
     from .state import State
@@ -210,6 +211,8 @@ class LadderObjective(NamedTuple):
 
 def objective_of(state: "State") -> Objective:
     """What the state's run maximises."""
+    if state.config.model == "sequence":
+        return SequenceObjective(state)
     return LadderObjective(state) if state.config.deep else VAEObjective(state)
 
 

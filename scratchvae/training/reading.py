@@ -48,7 +48,8 @@ NEGLIGIBLE = 1e-13  # a standard deviation of so small a share of the mean is ro
 class Reading(NamedTuple):
     """What turns rows (B, columns), as they come, into rows (B, D) that the model sees, and back.
 
-    `kind` is "bytes", "bits" or "reals", and "" where nothing was learned: then each array's own type decides.
+    `kind` is "bytes", "bits", "reals" or, of codes of a vocabulary, "tokens"; "" where nothing was learned: then each
+    array's own type decides.
     """
 
     columns: int
@@ -59,6 +60,7 @@ class Reading(NamedTuple):
     where: str = ""  # the folder from which relative paths of the data count, seen from the run's
     levels: Levels | None = None  # the words of columns that hold codes, () for one of numbers
     left_out: tuple[str, ...] = ()  # names of columns that the data had, and that later rows may have or not
+    vocabulary: tuple[str, ...] = ()  # the texts of the codes of tokens
     by_place: bool = False  # evaluation's noise is named by a row's place, as it was before readings were kept
     kept: Array | None = None  # int64 (D,): the columns that the model sees; None for all
     constants: Array | None = None  # float64 (columns,): the values of the others
@@ -101,6 +103,8 @@ class Reading(NamedTuple):
         columns(x, self.columns, what)
         if not self.kind:
             return bits(x) if holds_bits(x) else x
+        if self.kind == "tokens":
+            return x
         if self.kind == "reals":
             return x.view(np.uint8).astype(np.float32) if x.dtype in (np.bool_, np.uint8) else x
         if x.dtype.kind in "iu" and x.dtype != np.uint8:
@@ -187,7 +191,7 @@ class Reading(NamedTuple):
     def sound(self) -> bool:
         """Whether types, sizes and values are what a run can have learned."""
         words = (w for ws in self.levels or () for w in ws)
-        texts = (self.kind, self.digest, self.where, *(self.names or ()), *words, *self.left_out)
+        texts = (self.kind, self.digest, self.where, *(self.names or ()), *words, *self.left_out, *self.vocabulary)
         counts = (self.columns, *(self.image or ()))
         typed = all(type(t) is str for t in texts) and all(type(n) is int and 0 < n < 2**31 for n in counts)
         if not typed or type(self.by_place) is not bool:
@@ -205,7 +209,7 @@ class Reading(NamedTuple):
         positive = self.scale is None or (
             self.shift is not None and self.grain is not None and bool((self.scale > 0).all())
         )
-        return named and all(fits) and inside and positive and self.kind in ("", "bytes", "bits", "reals")
+        return named and all(fits) and inside and positive and self.kind in ("", "bytes", "bits", "reals", "tokens")
 
     def words(self, rows: int) -> str:
         """What was done to the columns, in one line; "" for nothing."""

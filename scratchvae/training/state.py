@@ -42,8 +42,7 @@ class State:
         self.config, self.step = config, 0
         self.home: Path | None = None  # the folder of the checkpoint that it came from
         self.reading = reading or Reading(columns)
-        variance = self.reading.variance(config.variance, config.likelihood)
-        self.architecture = config.architecture(columns, variance, self.reading.log_scale, self.reading.image)
+        self.architecture: Any = config.architecture(self.reading)
         self.arena = Arena(rivals.shapes(config, self.architecture), config.dtype)
         self.gradient = self.arena.like()
         self.slots: Array = np.zeros((len(config.optimizer.slots), self.arena.flat.size), config.dtype)
@@ -67,7 +66,7 @@ class State:
     def begun(cls, config: Config, reading: Reading, x: Array) -> "State":
         """A run with its first parameters, on training rows x (N, columns) that `reading` has adopted."""
         made = cls(config, reading.width, reading)
-        made.initialise(made.mean_row(x, config.missing))
+        made.initialise(np.zeros(0) if reading.vocabulary else made.mean_row(x, config.missing))
         made.kept = rivals.kept(made, len(x))
         return made
 
@@ -111,7 +110,7 @@ class State:
             for i, (name, view) in enumerate(views.items())
         }
         initialise(views, config.initial, normals)
-        if config.initial != "paper":
+        if config.initial != "paper" and config.model != "sequence":
             if config.likelihood in LIKELIHOODS:
                 views[self.architecture.output_bias][...] = output_bias(mean, config.likelihood)
             else:
@@ -313,12 +312,12 @@ def load_state(path: str | Path, kernels: str | None = None) -> tuple[State, dic
         config, columns, step = described(meta)
         held = meta.get("reading")
         reading = Reading(columns, by_place=True) if held is None else Reading.restored(held, tensors)
-        there = {name: tensors[name].shape for name in tensors}
-        wanted = config.architecture(columns, 1.0, None, reading.image).shapes()
-        if odd := next((name for name, shape in wanted.items() if there.get(name) != shape), None):
-            raise UsageError(f"{odd} has shape {there.get(odd)}, expected {wanted[odd]}")  # before it is allocated
         if reading.width != columns:
             raise UsageError(f"rows are read as {reading.width} columns, and the model has {columns}")
+        there = {name: tensors[name].shape for name in tensors}
+        wanted = config.architecture(reading, 1.0).shapes()
+        if odd := next((name for name, shape in wanted.items() if there.get(name) != shape), None):
+            raise UsageError(f"{odd} has shape {there.get(odd)}, expected {wanted[odd]}")  # before it is allocated
         state = State(replace(config, kernels=kernels or config.kernels), columns, reading)
         state.restore(tensors, step)
         state.home = Path(path).parent

@@ -68,6 +68,10 @@ GROUPS: dict[str, tuple[Names, Names]] = {
         ("test_gaussians.py", "test_gaussians_pairs.py", "test_gaussians_shapes.py", "test_mixtures.py",
          "test_planar.py", "test_bbvi.py"),
     ),
+    "recurrent": (
+        ("kernels.recurrent", "recurrent", "models.sequence", "tasks.writing"),
+        ("test_recurrent.py", "test_sequence.py", "test_writing.py"),
+    ),
     "optim": (("training.optim",), ("test_optimizers.py",)),
     "classical": (
         tuple(f"classical.{name}" for name in ("em", "mean_field", "metropolis", "wake_sleep", "mcem", "full_vb")),

@@ -1,6 +1,6 @@
 """§7.2 Eight checks of different kinds, each a function that fails loudly: what the gallery's bugs are shown to.
 
-slopes     every gradient of the bound against complex steps, noise replayed, for each decoder
+slopes     every gradient of the bound against complex steps, noise replayed, for each decoder; a recurrent unit's
 adding     a second call doubles the cotangents
 moments    what is sampled has the mean and variance that are named; means are probabilities
 entropy    entropies against −E[log q] by quadrature
@@ -20,7 +20,7 @@ import numpy as np
 from scratchvae.arena import Arena
 from scratchvae.distributions import Bernoulli, Normal
 from scratchvae.errors import CheckFailed
-from scratchvae.gradcheck import check
+from scratchvae.gradcheck import check, library
 from scratchvae.gradcheck.numeric import spread
 from scratchvae.kernels import NUMPY
 from scratchvae.models.linear_gaussian import LinearGaussian
@@ -94,6 +94,9 @@ def slopes() -> None:
         report = check(bound, partial(bound_vjp, arch), nets, methods=("complex",), constants=floors)
         if not report:
             raise CheckFailed(f"{likelihood}: {report}")
+    for case in library.cases("recurrent.gru"):
+        if not (report := case.run()):
+            raise CheckFailed(str(report))
 
 
 def adding() -> None:
