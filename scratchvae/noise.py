@@ -73,11 +73,15 @@ class Noise(NamedTuple):
         """u ~ U(0, 1), (rows, columns) float64, (k + ½) 2^-24: neither end is reached, for an inverse CDF."""
         return self.uniforms(purpose, step, rows, columns, np.float64, first_row) + 2.0**-25
 
-    def order(self, epoch: int, n: int, purpose: int = Purpose.ORDER) -> Array:
+    def words(self, purpose: int, step: int, rows: int, columns: int, first_row: Rows = 0) -> Array:
+        """The raw words, uint32 (rows, columns), of rows as `normals` has them."""
+        return NUMPY.words(*self._address(purpose, step, first_row, rows, columns))
+
+    def order(self, epoch: int, n: int, purpose: int = Purpose.ORDER, row: int = 0) -> Array:
         """A random permutation of 0 … n − 1, int64 (n,): row order of the epoch."""
         # The argsort of n independent 64-bit keys. Equal keys (chance n² 2^-65) keep the rows' order: deterministic.
         within("n", n, COLUMNS // 2)
-        words = NUMPY.words(*self._address(purpose, epoch, 0, 1, 2 * n))[0].astype(np.uint64)
+        words = self.words(purpose, epoch, 1, 2 * n, row)[0].astype(np.uint64)
         return np.argsort((words[0::2] << np.uint64(32)) | words[1::2], kind="stable")
 
     def _address(

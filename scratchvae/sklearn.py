@@ -233,7 +233,7 @@ class VAEOutlier(OutlierMixin, BaseVAE):
         before: tuple[Array, ...] | None = getattr(self, "kept_", None)
         if partial and before:
             parts = sampled([np.concatenate(pair) for pair in zip(before, parts, strict=True)])
-        elif auto and len(held := hold_out(state.noise, len(x), state.config.validation)[1]):
+        elif auto and len(held := hold_out(state.noise, len(x), state.config.validation)):
             parts = [part[held] for part in parts]
         rows, w, _ = parts
         share: Any = [0.25, 0.75] if auto else [self.contamination] * 2

@@ -20,6 +20,7 @@ from ..types import Array
 from .algorithms import check_algorithm
 from .missing import fraction
 from .optim import Optimizer
+from .orders import parsed
 from .sequence_options import check_model
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Config:
     algorithm: str = "aevb"  # or a rival: "wake-sleep", "reweighted-wake-sleep:5" (training.algorithms)
     estimator: str = "sgvb_b"
     samples: int = 1  # L of eq. 7, or K of the importance-weighted bound
+    order: str = "permutation"  # of rows, "keyed" or "blocks:1024" (training.orders)
     batch: int = 100
     epochs: float = 20.0
     validation: float = 0.0  # share of the training rows held out for the stop (training.stopping); 0: no stop
@@ -101,6 +103,7 @@ class Config:
         if self.deep and self.weights:
             raise UsageError(f"weights={self.weights!r}: rows are weighed with one latent layer, latent has several")
         fraction(self.missing)
+        parsed(self.order)
         if self.batch < 1 or self.samples < 1 or not self.epochs > 0:
             raise UsageError(f"batch={self.batch}, samples={self.samples}, epochs={self.epochs} must be above 0")
         check_model(self)

@@ -4,7 +4,6 @@ The noise and the order of rows are named by (seed, purpose, step, row), so the 
 optimizer's slots, a learned baseline and the step counter: a resumed run sees what an unstopped one would have seen.
 """
 
-import functools
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +31,7 @@ from .config import Config, from_dict
 from .missing import hide
 from .objective import check_pair, gradient
 from .optim import log_prior_vjp
+from .orders import Order, kept
 from .reading import Reading, seen
 
 
@@ -163,16 +163,17 @@ class Steps:
         if "z" in state.kept and len(state.kept["z"]) != len(x):
             raise UsageError(f"the run has chains of {len(state.kept['z'])} rows, and there are {len(x)}")
         self.first = 0  # the step with which the first epoch begins
-        kept, self.held = stopping.hold_out(state.noise, x.shape[0], state.config.validation)
-        self.rows = len(kept)  # that are trained on; the held-out ones are x[held]
+        self.held = stopping.hold_out(state.noise, x.shape[0], state.config.validation, state.config.order)
+        self.rows = x.shape[0] - len(self.held)  # that are trained on; the held-out ones are x[held]
         self.per_epoch = math.ceil(self.rows / state.config.batch)
-        self.order = functools.lru_cache(maxsize=2)(lambda epoch: kept[state.noise.order(epoch, self.rows)])
+        self.order = Order(state.config.order, state.noise, self.rows)
 
     def index(self, step: int) -> Array:
         """The rows of minibatch number `step`; an epoch's last one may be smaller."""
         epoch, i = divmod(step - self.first, self.per_epoch)
         start = i * self.state.config.batch
-        return self.order(self.first + epoch)[start : start + self.state.config.batch]
+        places = np.arange(start, min(start + self.state.config.batch, self.rows))
+        return kept(self.held, self.order.rows(self.first + epoch, places))
 
     def rate(self, step: int) -> float:
         """The optimizer's rate at that step."""

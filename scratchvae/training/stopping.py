@@ -20,6 +20,7 @@ import numpy as np
 from ..noise import Noise, Purpose
 from ..types import Array
 from .config import Config
+from .orders import LARGE, Keyed
 from .reading import STANDARDISED
 
 if TYPE_CHECKING:
@@ -33,8 +34,10 @@ LOOK = 50  # steps
 def at_length(config: Config, x: Array, given: Collection[str]) -> Config:
     """The config of a new run on rows x (N, columns) as stored, with the length and the stop that were not `given`:
     of a real-valued table, or one whose kinds of columns were found (columns="auto"), max(20 epochs, STEPS steps), and
-    a tenth of the rows held out. Other data keep the config's."""
+    a tenth of the rows held out. Other data keep the config's. Of `orders.LARGE` rows or more the order is keyed."""
     rows = len(x)
+    if rows >= LARGE and "order" not in given:
+        config = replace(config, order="keyed")
     table = config.likelihood in STANDARDISED or config.columns.split(",")[0] == "auto"
     if not table or x.dtype in (np.uint8, np.bool_):
         return config
@@ -51,12 +54,13 @@ def held_out(rows: int, share: float) -> int:
     return min(round(share * rows), rows - 1)
 
 
-def hold_out(noise: Noise, rows: int, share: float) -> tuple[Array, Array]:
-    """The row numbers to train on and those held out, both rising: drawn by the run's seed."""
+def hold_out(noise: Noise, rows: int, share: float, order: str = "permutation") -> Array:
+    """The numbers of the rows held out, rising: drawn by the run's seed, in memory as its order of rows has it."""
     if not (count := held_out(rows, share)):
-        return np.arange(rows), np.arange(0)
-    drawn = noise.order(0, rows, Purpose.VALIDATION)
-    return np.sort(drawn[count:]), np.sort(drawn[:count])
+        return np.arange(0)
+    if order == "permutation":
+        return np.sort(noise.order(0, rows, Purpose.VALIDATION)[:count])
+    return np.sort(Keyed.of(noise, 0, rows, Purpose.VALIDATION)(np.arange(count)))
 
 
 def memory(flat: Array) -> dict[str, Array]:
