@@ -145,8 +145,8 @@ def by_label() -> Any:
 
 
 def test_sorted_data_want_a_shuffle() -> None:
-    """Catches blocks that are not mixed. Rows sorted by label: blocks of all rows of a label, 400, reach a permutation's
-    bound since 64 of them are mixed; without mixing, as rows come from disk, the last label is all that is known."""
+    """Catches blocks that are not mixed. Rows sorted by label: blocks of all rows of a label, 400, reach the bound of
+    a permutation since 64 of them are mixed; without mixing, as rows come from disk, the last label alone is known."""
     x = by_label()
     test, bound = x[::7], {}
     for name in ("permutation", "blocks:400"):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import data
-from ..data.sparse import Sparse, on_demand
+from ..data.shards import on_demand
 from ..errors import DataError
 from ..training import checkpoint
 from ..training.likelihood import kinds_of
@@ -70,8 +70,8 @@ def gaps(x: Array) -> float | None:
 
 def kinds(found: data.Dataset) -> dict[str, str] | None:
     """Of a table of at most MANY columns what `train --columns auto` would take each for, and why."""
-    columns = found.train.shape[1]
-    if columns > MANY or found.shape or found.train.dtype in (np.uint8, np.bool_) or isinstance(found.train, Sparse):
+    x, columns = found.train, found.train.shape[1]
+    if columns > MANY or found.shape or x.dtype in (np.uint8, np.bool_) or not isinstance(x, np.ndarray):
         return None
     names = found.names or tuple(map(str, range(columns)))
     return {

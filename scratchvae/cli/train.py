@@ -97,7 +97,7 @@ def add_training(p: Any) -> None:
     held = "share of the training rows held out, to end the run when their bound rises no more; real-valued tables 0.1"
     option(p, "--validation", type=fraction, help=held)
     option(p, "--patience", type=whole(1), help="looks at those rows, one after the other without a rise, that end it")
-    option(p, "--order", help="of rows in an epoch: permutation, keyed (needs no memory; what 2^24 rows or more get), or "
+    option(p, "--order", help="of rows in an epoch: permutation, keyed (needs no memory; 2^24 rows or more get it), or "
            "blocks:ROWS, for disks that want to read on")  # fmt: skip
     option(p, "--batch", type=whole(1), help="M, rows a minibatch")
     option(p, "--algorithm", help="wake-sleep[:means], reweighted-wake-sleep:K[:SHARE of wake-φ], mcem, full-vb")

@@ -21,7 +21,8 @@ from .arrays import array_of, names_of, real
 from .arrays import ordered as ordered
 from .files import Found
 from .images import read_images
-from .sparse import Sparse, is_sparse, on_demand
+from .shards import Shards, on_demand, read_shards
+from .sparse import Sparse, is_sparse
 from .words import Known as Known
 from .words import Levels, check_left, coded, judged, understood, without
 
@@ -130,8 +131,8 @@ def matrix(x: Any, name: str | Origin = "x", missing: bool = False) -> tuple[Arr
     Raises DataError: no rows, no columns, not numbers, inf, NaN unless `missing`, a map stored by columns.
     """
     origin = Origin(name, 0, names_of(x)) if isinstance(name, str) else name
-    if isinstance(x, Sparse) or is_sparse(x):
-        return cast(Array, x if isinstance(x, Sparse) else Sparse.of(x, origin.name)), None
+    if isinstance(x, Shards | Sparse) or is_sparse(x):
+        return cast(Array, Sparse.of(x, origin.name) if is_sparse(x) else x), getattr(x, "image", None)
     x = array_of(x, origin.name)
     if x.ndim < 2 or 0 in x.shape:
         raise DataError(
@@ -162,7 +163,7 @@ def rows(
     if not on_demand(data):
         block = data[index]
     else:
-        where = np.arange(len(data))[index]
+        where = np.arange(*index.indices(len(data))) if isinstance(index, slice) else index
         order = np.argsort(where, kind="stable")
         block = np.empty((len(where), data.shape[1]), data.dtype)
         block[order] = data[where[order]]
@@ -275,7 +276,7 @@ def check_test(found: Dataset, likelihood: str, missing: bool, dtype: DTypeLike 
 
 def _mapped(x: Array) -> Origin:
     """Rows of a map are called by its file, and numbered as they are there."""
-    if isinstance(x, Sparse):
+    if isinstance(x, Sparse | Shards):
         return Origin(x.name, x.first)
     base = x.base if isinstance(x.base, np.ndarray) else x
     name = getattr(x, "filename", None)
@@ -313,7 +314,7 @@ def holds_bits(x: Array) -> bool:
     """Whether bytes x (N, D) are bits: nothing above 1, and not all 0. Of a map as much is read as tells."""
     largest, step = 0, max(1, BLOCK // x.shape[1])
     for begin in range(0, len(x) if x.dtype == np.uint8 else 0, step):
-        largest = max(largest, int(x[begin : begin + step].max()))
+        largest = max(largest, int(np.asarray(x[begin : begin + step]).max()))
         if largest > 1:
             return False
     return largest == 1
@@ -349,10 +350,10 @@ def _parts(source: Any, leave_out: Sequence[str] = ()) -> Found:
     if Path(source).is_dir():
         if parts := _folder(Path(source)):
             return Found(parts)
-        if found := read_images(Path(source)):
+        if found := read_shards(Path(source)) or read_images(Path(source)):
             return found
-        raise DataError(f"folder {source} has no {LAYOUT['train']} (plain, .gz, .xz), and no PNG or JPEG in it or in "
-                        f"its sub-folders; give data: {files.KNOWN}")  # fmt: skip
+        raise DataError(f"folder {source} has no {LAYOUT['train']} (plain, .gz, .xz), no .npy, and no PNG or JPEG in "
+                        f"it or in its sub-folders; give data: {files.KNOWN}")  # fmt: skip
     if not Path(source).exists() and Path(source).name == str(source) and not Path(source).suffix:
         raise DataError(f"{source!r} is neither a data set ({', '.join(NAMES)}) nor a file; give one: {files.KNOWN}"
                         f"{did_you_mean(source, NAMES)}")  # fmt: skip

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.sparse import Sparse
+from ..data.shards import room
 from ..engine.cold_start import assistant
 from ..engine.jit import memoised_typing
 from ..estimators.baselines import NET
@@ -66,8 +66,7 @@ class Compiled(Steps):
 
     def advance(self, count: int) -> Array:
         """Take `count` steps; see `Steps.advance`. Raises Diverged with the state before the step that broke."""
-        read = min(ROWS_READ, self.x.room) if isinstance(self.x, Sparse) else ROWS_READ
-        most = count if self.data is not None else max(1, read // self.state.config.batch)
+        most = count if self.data is not None else max(1, room(self.x, ROWS_READ) // self.state.config.batch)
         parts = [self.advance_at_once(min(most, count - done)) for done in range(0, count, most)]
         return np.concatenate([np.zeros(0), *parts])
 
@@ -156,9 +155,9 @@ def ahead(take: Steps, count: int) -> tuple[Array, Array, Array]:
 
 def resident(state: State, x: Array) -> Array | None:
     """The training data as the step reads them, where they are in memory and checked: bytes and bits as they stand,
-    numbers in the parameters' type, standardised columns as a copy. None for maps of numbers, for sparse rows, and for
-    what else has to be read bit by bit."""
-    if isinstance(x, Sparse):
+    numbers in the parameters' type, standardised columns as a copy. None for maps of numbers, for sparse rows, shards,
+    and for what else has to be read bit by bit."""
+    if not isinstance(x, np.ndarray):
         return None
     plain = x.dtype in (np.uint8, np.bool_, np.float32, np.float64) and x.flags.c_contiguous
     if not plain or (isinstance(x, np.memmap) and x.dtype != np.uint8):

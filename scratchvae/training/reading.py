@@ -26,7 +26,8 @@ from numpy.typing import DTypeLike
 from ..data import Dataset, Known, bits, columns, holds_bits, rows
 from ..data.arrays import Origin
 from ..data.cells import listed
-from ..data.sparse import Sparse, on_demand
+from ..data.shards import on_demand, room
+from ..data.sparse import Sparse
 from ..data.words import Levels, understood, words_of
 from ..errors import DataError, UsageError
 from ..noise import Noise
@@ -327,7 +328,7 @@ def seen(x: Array, likelihood: str, missing: str, noise: Noise, limit: DTypeLike
     type."""
     if len(x) == 0:
         raise DataError("the training data have zero rows")
-    block = min(block, x.room) if isinstance(x, Sparse) else block
+    block = room(x, block)
     for i in range(0, len(x), block):
         index = np.arange(i, min(i + block, len(x)))
         yield hide(rows(x, index, "float64", likelihood, missing == "nan", limit), index, missing, noise)

@@ -274,10 +274,11 @@ def mean_row(
     names: tuple[str, ...] | None = None,
 ) -> Array:
     """The mean of what a run sees of its training rows, (D,) float64, by blocks as `reading.seen` gives them: what
-    cannot be used, or is beyond the range of `limit`, the run's type, is refused before the first step. Bytes in
-    memory are counted as they are: none of them can be refused, and a float64 holds their sum exactly."""
-    if x.dtype == np.uint8 and len(x) and not missing and not isinstance(x, np.memmap):
-        return np.asarray(x.sum(axis=0, dtype=np.float64) / len(x) / 255)
+    cannot be used, or is beyond the range of `limit`, the run's type, is refused before the first step. Bytes are
+    counted as they are: none of them can be refused, and a float64 holds their sum exactly, mapped or in memory."""
+    if x.dtype == np.uint8 and len(x) and not missing:
+        parts = (np.asarray(x[i : i + block]) for i in range(0, len(x), block))
+        return np.asarray(sum(part.sum(axis=0, dtype=np.float64) for part in parts) / len(x) / 255)
     total, count = np.zeros((2, x.shape[1]))
     for part in seen(x, likelihood, missing, noise or Noise(0), limit, block):
         there = ~np.isnan(part)
