@@ -12,6 +12,7 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -78,6 +79,37 @@ def read_table(stream: io.BufferedReader, path: object, leave_out: Sequence[str]
     except UnicodeError as error:
         raise DataError(f"{path} is no text in UTF-8 ({error}); save it as CSV in UTF-8") from None
     return reading.table()
+
+
+def pieces(path: Path, place: Sequence[int], leave_out: Sequence[str] = ()) -> Iterator[tuple[Array, list[int]]]:
+    """The rows of a table that is not packed, in UTF-8, some at a time, from a place on: (byte, line). Each piece is
+    read by the head's layout. Raises DataError as `read_table`, and for words, which have no codes in pieces."""
+    with open(path, "rb") as file:
+        mark = 3 if file.read(3) == codecs.BOM_UTF8 else 0
+        file.seek(mark)
+        text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
+        head = _whole([*_head(text)], text)
+        _check_encoding(head, 1, path)
+        layout = layout_of(head, path)
+        at, line = place or (mark + _bytes(head[: layout.start]), layout.start)
+        text.seek(0)
+        text.buffer.seek(at)
+        while block := text.readlines(4 * BLOCK):
+            reading = _Reading(layout, path, leave_out)
+            reading.line = line
+            reading.take(_whole(block, text))
+            if reading.words:
+                column, (_, (_, first, cell)) = next(iter(reading.words.items()))
+                called = f" {layout.names[column]!r}" if layout.names else ""
+                where = f"in line {first}, column {column}{called}"
+                raise DataError(f"{path} holds {short(cell)} {where}, and is read in pieces, which have no codes for "
+                                "words: leave that column out (--leave-out)")  # fmt: skip
+            at, line = at + _bytes(block), line + len(block)
+            yield reading.table().x, [at, line]
+
+
+def _bytes(lines: list[str]) -> int:
+    return sum(len(line.encode("utf-8", "surrogateescape")) for line in lines)
 
 
 def _head(text: Iterator[str]) -> Iterator[str]:
