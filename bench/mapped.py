@@ -109,7 +109,8 @@ def one(path: str, order: str, likelihood: str, steps: int, threads: int) -> dic
 
 def apart(path: Path, order: str, likelihood: str = "bernoulli", steps: int = STEPS) -> dict[str, Any]:
     """`one`, in a process of its own."""
-    code = f"import json; from bench.mapped import one; print(json.dumps(one({str(path)!r}, {order!r}, {likelihood!r}, {steps}, 1)))"
+    call = f"one({str(path)!r}, {order!r}, {likelihood!r}, {steps}, 1)"
+    code = f"import json; from bench.mapped import one; print(json.dumps({call}))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
     print(json.dumps(found), file=sys.stderr, flush=True)

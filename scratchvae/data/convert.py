@@ -46,8 +46,10 @@ class Work:
         for path in self.folder.iterdir():
             if path.name not in self.state["sizes"] and path != self.journal:
                 path.unlink()
-        for name, size in self.state["sizes"].items():
+        there = {name: size for name, size in self.state["sizes"].items() if (self.folder / name).exists()}
+        for name, size in there.items():  # a bucket that was written may be gone, and the journal not know it yet
             os.truncate(self.folder / name, size)
+        self.state["sizes"] = there
 
     def append(self, name: str, rows: Array) -> None:
         """Rows at the end of a file; an .npy begins with room for its header."""
@@ -192,7 +194,8 @@ def finish(work: Work, out: Path) -> None:
         os.replace(files[0], out)
         shutil.rmtree(work.folder)
     else:
-        work.journal.unlink()
+        for path in {*work.folder.iterdir()} - {*files}:
+            path.unlink()
         os.replace(work.folder, out)
 
 
