@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -164,7 +164,7 @@ def test_sparse_rows_stay_sparse(tmp_path: Path) -> None:
     """Catches dense rows where CSR was to be kept."""
     path = csr(tmp_path)
     convert(path, tmp_path / "maps")
-    a, b = (load(each, each).train for each in (path, tmp_path / "maps"))
+    a, b = (cast(Any, load(each, each).train) for each in (path, tmp_path / "maps"))
     assert all(isinstance(part, np.memmap) for part in b.csr)
     np.testing.assert_array_equal(a[np.arange(300)], b[np.arange(300)])
 

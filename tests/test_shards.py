@@ -60,8 +60,8 @@ def test_the_run_of_the_same_rows(dtype: str, tmp_path: Path) -> None:
     options: dict[str, Any] = {"likelihood": "bernoulli" if dtype == "u1" else "gaussian", "epochs": 2, "hidden": (5,)}
     found = [load(tmp_path / "x.npy"), load(folder(tmp_path / "parts", x, 31, 32, 32, 70))]
     assert found[0].shape == found[1].shape == (4, 3)
-    flats = [VAE(2, kernels="numpy", **options).fit(f.train, test=f.test).state.arena.flat for f in found]
-    np.testing.assert_array_equal(*flats)
+    a, b = (VAE(2, kernels="numpy", **options).fit(f.train, test=f.test)._fitted().arena.flat for f in found)
+    np.testing.assert_array_equal(a, b)
 
 
 def test_of_the_command_line_and_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,7 +108,7 @@ def test_sparse_rows_in_maps(index: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.test[np.array([7, -8])], x.toarray()[[79, 72]])
     options: dict[str, Any] = {"likelihood": "poisson", "hidden": (4,), "kernels": "numpy", "epochs": 2}
     a, b = VAE(2, **options).fit(found.train), VAE(2, **options).fit(x[:72])
-    np.testing.assert_array_equal(a.state.arena.flat, b.state.arena.flat)
+    np.testing.assert_array_equal(a._fitted().arena.flat, b._fitted().arena.flat)
 
 
 def test_what_is_no_csr(tmp_path: Path) -> None:

@@ -16,9 +16,7 @@ def add(commands: Commands) -> None:
     """Register `convert`."""
     p = command(commands, "convert", ABOUT, "scratchvae convert table.csv table.npy --shuffle 0")
     p.set_defaults(run=run)
-    p.add_argument(
-        "data", metavar="IN", help="csv, parquet, npz, IDX, h5:NAME, zarr:NAME, a folder of images or .npy"
-    )
+    p.add_argument("data", metavar="IN", help="csv, parquet, npz, IDX, h5:NAME, zarr:NAME, a folder of images or .npy")
     p.add_argument("out", metavar="OUT", help="FILE.npy, or a folder: of shards, or, for sparse rows, of CSR's arrays")
     p.add_argument("--shuffle", type=whole(0, SEEDS), metavar="SEED", help="rows in a random order: for --order blocks")
     p.add_argument("--shard-rows", type=whole(1), help="a folder of files with so many rows each (default: one file)")
