@@ -278,7 +278,7 @@ def mean_row(
     counted as they are: none of them can be refused, and a float64 holds their sum exactly, mapped or in memory."""
     if x.dtype == np.uint8 and len(x) and not missing:
         parts = (np.asarray(x[i : i + block]) for i in range(0, len(x), block))
-        return np.asarray(sum(part.sum(axis=0, dtype=np.float64) for part in parts) / len(x) / 255)
+        return np.asarray(sum(part.sum(axis=0, dtype=np.uint32).astype(float) for part in parts) / len(x) / 255)
     total, count = np.zeros((2, x.shape[1]))
     for part in seen(x, likelihood, missing, noise or Noise(0), limit, block):
         there = ~np.isnan(part)
