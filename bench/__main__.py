@@ -93,7 +93,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All parts that were asked for, as one JSON object."""
-    from bench import machine, startup
+    from bench import startup
+    from scratchvae.engine import machine
 
     start, only = time.perf_counter(), options.only.split(",")
     found: dict[str, Any] = {"date": datetime.date.today().isoformat(), "mode": "full" if options.full else "quick"}

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from scratchvae.plots import plot_roofline, save
+
 Row = dict[str, Any]
 
 ARITHMETIC = (
@@ -95,35 +97,8 @@ def _startup(rows: list[Row]) -> str:
     return "\n".join(map(_line, [head, ["---"] * 4, *body]))
 
 
-def peak(found: dict[str, Any], threads: int) -> float | None:
-    """GFLOP/s of float32 FMA from registers, the best vector width, where the run measured it."""
-    limits = found["machine"].get("limits", {}).get(str(threads), {})
-    return max((v for name, v in limits.items() if name.startswith("fma")), default=None)
-
-
 def roofline(found: dict[str, Any], path: str, threads: int = 2) -> None:
     """GFLOP/s reached over operations a byte, under the roofs that this machine's FMA units and caches set."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    limits = found["machine"].get("limits", {}).get(str(threads))
-    if not limits:
+    if str(threads) not in found["machine"].get("limits", {}):
         raise ValueError("the roofline needs the machine's limits: run with --only machine,steps,products")
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot(xscale="log", yscale="log")
-    top, span = peak(found, threads) or 1.0, [0.5, 1000.0]
-    axes.plot(span, [top, top], "k-", lw=1, label=f"FMA from registers, {top:.0f} GFLOP/s")
-    for level, grey in (("L2", "0.3"), ("L3", "0.5"), ("DRAM", "0.7")):
-        xs = [span[0], min(span[1], top / limits[level]["read"])]
-        axes.plot(xs, [x * limits[level]["read"] for x in xs], "--", color=grey, lw=1, label=f"{level} read")
-    rows = [r for r in found["rows"] if r["threads"] == threads and r["dtype"] == "float32"]
-    for number, what in enumerate(dict.fromkeys(r["what"] for r in rows)):
-        for kind, marker in (("step", "o"), ("product", "x")):
-            mine = [r for r in rows if r["what"] == what and r["kind"] == kind]
-            axes.plot([r["intensity"] for r in mine], [r["gflops"] for r in mine], marker, color=f"C{number}", ms=5,
-                      label=f"{what}, {kind}s" if mine else None)  # fmt: skip
-    axes.set(xlabel="operations a byte that must move", ylabel="GFLOP/s", xlim=span,
-             title=f"{found['machine']['cpu']}, {threads} threads, float32")  # fmt: skip
-    axes.legend(fontsize=7, loc="lower right")
-    figure.savefig(path, dpi=120)
+    save(plot_roofline(found["machine"], found["rows"], threads), path)

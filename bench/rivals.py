@@ -21,12 +21,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import machine
 from scratchvae.arena import Arena
 from scratchvae.classical import em, mean_field
 from scratchvae.classical.metropolis import independence
 from scratchvae.cli import answered
 from scratchvae.distributions import Normal
+from scratchvae.engine import machine
 from scratchvae.models import linear_gaussian, vae
 from scratchvae.models.linear_gaussian import LinearGaussian
 from scratchvae.models.sigmoid_belief import Theta

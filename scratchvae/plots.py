@@ -371,3 +371,24 @@ def plot_walk(edges: Sequence[tuple[str, str, float, float]], title: str = "", a
             ax.annotate(text, at, (0, up), textcoords="offset points", color=hue, fontsize=POINT, ha="center",
                         va="center", bbox={"fc": "white", "ec": "none", "pad": 0.5})  # fmt: skip
     return ax
+
+
+def plot_roofline(machine: dict[str, Any], rows: Sequence[dict[str, Any]], threads: int, ax: Any = None) -> Any:
+    """GFLOP/s reached over operations a byte, of float32 on that many threads, under the roofs that the machine sets."""
+    limits, ax, span = machine["limits"][str(threads)], axes(ax, (8, 5)), [0.5, 1000.0]
+    top = max(v for name, v in limits.items() if name.startswith("fma"))
+    ax.plot(span, [top, top], "k-", lw=1, label=f"FMA from registers, {top:.0f} GFLOP/s")
+    for level, grey in (("L2", "0.3"), ("L3", "0.5"), ("DRAM", "0.7")):
+        xs, read = [span[0], min(span[1], top / limits[level]["read"])], limits[level]["read"]
+        ax.plot(xs, [x * read for x in xs], "--", color=grey, lw=1, label=f"{level} read")
+    rows = [r for r in rows if r["threads"] == threads and r["dtype"] == "float32"]
+    for number, what in enumerate(dict.fromkeys(r["what"] for r in rows)):
+        for kind, marker in (("step", "o"), ("product", "x")):
+            mine = [r for r in rows if r["what"] == what and r["kind"] == kind]
+            ax.plot([r["intensity"] for r in mine], [r["gflops"] for r in mine], marker, color=f"C{number}", ms=5,
+                    label=f"{what}, {kind}s" if mine else None)  # fmt: skip
+    many = f"{threads} thread{'s' * (threads > 1)}"
+    ax.set(xscale="log", yscale="log", xlabel="operations a byte that must move", ylabel="GFLOP/s", xlim=span,
+           title=f"{machine['cpu']}, {many}, float32")  # fmt: skip
+    ax.legend(fontsize=7, loc="lower right")
+    return ax

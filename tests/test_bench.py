@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from bench import __main__ as bench
-from bench import contest, evidence, machine, products, report, startup, steps, worker
+from bench import contest, evidence, products, report, startup, steps, worker
 from bench.contest import Plan, oracle, row
 from bench.peers import FIELD, load, numpy_peer
 from bench.work import LOG_P, TOLERANCE, Product, StepWork, batches, images
+from scratchvae.engine import machine
 
 KEYS = {"network", "batch", "threads", "dtype", "what", "microseconds", "ratio"}
 OF_STEPS = KEYS | {"cell", "model", "estimator", "samples", "optimizer", "likelihood", "missing"}

@@ -1,13 +1,12 @@
-"""§7.2.5 The machine: what it is, and the most it can do: FMA from registers, reading and updating each cache.
+"""Engine. The machine: what it is, and the most it can do: FMA from registers, reading and updating each cache.
 
 The kernels are emitted as LLVM vectors of the host's full width, so that no vectoriser's taste (256 bits on machines
 with AVX-512) comes between. Peaks: the best of several short tries.
 """
 
-import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import metadata
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from .processors import processors
 
 PACKAGES = ("numpy", "numba", "llvmlite", "torch", "jax", "scipy")
 CHAINS = 12  # independent accumulators: more than latency x ports (4 x 2), and they fit 16 registers
@@ -25,10 +26,9 @@ TRIES = 8
 
 def describe() -> dict[str, Any]:
     """Model, processors that this process may use, caches in bytes, vector width, versions."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": _model(),
-        "processors": usable,
+        "processors": processors(),
         "caches": caches(),
         "vector_bits": 32 * width(),
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
@@ -69,12 +69,12 @@ def width() -> int:
     return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
 
 
-def limits(threads: int = 2) -> dict[str, Any]:
+def limits(counts: Iterable[int] = (1, 2)) -> dict[str, Any]:
     """By thread count: GFLOP/s of FMA from registers, GB/s of reading, and of updating (counting what is read)."""
     found: dict[str, Any] = {}
     sizes = {name: size // 2 for name, size in caches().items()}
     sizes["DRAM"] = min(256 << 20, 4 * caches()["L3"])
-    for n in range(1, threads + 1):
+    for n in counts:
         one: dict[str, Any] = {f"fma_{32 * w}": fma_peak(w, n) for w in (4, 8, 16) if w <= width()}
         for level, size in sizes.items():
             each = size // n if level in ("L3", "DRAM") else size
