@@ -4,7 +4,7 @@ RUN    := .venv/bin/python -m
 ARGS   ?=
 OUT    ?= runs/mnist
 
-.PHONY: help train test lint bench mutants docs notebooks clean
+.PHONY: help train test lint bench mutants docs notebooks dist clean
 
 help:
 	@echo "make train    train the paper's VAE on MNIST into $(OUT), then measure it (ARGS: options of scratchvae train)"
@@ -13,6 +13,7 @@ help:
 	@echo "make lint     ruff and mypy --strict"
 	@echo "make docs     the documentation, lessons executed, into docs/_build/html"
 	@echo "make notebooks the lessons as notebooks that have been run, into docs/_build/notebooks"
+	@echo "make dist     a wheel and an sdist into dist/, both installed and tried in clean environments"
 	@echo "make bench    time it against its peers (ARGS: options of bench)"
 	@echo "make mutants  plant errors in mathematics and schedule, see each found (ARGS: options of tests.mutants;"
 	@echo "              ARGS=--gallery: errors of other people's VAEs, and which check finds each)"
@@ -46,6 +47,9 @@ notebooks: .venv/docs
 .venv/docs: .venv/installed
 	$(RUN) pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@
+
+dist:
+	$(PYTHON) -m tests.dist dist
 
 bench: .venv/installed
 	$(RUN) bench $(ARGS)

@@ -374,7 +374,7 @@ def plot_walk(edges: Sequence[tuple[str, str, float, float]], title: str = "", a
 
 
 def plot_roofline(machine: dict[str, Any], rows: Sequence[dict[str, Any]], threads: int, ax: Any = None) -> Any:
-    """GFLOP/s reached over operations a byte, of float32 on that many threads, under the roofs that the machine sets."""
+    """GFLOP/s reached over operations a byte, float32 on that many threads, under the roofs of the machine."""
     limits, ax, span = machine["limits"][str(threads)], axes(ax, (8, 5)), [0.5, 1000.0]
     top = max(v for name, v in limits.items() if name.startswith("fma"))
     ax.plot(span, [top, top], "k-", lw=1, label=f"FMA from registers, {top:.0f} GFLOP/s")

@@ -133,10 +133,12 @@ def compared(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
                          "code, not processors; measure again with one version")  # fmt: skip
     for found in (a, b):
         if found["noisiest"] > NOISY:
-            raise UsageError(f"the figures of {found['machine']['cpu']} of {found['date']} spread by "
-                             f"{found['noisiest']:.0%}, above {NOISY:.0%}: measure again on a quiet machine")  # fmt: skip
+            whose = f"{found['machine']['cpu']} of {found['date']}"
+            raise UsageError(f"the figures of {whose} spread by {found['noisiest']:.0%}, above {NOISY:.0%}: measure "
+                             "again on a quiet machine")  # fmt: skip
     cells = [{(r["kind"], r["network"], r["batch"], r["threads"] > 1): r for r in found["rows"]} for found in (a, b)]
-    text = [f"A  {a['machine']['cpu']}, {max(threads(a))} threads", f"B  {b['machine']['cpu']}, {max(threads(b))} threads"]
+    named = zip("AB", (a, b), strict=True)
+    text = [f"{name}  {found['machine']['cpu']}, {max(threads(found))} threads" for name, found in named]
     for cell in (c for c in cells[0] if c in cells[1]):
         one, other = (by[cell] for by in cells)
         ratio, noise = one["microseconds"] / other["microseconds"], one["spread"] + other["spread"]

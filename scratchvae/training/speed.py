@@ -54,8 +54,9 @@ class Timed:
         return cls(float(median), float(min(seconds)), float((high - low) / median))
 
 
-def timed(run: Callable[[int], object], quantum: int = 1, chunk: float = CHUNK) -> Timed:
-    """Of run(n), which does n pieces of work; n is a multiple of the quantum that takes about `chunk` seconds."""
+def timed(run: Callable[[int], object], quantum: int = 1, quick: bool = False) -> Timed:
+    """Of run(n), which does n pieces of work; n is a multiple of the quantum that takes about CHUNK seconds;
+    quick: a third of that, five times."""
 
     def seconds(n: int) -> float:
         start = time.perf_counter()
@@ -63,16 +64,16 @@ def timed(run: Callable[[int], object], quantum: int = 1, chunk: float = CHUNK) 
         return time.perf_counter() - start
 
     seconds(quantum)  # compiles, and warms the caches
-    n = quantum * max(1, round(chunk / max(seconds(quantum), 1e-9)))
-    return Timed.of([seconds(n) / n for _ in range(REPEATS)])
+    n = quantum * max(1, round(CHUNK / (3 if quick else 1) / max(seconds(quantum), 1e-9)))
+    return Timed.of([seconds(n) / n for _ in range(5 if quick else REPEATS)])
 
 
-def step_of(network: tuple[tuple[int, ...], int], batch: int, threads: int, chunk: float = CHUNK) -> Timed:
+def step_of(network: tuple[tuple[int, ...], int], batch: int, threads: int, quick: bool = False) -> Timed:
     """One training step of a VAE of 784 columns: `network` is (hidden layers of q, latents)."""
     hidden, latent = network
     state = State(Config(hidden=hidden, latent=latent, batch=batch), COLUMNS)
     take = compiled.steps(state, made_up(max(ROWS, batch)), threads)
-    return timed(take.advance, max(2, min(400, 10_000 // batch)), chunk)
+    return timed(take.advance, max(1, min(50, 2_000 // batch)), quick)
 
 
 def layers(network: tuple[tuple[int, ...], int]) -> list[tuple[int, int]]:
