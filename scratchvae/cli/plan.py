@@ -18,7 +18,7 @@ formula   T(n) = t(B/n) + log2 n (latency + 4P/bandwidth + 4P/adding),   an epoc
 links     {links}
           are rounded from data sheets: give --latency and --bandwidth of your own network where you know them.
 left out  reading rows from disk, stragglers, evaluation, checkpoints; other likelihoods than Bernoulli bits.
-error     of t: `python -m bench.planned` in the repository, results beside it. The exchange is from a model alone.
+error     of t: `python -m bench.planned` in the repository measures it. The exchange is from a model alone.
 """
 EXAMPLES = """examples:  scratchvae plan --rows 1e9 --ranks 64 --link 10GbE --batch 4096
            scratchvae plan --rows 1e9 --ranks 64 --link infiniband --bench here.json --price 0.04
