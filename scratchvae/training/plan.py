@@ -37,7 +37,7 @@ class Link(NamedTuple):
     bandwidth: float
 
 
-# What vendors' data sheets and common measurements say, rounded; your own are better: mpiexec's pingpong tells them.
+# Typical of such links, rounded, not measured here; your own are better: mpiexec's pingpong tells them.
 LINKS = {
     "loopback": Link(10e-6, 3e9),
     "1GbE": Link(50e-6, 0.117e9),
