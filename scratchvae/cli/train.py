@@ -13,9 +13,11 @@ from .. import data
 from ..errors import DataError, UsageError
 from ..initial import INITIALISERS
 from ..networks import ACTIVATIONS
-from ..training import compiled, rivals, weights
+from ..training import compiled, labels, rivals, weights
 from ..training.config import BINARISATIONS, Config, known, read_json
 from ..training.evaluate import elbo_over
+from ..training.label_options import MODELS
+from ..training.label_options import USUAL as OF_CLASSES
 from ..training.likelihood import kinds_of, resolved
 from ..training.loop import Interrupted, Plan, train
 from ..training.optim import SCHEDULES, SLOTS, Optimizer
@@ -60,6 +62,7 @@ def add_model(p: Any) -> None:
     families = (
         "bernoulli, gaussian, gaussian-sigmoid (the paper's for Frey Face), gaussian-fixed, poisson, categorical, …"
     )
+    option(p, "--model", choices=MODELS, help="m2: p(x | z, y) with classes y, of rows of which few tell theirs, or all")
     option(p, "--likelihood", help=f"p(x | z): {families}; with a number as binomial:16, else read from the data")
     option(p, "--columns", help="p(x | z) column by column, as age=gaussian,sex=categorical,visits=negative-binomial, "
            "or auto: found in the data, as it is without being asked where they hold words")  # fmt: skip
@@ -100,6 +103,9 @@ def add_training(p: Any) -> None:
     option(p, "--schedule", choices=SCHEDULES, help="of the learning rate")
     option(p, "--milestones", type=milestones, help="EPOCH:FACTOR,… of the step schedule")
     option(p, "--weights", metavar="COLUMN", help="that weighs rows, and is not taken; or a .npy, one number a row")
+    option(p, "--labels", type=whole(0), help="rows that tell their class, as many of each; 0: all, a conditional VAE")
+    option(p, "--labels-from", metavar="COLUMN", help="that holds the classes, where the data bring none; not taken")
+    option(p, "--alpha", type=amount, help="weight of the mean of log q(y | x) over rows that tell, beside the bound")
     option(p, "--missing", help="values not to be seen: nan for NaN in the data, random:0.5 for half of all, hidden")
     option(p, "--weight-prior", action="store_true", help="weight decay as MAP: p(θ) = N(0, I), eq. 8 of the paper")
     option(p, "--beta", type=amount, help="weight of the KL in what is maximised; every figure is a bound all the same")
@@ -159,6 +165,8 @@ def config_from(args: argparse.Namespace, base: dict[str, Any]) -> Config:
     optimizer = optimizer | {f.name: given[f.name] for f in dataclasses.fields(Optimizer) if f.name in given}
     if values.get("likelihood", "bernoulli") != "bernoulli" or values.get("columns"):
         values.setdefault("binarisation", "none")
+    if values.get("model") == "m2":
+        values = {**OF_CLASSES, **values}
     values["optimizer"] = known(Optimizer, optimizer, "the config's optimizer")
     found: Config = known(Config, values, args.config or "the config")
     return found
@@ -194,6 +202,8 @@ def run_alone(args: argparse.Namespace, held: contextlib.ExitStack) -> int:
         gaps, out = config.missing == "nan", config.beside
         found = data.load(config.data, config.test, args.data_folder, gaps, judge=False, leave_out=out)
     w = None if given is None else weights.of_training(given, found)
+    if config.model == "m2":
+        found = labels.with_labels(found, config)
     config = resolved(config, found.train, found.names, found.levels)
     config = with_length(args, config, base, found.train)
     folder, state, found, pending = open_folder(args, config, found, w, held)
@@ -233,7 +243,8 @@ def run_alone(args: argparse.Namespace, held: contextlib.ExitStack) -> int:
 
 def with_length(args: argparse.Namespace, config: Config, base: dict[str, Any], x: Array) -> Config:
     """The config with the length that was given, or else that of `stopping.at_length`."""
-    rows, config = len(x), at_length(config, x, {*vars(args), *base})
+    rows = len(x)
+    config = config if config.model == "m2" else at_length(config, x, {*vars(args), *base})
     if not args.samples_seen:
         return config
     return dataclasses.replace(config, epochs=args.samples_seen / (rows - held_out(rows, config.validation)))
@@ -274,8 +285,12 @@ def open_folder(
         raise DataError(f"{args.out} has lost its checkpoint: restore it from a copy, or train into another folder")
     learned = learn(found.train, config, found.names, found.shape, found.levels)
     learned = learned._replace(where=seen_from(args.out, config), digest=digest_of(found, w))
+    if config.model == "m2":
+        learned = learned._replace(classes=labels.classes_of(found.labels))
     found = checked(learned.adopt(found), config)
     state = State.begun(config, learned, found.train)
+    if config.model == "m2":
+        state.kept = labels.kept(state, found.labels)
     data.check_test(found, config.likelihood, config.missing == "nan", config.dtype)
     held.enter_context(folder.lock())  # after all that may be refused
     folder = folder if args.resume else Run.create(args.out, config)

@@ -6,6 +6,8 @@ import numpy as np
 
 from ..types import Array
 
+BLOCK = 512  # rows of a product's backward that are taken at once: more leave the cache (4608 rows: 16 ms, so 12)
+
 
 def alike(dtype: Any, *arrays: Array) -> list[Array]:
     """The arrays in one dtype: the tiles read memory by it, and would take another type's bits for numbers."""
@@ -40,15 +42,19 @@ def dense_nb(x: Array, W: Array, b: Array) -> Array:
 
 
 def dense_vjp_params_nb(dy: Array, x: Array, dW: Array, db: Array) -> None:
-    """Twin of `dense_vjp_params_np`: each tile of dW is summed over b in a fixed order."""
+    """Twin of `dense_vjp_params_np`: each tile of dW is summed over b in a fixed order, BLOCK rows after BLOCK rows."""
     from ..engine import products
 
     dy, x = alike(dW.dtype, dy, x)
-    products.dense_vjp_params(dy, x, dW, db)
+    for i in range(0, len(x), BLOCK):
+        products.dense_vjp_params(dy[i : i + BLOCK], x[i : i + BLOCK], dW, db)
 
 
 def dense_vjp_x_nb(dy: Array, W: Array) -> Array:
     """Twin of `dense_vjp_x_np`: dot products by lanes, which are added in a fixed order."""
     from ..engine import products
 
-    return products.dense_vjp_x(*alike(np.result_type(dy, W), dy, W))
+    dy, W = alike(np.result_type(dy, W), dy, W)
+    parts = [products.dense_vjp_x(dy[i : i + BLOCK], W) for i in range(0, max(1, len(dy)), BLOCK)]
+    found: Array = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return found

@@ -12,10 +12,12 @@ from ..data import BINARISATIONS
 from ..errors import UsageError, did_you_mean, unknown
 from ..initial import INITIALISERS
 from ..models.ladder import LadderArchitecture
+from ..models.semi_supervised import SemiSupervised
 from ..models.vae import Architecture
 from ..noise import LIMIT
 from ..types import Array
 from .algorithms import check_algorithm
+from .label_options import check_labels
 from .missing import fraction
 from .optim import Optimizer
 
@@ -32,6 +34,10 @@ class Config:
     data: str = "mnist"
     test: str | None = None  # the test rows, where they are a file of their own
     binarisation: str = "dynamic"
+    model: str = "vae"  # or "m2", of rows of which few tell their class (training.label_options)
+    labels: int = 0  # how many tell, as many of each class; 0: all, and the model is a conditional VAE
+    labels_from: str = ""  # name of the column that holds the classes, which is then not taken
+    alpha: float = 0.1  # weight of the mean of log q(y | x) over rows that tell, beside the bound
     latent: int | tuple[int, ...] = 20  # several sizes, from x upwards, make a ladder …
     hidden: tuple[Any, ...] = (500,)  # … whose every arrow has widths of its own: ((200, 200), (100, 100))
     activation: str = "tanh"
@@ -88,6 +94,7 @@ class Config:
         fraction(self.missing)
         if self.batch < 1 or self.samples < 1 or not self.epochs > 0:
             raise UsageError(f"batch={self.batch}, samples={self.samples}, epochs={self.epochs} must be above 0")
+        check_labels(self)
         check_algorithm(self)
         if self.epochs > LIMIT:
             raise UsageError(f"epochs={self.epochs}: expected at most {LIMIT}, for there is no noise for more steps")
@@ -100,7 +107,7 @@ class Config:
     def beside(self) -> tuple[str, ...]:
         """Names of columns that are no part of x."""
         weights = (self.weights,) if self.weights and not self.weights.endswith(".npy") else ()
-        return (*self.leave_out, *weights)
+        return (*self.leave_out, *weights, *((self.labels_from,) if self.labels_from else ()))
 
     @property
     def deep(self) -> bool:
@@ -113,10 +120,13 @@ class Config:
         return sum(self.latent) if isinstance(self.latent, tuple) else self.latent
 
     def architecture(
-        self, columns: int, variance: float | Array, log_scale: Array | None = None
-    ) -> Architecture | LadderArchitecture:
-        """The model for rows of that many columns; `variance` and `log_scale` as their `Reading` has them."""
+        self, columns: int, variance: float | Array, log_scale: Array | None = None, classes: int = 0
+    ) -> Architecture | LadderArchitecture | SemiSupervised:
+        """The model for rows of that many columns; `variance`, `log_scale` and the number of classes as their `Reading`
+        has them."""
         rest = self.activation, self.likelihood, variance, log_scale
+        if self.model == "m2":
+            return SemiSupervised(columns, classes, self.latent_size, self.hidden, *rest)
         if isinstance(self.latent, tuple):
             return LadderArchitecture(columns, self.latent, self.hidden, *rest)
         return Architecture(columns, self.latent, self.hidden, *rest, self.posterior, str(self.prior))
