@@ -20,7 +20,7 @@ from .streams import Stream, stops, streams
 TASKS = ("evidence", "posterior", "fill")  # §7.1.1
 PICTURES = ("pictures", "picture", "page", "arithmetic")  # §7.3.1
 PROOFS = ("gradcheck", "estimators", "exercise")  # §7.2
-GROUPS = ("train", "evaluate", "score", "compare", *TASKS, *PICTURES, "info", "export", "warmup", *PROOFS)
+GROUPS = ("train", "evaluate", "classify", "score", "compare", *TASKS, *PICTURES, "info", "export", "warmup", *PROOFS)
 TOO_LARGE = ("Maximum allowed ", "array is too big")  # how NumPy begins, of sizes that no memory has
 ABOUT = """The variational autoencoder from scratch: train it, look at it, and prove its gradients.
 

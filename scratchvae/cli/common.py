@@ -28,6 +28,7 @@ SEEDS = 2**64 - 1  # the largest: two words of Philox's key
 ALL_ROWS = "all rows of the file"  # for training and for the test
 NEIGHBOURS = 60_000  # training rows at most that are searched for the nearest
 ROWS = "which test rows, counted from 0: 0,5,7 or 0:10"
+OF_CLASSES = ("evaluate", "score", "compare", "classify", "sample", "reconstruct", "encode")  # take a run of M2
 Commands = Any  # argparse's subparsers object has no public name
 
 
@@ -79,6 +80,8 @@ def open_run(args: argparse.Namespace) -> State:
     threads_for()
     path = Path(args.checkpoint)
     state = Run(path).load(args.kernels)[0] if path.is_dir() else load_state(path, args.kernels)[0]
+    if state.config.model == "m2" and args.command not in OF_CLASSES:
+        raise UsageError(f"{args.command} takes no run with classes (model=m2): {', '.join(OF_CLASSES)} do")
     keep_what_is_read(args, state)
     return state
 

@@ -62,7 +62,7 @@ def add_model(p: Any) -> None:
     families = (
         "bernoulli, gaussian, gaussian-sigmoid (the paper's for Frey Face), gaussian-fixed, poisson, categorical, …"
     )
-    option(p, "--model", choices=MODELS, help="m2: p(x | z, y) with classes y, of rows of which few tell theirs, or all")
+    option(p, "--model", choices=MODELS, help="m2: p(x | z, y), classes y of rows of which few tell theirs, or all")
     option(p, "--likelihood", help=f"p(x | z): {families}; with a number as binomial:16, else read from the data")
     option(p, "--columns", help="p(x | z) column by column, as age=gaussian,sex=categorical,visits=negative-binomial, "
            "or auto: found in the data, as it is without being asked where they hold words")  # fmt: skip
@@ -202,8 +202,7 @@ def run_alone(args: argparse.Namespace, held: contextlib.ExitStack) -> int:
         gaps, out = config.missing == "nan", config.beside
         found = data.load(config.data, config.test, args.data_folder, gaps, judge=False, leave_out=out)
     w = None if given is None else weights.of_training(given, found)
-    if config.model == "m2":
-        found = labels.with_labels(found, config)
+    found = labels.with_labels(found, config)
     config = resolved(config, found.train, found.names, found.levels)
     config = with_length(args, config, base, found.train)
     folder, state, found, pending = open_folder(args, config, found, w, held)
@@ -285,11 +284,11 @@ def open_folder(
         raise DataError(f"{args.out} has lost its checkpoint: restore it from a copy, or train into another folder")
     learned = learn(found.train, config, found.names, found.shape, found.levels)
     learned = learned._replace(where=seen_from(args.out, config), digest=digest_of(found, w))
-    if config.model == "m2":
+    if config.model == "m2" and found.labels is not None:
         learned = learned._replace(classes=labels.classes_of(found.labels))
     found = checked(learned.adopt(found), config)
     state = State.begun(config, learned, found.train)
-    if config.model == "m2":
+    if config.model == "m2" and found.labels is not None:
         state.kept = labels.kept(state, found.labels)
     data.check_test(found, config.likelihood, config.missing == "nan", config.dtype)
     held.enter_context(folder.lock())  # after all that may be refused

@@ -20,8 +20,10 @@ from .state import State, Steps
 
 
 def with_labels(found: Dataset, config: Config) -> Dataset:
-    """The data with the labels that `config.labels_from` names, as text or numbers; else those that the data bring.
-    Raises UsageError where there are none."""
+    """The data of a model with classes, with the labels that `config.labels_from` names, as text or numbers, else with
+    those that the data bring. Raises UsageError where there are none."""
+    if config.model != "m2":
+        return found
     if name := config.labels_from:
         train = column(config.data, name, config)
         N = len(found.train)
@@ -61,8 +63,8 @@ def codes_of(labels: Array, classes: tuple[str, ...]) -> Array:
     """Labels (N,) as codes of the run's classes. Raises DataError for one that the run does not know."""
     values, where = np.unique(labels, return_inverse=True)
     called = [text(value) for value in values]
-    if odd := next((name for name in called if name not in classes), None):
-        raise DataError(f"the class {odd!r} is none of the run's: {', '.join(classes)}")
+    if odd := [name for name in called if name not in classes]:
+        raise DataError(f"the class {odd[0]!r} is none of the run's: {', '.join(classes)}")
     return np.array([classes.index(name) for name in called], np.int64)[where.reshape(-1)]
 
 
@@ -75,8 +77,9 @@ def drawn(codes: Array, many: int, classes: tuple[str, ...], noise: Noise) -> Ar
         raise UsageError(f"labels={many} is not as many of each of {C} classes: give a multiple of {C}, or 0 for all")
     order = noise.order(0, len(codes), Purpose.LABELS)
     parts = [order[codes[order] == c][: many // C] for c in range(C)]
-    if short := next((c for c in range(C) if len(parts[c]) < many // C), None):
-        raise UsageError(f"labels={many}: class {classes[short]} has {len(parts[short])} rows, and not {many // C}")
+    if short := [c for c in range(C) if len(parts[c]) < many // C]:
+        has = f"class {classes[short[0]]} has {len(parts[short[0]])} rows"
+        raise UsageError(f"labels={many}: {has}, and not {many // C}")
     return np.sort(np.concatenate(parts))
 
 
@@ -123,5 +126,5 @@ class LabelSteps(Steps):
         total = len(self.labelled) + (self.rows if self.few else 0)
         state.codes = self.codes[np.searchsorted(self.labelled, index[:n])]
         state.weights = np.full(B, len(self.labelled) / n * B / total)
-        if B > n:
+        if n < B:
             state.weights[n:] = self.rows / (B - n) * B / total
