@@ -39,6 +39,7 @@ class Purpose(IntEnum):
     DREAM = 12  # the sleep phase of wake-sleep
     VALIDATION = 13  # which training rows are held out, for the stop
     WEIGHTS = 14  # ζ of θ = μ + σ ζ, in full variational Bayes
+    LABELS = 15  # which rows tell their class, and their order
     WORDS = 16  # which tokens word dropout hides
 
 

@@ -21,7 +21,8 @@ TASKS = ("evidence", "posterior", "fill")  # §7.1.1
 PICTURES = ("pictures", "picture", "page", "arithmetic")  # §7.3.1
 MACHINE = ("warmup", "bench", "plan")
 PROOFS = ("gradcheck", "estimators", "exercise")  # §7.2
-GROUPS = ("train", "evaluate", "score", "compare", *TASKS, *PICTURES, "info", "convert", "export", *MACHINE, *PROOFS)
+LEARN = ("train", "evaluate", "classify", "score", "compare")
+GROUPS = (*LEARN, *TASKS, *PICTURES, "info", "convert", "export", *MACHINE, *PROOFS)
 TOO_LARGE = ("Maximum allowed ", "array is too big")  # how NumPy begins, of sizes that no memory has
 ABOUT = """The variational autoencoder from scratch: train it, look at it, and prove its gradients.
 

@@ -31,7 +31,10 @@ SEEDS = 2**64 - 1  # the largest: two words of Philox's key
 ALL_ROWS = "all rows of the file"  # for training and for the test
 NEIGHBOURS = 60_000  # training rows at most that are searched for the nearest
 ROWS = "which test rows, counted from 0: 0,5,7 or 0:10"
-OF_SEQUENCES = ("evaluate", "sample", "interpolate", "compare", "encode")  # commands that take such a run
+TAKEN = {  # by runs of other models than a VAE of rows: by whom
+    "sequence": ("evaluate", "sample", "interpolate", "compare", "encode"),
+    "m2": ("evaluate", "score", "compare", "classify", "sample", "reconstruct", "encode"),
+}
 Commands = Any  # argparse's subparsers object has no public name
 
 
@@ -83,9 +86,9 @@ def open_run(args: argparse.Namespace) -> State:
     threads_for()
     path = Path(args.checkpoint)
     state = Run(path).load(args.kernels)[0] if path.is_dir() else load_state(path, args.kernels)[0]
-    if state.config.model == "sequence" and args.command not in OF_SEQUENCES:
-        able = ", ".join(OF_SEQUENCES)
-        raise UsageError(f"{args.command} takes rows of numbers, and this run is of sequences: {able} take it")
+    able = TAKEN.get(state.config.model, ())
+    if able and args.command not in able:
+        raise UsageError(f"{args.command} takes no run of model={state.config.model}: {', '.join(able)} do")
     keep_what_is_read(args, state)
     return state
 

@@ -16,6 +16,7 @@ from ..training.objective import decode, drawn, encode, of_prior, prior
 from ..training.state import State
 from ..types import Array
 from . import texts
+from .classes import ANALOGIES, STYLES, analogies, styles
 from .common import (
     ALL_ROWS,
     ROWS,
@@ -155,6 +156,11 @@ def of_images(args: argparse.Namespace, state: State) -> str:
 
 def sample(args: argparse.Namespace, state: State) -> Made:
     """§7.1: z ~ p(z), x ~ p(x | z), or its mean."""
+    if state.config.model == "m2":
+        if args.nearest:
+            raise UsageError("--nearest is for runs without classes")
+        x, columns = styles(args, state)
+        return Made(x, x, columns, STYLES)
     noise = state.noise._replace(seed=args.seed)
     z = prior(state, noise, Purpose.SAMPLE, args.count)
     p = decode(state, z)
@@ -188,6 +194,8 @@ def nearest(args: argparse.Namespace, state: State, x: Array, found: data.Datase
 def reconstruct(args: argparse.Namespace, state: State) -> Made:
     """Rows above their reconstructions, twenty a line; as numbers the reconstructions alone."""
     x, found = test_rows(args, state)
+    if state.config.model == "m2":
+        return Made(*analogies(state, x), 1 + len(state.reading.classes), ANALOGIES, found)
     y = reconstructions(state, x)
     return Made(y, beside(x, y, 20), min(20, len(x)), PAIRS, found)
 
@@ -255,6 +263,10 @@ def picture_run(folder: Path, state: State, found: data.Dataset, metrics: list[d
     if state.config.model == "sequence":
         return
     shape, shown = shape_of_run(state, found), state.reading.shown
+    if state.config.model == "m2":
+        drawn, n = styles(argparse.Namespace(count=100, seed=state.config.seed, draw=False), state)
+        plots.save(plots.plot_images(shown(drawn), shape, n, STYLES), folder / "styles.png")
+        return
     x = evaluation_rows(state, found.test, 0, min(60, len(found.test)))
     pairs = shown(beside(x, reconstructions(state, x), 20))
     sheet = plots.plot_images(pairs, shape, min(20, len(x)), PAIRS)

@@ -16,7 +16,7 @@ formula   T(n) = t(B/n) + log2 n (latency + 4P/bandwidth + 4P/adding),   an epoc
           exchanged as float32 in log2 n rounds of a fixed binary tree, which gives the same bits on any number of
           ranks. Efficiency is T(1) / (n T(n)); price is n x threads x hours x --price.
 links     {links}
-          are typical, rounded, not measured here: give --latency and --bandwidth of your own network where you know them.
+          are typical ones, not measured: give --latency and --bandwidth of your own network where you know them.
 left out  reading rows from disk, stragglers, evaluation, checkpoints; other likelihoods than Bernoulli bits.
 error     of t: `python -m bench.planned` in the repository measures it. The exchange is from a model alone.
 """

@@ -13,15 +13,15 @@ from ..data.tokens import TOKENS
 from ..errors import DataError, UsageError
 from ..initial import INITIALISERS
 from ..networks import ACTIVATIONS
-from ..training import compiled, rivals, weights
+from ..training import compiled, labels, rivals, weights
 from ..training.config import BINARISATIONS, Config, known, read_json
 from ..training.evaluate import elbo_over
 from ..training.likelihood import kinds_of, resolved
 from ..training.loop import Interrupted, Plan, train
+from ..training.model_options import MODELS
 from ..training.optim import SCHEDULES, SLOTS, Optimizer
 from ..training.reading import Reading, digest, learn, wild
 from ..training.run import MEASURED, Run
-from ..training.sequence_options import MODELS, USUAL
 from ..training.state import State, Steps, width
 from ..training.stopping import at_length, best_step, held_out, over, why_it_ended
 from ..types import Array
@@ -63,7 +63,8 @@ def add_model(p: Any) -> None:
     families = (
         "bernoulli, gaussian, gaussian-sigmoid (the paper's for Frey Face), gaussian-fixed, poisson, categorical, …"
     )
-    option(p, "--model", choices=MODELS, help="sequence: of lines of text or SMILES; with --latent 0 a language model")
+    option(p, "--model", choices=tuple(MODELS), help="m2: p(x | z, y), classes y of rows of which few tell theirs, or "
+           "all; sequence: of lines of text or SMILES, with --latent 0 a language model")  # fmt: skip
     option(p, "--tokens", choices=tuple(TOKENS), help="of a text: what stands at a place of a sequence")
     option(p, "--embedding", type=whole(1), help="numbers that stand for a token")
     option(p, "--likelihood", help=f"p(x | z): {families}; with a number as binomial:16, else read from the data")
@@ -114,6 +115,9 @@ def add_training(p: Any) -> None:
     option(p, "--schedule", choices=SCHEDULES, help="of the learning rate")
     option(p, "--milestones", type=milestones, help="EPOCH:FACTOR,… of the step schedule")
     option(p, "--weights", metavar="COLUMN", help="that weighs rows, and is not taken; or a .npy, one number a row")
+    option(p, "--labels", type=whole(0), help="rows that tell their class, as many of each; 0: all, a conditional VAE")
+    option(p, "--labels-from", metavar="COLUMN", help="that holds the classes, where the data bring none; not taken")
+    option(p, "--alpha", type=amount, help="weight of the mean of log q(y | x) over rows that tell, beside the bound")
     option(p, "--missing", help="values not to be seen: nan for NaN in the data, random:0.5 for half of all, hidden")
     option(p, "--weight-prior", action="store_true", help="weight decay as MAP: p(θ) = N(0, I), eq. 8 of the paper")
     option(p, "--beta", type=amount, help="weight of the KL in what is maximised; every figure is a bound all the same")
@@ -146,8 +150,7 @@ def config_from(args: argparse.Namespace, base: dict[str, Any]) -> Config:
     optimizer = optimizer | {f.name: given[f.name] for f in dataclasses.fields(Optimizer) if f.name in given}
     if values.get("likelihood", "bernoulli") != "bernoulli" or values.get("columns"):
         values.setdefault("binarisation", "none")
-    if values.get("model") == "sequence":
-        values = {**USUAL, **values}
+    values = {**MODELS[values["model"]].usual, **values} if values.get("model") in MODELS else values
     values["optimizer"] = known(Optimizer, optimizer, "the config's optimizer")
     found: Config = known(Config, values, args.config or "the config")
     return found
@@ -182,6 +185,7 @@ def run_alone(args: argparse.Namespace, held: contextlib.ExitStack) -> int:
     with compiled.prepared(config):
         found, text = read(args, config)
     w = None if given is None else weights.of_training(given, found)
+    found = labels.with_labels(found, config)
     config = config if text else resolved(config, found.train, found.names, found.levels)
     config = with_length(args, config, base, found.train)
     folder, state, found, pending = open_folder(args, config, found, text, w, held)
@@ -229,7 +233,8 @@ def read(args: argparse.Namespace, config: Config) -> tuple[data.Dataset, Readin
 
 def with_length(args: argparse.Namespace, config: Config, base: dict[str, Any], x: Array) -> Config:
     """The config with the length that was given, or else that of `stopping.at_length`."""
-    rows, config = len(x), at_length(config, x, {*vars(args), *base})
+    rows = len(x)
+    config = config if config.model == "m2" else at_length(config, x, {*vars(args), *base})
     if not args.samples_seen:
         return config
     return dataclasses.replace(config, epochs=args.samples_seen / (rows - held_out(rows, config.validation)))
@@ -275,8 +280,12 @@ def open_folder(
         raise DataError(f"{args.out} has lost its checkpoint: restore it from a copy, or train into another folder")
     learned = text or learn(found.train, config, found.names, found.shape, found.levels)
     learned = learned._replace(where=seen_from(args.out, config), digest=digest_of(found, w))
+    if config.model == "m2" and found.labels is not None:
+        learned = learned._replace(classes=labels.classes_of(found.labels))
     found = checked(learned.adopt(found), config)
     state = State.begun(config, learned, found.train)
+    if config.model == "m2" and found.labels is not None:
+        state.kept = labels.kept(state, found.labels)
     check_test(found, config)
     held.enter_context(folder.lock())  # after all that may be refused
     folder = folder if args.resume else Run.create(args.out, config)

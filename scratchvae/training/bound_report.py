@@ -120,7 +120,7 @@ def measure(state: State, found: Dataset, samples: int = 1, block: int = 500) ->
     columns = [np.concatenate([one[i] for one in parts]).astype(np.float64) for i in range(5)]
     L, reconstruction, kl, by_latent, means = columns
     meaning = meaning_of(state, found, "ELBO", "draws from q", samples, len(x))
-    if state.config.deep:
+    if state.config.deep or state.config.model == "m2":
         by_latent = by_latent * np.nan
     return Ledger(meaning, L, reconstruction, kl, by_latent.mean(axis=0), means.var(axis=0))
 

@@ -23,6 +23,7 @@ from ..estimators.baselines import NET
 from ..kernels import NUMPY
 from ..types import Array
 from .config import Config
+from .labels import LabelSteps
 from .objective import Diverged
 from .state import State, Steps
 from .workspaces import kinds_of, memory_of, workspace
@@ -41,7 +42,9 @@ def steps(state: State, x: Array, threads: int | None = None, weights: Array | N
     plain = plain and state.rule is None
     if config.kernels == "numba" and state.architecture.scheduled and plain:
         return Compiled(state, x, threads)
-    if config.model == "sequence":  # composed of compiled pairs
+    if config.model == "m2":  # composed of compiled pairs, as …
+        return LabelSteps(state, x, threads)
+    if config.model == "sequence":  # … this is
         return Steps(state, x, threads, weights)
     in_numpy(state)
     return Steps(state, x, threads, weights)

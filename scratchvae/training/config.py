@@ -13,15 +13,16 @@ from ..errors import UsageError, did_you_mean, unknown
 from ..initial import INITIALISERS
 from ..models.convolutional import channels
 from ..models.ladder import LadderArchitecture
+from ..models.semi_supervised import SemiSupervised
 from ..models.sequence import SequenceArchitecture
 from ..models.vae import Architecture
 from ..noise import LIMIT
 from ..types import Array
 from .algorithms import check_algorithm
 from .missing import fraction
+from .model_options import check_model
 from .optim import Optimizer
 from .orders import parsed
-from .sequence_options import check_model
 
 if TYPE_CHECKING:
     from .reading import Reading
@@ -39,7 +40,10 @@ class Config:
     data: str = "mnist"
     test: str | None = None  # the test rows, where they are a file of their own
     binarisation: str = "dynamic"
-    model: str = "vae"  # or "sequence", of rows of tokens (training.sequence_options); with latent=0 a language model
+    model: str = "vae"  # or "m2", "sequence" (training.model_options)
+    labels: int = 0  # rows that tell their class, as many of each; 0: all, and m2 is a conditional VAE
+    labels_from: str = ""  # name of the column that holds the classes, which is then not taken
+    alpha: float = 0.1  # weight of the mean of log q(y | x) over rows that tell, beside the bound
     tokens: str = "characters"  # of a text: or "words", "smiles"
     embedding: int = 32  # numbers that stand for a token
     word_dropout: float = 0.0  # share of the tokens that a decoder of sequences is not shown in training
@@ -119,7 +123,7 @@ class Config:
     def beside(self) -> tuple[str, ...]:
         """Names of columns that are no part of x."""
         weights = (self.weights,) if self.weights and not self.weights.endswith(".npy") else ()
-        return (*self.leave_out, *weights)
+        return (*self.leave_out, *weights, *((self.labels_from,) if self.labels_from else ()))
 
     @property
     def deep(self) -> bool:
@@ -133,7 +137,7 @@ class Config:
 
     def architecture(
         self, reading: "Reading", variance: float | Array | None = None
-    ) -> Architecture | LadderArchitecture | SequenceArchitecture:
+    ) -> Architecture | LadderArchitecture | SemiSupervised | SequenceArchitecture:
         """The model for rows as their reading has them; `variance` instead of what that says of it."""
         columns, log_scale, image = reading.width, reading.log_scale, reading.image
         if variance is None:
@@ -142,6 +146,8 @@ class Config:
             V = len(reading.vocabulary)
             return SequenceArchitecture(columns, V, self.latent_size, self.hidden[0], self.embedding)
         rest = self.activation, self.likelihood, variance, log_scale
+        if self.model == "m2":
+            return SemiSupervised(columns, len(reading.classes), self.latent_size, self.hidden, *rest)
         if isinstance(self.latent, tuple):
             return LadderArchitecture(columns, self.latent, self.hidden, *rest)
         families = self.posterior, str(self.prior)

@@ -21,6 +21,7 @@ from ..noise import Noise, Purpose
 from ..tasks.missing import Coder
 from ..types import Array
 from . import missing
+from .semi_supervised import SemiSupervisedObjective
 from .sequences import SequenceObjective
 
 if TYPE_CHECKING:
@@ -211,6 +212,8 @@ class LadderObjective(NamedTuple):
 
 def objective_of(state: "State") -> Objective:
     """What the state's run maximises."""
+    if state.config.model == "m2":
+        return SemiSupervisedObjective(state)
     if state.config.model == "sequence":
         return SequenceObjective(state)
     return LadderObjective(state) if state.config.deep else VAEObjective(state)
@@ -301,7 +304,7 @@ def drawn(state: "State", p: Distribution, noise: Noise, purpose: Purpose, step:
 
 def check_finite(state: "State", x: Array, eps: Array) -> None:
     """Raises Diverged where the bound at these draws is no number."""
-    check_rows(state.step, *bound(state, x, np.ascontiguousarray(eps[..., : state.config.latent_size])))
+    check_rows(state.step, *bound(state, x, np.ascontiguousarray(eps[..., : state.noise_size])))
 
 
 def check_rows(step: int, L: Array, reconstruction: Array, kl: Array) -> None:

@@ -61,6 +61,7 @@ class Reading(NamedTuple):
     where: str = ""  # the folder from which relative paths of the data count, seen from the run's
     levels: Levels | None = None  # the words of columns that hold codes, () for one of numbers
     left_out: tuple[str, ...] = ()  # names of columns that the data had, and that later rows may have or not
+    classes: tuple[str, ...] = ()  # of rows of which some tell theirs
     vocabulary: tuple[str, ...] = ()  # the texts of the codes of tokens
     by_place: bool = False  # evaluation's noise is named by a row's place, as it was before readings were kept
     kept: Array | None = None  # int64 (D,): the columns that the model sees; None for all
@@ -192,7 +193,8 @@ class Reading(NamedTuple):
     def sound(self) -> bool:
         """Whether types, sizes and values are what a run can have learned."""
         words = (w for ws in self.levels or () for w in ws)
-        texts = (self.kind, self.digest, self.where, *(self.names or ()), *words, *self.left_out, *self.vocabulary)
+        texts = [self.kind, self.digest, self.where, *(self.names or ()), *words]
+        texts += [*self.left_out, *self.classes, *self.vocabulary]
         counts = (self.columns, *(self.image or ()))
         typed = all(type(t) is str for t in texts) and all(type(n) is int and 0 < n < 2**31 for n in counts)
         if not typed or type(self.by_place) is not bool:

@@ -52,6 +52,7 @@ class State:
         self.beta = config.beta  # the KL's weight at the step at hand
         self.weights: Array | None = None  # of its rows, (B,)
         self.index = np.zeros(0, np.int64)  # their numbers
+        self.codes = np.zeros(0, np.int64)  # classes of the first of them, where some tell
         self.posterior_kind, self.prior_kind = kinds(config)
         self.k: Kernels = table(config.kernels)
         self.noise = Noise(config.seed, self.k)
@@ -85,6 +86,11 @@ class State:
         names = self.reading.names
         mean = mean_row(x, self.config.likelihood, missing, self.noise, limit=self.config.dtype, names=names)
         return self.reading.take(mean[None], "float64")[0]
+
+    @property
+    def noise_size(self) -> int:
+        """Columns of noise for one sample of all that is latent in a row."""
+        return self.config.latent_size * max(1, len(self.reading.classes))
 
     def numbers(self, x: Array, first_row: int) -> Array:
         """What evaluation's noise calls rows x (B, D), as the model sees them, uint32 (B,): by what they hold, so that
@@ -206,7 +212,7 @@ class Steps:
         state, config = self.state, self.state.config
         x, eps = self.minibatch(state.step)
         state.index = self.index(state.step)
-        state.weights = None if self.weights is None else self.weights[state.index]
+        self.expect(state.index)
         state.beta = config.beta * min(1.0, (state.step + 1) / max(1.0, config.warm_up * self.per_epoch))
         updates = 1 if state.rule is None else state.rule.updates
         if state.rule is not None:
@@ -215,6 +221,10 @@ class Steps:
             L = self.update(x, eps, updates * state.step + i)
         state.step += 1
         return float(np.mean(L if state.weights is None else state.weights * L, dtype=np.float64))
+
+    def expect(self, index: Array) -> None:
+        """What the state is to know of a minibatch's rows."""
+        self.state.weights = None if self.weights is None else self.weights[index]
 
     def update(self, x: Array, eps: Array, number: int) -> Array:
         """The optimizer's update of that number, counted from 0; returns the bounds (B,) before it."""
@@ -248,9 +258,9 @@ def latent_noise(state: State, purpose: int, step: int, B: int, S: int, first_ro
     """ε (S, B, columns), named by the rows' numbers: fewer samples are a prefix of more. Normals, or uniforms if q asks
     for them.
 
-    columns is K, or Σ K_l of a ladder, and in training times what the estimator asks for.
+    columns is K, or Σ K_l of a ladder, or K for each class, and in training times what the estimator asks for.
     """
-    each = state.config.latent_size * (state.estimator.noise if purpose == Purpose.LATENT else 1)
+    each = state.noise_size * (state.estimator.noise if purpose == Purpose.LATENT else 1)
     if state.posterior_kind.noise == "uniforms":
         eps = state.noise.inner_uniforms(purpose, step, B, S * each, first_row)
     else:

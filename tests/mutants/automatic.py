@@ -39,6 +39,10 @@ GROUPS: dict[str, tuple[Names, Names]] = {
     ),
     "linear_gaussian": (("models.linear_gaussian",), ("test_linear_gaussian.py",)),
     "ladder": (("models.ladder",), ("test_ladder.py", "test_ladder_shapes.py", "test_deep.py")),
+    "semi_supervised": (
+        ("models.semi_supervised", "training.semi_supervised", "training.labels", "training.model_options"),
+        ("test_semi_supervised.py", "test_labels.py"),
+    ),
     "estimators": (
         tuple(f"estimators.{name}" for name in (
             "frame", "score", "baselines", "leave_one_out", "control_variate", "rao_blackwell", "measure", "sgvb_a",
