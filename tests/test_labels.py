@@ -249,7 +249,7 @@ def test_other_commands(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert told["elbo"] < told["log_likelihood"] + 3 * told["standard_error"]
     for command in (["posterior"], ["fill"], ["manifold"], ["interpolate"], ["page"]):
         assert main([*command, str(run)]) == 2
-        assert "classes" in capsys.readouterr().err
+        assert "model=m2" in capsys.readouterr().err
 
 
 def test_labels_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -162,9 +162,9 @@ def test_between_two_texts(run: str, capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["reconstruct", "RUN"], "reconstruct takes rows of numbers"),
-        (["evidence", "RUN"], "evidence takes rows of numbers"),
-        (["export", "RUN", "a.onnx"], "export takes rows of numbers"),
+        (["reconstruct", "RUN"], "reconstruct takes no run of model=sequence"),
+        (["evidence", "RUN"], "evidence takes no run of model=sequence"),
+        (["export", "RUN", "a.onnx"], "export takes no run of model=sequence"),
         (["sample", "RUN", "--out", "a.png"], "unknown ending"),
         (["train", "words"], "is a text"),
     ],

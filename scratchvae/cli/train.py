@@ -280,12 +280,8 @@ def open_folder(
         raise DataError(f"{args.out} has lost its checkpoint: restore it from a copy, or train into another folder")
     learned = text or learn(found.train, config, found.names, found.shape, found.levels)
     learned = learned._replace(where=seen_from(args.out, config), digest=digest_of(found, w))
-    if config.model == "m2" and found.labels is not None:
-        learned = learned._replace(classes=labels.classes_of(found.labels))
     found = checked(learned.adopt(found), config)
-    state = State.begun(config, learned, found.train)
-    if config.model == "m2" and found.labels is not None:
-        state.kept = labels.kept(state, found.labels)
+    state = labels.begun(config, learned, found)
     check_test(found, config)
     held.enter_context(folder.lock())  # after all that may be refused
     folder = folder if args.resume else Run.create(args.out, config)

@@ -18,6 +18,7 @@ from ..types import Array
 from .config import Config
 from .orders import Order
 from .orders import kept as beside
+from .reading import Reading
 from .state import State, Steps
 
 
@@ -83,6 +84,15 @@ def drawn(codes: Array, many: int, classes: tuple[str, ...], noise: Noise) -> Ar
         has = f"class {classes[short[0]]} has {len(parts[short[0]])} rows"
         raise UsageError(f"labels={many}: {has}, and not {many // C}")
     return np.sort(np.concatenate(parts))
+
+
+def begun(config: Config, reading: Reading, found: Dataset) -> State:
+    """A run with its first parameters on data that `reading` has adopted; with classes, it knows which rows tell."""
+    if config.model != "m2" or found.labels is None:
+        return State.begun(config, reading, found.train)
+    state = State.begun(config, reading._replace(classes=classes_of(found.labels)), found.train)
+    state.kept = kept(state, found.labels)
+    return state
 
 
 def kept(state: State, labels: Array) -> dict[str, Array]:

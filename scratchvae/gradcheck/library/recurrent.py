@@ -92,9 +92,9 @@ def nets() -> tuple[Encoder, Decoder]:
 def cases() -> Iterator[Case]:
     """Rows of three lengths, one of a single token."""
     a, s, h = at(330, 4, 3 * H), at(331, 4, 3 * H), at(332, 4, H)
-    yield Case("recurrent.gru_gates", gates, gates_vjp, (a, s, h))
+    yield Case("kernels.gru_gates", gates, gates_vjp, (a, s, h))
     y = np.array([0, 4, 2, 2])
-    yield Case("recurrent.token_log_prob", token_log_prob_np,
+    yield Case("kernels.token_log_prob", token_log_prob_np,
                lambda w, logits, y: (token_log_prob_vjp_np(w, logits, y), None), (at(333, 4, V), y),
                constants=("y",))  # fmt: skip
     tokens = PACKING.take(X)
