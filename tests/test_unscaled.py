@@ -86,6 +86,27 @@ def test_a_wild_value_is_named() -> None:
             assert ("age", "income")[column] in found[0]
 
 
+def test_a_wild_value_is_looked_for_where_a_unit_is() -> None:
+    """Catches words about counts, which have no unit, and about columns that are left as they are; a place that moves
+    where a constant column is dropped, or the value furthest from 0 for that furthest from the others."""
+    x = np.random.default_rng(0).normal(-9, 1, (60, 3))
+    x[:, 0], x[7, 2] = 5, 900
+    x[8, 2] = x[8, 1] - 30
+    for options, many in (({}, 1), ({"standardise": False}, 0), ({"likelihood": "student-t"}, 0)):
+        config = Config(**{"likelihood": "gaussian", **options})
+        found = [*wild(learn(x, config), x, Origin("t.csv"))]
+        assert len(found) == many
+        assert not found or "900 at row 7, column 2" in found[0]
+    x[:, 0], x[7, 2], x[9, 1] = np.arange(60) % 3, -8, 1000
+    x[11, 0] = 5000
+    learned = learn(x, Config(likelihood="0=poisson,1=gaussian,2=gaussian"))
+    (words,) = wild(learned, x, Origin("t.csv"))
+    assert "1000 at row 9, column 1" in words
+    for away in (8, 12):  # a middle half of ± 0.67: a unit of 10 such is too large
+        x = np.r_[np.linspace(-1, 1, 199), away * np.sqrt(200) * 0.75][:, None]
+        assert len([*wild(learn(x, Config(likelihood="gaussian")), x, Origin("t"))]) == (away == 12)
+
+
 def test_columns_are_found_but_for_those_that_are_named() -> None:
     """Catches an exception that is overruled, and the others asked for."""
     x = np.stack([np.arange(60) % 3 + 1.0, np.random.default_rng(0).normal(size=60)], axis=1)
@@ -96,8 +117,12 @@ def test_columns_are_found_but_for_those_that_are_named() -> None:
 
 
 def test_samples_of_mixed_columns_are_rows(call: Call) -> None:
-    """Catches a picture of a table as what `sample` leaves when no file is named."""
+    """Catches a picture of a table as what `sample` leaves when no file is named, or rows of what has one unit."""
     Path("t.csv").write_text("a,b\n" + "\n".join(f"{i / 7:.3f},{'xy'[i % 2]}" for i in range(60)))
     assert call("train", "t.csv", "--out", "run", "--epochs", "1", "--no-pictures").code == 0
     assert call("sample", "run", "--count", 5).code == 0
     assert (len(Path("sample.csv").read_text().splitlines()), Path("sample.png").exists()) == (6, False)
+    np.save("bits.npy", np.eye(40, 9, dtype=np.uint8))
+    assert call("train", "bits.npy", "--out", "bits", "--epochs", "1", "--no-pictures").code == 0
+    assert call("sample", "bits", "--count", 5).code == 0
+    assert Path("sample.png").exists()
