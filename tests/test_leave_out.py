@@ -11,7 +11,7 @@ from scratchvae import VAE
 from scratchvae.cli import main
 from scratchvae.cli.common import names
 from scratchvae.data import load
-from scratchvae.errors import DataError, UsageError
+from scratchvae.errors import DataError, UsageError, did_you_mean
 
 HEADER = "PassengerId,Survived,Pclass,Name,Sex,Age,Ticket,Fare,Cabin,Embarked"
 OUT = ("PassengerId", "Name", "Ticket", "Cabin")
@@ -67,6 +67,7 @@ def test_from_a_table_as_it_is_to_scores(path: Path, tmp_path: Path, capsys: pyt
     Path(other).write_text(text_of(passengers(), OUT), newline="")
     capsys.readouterr()
     first, second = (said(capsys, "score", run, table, "--samples", "5")["rows"] for table in (str(path), other))
+    assert [one.pop("id") for one in first] == [str(i + 1) for i in range(80)]
     assert first == second
     fill = ("fill", run, "--data", str(path), "--mask", "nan", "--rows", "0:9", "--out", filled)
     assert main([*fill, "--imputations", "1", "--warm-up", "2", "--chains", "1"]) == 0
@@ -83,6 +84,13 @@ def test_what_cannot_be_left_out(path: Path) -> None:
     refused("there is no column 'TICKT'; did you mean 'Ticket'", path, leave_out=["TICKT"])
     with pytest.raises(UsageError, match="leave_out='Name'"):
         VAE(leave_out="Name")
+
+
+def test_a_name_is_meant_whatever_its_case() -> None:
+    """Catches names compared with their case, one that is shown without its own, the last of two that are alike."""
+    assert did_you_mean("nam", ("AGE", "NAME")) == "; did you mean 'NAME'?"
+    assert did_you_mean("TICKT", ("Ticket", "TICKET", "ticket")) == "; did you mean 'Ticket'?"
+    assert did_you_mean("port", ("Ticket", "Name")) == ""
 
 
 def test_names_with_commas() -> None:
