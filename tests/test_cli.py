@@ -302,7 +302,7 @@ def test_info(trained: Call) -> None:
     assert found["metrics"]["step"] == found["step"] == 6
     data = json.loads(trained("info", "rows.npy", "--json").out)
     assert (data["rows"], data["test_rows"], data["columns"]) == (108, 12, 12)
-    assert "optimizer.learning_rate" in trained("info", "run").out
+    assert "optimizer.learning_rate" in trained("info", "run", "--all").out
 
 
 def test_gradcheck_json(call: Call) -> None:

@@ -260,8 +260,8 @@ def test_a_run_gives_words(path: Path, tmp_path: Path, capsys: pytest.CaptureFix
 def test_info_says_what_would_be_done(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Catches a table whose kinds are known to training alone."""
     kinds = said(capsys, "info", str(path))["kinds"]
-    assert kinds["city"] == "categorical:3: 3 different words"
-    assert kinds["age"] == "gaussian: real numbers"
+    assert kinds["city"] == "categorical:3 (3 different words)"
+    assert kinds["age"] == "gaussian (real numbers)"
 
 
 def test_the_oddest_row_is_first(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from command_line import Call, make_run, said
 
+from scratchvae.cli.common import countdown
 from scratchvae.conditional import mean_of
 from scratchvae.data import files
 from scratchvae.training.config import Config
@@ -117,6 +118,25 @@ def test_what_names_a_row_of_a_frame(tmp_path: Path) -> None:
     pandas.DataFrame({"a": [1, 2, 3], "b": ["x", "x", "y"], "c": [7, 8, 9]}).to_parquet(tmp_path / "t.parquet")
     assert files.row_names(tmp_path / "t.parquet", ("a",)) == ("c", ["7", "8", "9"])
     assert files.row_names(tmp_path / "t.parquet", ("a", "c")) == ("", [])
+
+
+def test_the_time_left_is_said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches words each time, a share of what is left, and words when all is done."""
+    now = iter([0, 5, 20, 20, 29, 40])
+    monkeypatch.setattr("scratchvae.cli.common.time.monotonic", lambda: next(now))
+    report = countdown("fill", 100)
+    for done in (10, 50, 60, 100):
+        report(done)
+    assert capsys.readouterr().err == "fill: 50 %, 20 s left\n"
+
+
+def test_info_of_a_run_is_what_sets_it_apart(run: str, call: Call) -> None:
+    """Catches shapes and options that were left alone, and such that were not and are missing."""
+    brief, whole = (call("info", run, *options) for options in ((), ("--all",)))
+    lines = {line.split()[0] for line in brief.out.splitlines()}
+    assert {"likelihood", "latent", "epochs", "seed", "kernels", "leave_out", "metrics.test_elbo", "step"} <= lines
+    assert not lines & {"beta", "optimizer.beta1", "warm_up", "shapes.q.mu.W"}
+    assert len(whole.out.splitlines()) == len(lines) + int(brief.words.split()[0])
 
 
 def test_images_have_no_columns_to_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -125,6 +125,10 @@ def test_samples_of_mixed_columns_are_rows(call: Call) -> None:
     """Catches a picture of a table as what `sample` leaves when no file is named, or rows of what has one unit."""
     Path("t.csv").write_text("a,b\n" + "\n".join(f"{i / 7:.3f},{'xy'[i % 2]}" for i in range(60)))
     assert call("train", "t.csv", "--out", "run", "--epochs", "1", "--no-pictures").code == 0
+    Path("w.csv").write_text(Path("t.csv").read_text().replace("1.000", "1e7"))
+    done = call("train", "w.csv", "--columns", "auto,b=categorical", "--out", "wild", "--epochs", "1", "--no-pictures")
+    assert "1e+07 at row 7, column 0 'a'" in done.words
+    assert "columns: a gaussian (real numbers); b categorical:2 (as asked)\n" in done.words
     assert call("sample", "run", "--count", 5).code == 0
     assert (len(Path("sample.csv").read_text().splitlines()), Path("sample.png").exists()) == (6, False)
     np.save("bits.npy", np.eye(40, 9, dtype=np.uint8))

@@ -139,7 +139,7 @@ class _Sparing(io.FileIO):
 def _npz(path: Path) -> Found:
     with _Sparing(path) as file, zipfile.ZipFile(file) as archive:
         keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-        if {"format", "indptr", "indices", "data", "shape"} <= set(keys):
+        if {"format", "data", "shape"} <= set(keys):  # of scipy.sparse.save_npz
             return Found(
                 {"train": from_parts({k: _member(archive, f"{k}.npy", path, limit(file)) for k in keys}, path)}
             )
