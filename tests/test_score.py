@@ -1,5 +1,6 @@
 """§7.2.3 `score`: the columns that a row is odd by, and the name of the row, whatever stands in the file besides."""
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ import pytest
 from command_line import Call, make_run, said
 
 from scratchvae.cli.common import countdown
+from scratchvae.cli.score import reasons, row_names
 from scratchvae.conditional import mean_of
-from scratchvae.data import files
+from scratchvae.data import files, load
 from scratchvae.training.config import Config
 from scratchvae.training.evaluate import evaluation_rows, log_p_of_columns
 from scratchvae.training.objective import decode, encode
@@ -55,6 +57,22 @@ def test_what_is_missing_costs_nothing() -> None:
     assert np.argwhere(np.isnan(cells)).tolist() == [[2, 1]]
 
 
+def test_reasons_are_what_is_beyond_the_median() -> None:
+    """Catches nats that are not held against the usual ones, columns counted without those that were dropped, gaps that
+    hide the median, and more columns than were asked for."""
+    x = np.random.default_rng(0).normal(5, 1, (30, 5)) * [1, 1, 1e-3, 1, 1e3]
+    x[:, 1], x[3, 2], x[8, 0] = 7, np.nan, np.nan
+    state = state_of(x, likelihood="gaussian", missing="nan", dtype="float64")
+    cells = log_p_of_columns(state, x)
+    beyond = np.nan_to_num(np.nanmedian(cells, axis=0) - cells, nan=-np.inf)
+    for many in (1, 5):
+        found = reasons(state, load(x, x, missing=True), x[[9, 3]], many)
+        for row, why in zip((9, 3), found, strict=True):
+            dear = [d for d in np.argsort(-beyond[row])[:many] if beyond[row, d] >= 0.1]
+            assert why == pytest.approx({f"column {(0, 2, 3, 4)[d]}": beyond[row, d] for d in dear})
+            assert [*why] == [f"column {(0, 2, 3, 4)[d]}" for d in dear]
+
+
 def people(path: str, n: int = 80) -> None:
     """Ids, words, a constant gap in one of the columns; row 5 has a wild income, row 7 a wild age."""
     rng, lines = np.random.default_rng(0), ["name,id,age,plan,income,group"]
@@ -76,10 +94,15 @@ def run(call: Call) -> str:
 def test_the_wild_cell_is_the_reason(run: str, call: Call, capsys: pytest.CaptureFixture[str]) -> None:
     """Catches a price that is not held against the usual one, the cheapest columns first, another row's reasons."""
     found = said(capsys, "score", run, "t.csv", "--samples", "9", "--top", "3")["rows"]
-    reasons = {one["id"]: one["why"] for one in found}
-    assert next(iter(reasons["K5"])) == "income"
-    assert next(iter(reasons["K7"])) == "age"
-    assert all(nats >= 0.1 for why in reasons.values() for nats in why.values())
+    why_odd = {one["id"]: one["why"] for one in found}
+    assert next(iter(why_odd["K5"])) == "income"
+    assert next(iter(why_odd["K7"])) == "age"
+    assert all(nats >= 0.1 for why in why_odd.values() for nats in why.values())
+    whole, top = (
+        said(capsys, "score", run, "t.csv", "--samples", "9", *some)["rows"] for some in ((), ("--top", "20"))
+    )
+    of_all = {one["id"]: one["why"] for one in whole}
+    assert all(one["why"] == pytest.approx(of_all[one["id"]]) for one in top)
     assert call("score", run, "t.csv", "--samples", "9", "--rows", "4:6", "--why", "1").out.splitlines()[0] \
         == "row,id,rank,nats,why"  # fmt: skip
     done = call("score", run, "t.csv", "--samples", "9", "--rows", "5,4", "--why", "1")
@@ -104,6 +127,10 @@ def test_what_names_a_row(tmp_path: Path, block: int, monkeypatch: pytest.Monkey
     taken = ("age", "plan", "income")
     assert files.row_names(Path(path), taken) == ("id", [f"K{i}" for i in range(80)])
     assert files.row_names(Path(path), (*taken, "id")) == ("", [])
+    for weights, name in (("", "id"), ("id", "")):  # what weighs a row is no name of it
+        state = state_of(np.eye(3), weights=weights)
+        state.reading = state.reading._replace(names=taken)
+        assert row_names(argparse.Namespace(data=path), state)[0] == name
     Path(path).write_text(Path(path).read_text().replace("K7,", ","))
     assert files.row_names(Path(path), taken) == ("", [])
     (tmp_path / "u.csv").write_text(",age\n7,1.5\n8,2.5\n9,3.5\n")
