@@ -79,7 +79,7 @@ def people(path: str, n: int = 80) -> None:
     for i in range(n):
         age, income = rng.normal(40, 9), rng.normal(50, 5)
         age, income = (400 if i == 7 else age), (900 if i == 5 else income)
-        lines.append(f'"Doe, {i % 70}",K{i},{age:.1f},{"ab"[i % 2]},{income:.2f},{i % 9}')
+        lines.append(f'"Doe,{" " if i % 4 else chr(10)}{i % 70}",K{i},{age:.1f},{"ab"[i % 2]},{income:.2f},{i % 9}')
     lines.insert(3, "")
     Path(path).write_text("\n".join(lines) + "\n")
 

@@ -133,7 +133,7 @@ def log_p_of_columns(state: State, x: Array, block: int = 500) -> Array:
         batch = evaluation_rows(state, x, first, count)
         p, seen = decode(state, mean_of(encode(state, batch))), ~np.isnan(batch)
         whole, one = np.where(seen, batch, 0).astype(batch.dtype), np.eye(batch.shape[1], dtype=batch.dtype)
-        cells = np.stack([p.log_prob_observed(whole, seen * m) for m in one], axis=1)
+        cells = np.stack([p.log_prob_observed(whole, m) for m in one], axis=1)
         return np.where(seen, cells, np.nan)
 
     return np.concatenate([*over(state, len(x), block, work)])
