@@ -187,6 +187,6 @@ def test_what_info_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     lines = [f"{100 + i * i},{i % 3},5,,{i}.5" for i in range(60)]
     (tmp_path / "x.csv").write_text("\n".join(["id,class,same,none,real", *lines]))
     kinds = said(capsys, "info", str(tmp_path / "x.csv"))["kinds"]
-    for name, words in (("id", "leave it out if it is an id"), ("class", "categorical, if they are codes"),
+    for name, words in (("id", "leave it out if it is an id"), ("class", "codes: --columns auto,class=categorical"),
                         ("same", "constant: leave it out"), ("none", "empty: leave it out")):  # fmt: skip
         assert words in kinds[name]

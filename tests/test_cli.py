@@ -228,7 +228,7 @@ def test_evaluate_json(trained: Call) -> None:
 
 
 def test_text_and_json_say_the_same(trained: Call) -> None:
-    for command in (("evaluate", "run", "--samples", "5"), ("info", "run"), ("info", "rows.npy")):
+    for command in (("evaluate", "run", "--samples", "5"), ("info", "run", "--all"), ("info", "rows.npy")):
         told = dict(line.split(None, 1) for line in trained(*command).out.splitlines() if len(line.split()) > 1)
         for key, value in json.loads(trained(*command, "--json").out).items():
             if isinstance(value, float):
@@ -302,7 +302,7 @@ def test_info(trained: Call) -> None:
     assert found["metrics"]["step"] == found["step"] == 6
     data = json.loads(trained("info", "rows.npy", "--json").out)
     assert (data["rows"], data["test_rows"], data["columns"]) == (108, 12, 12)
-    assert "optimizer.learning_rate" in trained("info", "run").out
+    assert "optimizer.learning_rate" in trained("info", "run", "--all").out
 
 
 def test_gradcheck_json(call: Call) -> None:

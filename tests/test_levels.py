@@ -260,8 +260,8 @@ def test_a_run_gives_words(path: Path, tmp_path: Path, capsys: pytest.CaptureFix
 def test_info_says_what_would_be_done(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Catches a table whose kinds are known to training alone."""
     kinds = said(capsys, "info", str(path))["kinds"]
-    assert kinds["city"] == "categorical:3: 3 different words"
-    assert kinds["age"] == "gaussian: real numbers"
+    assert kinds["city"] == "categorical:3 (3 different words)"
+    assert kinds["age"] == "gaussian (real numbers)"
 
 
 def test_the_oddest_row_is_first(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -273,5 +273,5 @@ def test_the_oddest_row_is_first(path: Path, tmp_path: Path, capsys: pytest.Capt
     assert [(one["row"], one["rank"]) for one in found["rows"]] == [(1, 1), (3, 2)]
     assert main(["score", run, str(later), "--samples", "5", "--rows", "2:4"]) == 0
     out = capsys.readouterr().out.splitlines()
-    assert out[0] == "row,rank,nats"
-    assert [line.rpartition(",")[0] for line in out[1:]] == ["2,2", "3,1"]
+    assert out[0] == "row,rank,nats,why"
+    assert [line.split(",")[:2] for line in out[1:]] == [["2", "2"], ["3", "1"]]

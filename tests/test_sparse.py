@@ -108,8 +108,11 @@ def test_what_is_refused(tmp_path: Path) -> None:
         ):
             call()
     refused("is sparse, with shape", scipy_sparse.csr_array((0, 3)))
-    scipy_sparse.save_npz(tmp_path / "x.npz", x.tocsc())
-    refused(r"of the format 'csc'; save x.tocsr\(\)", tmp_path / "x.npz")
+    for other in (x.tocsc(), x.tobsr(), x.todia()):  # whose data alone were taken for rows
+        scipy_sparse.save_npz(tmp_path / "x.npz", other)
+        refused(rf"of the format '{other.format}', shape \(60, 5\); save x.tocsr\(\)", tmp_path / "x.npz")
+    scipy_sparse.save_npz(tmp_path / "x.npz", x.tocoo())
+    np.testing.assert_array_equal(load(tmp_path / "x.npz").train[np.arange(54)], x.toarray()[:54])
     bad = x.tocsr()
     bad.indices[3] = 99
     scipy_sparse.save_npz(tmp_path / "x.npz", bad)

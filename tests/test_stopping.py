@@ -97,6 +97,13 @@ def test_a_table_has_two_thousand_steps_and_a_tenth_held_out(rows: int, held: in
     assert epochs == 20 or epochs * math.ceil((rows - held) / config.batch) >= 2000
 
 
+@pytest.mark.parametrize("columns", ["auto", "auto,b=poisson", "a=gaussian,b=poisson", "autonomy=poisson", ""])
+def test_columns_that_were_found_are_a_table(columns: str) -> None:
+    """Catches 20 epochs for a table whose columns were found but for those named; the others keep their length."""
+    config = stopping.at_length(Config(likelihood="0=gaussian,1=poisson", columns=columns), np.zeros((142, 2)), ())
+    assert (config.epochs, config.validation > 0) == ((1000, True) if columns[:5] in ("auto", "auto,") else (20, False))
+
+
 def test_what_is_given_is_obeyed_and_other_data_keep_their_length() -> None:
     config, x = Config(**GAUSSIAN, epochs=3.0), np.zeros((142, 1), np.float32)
     assert stopping.at_length(config, x, {"epochs"}).epochs == 3

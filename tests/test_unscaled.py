@@ -86,18 +86,52 @@ def test_a_wild_value_is_named() -> None:
             assert ("age", "income")[column] in found[0]
 
 
+def test_a_wild_value_is_looked_for_where_a_unit_is() -> None:
+    """Catches words about counts, which have no unit, and about columns that are left as they are; a place that moves
+    where a constant column is dropped, or the value furthest from 0 for that furthest from the others."""
+    x = np.random.default_rng(0).normal(-900, 1, (60, 3))
+    x[:, 0], x[7, 2] = 5, 0
+    cases: list[tuple[dict[str, Any], int]] = [({}, 1), ({"standardise": False}, 0), ({"likelihood": "student-t"}, 0)]
+    for options, many in cases:
+        config = Config(**{"likelihood": "gaussian", **options})
+        found = [*wild(learn(x, config), x, Origin("t.csv"))]
+        assert len(found) == many
+        assert not found or found[0].startswith("0 at row 7, column 2")
+    x[:, 0], x[7, 2], x[9, 1] = np.arange(60) % 3, -900, 1000
+    x[11, 0] = 5000
+    learned = learn(x, Config(likelihood="0=poisson,1=gaussian,2=gaussian"))
+    (words,) = wild(learned, x, Origin("t.csv"))
+    assert "1000 at row 9, column 1" in words
+    for away in (8, 12):  # a middle half of ± 0.67: a unit of 10 such is too large
+        x = np.r_[np.linspace(-1, 1, 199), away * np.sqrt(200) * 0.75][:, None]
+        assert len([*wild(learn(x, Config(likelihood="gaussian")), x, Origin("t"))]) == (away == 12)
+
+
 def test_columns_are_found_but_for_those_that_are_named() -> None:
     """Catches an exception that is overruled, and the others asked for."""
     x = np.stack([np.arange(60) % 3 + 1.0, np.random.default_rng(0).normal(size=60)], axis=1)
     config = Config(columns="auto,class=categorical")
     assert resolved(config, x, ("class", "age")).likelihood == "0=categorical:4,1=gaussian"
+    words = (("b", "m", "w"), ())
+    assert resolved(Config(columns="auto,age=student-t"), x - [1, 0], ("class", "age"), words).likelihood \
+        == "0=categorical:3,1=student-t"  # fmt: skip
+    with pytest.raises(UsageError, match="say also what age are"):
+        resolved(Config(columns="auto=poisson"), x, ("auto", "age"))
     with pytest.raises(UsageError, match="no column 'Class'; did you mean 'class'"):
         resolved(Config(columns="auto,Class=categorical"), x, ("class", "age"))
 
 
 def test_samples_of_mixed_columns_are_rows(call: Call) -> None:
-    """Catches a picture of a table as what `sample` leaves when no file is named."""
+    """Catches a picture of a table as what `sample` leaves when no file is named, or rows of what has one unit."""
     Path("t.csv").write_text("a,b\n" + "\n".join(f"{i / 7:.3f},{'xy'[i % 2]}" for i in range(60)))
     assert call("train", "t.csv", "--out", "run", "--epochs", "1", "--no-pictures").code == 0
+    Path("w.csv").write_text(Path("t.csv").read_text().replace("1.000", "1e7"))
+    done = call("train", "w.csv", "--columns", "auto,b=categorical", "--out", "wild", "--epochs", "1", "--no-pictures")
+    assert "1e+07 at row 7, column 0 'a'" in done.words
+    assert "columns: a gaussian (real numbers); b categorical:2 (as asked)\n" in done.words
     assert call("sample", "run", "--count", 5).code == 0
     assert (len(Path("sample.csv").read_text().splitlines()), Path("sample.png").exists()) == (6, False)
+    np.save("bits.npy", np.eye(40, 9, dtype=np.uint8))
+    assert call("train", "bits.npy", "--out", "bits", "--epochs", "1", "--no-pictures").code == 0
+    assert call("sample", "bits", "--count", 5).code == 0
+    assert Path("sample.png").exists()

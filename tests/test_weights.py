@@ -117,7 +117,8 @@ def test_what_names_no_weights_is_refused(call: Call) -> None:
         ("w", "x.npy", "x.npy names no columns: give a .npy with one number a row"),
         ("w", "mnist", "mnist names no columns"),
         ("w.npy", "t.csv", "w.npy: give one weight for each of 50 rows, not an array of shape (45,)"),
-        ("w", "words.csv", "the column holds words, 'x' among them"),
+        ("W", "t.csv", "t.csv has no column of that name; did you mean 'w'"),
+        ("w", "words.csv", "'x' among them: mend these cells, or give a .npy with one number a row"),
     ):
         assert words in train(call, weights=weights, data=data).line
     with pytest.raises(UsageError, match="with one latent layer"):

@@ -9,6 +9,7 @@ import math
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,19 @@ def image_shape(columns: int, shape: tuple[int, ...] | None) -> tuple[int, ...]:
 def say(text: str) -> None:
     """Words, on stderr."""
     print(text, file=sys.stderr, flush=True)
+
+
+def countdown(what: str, rows: int) -> Callable[[int], None]:
+    """To be told how many rows are done: says every ten seconds their share, and the time left."""
+    start = shown = time.monotonic()
+
+    def report(done: int) -> None:
+        nonlocal shown
+        if done < rows and time.monotonic() - shown > 10:
+            shown, share = time.monotonic(), done / rows
+            say(f"{what}: {100 * share:.0f} %, {(shown - start) * (1 / share - 1):.0f} s left")
+
+    return report
 
 
 def report_to(out: str | None) -> contextlib.AbstractContextManager[Any]:

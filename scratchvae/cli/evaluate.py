@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import time
 
 from .. import plots
 from ..errors import UsageError
@@ -20,6 +19,7 @@ from .common import (
     check_out,
     choose_rows,
     command,
+    countdown,
     emit,
     open_data,
     open_run,
@@ -82,12 +82,4 @@ def run(args: argparse.Namespace) -> int:
 
 def importance(state: State, test: Array, samples: int) -> Array:
     """log p(x) of every test row, with the time left on stderr."""
-    start = shown = time.monotonic()
-
-    def report(rows: int) -> None:
-        nonlocal shown
-        if time.monotonic() - shown > 10:
-            shown, done = time.monotonic(), rows / len(test)
-            say(f"log p(x): {100 * done:.0f} %, {(shown - start) * (1 / done - 1):.0f} s left")
-
-    return log_likelihood_over(state, test, samples, report)
+    return log_likelihood_over(state, test, samples, countdown("log p(x)", len(test)))

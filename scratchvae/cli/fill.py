@@ -23,6 +23,7 @@ from .common import (
     add_image,
     add_run,
     command,
+    countdown,
     emit,
     mean_of_data,
     neighbours,
@@ -149,7 +150,10 @@ def fill(
             made = missing.chain(*given, placed, name == "metropolis")
         return made, imputation.log_score(coder, truth[part], observed[part], made.codes)
 
-    done = [*over(state, len(truth), BLOCK, block)]
+    done, report_done = [], countdown(f"fill, {name}", len(truth))
+    for each in over(state, len(truth), BLOCK, block):
+        done.append(each)
+        report_done(len(done) * BLOCK)
     found, scores = [made for made, _ in done], [score for _, score in done]
     draws = np.concatenate([one.draws for one in found], axis=2)
     filled = np.concatenate([one.mean for one in found]).astype(truth.dtype)

@@ -16,7 +16,7 @@ from ..networks import ACTIVATIONS
 from ..training import compiled, labels, rivals, weights
 from ..training.config import BINARISATIONS, Config, known, read_json
 from ..training.evaluate import elbo_over
-from ..training.likelihood import kinds_of, resolved
+from ..training.likelihood import kinds_in_words, resolved
 from ..training.loop import Interrupted, Plan, train
 from ..training.model_options import MODELS
 from ..training.optim import SCHEDULES, SLOTS, Optimizer
@@ -288,18 +288,12 @@ def open_folder(
     folder.save(state, [0.0, 0])  # a run killed before its first epoch can be resumed too
     if words := learned.words(len(found.train)):
         say(words)
-    if config.columns == "auto":
-        say(kinds_in_words(found))
+    if config.columns.split(",")[0] == "auto":
+        kinds = kinds_in_words(found.train, found.levels, found.names, config.likelihood)
+        say("columns: " + "; ".join(f"{name} {kind}" for name, kind in kinds))
     for words in wild(learned, found.train, found.origin):
         say(words)
     return folder, state, found, [0.0, 0]
-
-
-def kinds_in_words(found: data.Dataset) -> str:
-    """What each column was taken for, and why, in one line."""
-    kinds = enumerate(kinds_of(found.train, found.levels))
-    names = found.names or [f"column {i}" for i in range(found.train.shape[1])]
-    return "columns: " + "; ".join(f"{names[i]} {kind.likelihood} ({kind.why})" for i, kind in kinds)
 
 
 def reopened(

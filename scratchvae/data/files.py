@@ -25,7 +25,7 @@ from .frames import LINES, read_frame
 from .idx import BLOCK, Unpacked, allowed, expect, limit, opened, read_idx, take
 from .mat import read_mat
 from .sparse import from_parts
-from .text import read_table
+from .text import read_names, read_table
 from .words import coded, without
 
 KNOWN = (
@@ -80,6 +80,20 @@ def read(path: Path, leave_out: Sequence[str] = ()) -> Found:
         raise DataError(f"{path} cannot be read: {words[0][:300]}") from None
 
 
+def row_names(path: Path, taken: Sequence[str]) -> tuple[str, list[str]]:
+    """The name and the cells of the first column of a table that is none of `taken`, and that has another text in each
+    row: an index, ids. No cells where there is none."""
+    found: dict[str, list[str]] = {}
+    if (reader := _reader(path)) is _text:
+        with opened(path, WIDER) as stream:
+            found = read_names(stream, path, taken)
+    elif reader is _frame:
+        frame = read_frame(path)[0]
+        texts = {str(name): [*map(str, frame[name])] for name in frame.columns if str(name) not in taken}
+        found = {name: cells for name, cells in texts.items() if len({*cells}) == len(cells)}
+    return next(iter(found.items()), ("", []))
+
+
 def _reader(path: Path) -> Callable[..., Found]:
     name = re.sub(r"\.(gz|xz)$", "", path.name.lower())
     if re.search(r"idx\d*$|idx\d+-|-ubyte$", name):
@@ -125,7 +139,7 @@ class _Sparing(io.FileIO):
 def _npz(path: Path) -> Found:
     with _Sparing(path) as file, zipfile.ZipFile(file) as archive:
         keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-        if {"format", "indptr", "indices", "data", "shape"} <= set(keys):
+        if {"format", "data", "shape"} <= set(keys):  # of scipy.sparse.save_npz
             return Found(
                 {"train": from_parts({k: _member(archive, f"{k}.npy", path, limit(file)) for k in keys}, path)}
             )

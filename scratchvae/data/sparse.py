@@ -85,14 +85,19 @@ def is_sparse(x: Any) -> bool:
 
 
 def from_parts(parts: dict[str, Array], path: Path) -> Any:
-    """The matrix that scipy.sparse.save_npz wrote, from its arrays. Raises DataError for another format than CSR."""
-    from scipy.sparse import csr_array
+    """The matrix that scipy.sparse.save_npz wrote, from its arrays. Raises DataError for another format than CSR
+    or COO."""
+    from scipy.sparse import coo_array, csr_array
 
     kind = parts["format"].item()
     kind = kind.decode("latin-1") if isinstance(kind, bytes) else kind
-    if kind != "csr":
-        raise DataError(f"{path} holds a sparse matrix of the format {kind!r}; save x.tocsr()")
-    made = csr_array((parts["data"], parts["indices"], parts["indptr"]), tuple(map(int, parts["shape"])))
+    shape = tuple(map(int, parts["shape"]))
+    if kind not in ("csr", "coo") or len(shape) != 2:
+        raise DataError(f"{path} holds a sparse matrix of the format {kind!r}, shape {shape}; save x.tocsr()")
+    if kind == "coo":
+        made = coo_array((parts["data"], (parts["row"], parts["col"])), shape).tocsr()
+    else:
+        made = csr_array((parts["data"], parts["indices"], parts["indptr"]), shape)
     made.check_format(full_check=True)
     return made
 

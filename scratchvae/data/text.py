@@ -65,9 +65,8 @@ def line_of(lines: Array | None, row: int) -> int | None:
 def read_table(stream: io.BufferedReader, path: object, leave_out: Sequence[str] = ()) -> Table:
     """The table in a stream of UTF-8, or of UTF-16 with its mark, without the columns of these names. Raises DataError,
     one line with the place, for what is not a table."""
-    wide = stream.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     try:
-        with io.TextIOWrapper(stream, "utf-16" if wide else "utf-8-sig", "surrogateescape", newline="") as text:
+        with _decoded(stream) as text:
             head = _whole([*_head(text)], text)
             _check_encoding(head, 1, path)
             reading = _Reading(layout_of(head, path), path, leave_out)
@@ -110,6 +109,29 @@ def pieces(path: Path, place: Sequence[int], leave_out: Sequence[str] = ()) -> I
 
 def _bytes(lines: list[str]) -> int:
     return sum(len(line.encode("utf-8", "surrogateescape")) for line in lines)
+
+
+def read_names(stream: io.BufferedReader, path: object, taken: Sequence[str]) -> dict[str, list[str]]:
+    """The cells of the columns of a table that `read_table` takes, but for those of the names in `taken`, as long as
+    they name a row: none is empty, or comes again."""
+    with _decoded(stream) as text:
+        head = _whole([*_head(text)], text)
+        layout = layout_of(head, path)
+        found: dict[int, list[str]] = {i: [] for i, name in enumerate(layout.names or ()) if name not in taken}
+        block = head[layout.start :] or text.readlines(BLOCK)
+        while block and found:
+            for _, cells in rows_in(_whole(block, text), layout.delimiter):
+                if any(cells):
+                    for column, those in found.items():
+                        those.append(cells[column])
+            found = {column: those for column, those in found.items() if len({*those} - {""}) == len(those)}
+            block = text.readlines(BLOCK)
+        return {(layout.names or ())[column]: those for column, those in found.items()}
+
+
+def _decoded(stream: io.BufferedReader) -> io.TextIOWrapper:
+    wide = stream.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return io.TextIOWrapper(stream, "utf-16" if wide else "utf-8-sig", "surrogateescape", newline="")
 
 
 def _head(text: Iterator[str]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from ..engine.jit import threads as default_threads
 from ..errors import UsageError
 from ..noise import Purpose
 from ..types import Array
-from .objective import bound, encode, log_weights
+from .objective import bound, decode, encode, log_weights
 from .sampler import Evaluator
 from .state import State, latent_noise
 from .workspaces import SAMPLES_PER_NAME
@@ -123,6 +123,20 @@ def active_units(state: State, x: Array, block: int = 500, threshold: float = 0.
     means = over(state, len(x), block, lambda *some: mean_of(encode(state, evaluation_rows(state, x, *some))))
     variance = np.concatenate([*means]).astype(np.float64).var(axis=0)
     return int((variance > threshold).sum()), variance
+
+
+def log_p_of_columns(state: State, x: Array, block: int = 500) -> Array:
+    """log p(x_d | z) of each column that the model sees, at the mean of q(z | x), (N, D) float64 nats; NaN where a cell
+    is missing."""
+
+    def work(first: int, count: int) -> Array:
+        batch = evaluation_rows(state, x, first, count)
+        p, seen = decode(state, mean_of(encode(state, batch))), ~np.isnan(batch)
+        whole, one = np.where(seen, batch, 0).astype(batch.dtype), np.eye(batch.shape[1], dtype=batch.dtype)
+        cells = np.stack([p.log_prob_observed(whole, m) for m in one], axis=1)
+        return np.where(seen, cells, np.nan)
+
+    return np.concatenate([*over(state, len(x), block, work)])
 
 
 def log_likelihood(state: State, x: Array, samples: int, first_row: int = 0) -> Array:

@@ -9,6 +9,7 @@ What a user says, and what the run's config then has:
 """
 
 import dataclasses
+import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -63,13 +64,26 @@ def of_numbers(x: Array) -> Kind:
         return Kind("gaussian", "whole numbers, all different: leave it out if it is an id")
     mean, sd = x.mean(), x.std()
     skew = (((x - mean) / sd) ** 3).mean()
+    codes = "; if they are codes: --columns auto,NAME=categorical" * (len(values) <= CODES)
     if values[0] not in (0, 1) or (len(values) * FEW > len(x) and skew < SKEW):
         return Kind("gaussian", "whole numbers, many different, without a long tail" if values[0] in (0, 1) else
-                    f"whole numbers from {values[0]:g} on: counts begin with 0 or 1")  # fmt: skip
+                    f"whole numbers from {values[0]:g} on: counts begin with 0 or 1"
+                    + codes * bool(values[0] > 0))  # fmt: skip
     ratio = x.var() / mean
     wide = ratio > 1 + 3 * np.sqrt(2 / len(x))  # beyond three standard errors of a Poisson's ratio, which is 1
-    codes = "; categorical, if they are codes" * (len(values) <= CODES)
     return Kind("negative-binomial" if wide else "poisson", f"counts, variance / mean {ratio:.2g}{codes}")
+
+
+def kinds_in_words(
+    x: Array, levels: Levels | None, names: tuple[str, ...] | None, likelihood: str = ""
+) -> Iterator[tuple[str, str]]:
+    """The name of each column of x (N, D) with what it is taken for, and why; in `likelihood`, "0=gaussian,…", what it
+    is."""
+    taken = dict(item.split("=") for item in likelihood.split(",") if item)
+    for i, kind in enumerate(kinds_of(x, levels)):
+        name, family = names[i] if names else str(i), taken.get(str(i), kind.likelihood)
+        why = kind.why.replace("NAME", shlex.quote(name)) if family == kind.likelihood else "as asked"
+        yield name, f"{family} ({why})"
 
 
 def resolved(config: Config, x: Array, names: tuple[str, ...] | None, levels: Levels | None = None) -> Config:
