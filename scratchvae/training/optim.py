@@ -14,7 +14,7 @@ from ..types import Array
 
 SLOTS = {"adam": ("m", "v"), "adamw": ("m", "v"), "adagrad": ("G",), "sgd": ("u",)}
 SCHEDULES = ("constant", "step", "cosine")
-AT_ONCE = 1 << 14  # parameters that a kernel steps at once: their temporaries stay in the cache (measured at 2^12, 2^14, 2^16)
+AT_ONCE = 1 << 14  # parameters that a kernel steps at once: temporaries stay in the cache (measured at 2^12 … 2^16)
 SMALLEST = 1e-29  # ε: it is multiplied by √(1 − β₂ᵗ) ≥ 1e-8, and float32 has, subnormals flushed, nothing below 1.2e-38
 
 
