@@ -1,16 +1,18 @@
-"""§7.3 Rows a second of a convolutional VAE, both ways with Adam, beside torch eager on the same net, in turn.
+"""§7.3 Rows a second of a convolutional VAE, both ways with Adam, beside torch and JAX on the same net, in turn.
 
     OPENBLAS_NUM_THREADS=1 python -m bench.convolution --threads 1        (2 for two threads)
 
 conv:32,64 with 256 dense units and 20 latents on 28 × 28 bits, float32; minibatches of 100 and of 200. Ours is
-`Steps.advance`, minibatch and noise included; torch's draws its noise and has its rows in memory. Each
-round times both, and the best one counts. Wants torch; the number of BLAS threads is that of the environment.
+`Steps.advance`, minibatch and noise included; the others' draw rows and noise too. torch is eager, JAX one jitted step
+a call. Each round times all that are installed, and the best one counts. BLAS has the threads of the environment.
 """
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -64,14 +66,69 @@ def torchs(x: Array, batch: int, threads: int) -> Callable[[], Any]:
     return take
 
 
+def jaxs(x: Array, batch: int, threads: int) -> Callable[[], Any]:
+    """The same net in JAX, whose layers draw their weights from N(0, 0.05²)."""
+    os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"
+    import jax
+
+    jnp, lax, layout, padding = jax.numpy, jax.lax, ("NHWC", "HWIO", "NHWC"), ((1, 1), (1, 1))
+    shapes = [
+        (4, 4, 1, 32), (4, 4, 32, 64), (3136, 256), (256, 40),
+        (20, 256), (256, 3136), (4, 4, 64, 32), (4, 4, 32, 1),
+    ]  # fmt: skip
+    rng = np.random.default_rng(0)
+    w = [(0.05 * rng.standard_normal(s).astype(np.float32), np.zeros(s[-1], np.float32)) for s in shapes]
+    rows = jnp.asarray(x.reshape(-1, 28, 28, 1).astype(np.float32))
+
+    def down(h: Any, W: Any, b: Any) -> Any:
+        return lax.conv_general_dilated(h, W, (2, 2), padding, dimension_numbers=layout) + b
+
+    def up(h: Any, W: Any, b: Any) -> Any:
+        return lax.conv_transpose(h, W, (2, 2), ((2, 2), (2, 2)), dimension_numbers=layout) + b
+
+    def loss(w: Any, some: Any, key: Any) -> Any:
+        h = jnp.tanh(down(jnp.tanh(down(some, *w[0])), *w[1])).reshape(batch, -1)
+        mu, log_var = jnp.split(jnp.tanh(h @ w[2][0] + w[2][1]) @ w[3][0] + w[3][1], 2, 1)
+        z = mu + jnp.exp(log_var / 2) * jax.random.normal(key, mu.shape)
+        h = jnp.tanh(jnp.tanh(z @ w[4][0] + w[4][1]) @ w[5][0] + w[5][1]).reshape(batch, 7, 7, 64)
+        logits = up(jnp.tanh(up(h, *w[6])), *w[7])
+        lost = (jax.nn.softplus(logits) - some * logits).sum()
+        return (lost - (1 + log_var - mu**2 - jnp.exp(log_var)).sum() / 2) / batch
+
+    @jax.jit
+    def step(state: Any) -> Any:
+        w, m, v, t, key = state
+        key, one, two = jax.random.split(key, 3)
+        g = jax.grad(loss)(w, rows[jax.random.randint(one, (batch,), 0, len(rows))], two)
+        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
+        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
+        fix, root = 1e-3 / (1 - 0.9**t), 1 / (1 - 0.999**t)
+        w = jax.tree.map(lambda w, m, v: w - fix * m / (jnp.sqrt(v * root) + 1e-8), w, m, v)
+        return w, m, v, t + 1, key
+
+    zeros = jax.tree.map(jnp.zeros_like, w)
+    states = [(w, zeros, zeros, 1.0, jax.random.key(0))]
+
+    def take() -> None:
+        for _ in range(STEPS):
+            states[0] = step(states[0])
+        jax.block_until_ready(states[0])
+
+    return take
+
+
+PEERS = {"torch": torchs, "jax": jaxs}
+
+
 def run() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=whole(1), default=1, help="torch's; ours are those of BLAS")
+    parser.add_argument("--threads", type=whole(1), default=1, help="of torch and JAX; ours are those of BLAS")
     args = parser.parse_args()
     x = np.random.default_rng(0).integers(0, 2, (2000, 784)).astype(np.uint8)
     for batch in (100, 200):
-        taken = {"scratchvae": ours(x, batch), "torch": torchs(x, batch, args.threads)}
+        there = {name: peer for name, peer in PEERS.items() if find_spec(name)}
+        taken = {"scratchvae": ours(x, batch), **{name: peer(x, batch, args.threads) for name, peer in there.items()}}
         best = dict.fromkeys(taken, np.inf)
         for take in taken.values():
             take()
@@ -81,8 +138,8 @@ def run() -> int:
                 take()
                 best[name] = min(best[name], time.perf_counter() - start)
         for name, seconds in best.items():
-            rate = batch * STEPS / seconds
-            sys.stdout.write(f"{name:12} batch {batch}  {args.threads} threads  {rate:8.0f} rows/s\n")
+            rate, ratio = batch * STEPS / seconds, best["scratchvae"] / seconds
+            sys.stdout.write(f"{name:12} batch {batch}  {args.threads} threads  {rate:8.0f} rows/s  {ratio:5.2f}\n")
     return 0
 
 

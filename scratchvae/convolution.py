@@ -43,7 +43,7 @@ class Geometry(NamedTuple):
     @property
     def padded(self) -> tuple[int, int]:
         """Rows and columns that hold the image, and every patch whole."""
-        reach = max(self.kernel, self.stride) - self.stride
+        reach = self.kernel - self.stride
         sizes = zip(self.small[:2], self.image[:2], strict=True)
         tall, wide = (max(self.stride * n + reach, self.pad + size) for n, size in sizes)
         return tall, wide

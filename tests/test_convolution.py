@@ -19,6 +19,7 @@ from scratchvae.errors import UsageError
 from scratchvae.export import to_onnx
 from scratchvae.initial import initialise
 from scratchvae.kernels import table
+from scratchvae.models.convolutional import as_image, channels
 from scratchvae.models.vae import Architecture, elbo
 from scratchvae.page import check_run
 from scratchvae.training.config import Config, from_dict
@@ -148,14 +149,30 @@ def test_torch_agrees(size: tuple[int, int]) -> None:
 def test_a_net_leads_back_to_the_image(image: tuple[int, ...]) -> None:
     """Catches a row or a column that odd sizes lose on the way down and up, and layers that do not fit each other."""
     D = math.prod(image)
-    a = Architecture(D, 2, (5,), image=image, network="conv:2,3,4")
-    phi, theta = a.nets({name: 0.1 * RNG.standard_normal(shape) for name, shape in a.shapes().items()})
+    a = Architecture(D, 2, (6, 5), image=image, network="conv:2,3,4")
+    shapes = a.shapes()
+    phi, theta = a.nets({name: 0.1 * RNG.standard_normal(shape) for name, shape in shapes.items()})
     x = RNG.integers(0, 2, (3, D)).astype(float)
     L, cache = elbo(x, RNG.standard_normal((3, 2)), phi, theta)
     assert L.shape == (3,)
     assert cache.p.logits.shape == (3, D)
     sides = [layer.geometry.image[:2] for layer in phi.hidden if isinstance(layer, Conv)]
     assert sides == [tuple(-(-s // 2**n) for s in image[:2]) for n in range(3)]
+    back = [layer.geometry.image[:2] for layer in (*theta.hidden, *theta.heads) if isinstance(layer, Conv)]
+    assert back == sides[::-1]
+    assert [shapes[f"p.{name}.b"] for name in ("hidden.3", "hidden.4", "logits")] == [(3,), (2,), (D,)]
+
+
+def test_the_names_of_networks() -> None:
+    """Catches a bound of the channels that is one off, and images that are told from rows by their size alone."""
+    assert [channels(name) for name in ("mlp", "conv", "conv:1", "conv:7,65535")] == [(), (32, 64), (1,), (7, 65535)]
+    for name in ("conv:0", "conv:65536"):
+        with pytest.raises(UsageError, match="expected mlp, conv"):
+            channels(name)
+    assert as_image((7, 5), 35) == (7, 5, 1)
+    for image in ((35,), (2, 3), (7, 5, 1, 1)):
+        with pytest.raises(UsageError, match=r"35 columns are none of [^;]*$"):  # and no column has been dropped
+            as_image(image, 35)
 
 
 def test_fans_count_the_kernels_places() -> None:
@@ -178,6 +195,7 @@ def test_fans_count_the_kernels_places() -> None:
         {"likelihood": "gaussian", "standardise": False},
         {"likelihood": "gaussian-sigmoid", "estimator": "iw", "samples": 3},
         {"likelihood": "categorical"},
+        {"likelihood": "ordinal:4"},
         {"missing": "random:0.5"},
         {"prior": "vamp:3", "estimator": "stl"},
         {"posterior": "laplace", "warm_up": 1.0},
@@ -211,8 +229,36 @@ def test_resumed_is_unstopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert a.state is not None
     assert b.state is not None
     np.testing.assert_array_equal(a.state.arena.flat, b.state.arena.flat)
-    for words in (["evaluate"], ["sample", "--out", str(tmp_path / "s.png")]):
-        assert main([words[0], str(tmp_path / "a"), *words[1:]]) == 0
+    few = ["--rows", "0:2", "--samples", "3"]
+    commands: list[list[str]] = [
+        ["evaluate"],
+        ["sample", "--out", str(tmp_path / "s.png")],
+        ["evidence", *few],
+        ["evidence", *few, "--estimator", "ais", "--temperatures", "3"],
+        ["posterior", "--chains", "2", "--draws", "8", "--warm-up", "4", "--steps", "4", "--samples", "8"],
+        ["fill", *few, "--mask", "random:0.5", "--imputations", "2", "--warm-up", "2"],
+    ]
+    for name, *words in commands:
+        assert main([name, str(tmp_path / "a"), "--kernels", "numpy", *words]) == 0, name
+    capsys.readouterr()
+
+
+def test_threads_and_gaps_of_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches bits that --threads changes, and NaN of the data that a patch spreads over its neighbours."""
+    x = np.where(RNG.random((40, 35)) < 0.3, np.nan, RNG.random((40, 35)))
+    np.save(tmp_path / "x.npy", x)
+    for threads in "12":
+        words = ["train", str(tmp_path / "x.npy"), "--network", "conv:3", "--image", "7,5", "--hidden", "4",
+                 "--latent", "2", "--batch", "10", "--missing", "nan", "--likelihood", "gaussian", "--epochs", "2",
+                 "--no-standardise", "--no-pictures", "--kernels", "numpy", "--threads", threads,
+                 "--out", str(tmp_path / threads)]  # fmt: skip
+        assert main(words) == 0
+    a, b = (VAE.load(tmp_path / run) for run in "12")
+    assert a.state is not None
+    assert b.state is not None
+    np.testing.assert_array_equal(a.state.arena.flat, b.state.arena.flat)
+    assert np.isfinite(a.state.arena.flat).all()
+    assert main(["fill", str(tmp_path / "1"), "--rows", "0:2", "--imputations", "2", "--samples", "3"]) == 0
     capsys.readouterr()
 
 

@@ -11,7 +11,7 @@ from oracles import close
 
 from scratchvae.errors import UsageError
 from scratchvae.kernels import table
-from scratchvae.training.optim import SLOTS, Optimizer, clip, log_prior, log_prior_vjp
+from scratchvae.training.optim import AT_ONCE, SLOTS, Optimizer, clip, log_prior, log_prior_vjp
 from scratchvae.types import Array
 
 G = np.array([[1.0, -2.0], [3.0, 0.0], [-1.0, 4.0]])  # three gradients of two parameters
@@ -111,6 +111,20 @@ def test_numba_is_numpy(name: str, dtype: str) -> None:
     for plain, fast in zip(*paths, strict=True):
         assert plain.dtype == fast.dtype == np.dtype(dtype)
         close(fast, plain, {"float32": 1e-6, "float64": 1e-14}[dtype])
+
+
+@KERNELS
+@pytest.mark.parametrize("name", SLOTS)
+def test_parts_change_nothing(name: str, k: Any) -> None:
+    """Catches parameters that two parts step twice or none does, and a clip of each part by itself: the same bits."""
+    rng, P = np.random.default_rng(3), 2 * AT_ONCE + 5
+    theta, gradients = rng.standard_normal(P), rng.standard_normal((2, P))
+    ours, at_once = steps(Optimizer(name, clip=9.0), k, theta, gradients, 0.1), theta.copy()
+    slots = np.zeros((len(SLOTS[name]), P))
+    for t, g in enumerate(gradients, start=1):
+        clip(g, 9.0)
+        Optimizer(name).update_part(at_once, g, slots, t, 0.1, k)
+    np.testing.assert_array_equal(ours[-1], at_once)
 
 
 @KERNELS

@@ -82,8 +82,23 @@ EQUIVALENT: dict[str, str] = {
     # --- families
     "models.decoded.Decoded.log_joint_vjp | function dropped | * and (not theta):":
         "the way of any prior gives N(0, I)'s slope too: time, not numbers",
+    # --- convolution
+    "convolution.Geometry.padded | * | reach = * -> reach = *":
+        "more zeros after the image than any patch reads: memory, not numbers",
+    "convolution.Geometry.padded | operands swapped | sizes = * -> *":
+        "more zeros after the image than any patch reads: memory, not numbers",
+    "convolution.conv_vjp_params | function dropped | dW, spare = * -> *, O)":
+        "what is added into it nobody takes",
+    "convolution.conv_vjp_params | operand swapped | for part in * -> for part in blocks(len(dy), *":
+        "x and dy have as many rows",
+    "convolution.conv_vjp_params | operands swapped | np.add(dp.b, * -> *":
+        "a sum does not see the order",
+    "convolution.blocks | * | many = * -> many = *":
+        "how many rows are taken at once: time and memory, not numbers",
+    "models.convolutional.as_image | operands swapped | * -> *not in (3, 2)*":
+        "membership does not see the order",
     # --- optimizers
-    "training.optim.Optimizer.update | operands swapped | *('adam', 'adamw')* -> *":
+    "training.optim.Optimizer.update_part | operands swapped | *('adam', 'adamw')* -> *":
         "membership does not see the order",
     # --- estimators
     "estimators.baselines.predict | sign flipped | * -> return (dense(hs[[]1], *":
