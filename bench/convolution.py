@@ -95,8 +95,7 @@ def jaxs(x: Array, batch: int, threads: int) -> Callable[[], Any]:
         lost = (jax.nn.softplus(logits) - some * logits).sum()
         return (lost - (1 + log_var - mu**2 - jnp.exp(log_var)).sum() / 2) / batch
 
-    @jax.jit
-    def step(state: Any) -> Any:
+    def once(state: Any) -> Any:
         w, m, v, t, key = state
         key, one, two = jax.random.split(key, 3)
         g = jax.grad(loss)(w, rows[jax.random.randint(one, (batch,), 0, len(rows))], two)
@@ -106,6 +105,7 @@ def jaxs(x: Array, batch: int, threads: int) -> Callable[[], Any]:
         w = jax.tree.map(lambda w, m, v: w - fix * m / (jnp.sqrt(v * root) + 1e-8), w, m, v)
         return w, m, v, t + 1, key
 
+    step = jax.jit(once)
     zeros = jax.tree.map(jnp.zeros_like, w)
     states = [(w, zeros, zeros, 1.0, jax.random.key(0))]
 

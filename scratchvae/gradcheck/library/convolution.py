@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from ...conditional import Net
 from ...convolution import Conv, Geometry, conv, conv_vjp, conv_vjp_params, patches, patches_vjp
 from ...models.vae import Architecture
 from ...networks import affine, affine_vjp, affine_vjp_params
@@ -42,10 +43,16 @@ def cases() -> Iterator[Case]:
         columns = 15 if likelihood == "bernoulli" else 12
         a = Architecture(columns, 2, (3,), "tanh", likelihood, 0.3, network="conv:2,3", image=image)
         views = {n: at(800 + i, *s) / (4 if len(s) > 1 else 10) for i, (n, s) in enumerate(a.shapes().items())}
-        args = abs(at(61, ROWS, columns)) - 0.5, at(62, ROWS, 2), *a.nets(views)
-        yield Case(
-            f"vae.elbo[{likelihood}, convolutional]", bound, accumulating(bound_vjp, into=(2, 3)), args, constants=DATA
-        )
+        phi, theta = a.nets(views)
+        args, vjp = (abs(at(61, ROWS, columns)) - 0.5, at(62, ROWS, 2), phi, theta), accumulating(bound_vjp, into=(2, 3))
+        fixed = (*DATA, *whole(phi, "phi"), *whole(theta, "theta"))
+        yield Case(f"vae.elbo[{likelihood}, convolutional]", bound, vjp, args, constants=fixed)
+
+
+def whole(net: Net, name: str) -> list[str]:
+    """What is no number to take a slope by in a net's convolutions."""
+    layers = {f"{name}.{part}.{i}": p for part in ("hidden", "heads") for i, p in enumerate(getattr(net, part))}
+    return [f"{at}.{field}" for at, p in layers.items() if isinstance(p, Conv) for field in ("geometry", "transposed")]
 
 
 def params_only(back: Any) -> Any:
