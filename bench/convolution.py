@@ -99,11 +99,7 @@ def jaxs(x: Array, batch: int, threads: int) -> Callable[[], Any]:
         w, m, v, t, key = state
         key, one, two = jax.random.split(key, 3)
         g = jax.grad(loss)(w, rows[jax.random.randint(one, (batch,), 0, len(rows))], two)
-        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
-        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
-        fix, root = 1e-3 / (1 - 0.9**t), 1 / (1 - 0.999**t)
-        w = jax.tree.map(lambda w, m, v: w - fix * m / (jnp.sqrt(v * root) + 1e-8), w, m, v)
-        return w, m, v, t + 1, key
+        return *adam(jax, w, m, v, t, g), t + 1, key
 
     step = jax.jit(once)
     zeros = jax.tree.map(jnp.zeros_like, w)
@@ -115,6 +111,14 @@ def jaxs(x: Array, batch: int, threads: int) -> Callable[[], Any]:
         jax.block_until_ready(states[0])
 
     return take
+
+
+def adam(jax: Any, w: Any, m: Any, v: Any, t: Any, g: Any) -> tuple[Any, Any, Any]:
+    """JAX's step of Adam, number t from 1."""
+    m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
+    v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
+    fix, root = 1e-3 / (1 - 0.9**t), 1 / (1 - 0.999**t)
+    return jax.tree.map(lambda w, m, v: w - fix * m / (jax.numpy.sqrt(v * root) + 1e-8), w, m, v), m, v
 
 
 PEERS = {"torch": torchs, "jax": jaxs}

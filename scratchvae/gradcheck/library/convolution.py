@@ -44,7 +44,8 @@ def cases() -> Iterator[Case]:
         a = Architecture(columns, 2, (3,), "tanh", likelihood, 0.3, network="conv:2,3", image=image)
         views = {n: at(800 + i, *s) / (4 if len(s) > 1 else 10) for i, (n, s) in enumerate(a.shapes().items())}
         phi, theta = a.nets(views)
-        args, vjp = (abs(at(61, ROWS, columns)) - 0.5, at(62, ROWS, 2), phi, theta), accumulating(bound_vjp, into=(2, 3))
+        args = abs(at(61, ROWS, columns)) - 0.5, at(62, ROWS, 2), phi, theta
+        vjp = accumulating(bound_vjp, into=(2, 3))
         fixed = (*DATA, *whole(phi, "phi"), *whole(theta, "theta"))
         yield Case(f"vae.elbo[{likelihood}, convolutional]", bound, vjp, args, constants=fixed)
 
