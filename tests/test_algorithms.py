@@ -13,11 +13,12 @@ from scratchvae.errors import UsageError
 from scratchvae.estimators import get, gradient
 from scratchvae.models.decoded import Decoded
 from scratchvae.models.vae import decode
+from scratchvae.noise import Purpose
 from scratchvae.training import compiled
 from scratchvae.training.config import Config, from_dict
 from scratchvae.training.reading import Reading
 from scratchvae.training.rivals import WakeSleep
-from scratchvae.training.state import State, Steps, load_state, save_state
+from scratchvae.training.state import State, Steps, latent_noise, load_state, save_state
 from scratchvae.types import Array
 
 RIVALS = ("wake-sleep", "wake-sleep:means", "reweighted-wake-sleep:3", "reweighted-wake-sleep:3:1", "mcem", "full-vb")
@@ -70,11 +71,33 @@ def test_threads_and_kernels_change_nothing(algorithm: str) -> None:
     np.testing.assert_array_equal(flats[0], flats[1])
 
 
-def test_rows_weigh_in_wake() -> None:
-    """Catches weights that a rival does not see."""
+def test_rows_weigh_in_a_run() -> None:
+    """Catches weights that do not reach a rival's steps."""
     weights = np.where(np.arange(120) < 60, 1.9, 0.1)
     codes = [VAE(**SMALL, algorithm="wake-sleep").fit(bits(), weights=w).encode(bits()).mu for w in (None, weights)]
     assert abs(codes[0] - codes[1]).max() > 1e-4
+
+
+@pytest.mark.parametrize("algorithm", RIVALS)
+def test_a_row_that_has_all_the_weight_is_the_row_alone(algorithm: str) -> None:
+    """Catches weights that θ, or φ where it learns from data, does not see; and dreams that take the rows' weights."""
+    state, x = state_of(algorithm, dtype="float64"), bits(20).astype("float64")
+    eps = np.random.default_rng(0).standard_normal((3, 20, 2))
+    assert state.rule is not None
+
+    def direction(rows: slice, weights: Array | None) -> dict[str, Array]:
+        assert state.rule is not None
+        state.gradient.flat[...], state.weights, state.index = 0, weights, np.arange(20)[rows]
+        state.rule(state).gradient(x[rows], eps[:, rows])
+        return {name: view.copy() for name, view in state.gradient.views.items()}
+
+    heavy = direction(slice(None), 20.0 * (np.arange(20) == 7))
+    alone, even = direction(slice(7, 8), None), direction(slice(None), None)
+    asleep = algorithm.startswith("wake-sleep")
+    for name in (name for name in heavy if name[0] != "q" or algorithm != "reweighted-wake-sleep:3"):
+        expected = even if asleep and name[0] == "q" else alone
+        np.testing.assert_allclose(heavy[name], expected[name], rtol=1e-9, atol=1e-12, err_msg=name)
+        assert abs(even["p.logits.W"] - alone["p.logits.W"]).max() > 1e-3
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "poisson"])
@@ -92,6 +115,7 @@ def test_dreams_are_the_model_s(likelihood: str) -> None:
     np.testing.assert_array_equal(smooth.z, z)
     np.testing.assert_allclose(smooth.x, decode(z, state.theta)[0].mean)
     assert x.var() > smooth.x.var()
+    assert not np.isin(z, latent_noise(state, Purpose.LATENT, 0, n, 1)).any()
     state.step += 1
     other = WakeSleep(state).dreamt(n)
     assert (other.z != z).all()

@@ -14,6 +14,7 @@ from scratchvae.noise import Noise
 from scratchvae.tasks import quadrature
 from scratchvae.tasks.hmc import ChainState, chain_noise, hmc_step
 from scratchvae.training.config import from_dict
+from scratchvae.training.objective import Diverged
 from scratchvae.training.reading import Reading
 from scratchvae.training.state import State, Steps, load_state, save_state
 from scratchvae.types import Array
@@ -141,6 +142,26 @@ def test_the_optimizer_counts_updates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "update", update)
     steps.advance(2)
     assert numbers == list(range(10))
+
+
+def test_a_step_that_breaks_is_taken_back_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a third update that breaks and leaves the first two, the moved chains or the new step size behind."""
+    steps, numbers = run(bits().astype(np.float64)), list[int]()
+    steps.advance(1)
+    before, whole = {name: tensor.copy() for name, tensor in steps.state.tensors().items()}, steps.update
+
+    def update(x: Array, eps: Array, number: int) -> Array:
+        numbers.append(number)
+        if len(numbers) == 3:
+            steps.state.arena.flat[0] = np.nan
+        return whole(x, eps, number)
+
+    monkeypatch.setattr(steps, "update", update)
+    with pytest.raises(Diverged, match="at step 1"):
+        steps.advance(1)
+    assert (numbers, steps.state.step) == ([5, 6, 7], 1)
+    for name, tensor in steps.state.tensors().items():
+        np.testing.assert_array_equal(tensor, before[name], err_msg=name)
 
 
 def test_chains_are_in_the_checkpoint(tmp_path: object) -> None:
