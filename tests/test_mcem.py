@@ -118,10 +118,16 @@ def test_theta_goes_to_maximum_likelihood() -> None:
 
 
 def test_each_row_has_its_own_chain_and_noise() -> None:
-    """Catches chains of rows that were not in the minibatch, and noise by the place in it."""
+    """Catches chains of rows that were not in the minibatch, noise by the place in it, E after M, a step size that
+    stays as it was."""
     one, other = (run(bits(n).astype(np.float64), batch=20) for n in (120, 120))
     before = one.state.kept["z"].copy()
+    index, theta = one.index(0), one.state.theta
+    v, u = chain_noise(one.state.noise, before[None, index], 0, index.astype(np.uint32))
+    z, probability = e_step(Decoded(), one.x[index], before[None, index], v, u, np.log(FIRST_STEP), theta)
     one.advance(1)
+    np.testing.assert_allclose(one.state.kept["z"][index], z[0], rtol=1e-9)
+    assert one.state.kept["log_step"] == pytest.approx(tuned(np.log(FIRST_STEP), probability))
     moved = np.flatnonzero((one.state.kept["z"] != before).any(axis=1))
     assert set(moved) <= set(one.index(0))
     assert len(moved) > 10
