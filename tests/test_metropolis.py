@@ -145,7 +145,8 @@ def test_a_refused_proposal_counts_its_old_state_again() -> None:
 
 
 def test_what_is_no_number_is_refused_and_counted() -> None:
-    """Catches a NaN that is taken, or that stops a chain; and a start with no density, told by its chain and row."""
+    """Catches a NaN, or a density of ∞, that is taken, or that stops a chain; and a start with no density, told by its
+    chain and row."""
 
     def log_density(z: Array) -> Array:
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -155,5 +156,10 @@ def test_what_is_no_number_is_refused_and_counted() -> None:
     chains = independence(log_density, q, np.zeros((C, B, 1)), Noise(5), ChainPlan(draws=300, warm_up=0))
     assert (abs(chains.draws) < 1).all()
     assert (chains.divergent > 50).all()
+    pole = independence(
+        lambda z: np.where(z[..., 0] > 1, np.inf, 0.0), q, np.zeros((C, B, 1)), Noise(5), ChainPlan(50, 0)
+    )
+    assert (pole.draws <= 1).all()
+    assert pole.divergent.sum() > 50
     with pytest.raises(DataError, match="not finite at the start of chain 0 of row 0"):
         independence(log_density, q, np.full((C, B, 1), 2.0), Noise(5), ChainPlan(draws=1))
