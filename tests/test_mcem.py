@@ -14,6 +14,7 @@ from scratchvae.noise import Noise
 from scratchvae.tasks import quadrature
 from scratchvae.tasks.hmc import ChainState, chain_noise, hmc_step
 from scratchvae.training.config import from_dict
+from scratchvae.training.objective import Diverged
 from scratchvae.training.reading import Reading
 from scratchvae.training.state import State, Steps, load_state, save_state
 from scratchvae.types import Array
@@ -117,10 +118,16 @@ def test_theta_goes_to_maximum_likelihood() -> None:
 
 
 def test_each_row_has_its_own_chain_and_noise() -> None:
-    """Catches chains of rows that were not in the minibatch, and noise by the place in it."""
+    """Catches chains of rows that were not in the minibatch, noise by the place in it, E after M, a step size that
+    stays as it was."""
     one, other = (run(bits(n).astype(np.float64), batch=20) for n in (120, 120))
     before = one.state.kept["z"].copy()
+    index, theta = one.index(0), one.state.theta
+    v, u = chain_noise(one.state.noise, before[None, index], 0, index.astype(np.uint32))
+    z, probability = e_step(Decoded(), one.x[index], before[None, index], v, u, np.log(FIRST_STEP), theta)
     one.advance(1)
+    np.testing.assert_allclose(one.state.kept["z"][index], z[0], rtol=1e-9)
+    assert one.state.kept["log_step"] == pytest.approx(tuned(np.log(FIRST_STEP), probability))
     moved = np.flatnonzero((one.state.kept["z"] != before).any(axis=1))
     assert set(moved) <= set(one.index(0))
     assert len(moved) > 10
@@ -141,6 +148,26 @@ def test_the_optimizer_counts_updates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "update", update)
     steps.advance(2)
     assert numbers == list(range(10))
+
+
+def test_a_step_that_breaks_is_taken_back_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a third update that breaks and leaves the first two, the moved chains or the new step size behind."""
+    steps, numbers = run(bits().astype(np.float64)), list[int]()
+    steps.advance(1)
+    before, whole = {name: tensor.copy() for name, tensor in steps.state.tensors().items()}, steps.update
+
+    def update(x: Array, eps: Array, number: int) -> Array:
+        numbers.append(number)
+        if len(numbers) == 3:
+            steps.state.arena.flat[0] = np.nan
+        return whole(x, eps, number)
+
+    monkeypatch.setattr(steps, "update", update)
+    with pytest.raises(Diverged, match="at step 1"):
+        steps.advance(1)
+    assert (numbers, steps.state.step) == ([5, 6, 7], 1)
+    for name, tensor in steps.state.tensors().items():
+        np.testing.assert_array_equal(tensor, before[name], err_msg=name)
 
 
 def test_chains_are_in_the_checkpoint(tmp_path: object) -> None:

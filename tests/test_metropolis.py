@@ -11,7 +11,7 @@ from scratchvae.errors import DataError
 from scratchvae.noise import Noise
 from scratchvae.tasks import diagnostics, quadrature
 from scratchvae.tasks.exact import LogJoint
-from scratchvae.tasks.hmc import ChainPlan, ChainState, chain_noise, choose, metropolis
+from scratchvae.tasks.hmc import ChainPlan, ChainState, chain_noise, choose, metropolis, metropolis_step
 from scratchvae.types import Array
 
 C, B, D = 32, 3, 6
@@ -92,6 +92,29 @@ def test_moments_meet_quadrature(latents: int, way: str) -> None:
     np.testing.assert_allclose(chains.log_p[-1], log_density(chains.draws[-1]), rtol=1e-12)
 
 
+@pytest.mark.parametrize(("latents", "best"), [(1, 0.44), (100, 0.234)])
+def test_the_longest_jumps_are_taken_at_the_known_acceptance(latents: int, best: float) -> None:
+    """Catches an acceptance that is not the walk's: of N(0, I) the mean squared jump is greatest at 0.44 in one
+    dimension and at 0.234 in many (Roberts, Gelman & Gilks 1997); in one it is (2/π) arctan(2/s) for step s."""
+    rng = np.random.default_rng(0)
+    z, eps = rng.normal(size=(2, 2000 if latents > 1 else 40_000, 1, latents))
+    zero = np.zeros(z.shape[:2])
+
+    def log_density(z: Array) -> Array:
+        return np.asarray(-0.5 * (z * z).sum(axis=-1))
+
+    begin, scales, found = ChainState(z, log_density(z), 0 * z), np.linspace(0.5, 5, 31), []
+    for s in scales / np.sqrt(latents):
+        move = metropolis_step(begin, eps, zero, np.array(s), log_density)[1].probability
+        found.append((move.mean(), (move * (s * s * (eps * eps).sum(axis=-1))).mean()))
+        if latents == 1:
+            assert abs(move.mean() - 2 / np.pi * np.arctan(2 / s)) < 4 * move.std() / 200
+    acceptance, jump = np.array(found).T
+    near = jump > 0.95 * jump.max()  # the top is flat: its middle, by a parabola
+    a, b, _ = np.polyfit(acceptance[near], jump[near], 2)
+    assert -b / (2 * a) == pytest.approx(best, abs=0.03)
+
+
 def test_a_right_q_is_never_refused() -> None:
     """Catches a ratio that is not that of importance weights: where q is the posterior they are all one, and the draws
     are q's own, one after the other."""
@@ -122,7 +145,8 @@ def test_a_refused_proposal_counts_its_old_state_again() -> None:
 
 
 def test_what_is_no_number_is_refused_and_counted() -> None:
-    """Catches a NaN that is taken, or that stops a chain; and a start with no density, told by its chain and row."""
+    """Catches a NaN, or a density of ∞, that is taken, or that stops a chain; and a start with no density, told by its
+    chain and row."""
 
     def log_density(z: Array) -> Array:
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -132,5 +156,10 @@ def test_what_is_no_number_is_refused_and_counted() -> None:
     chains = independence(log_density, q, np.zeros((C, B, 1)), Noise(5), ChainPlan(draws=300, warm_up=0))
     assert (abs(chains.draws) < 1).all()
     assert (chains.divergent > 50).all()
+    pole = independence(
+        lambda z: np.where(z[..., 0] > 1, np.inf, 0.0), q, np.zeros((C, B, 1)), Noise(5), ChainPlan(50, 0)
+    )
+    assert (pole.draws <= 1).all()
+    assert pole.divergent.sum() > 50
     with pytest.raises(DataError, match="not finite at the start of chain 0 of row 0"):
         independence(log_density, q, np.full((C, B, 1), 2.0), Noise(5), ChainPlan(draws=1))

@@ -226,6 +226,7 @@ def test_shares_mix_and_a_lone_draw_sleeps_alone() -> None:
     ("samples", "share", "words"),
     [
         (1, 0.5, "wake-φ weighs draws against one another, and with K=1 .* φ would wander; take K=5"),
+        (0, 0.0, "K=0: a posterior of no draws"),
         (2, 1.5, "share=1.5: expected wake-φ's part"),
         (2, 0.5, "leaves 0.5 of φ's direction to sleep: give a dream"),
     ],

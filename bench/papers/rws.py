@@ -31,7 +31,7 @@ from scratchvae.estimators.importance import log_mean_exp
 from scratchvae.models.sigmoid_belief import SigmoidBelief, Theta
 from scratchvae.networks import dense
 from scratchvae.noise import Noise, Purpose
-from scratchvae.tasks.bbvi import ADAM, arrays
+from scratchvae.tasks.bbvi import arrays, ascend, begun
 from scratchvae.tree import zeros_like
 from scratchvae.types import Array
 
@@ -83,28 +83,26 @@ def train(row: str, args: argparse.Namespace) -> dict[str, Any]:
     """Begin the run of a row, or go on with it."""
     x, test = binarised(args.rows, args.seed)
     phi, theta = start(x, args.units, args.seed)
-    leaves = arrays((phi, theta))
-    slots = [np.zeros_like(leaf) for leaf in leaves * 2]
-    kept, begun, spent = Path(args.out or f"runs/rws-{row}") / "state.npz", 0, 0.0
+    slots = begun((phi, theta))
+    arrays_kept = [array for slot in slots for array in slot]
+    kept, first, spent = Path(args.out or f"runs/rws-{row}") / "state.npz", 0, 0.0
     if kept.exists():
         with np.load(kept) as held:
-            begun, spent = int(held["epoch"]), float(held["seconds"])
-            for i, leaf in enumerate([*leaves, *slots]):
-                leaf[...] = held[f"a{i}"]
+            first, spent = int(held["epoch"]), float(held["seconds"])
+            for i, array in enumerate(arrays_kept):
+                array[...] = held[f"a{i}"]
     kept.parent.mkdir(parents=True, exist_ok=True)
     noise, k, start_of = Noise(args.seed, kernels()), kernels(), time.perf_counter()
     steps = -(-len(x) // BATCH)
-    for epoch in range(begun, args.epochs):
+    for epoch in range(first, args.epochs):
         order, total = noise.order(epoch, len(x)), 0.0
         for i in range(steps):
             step = epoch * steps + i
             L, found = gradients(row, noise, step, x[order[i * BATCH : (i + 1) * BATCH]], phi, theta)
             total += float(L.sum(dtype=np.float64))
-            hyper = (args.rate * (1 - step / (args.epochs * steps)), *ADAM)
-            for leaf, m, v, g in zip(leaves, slots, slots[len(leaves) :], found, strict=False):
-                k.adam(leaf.reshape(-1), g.reshape(-1), m.reshape(-1), v.reshape(-1), step + 1, hyper)
+            ascend(slots, found, step, args.rate * (1 - step / (args.epochs * steps)), k)
         seconds = spent + time.perf_counter() - start_of
-        held_now: dict[str, Any] = {f"a{i}": a for i, a in enumerate([*leaves, *slots])}
+        held_now: dict[str, Any] = {f"a{i}": array for i, array in enumerate(arrays_kept)}
         np.savez(kept, epoch=epoch + 1, seconds=seconds, **held_now)
         say(f"epoch {epoch + 1} of {args.epochs}: training bound {total / len(x):.2f}, {seconds:.0f} s")
     bound, evidence = log_p(test, phi, theta, args.samples, args.seed)

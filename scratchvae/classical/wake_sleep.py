@@ -13,9 +13,10 @@ Reweighted, K draws from q stand for the posterior, each with its share w̃ = so
     wake-φ  Σ w̃_k ∇φ log q(z_k | x)       sleep's KL, on rows of the data; for K → ∞ exact
 
 Traps: a dream's x̃ is a draw and not the mean of p(x | z̃), or q learns to read rows that nobody sees. Where the data are
-grey levels under a Bernoulli decoder, though, draws are bits, which q never meets either: then means are nearer (the
-authors' own code draws bits all the same). Each half trains on what the *other* net made: on its own states (as one
-public code does it) wake and sleep both learn what they know. θ and φ move at once, from one θ.
+grey levels under a Bernoulli decoder, though, draws are bits, which q never meets either: then means are nearer (Kingma
+& Welling's code draws bits all the same). Each half trains on what the *other* net made: on its own states (as one
+public code does it) wake and sleep both learn what they know. θ and φ move at once, so that the old θ dreams; in Kingma
+& Welling's code the new one does.
 Tests: test_wake_sleep.py, by enumeration, by quadrature and in closed form.
 """
 

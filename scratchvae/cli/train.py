@@ -101,7 +101,8 @@ def add_training(p: Any) -> None:
     option(p, "--order", help="of rows in an epoch: permutation, keyed (needs no memory; 2^24 rows or more get it), or "
            "blocks:ROWS, for disks that want to read on")  # fmt: skip
     option(p, "--batch", type=whole(1), help="M, rows a minibatch")
-    option(p, "--algorithm", help="wake-sleep[:means], reweighted-wake-sleep:K[:SHARE of wake-φ], mcem, full-vb")
+    rivals = "wake-sleep[:means], reweighted-wake-sleep:K[:SHARE of wake-φ], mcem, full-vb"
+    option(p, "--algorithm", help=f"aevb, or a rival of §7.1.2: {rivals}")
     option(p, "--estimator", help="of the gradient: sgvb_b, stl, iw, dreg, nvil, … (scratchvae estimators --list)")
     option(p, "--samples", type=whole(1), help="L of eq. 7, samples of z a row; K of iw and dreg")
     option(p, "--optimizer", choices=tuple(SLOTS), dest="name", help="adagrad is the paper's")

@@ -99,14 +99,12 @@ def fit(
     phi, theta = copied(q), copied(theta)
     state = s.estimator.state(*state_arguments(s, x, arrays(phi)[0].dtype)) if s.estimator.initial else {}
     check_model(s, model, x, phi, theta)
-    slots = [(leaf, np.zeros_like(leaf), np.zeros_like(leaf)) for leaf in arrays((phi, theta))]
+    slots = begun((phi, theta))
     history = np.full(steps, np.nan)
     for step in range(steps):
         L, gradients = one(s, step, model, x, phi, theta, state)
         history[step] = L.mean(dtype=np.float64)
-        hyper = (rate * (1 - step / steps), *ADAM)
-        for (leaf, m, v), g in zip(slots, gradients, strict=True):
-            k.adam(leaf.reshape(-1), g.reshape(-1), m.reshape(-1), v.reshape(-1), step + 1, hyper)
+        ascend(slots, gradients, step, rate * (1 - step / steps), k)
         if report:
             report(step, float(history[step]), Fit(copied(phi), copied(theta), history[: step + 1], copied(state)))
     return Fit(phi, theta, history, state)
@@ -131,6 +129,17 @@ def one(
 def arrays(tree: Any) -> list[Array]:
     """What is trained: every array in it, in order."""
     return [leaf for _, leaf in leaves(tree) if isinstance(leaf, np.ndarray)]
+
+
+def begun(tree: Any) -> list[tuple[Array, Array, Array]]:
+    """Every array that is trained, with Adam's first and second moments of its slope."""
+    return [(leaf, np.zeros_like(leaf), np.zeros_like(leaf)) for leaf in arrays(tree)]
+
+
+def ascend(slots: list[tuple[Array, Array, Array]], slopes: list[Array], step: int, rate: float, k: Kernels) -> None:
+    """Adam's step of that number, counted from 0, upwards and in place."""
+    for (leaf, m, v), g in zip(slots, slopes, strict=True):
+        k.adam(leaf.reshape(-1), g.reshape(-1), m.reshape(-1), v.reshape(-1), step + 1, (rate, *ADAM))
 
 
 def draw(s: FitSettings, step: int, q: Any) -> Array:

@@ -4,6 +4,8 @@ Loop, optimizers, checkpoints and evaluation stay as they are, and every bound t
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -21,7 +23,7 @@ from ..noise import Purpose
 from ..tasks.hmc import chain_noise
 from ..types import Array
 from .algorithms import algorithm
-from .objective import VAEObjective, check_rows, drawn, shares
+from .objective import Diverged, VAEObjective, check_rows, drawn, shares
 from .stopping import held_out
 
 if TYPE_CHECKING:
@@ -37,6 +39,11 @@ class Rival(VAEObjective):
 
     def expect(self, x: Array) -> None:
         """What comes before the updates of a step on rows x: nothing, for most."""
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Within, a step that breaks leaves the state as it was; one update alone breaks before it changes anything."""
+        yield
 
 
 class WakeSleep(Rival):
@@ -73,6 +80,20 @@ class MonteCarloEM(Rival):
 
     __slots__ = ()
     updates = mcem.UPDATES
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Within, chains and updates before the one that breaks are taken back."""
+        s, z = self.state, self.state.kept["z"]
+        changed = s.arena.flat, s.slots, s.kept["log_step"]
+        before, stood = [array.copy() for array in changed], z[s.index]
+        try:
+            yield
+        except Diverged:
+            for array, old in zip(changed, before, strict=True):
+                array[...] = old
+            z[s.index] = stood
+            raise
 
     def expect(self, x: Array) -> None:
         """E, with noise named by the rows' numbers; the step size follows the acceptance."""

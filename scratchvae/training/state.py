@@ -214,11 +214,14 @@ class Steps:
         state.index = self.index(state.step)
         self.expect(state.index)
         state.beta = config.beta * min(1.0, (state.step + 1) / max(1.0, config.warm_up * self.per_epoch))
-        updates = 1 if state.rule is None else state.rule.updates
-        if state.rule is not None:
-            state.rule(state).expect(x)
-        for i in range(updates):
-            L = self.update(x, eps, updates * state.step + i)
+        if state.rule is None:
+            L = self.update(x, eps, state.step)
+        else:
+            rule = state.rule(state)
+            with rule.whole():
+                rule.expect(x)
+                for i in range(rule.updates):
+                    L = self.update(x, eps, rule.updates * state.step + i)
         state.step += 1
         return float(np.mean(L if state.weights is None else state.weights * L, dtype=np.float64))
 

@@ -29,6 +29,7 @@ CLASSICAL: dict[str, str] = {
         "x and z are of one type",
     "classical.mcem.tuned | function dropped | * -> return log_step + RATE * (probability.mean() - TARGET)":
         "a NumPy scalar is a number; the word is for the type checker",
+    "classical.full_vb.*vjp | operands swapped | for total, [*]* in zip(dq, *": "two shares are added up, in any order",
     "classical.full_vb.* | operands swapped | quadratic = * -> *":
         "a product of two vectors",
     "classical.full_vb.* | function dropped | return float(* -> *":
