@@ -46,8 +46,8 @@ def cases() -> Iterator[Case]:
         phi, theta = a.nets(views)
         args = abs(at(61, ROWS, columns)) - 0.5, at(62, ROWS, 2), phi, theta
         vjp = accumulating(bound_vjp, into=(2, 3))
-        fixed = (*DATA, *whole(phi, "phi"), *whole(theta, "theta"))
-        yield Case(f"vae.elbo[{likelihood}, convolutional]", bound, vjp, args, constants=fixed)
+        constant = (*DATA, *whole(phi, "phi"), *whole(theta, "theta"))
+        yield Case(f"vae.elbo[{likelihood}, convolutional]", bound, vjp, args, constants=constant)
 
 
 def whole(net: Net, name: str) -> list[str]:
