@@ -165,7 +165,7 @@ def test_a_bound_that_breaks(call: Call) -> None:
         ("evaluate run --samples -1", "argument --samples"),
         ("sample run --count 0", "argument --count"),
         ("sample run --seed -1", "argument --seed"),
-        ("sample run --out s.foo", "unknown ending: give .png, .npy, .csv, or -"),
+        ("sample run --out s.foo", "unknown ending: give .png, .npy, .csv, .txt, or -"),
         ("sample run --out rows.npy/s.csv", "Not a directory; name another place"),
         ("sample run --out rows.npy/s.npy", "Not a directory; name another place"),
         ("sample run --image 5,5 --out s.png", "does not fit rows of 12 columns"),

@@ -256,7 +256,7 @@ def test_the_list_and_the_json_count_what_passed(tmp_path: Path, capsys: pytest.
     assert (code, [one["name"] for one in json.loads(out)["exercises"]]) == (0, ["vjp"])
     assert call("2", "--json")[0] == 1
     out = call()[1]
-    assert "1 of 15 passed" in out
+    assert "1 of 16 passed" in out
     assert out.endswith(f"next: scratchvae exercise 1 --folder {tmp_path}\n")
     assert call("e00_vjp.py", "--solution")[0] == call("00", "--solution")[0] == 0
     (tmp_path / find("vjp").file).write_text("other", encoding="utf-8")

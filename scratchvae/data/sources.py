@@ -65,17 +65,17 @@ def source(path: str, leave_out: Sequence[str] = ()) -> Source:
 
 def of_array(x: Any, shape: tuple[int, ...] | None = None) -> Source:
     """Of what gives rows by slices, or dense ones by numbers; each row in the given shape."""
-    shape = shape or x.shape[1:]
+    shape, N = shape or x.shape[1:], int(x.shape[0])  # zarr's have no len
     row = int(np.prod(shape)) * x.dtype.itemsize
     step = max(1, BLOCK // row)
 
     def blocks(place: Place) -> Iterator[tuple[Array, Place]]:
-        for i in range(place[0] if place else 0, len(x), step):
-            key = np.arange(i, min(i + step, len(x))) if hasattr(x, "csr") else slice(i, i + step)
+        for i in range(place[0] if place else 0, N, step):
+            key = np.arange(i, min(i + step, N)) if hasattr(x, "csr") else slice(i, i + step)
             block = np.asarray(x[key])
             yield block.reshape(len(block), *shape), [i + len(block)]
 
-    return Source(blocks, len(x) * row, len(x))
+    return Source(blocks, N * row, N)
 
 
 def opened(path: str, name: str, package: str) -> Any:

@@ -32,7 +32,7 @@ GROUPS: dict[str, tuple[Names, Names]] = {
         ("kernels.dense", "kernels.activations", "kernels.normal", "kernels.bernoulli", "kernels.optimizers",
          "networks", "distributions.normal", "conditional", "models.vae", "models.decoded"),
         ("test_networks.py", "test_distributions.py", "test_conditional.py", "test_vae.py", "test_decoded.py",
-         "test_optimizers.py", "test_entering.py"),
+         "test_optimizers.py", "test_entering.py", "test_convolution.py"),
     ),
     "convolution": (
         ("convolution", "models.convolutional"), ("test_convolution.py", "test_networks.py", "test_conditional.py"),
