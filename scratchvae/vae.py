@@ -70,8 +70,8 @@ class VAE:
         self.config, self._given = from_dict(values), set(values)
         if self.config.deep:
             raise UsageError(f"latent={latent}: VAE has one latent layer; ladders are trained by training.state.State")
-        if self.config.model == "sequence":
-            raise UsageError("VAE takes rows of numbers: a text is trained by scratchvae train --model sequence")
+        if self.config.model != "vae":
+            raise UsageError(f"VAE takes rows of numbers alone: model={self.config.model!r} is for scratchvae train")
         self.verbose = verbose
         self.threads: int | None = None  # of training; None: as many as `engine.processors` says
         self.state: State | None = None
@@ -230,8 +230,8 @@ class VAE:
         damaged or a foreign file, UsageError for a ladder's."""
         folder = Run(Path(path)) if Path(path).is_dir() else None
         state, meta = folder.load(kernels) if folder else load_state(path, kernels)
-        if state.config.deep or state.config.model == "sequence":
-            kind = "a ladder of latent layers" if state.config.deep else "a run on sequences"
+        if state.config.deep or state.config.model != "vae":
+            kind = "a ladder of latent layers" if state.config.deep else f"a run of model={state.config.model!r}"
             raise UsageError(f"{path} holds {kind}: read it with training.state.load_state")
         model = cls.__new__(cls)
         model.config, model.state, model.verbose, model.threads = state.config, state, False, None

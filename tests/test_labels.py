@@ -21,6 +21,7 @@ from scratchvae.training.run import Run
 from scratchvae.training.semi_supervised import probabilities
 from scratchvae.training.state import State
 from scratchvae.types import Array
+from scratchvae.vae import VAE
 
 SMALL: dict[str, Any] = {
     "model": "m2", "latent": 2, "hidden": (8,), "batch": 4, "kernels": "numpy", "labels": 6, "binarisation": "none",
@@ -227,6 +228,17 @@ def test_classify_takes_other_files(run: Path, tmp_path: Path, capsys: pytest.Ca
     assert "error_percent" not in json.loads(out.out)
 
 
+def test_the_prior_on_weights_counts_all_rows() -> None:
+    """Catches log p(θ) that is shared among the rows without labels alone: J is a mean over all."""
+    plain, prior = (run_of(weight_prior=given) for given in (False, True))
+    for steps in (plain, prior):
+        steps.one()
+    theta = slice(*prior.generative())
+    start = run_of().state.arena.flat[theta]
+    slopes = [steps.state.gradient.flat[theta] for steps in (plain, prior)]
+    np.testing.assert_allclose(slopes[1], slopes[0] - start / 40, rtol=1e-9, atol=1e-12)
+
+
 def test_resume_has_the_same_bits(run: Path, tmp_path: Path) -> None:
     """Catches labels or an order that a resumed run draws anew."""
     source = table(tmp_path / "kinds.csv", 150)
@@ -247,6 +259,12 @@ def test_other_commands(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(run), "--samples", "20", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["elbo"] < told["log_likelihood"] + 3 * told["standard_error"]
+    assert main(["score", str(run), "--top", "2", "--json"]) == 0  # there is no p(x | z) to say why by
+    assert len(json.loads(capsys.readouterr().out)["rows"]) == 2
+    with pytest.raises(UsageError, match="model='m2'"):
+        VAE.load(run)
+    with pytest.raises(UsageError, match="model='m2'"):
+        VAE(model="m2")
     for command in (["posterior"], ["fill"], ["manifold"], ["interpolate"], ["page"]):
         assert main([*command, str(run)]) == 2
         assert "model=m2" in capsys.readouterr().err

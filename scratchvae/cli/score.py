@@ -32,8 +32,8 @@ from .evaluate import importance
 
 ABOUT = """Say of every row of a table how probable it is, log p(x) in nats, and its rank: 1 is the least probable, the
 oddest. With --top the oddest alone, in that order. Why: the columns whose cells cost a row most nats, -log p(x_d | z)
-at the mean of q(z | x), beyond their median in the table; a row without one is odd by how columns go together.
-A column that was left out, or is an index, names rows, if no two of its cells are alike."""
+at the mean of q(z | x), beyond their median in the table; a row without one is odd by how columns go together. Runs
+with classes say no why. A column that was left out, or is an index, names rows, if no two of its cells are alike."""
 USUAL, WIDE = 1000, 100  # rows that say what a column costs; columns at most that are looked at one by one
 WHY, LEAST = 3, 0.1  # columns named for a row; nats, from which on they are
 
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     called, ids = row_names(args, state)
     for one in table if ids else []:
         one["id"] = ids[found.test_origin.first + one["row"]]
-    if args.why and found.train.shape[1] <= WIDE and not found.shape:
+    if args.why and found.train.shape[1] <= WIDE and not found.shape and state.config.model == "vae":
         for one, why in zip(table, reasons(state, found, np.asarray(some.test[shown]), args.why), strict=True):
             one["why"] = why
     measure = meaning_of(state, some, "log p(x)", "importance sampling", args.samples, len(nats)).measure

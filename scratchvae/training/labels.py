@@ -133,8 +133,7 @@ class LabelSteps(Steps):
     def expect(self, index: Array) -> None:
         """The classes and weights of a minibatch's rows."""
         state, B = self.state, len(index)
-        n = self.few or B
-        total = len(self.labelled) + (self.rows if self.few else 0)
+        n, total = self.few or B, len(self.x)
         state.codes = self.codes[np.searchsorted(self.labelled, index[:n])]
         state.weights = np.full(B, len(self.labelled) / n * B / total)
         if n < B:

@@ -236,7 +236,8 @@ class Steps:
         L = gradient(state, x, eps)
         if config.weight_prior:
             generative = slice(*self.generative())
-            log_prior_vjp(1.0, state.arena.flat[generative], self.rows, state.gradient.flat[generative])
+            rows = len(self.x) - len(self.held)  # that the objective is a mean over
+            log_prior_vjp(1.0, state.arena.flat[generative], rows, state.gradient.flat[generative])
         flats, rate = (state.arena.flat, state.gradient.flat, state.slots), self.rate(state.step)
         config.optimizer.update(*flats, number + 1, rate, state.k)
         return L
