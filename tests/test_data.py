@@ -124,6 +124,18 @@ def test_test_rows_of_its_own(write: Write, tmp_path: Path) -> None:
     assert len(load("mnist", test=np.zeros((3, 784), np.uint8)).test) == 3
 
 
+def test_a_file_that_is_its_own_test_rows_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a table that is parsed twice for `--data FILE`, and notes that are said twice."""
+    path, seen = tmp_path / "t.csv", []
+    path.write_text("a,b\n1,2\n3,4\n", encoding="utf-8")
+    read = data.files.read
+    monkeypatch.setattr(data.files, "read", lambda *given: (seen.append(given), read(*given))[1])
+    found = data.load(str(path), str(path))
+    assert (len(seen), found.notes) == (1, ("line 1 taken for names: a, b",))
+    np.testing.assert_array_equal(found.test, [[1, 2], [3, 4]])
+    np.testing.assert_array_equal(found.test, found.train)
+
+
 def test_npz(write: Write, tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "a.npz", x_train=PIXELS, y_train=np.arange(30), x_test=np.asfortranarray(PIXELS[:5]))
     found = load(tmp_path / "a.npz")

@@ -114,8 +114,8 @@ def test_what_stops_it_is_named() -> None:
         "adding": (none._replace(adding=1e8), free),
     }
     for words, (costs, link) in cases.items():
-        assert words in plan.end(plan.doublings(costs, link, job, 4096), costs).partition("stops it")[2]
-    assert "beyond was not asked" in plan.end(plan.doublings(quick, free, job, 2), quick)
+        assert words in plan.end(plan.doublings(costs, link, job, 4096)).partition("stops it")[2]
+    assert "beyond was not asked" in plan.end(plan.doublings(quick, free, job, 2))
 
 
 def test_between_batches_lines_and_beyond_the_last_slope() -> None:

@@ -11,7 +11,7 @@ from .. import __version__, plots
 from ..engine import jit, machine
 from ..errors import DataError, UsageError
 from ..training import speed
-from .common import Commands, check_out, command, report_to, say, threads_for, write
+from .common import Commands, check_out, command, say, threads_for, write
 
 FORMAT = 1
 NOISY = 0.15  # spread of a cell above which a machine was too busy to be compared
@@ -63,8 +63,7 @@ def run(args: argparse.Namespace) -> int:
     if args.threads is not None and args.threads < 1:
         raise UsageError(f"--threads {args.threads}: give 1 or more")
     found = measure(threads_for(args.threads))
-    with report_to(None):
-        print(json.dumps(found) if args.json else "\n".join(lines(found)))
+    print(json.dumps(found) if args.json else "\n".join(lines(found)))
     for out in args.out:
         if out.endswith(".json"):
             text = json.dumps(found, indent=1) + "\n"

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     costs, threads, where = from_file(args) if args.bench else measured(args)
     job = plan.Job(args.rows * args.epochs, args.batch, threads, args.price or 0.0)
     found = plan.doublings(costs, link, job, args.ranks)
-    ended = plan.end(found, costs)
+    ended = plan.end(found)
     if args.json:
         rows = [{**f._asdict(), "step": f.step} for f in found]
         said = {"costs": costs._asdict(), "link": link._asdict(), "threads": threads}

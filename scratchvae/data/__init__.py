@@ -102,9 +102,11 @@ def load(
     origin = origin._replace(names=names)
     labels, test_labels = _labels(parts.get("labels"), len(train), name), parts.get("test_labels")
     if test is not None:
-        own, split = _parts(test, leave_out), f"the rows of {test}" if isinstance(test, str | Path) else "own test rows"
-        called = str(test) if isinstance(test, str | Path) else f"{name} (test)"
-        notes, test_labels = (*notes, *(f"{called}: {note}" for note in own.notes)), None
+        path = isinstance(test, str | Path)
+        called, split = (str(test), f"the rows of {test}") if path else (f"{name} (test)", "own test rows")
+        same = path and called == name and name not in NAMES  # all rows of a file: it is read, and noted, once
+        own, test_labels = found if same else _parts(test, leave_out), None
+        notes = notes if same else (*notes, *(f"{called}: {note}" for note in own.notes))
         test_origin = Origin(called, 0, own.names, own.lines)
         rest = matrix(own.parts["train"], test_origin, missing)[0]
         rest = understood(rest, own.levels, known._replace(names=names), test_origin)

@@ -14,7 +14,8 @@ r       rounds of the fixed binary tree, by recursive doubling: in round k a ran
 γ       bytes a second of adding what has come: measured here as reading and updating two arrays beyond the caches.
 
 An epoch of N rows takes ⌈N/B⌉ T(n). Efficiency is T(1) / (n T(n)). As n grows t(B/n) falls only to t(1), while r grows:
-scaling stops where half of n's time is not rows, and turns where doubling n adds more exchange than it takes from t.
+scaling stops where the efficiency falls below a half, and turns where doubling n adds more exchange than it takes from
+t.
 Left out: reading rows from disk, stragglers, a network that others use, evaluation and checkpoints.
 """
 
@@ -111,7 +112,7 @@ def doublings(costs: Costs, link: Link, job: Job, most: int) -> list[Forecast]:
     return [forecast(costs, link, job, n) for n in counts]
 
 
-def end(found: list[Forecast], costs: Costs) -> str:
+def end(found: list[Forecast]) -> str:
     """Where scaling stops, and why."""
     quickest = min(found, key=lambda f: f.step)
     paid = max((f for f in found if f.efficiency >= 0.5), key=lambda f: f.ranks)
@@ -125,8 +126,8 @@ def end(found: list[Forecast], costs: Costs) -> str:
     }
     reason = max(why, key=why.__getitem__)
     if last is paid and quickest is paid:
-        return f"up to {paid.ranks} ranks each does at least half of what it could; beyond was not asked or has no rows"
-    return (f"at least half of each rank's time is rows up to {paid.ranks} ranks; quickest of these: {quickest.ranks}. "
+        return f"the efficiency is at least half up to {paid.ranks} ranks; beyond was not asked or has no rows"
+    return (f"the efficiency is at least half up to {paid.ranks} ranks; quickest of these: {quickest.ranks}. "
             f"What stops it: {reason}; a larger batch moves it further")  # fmt: skip
 
 
