@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,10 +127,15 @@ def test_test_rows_of_its_own(write: Write, tmp_path: Path) -> None:
 
 def test_a_file_that_is_its_own_test_rows_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a table that is parsed twice for `--data FILE`, and notes that are said twice."""
-    path, seen = tmp_path / "t.csv", []
+    path, seen = tmp_path / "t.csv", list[Any]()
     path.write_text("a,b\n1,2\n3,4\n", encoding="utf-8")
     read = data.files.read
-    monkeypatch.setattr(data.files, "read", lambda *given: (seen.append(given), read(*given))[1])
+
+    def counted(*given: Any) -> Any:
+        seen.append(given)
+        return read(*given)
+
+    monkeypatch.setattr(data.files, "read", counted)
     found = data.load(str(path), str(path))
     assert (len(seen), found.notes) == (1, ("line 1 taken for names: a, b",))
     np.testing.assert_array_equal(found.test, [[1, 2], [3, 4]])

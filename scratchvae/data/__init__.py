@@ -104,9 +104,8 @@ def load(
     if test is not None:
         path = isinstance(test, str | Path)
         called, split = (str(test), f"the rows of {test}") if path else (f"{name} (test)", "own test rows")
-        same = path and called == name and name not in NAMES  # all rows of a file: it is read, and noted, once
-        own, test_labels = found if same else _parts(test, leave_out), None
-        notes = notes if same else (*notes, *(f"{called}: {note}" for note in own.notes))
+        own = found if called == name and name not in NAMES else _parts(test, leave_out)  # one file is read once
+        notes, test_labels = (*notes, *(f"{called}: {note}" for note in own.notes if own is not found)), None
         test_origin = Origin(called, 0, own.names, own.lines)
         rest = matrix(own.parts["train"], test_origin, missing)[0]
         rest = understood(rest, own.levels, known._replace(names=names), test_origin)

@@ -9,11 +9,10 @@ from scipy import special
 from ..kernels import NUMPY, Kernels
 from ..kernels.activations import softplus_np
 from ..types import Array
-from .discrete import log_softmax
 from .elementwise import Masses
 from .observed import Observed, Place
 from .saddle import STIRLING, excess, log_add, log_near, soft, soft_vjp, stirling, stirling_vjp
-from .shared import column, counted, fitted, quiet, sigmoid, summed, times, wide
+from .shared import column, counted, fitted, log_softmax, quiet, sigmoid, summed, times, wide
 
 # NB(x; μ, θ) = Γ(x + θ) / (Γ(θ) x!) (θ / (θ + μ))^θ (μ / (θ + μ))^x        variance μ + μ² / θ; θ → ∞ is Poisson
 #   with n = x + θ and log Γ(a) = a log a − a − c(a), the large parts cancel on paper:

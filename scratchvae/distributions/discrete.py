@@ -13,7 +13,7 @@ from .bernoulli import Logits
 from .exponential import Blocks, ExponentialFamily
 from .observed import Observed, Place
 from .saddle import excess, stirling
-from .shared import column, fitted, quiet, summed, wide
+from .shared import column, fitted, log_softmax, quiet, summed, wide
 
 
 class LogRate(NamedTuple):
@@ -95,12 +95,6 @@ class Categorical(ExponentialFamily, Logits):
             below = np.cumsum(p, axis=-1)[..., :-1] <= u[..., g : g + 1]
             columns.append(np.eye(p.shape[-1], dtype=self.logits.dtype)[below.sum(axis=-1)])
         return np.concatenate(columns, axis=-1)
-
-
-def log_softmax(l: Array) -> tuple[Array, Array]:
-    """log p and p over the last axis: to the last digit also where p is nearly 1."""
-    top, rest, p = Categorical(l).parts(l)
-    return l - top - np.log1p(rest), p
 
 
 # log p = l_x − log Σ_c e^{l_c}     so     ∂/∂l = [c = x] − p

@@ -7,10 +7,9 @@ import numpy as np
 from ..kernels import NUMPY, Kernels
 from ..types import Array
 from .continuous import Beta
-from .discrete import log_softmax
 from .observed import Observed
 from .positive import beta, beta_vjp
-from .shared import column, fitted, quiet, summed, times, wide
+from .shared import column, fitted, log_softmax, quiet, summed, times, wide
 
 
 class GateShapes(NamedTuple):

@@ -8,10 +8,9 @@ from scipy import special
 from ..kernels import NUMPY, Kernels
 from ..kernels.activations import softplus_np
 from ..types import Array
-from .discrete import log_softmax
 from .elementwise import Masses
 from .observed import Observed
-from .shared import column, fitted, quiet, sigmoid, summed, times, wide
+from .shared import column, fitted, log_softmax, quiet, sigmoid, summed, times, wide
 
 # log of what a logistic has between two bounds, a above b, δ = a − b = e^v:
 #   σ(a) − σ(b) = σ(a) σ(−b) (1 − e^−δ)     so     log p = −softplus(−a) − softplus(b) + log(1 − e^−δ)

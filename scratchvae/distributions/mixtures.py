@@ -7,16 +7,10 @@ import numpy as np
 
 from ..kernels import NUMPY, Kernels
 from ..types import Array
-from .shared import LOG_2PI, column, fitted, narrow, wide
+from .shared import LOG_2PI, column, fitted, log_softmax, narrow, wide
 
 DIGITS = 1e-9  # nats that the squares by matrix products may be off
 NUMBERS = 2**20  # in any array on the way
-
-
-def log_softmax(a: Array) -> Array:
-    """a − log Σ e^a over the last axis."""
-    a = a - a.real.max(axis=-1, keepdims=True)
-    return a - np.log(np.exp(a).sum(axis=-1, keepdims=True))
 
 
 # r_nc = Σ_k P_ck (z_nk − μ_ck)²  =  z² Pᵀ − 2 z (P μ)ᵀ + Σ_k P μ²
@@ -62,13 +56,13 @@ class MixtureNormal(MixtureHeads):
     def mean(self) -> Array:
         """Σ_c π_c μ_c, (K,)."""
         mu, logits = wide(self.mu, self.logits)
-        return narrow(np.exp(log_softmax(logits)) @ mu, self.mu)
+        return narrow(log_softmax(logits)[1] @ mu, self.mu)
 
     def sample(self, noise: Array, k: Kernels = NUMPY) -> Array:
         """z (..., K) of noise (..., 1 + K): a uniform in (0, 1) that picks the component, then normals. No slope passes
         through the choice (§7.2.2)."""
         mu, log_var, logits, noise = wide(*self, noise)
-        below = np.cumsum(np.exp(log_softmax(logits)))[:-1]
+        below = np.cumsum(log_softmax(logits)[1])[:-1]
         c = np.searchsorted(below, noise[..., 0], side="right")
         return narrow(mu[c] + np.exp(0.5 * log_var[c]) * noise[..., 1:], self.mu, self.log_var)
 
@@ -85,11 +79,11 @@ class MixtureNormal(MixtureHeads):
         """Cotangents of z and of the parameters, each by the component's responsibility R."""
         rows, weights = wide(z.reshape(-1, z.shape[-1]))[0], column(w, z.shape).reshape(-1, 1)
         p = MixtureNormal(*wide(*self))
-        precision, prior = np.exp(-p.log_var), np.exp(log_softmax(p.logits))
+        precision, prior = np.exp(-p.log_var), log_softmax(p.logits)[1]
         dz = np.zeros(rows.shape, np.result_type(rows, weights, *p))
         dmu, dlog_var, dlogits = (np.zeros(h.shape, dz.dtype) for h in p)
         for part, expanded in p._parts(rows):
-            R = weights[part] * np.exp(log_softmax(p._joint(rows[part], expanded)))
+            R = weights[part] * log_softmax(p._joint(rows[part], expanded))[1]
             dz[part], dm, dP = squares_vjp(-0.5 * R, rows[part], p.mu, precision, expanded)
             dmu += dm
             dlog_var -= precision * dP + 0.5 * R.sum(axis=0)[:, None]
@@ -99,7 +93,7 @@ class MixtureNormal(MixtureHeads):
 
     def _joint(self, rows: Array, expanded: bool) -> Array:
         """l (N, C)."""
-        constant = log_softmax(self.logits) - 0.5 * (self.log_var + LOG_2PI).sum(axis=-1)
+        constant = log_softmax(self.logits)[0] - 0.5 * (self.log_var + LOG_2PI).sum(axis=-1)
         return constant - 0.5 * squares(rows, self.mu, np.exp(-self.log_var), expanded)
 
     def _parts(self, rows: Array) -> Iterator[tuple[slice, bool]]:

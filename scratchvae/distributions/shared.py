@@ -57,6 +57,18 @@ def sigmoid(a: Array) -> Array:
     return np.where(a.real > 0, 1, e) / (1 + e)
 
 
+# log p_c = l_c − top − log (1 + Σ_{j ≠ top} e^(l_j − top))
+def log_softmax(l: Array) -> tuple[Array, Array]:
+    """log p and p over the last axis of logits l: to the last digit also where p is nearly 1."""
+    first = l.real.argmax(axis=-1)[..., None]
+    top = np.take_along_axis(l.real, first, axis=-1)
+    e = np.exp(l - top)
+    rest = e.copy()
+    np.put_along_axis(rest, first, np.take_along_axis(e, first, axis=-1) - 1, axis=-1)
+    rest = np.add.reduceat(rest, [0], axis=-1)
+    return l - top - np.log1p(rest), e / (1 + rest)
+
+
 def dot(a: Array, b: Array) -> Array:
     """Σ_k a_k b_k as a column (..., 1)."""
     return np.asarray((a * b).sum(axis=-1, keepdims=True))

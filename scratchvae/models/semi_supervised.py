@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..conditional import Distribution, Family, Net, net, net_vjp
+from ..distributions.shared import log_softmax
 from ..errors import UsageError, unknown
 from ..kernels import NUMPY, Kernels
 from ..networks import (
@@ -188,9 +189,7 @@ def elbo_vjp(
 def classify(x: Array, phi: Recognition, k: Kernels = NUMPY) -> tuple[Array, list[Array]]:
     """log q(y | x) (B, C), and the layers for the way back."""
     hs = mlp(x, phi.y[:-1], phi.z.activation, k)
-    l = affine(hs[-1], phi.y[-1], k)
-    l = l - l.real.max(axis=-1, keepdims=True)
-    return l - np.log(np.exp(l).sum(axis=-1, keepdims=True)), hs
+    return log_softmax(affine(hs[-1], phi.y[-1], k))[0], hs
 
 
 def classify_vjp(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..data.tokens import END, PAD
+from ..distributions.shared import log_softmax
 from ..kernels import NUMPY, Kernels
 from ..models.sequence import Decoder
 from ..networks import activate, dense
@@ -32,9 +33,7 @@ def step(token: Array, pen: Pen, theta: Decoder, k: Kernels = NUMPY) -> tuple[Ar
     unit = theta.writer
     a = dense(embedding(token, unit.embedding), unit.input, k) + pen.latent
     h, _ = k.gru_gates(a, dense(pen.h, unit.state, k), pen.h)
-    logits = dense(h, theta.logits, k).astype(np.float64)
-    top = logits.max(axis=1, keepdims=True)
-    return logits - top - np.log(np.exp(logits - top).sum(axis=1, keepdims=True)), pen._replace(h=h)
+    return log_softmax(dense(h, theta.logits, k).astype(np.float64))[0], pen._replace(h=h)
 
 
 def write(
