@@ -375,13 +375,14 @@ def plot_walk(edges: Sequence[tuple[str, str, float, float]], title: str = "", a
 
 def plot_roofline(machine: dict[str, Any], rows: Sequence[dict[str, Any]], threads: int, ax: Any = None) -> Any:
     """GFLOP/s reached over operations a byte, float32 on that many threads, under the roofs of the machine."""
-    limits, ax, span = machine["limits"][str(threads)], axes(ax, (8, 5)), [0.5, 1000.0]
+    rows = [r for r in rows if r["threads"] == threads and r["dtype"] == "float32"]
+    limits, ax = machine["limits"][str(threads)], axes(ax, (8, 5))
+    span = [min(0.5, *(r["intensity"] / 2 for r in rows)), 1000.0]  # a step of one row is far to the left
     top = max(v for name, v in limits.items() if name.startswith("fma"))
     ax.plot(span, [top, top], "k-", lw=1, label=f"FMA from registers, {top:.0f} GFLOP/s")
     for level, grey in (("L2", "0.3"), ("L3", "0.5"), ("DRAM", "0.7")):
         xs, read = [span[0], min(span[1], top / limits[level]["read"])], limits[level]["read"]
         ax.plot(xs, [x * read for x in xs], "--", color=grey, lw=1, label=f"{level} read")
-    rows = [r for r in rows if r["threads"] == threads and r["dtype"] == "float32"]
     for number, what in enumerate(dict.fromkeys(r["what"] for r in rows)):
         for kind, marker in (("step", "o"), ("product", "x")):
             mine = [r for r in rows if r["what"] == what and r["kind"] == kind]

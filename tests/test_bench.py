@@ -291,10 +291,14 @@ def test_the_table_has_operations_a_second_and_the_picture_one_thread_count(
 ) -> None:
     figures = pytest.importorskip("matplotlib.figure")
     drawn: list[tuple[list[float], list[float]]] = []
-    monkeypatch.setattr(
-        figures.Figure, "savefig", lambda self, *_, **__: drawn.extend(a.get_data() for a in self.axes[0].lines)
-    )
-    jobs = [SMALL._replace(threads=n, dtype=t, batch=b) for n in (1, 2) for t in TOLERANCE for b in (3, 20)]
+    seen: list[tuple[float, float]] = []
+
+    def shown(self: Any, *_: Any, **__: Any) -> None:
+        drawn.extend(a.get_data() for a in self.axes[0].lines)
+        seen.append(self.axes[0].get_xlim())
+
+    monkeypatch.setattr(figures.Figure, "savefig", shown)
+    jobs = [SMALL._replace(threads=n, dtype=t, batch=b) for n in (1, 2) for t in TOLERANCE for b in (1, 20)]
     rows = [row("step", job, "ours", [t], [t]) for t, job in enumerate(jobs, 1001)]
     for job, line in zip(jobs, report.table(rows).splitlines()[2:], strict=True):
         t = 1001 + jobs.index(job)
@@ -307,3 +311,4 @@ def test_the_table_has_operations_a_second_and_the_picture_one_thread_count(
     points = [point for xs, ys in drawn[4:] for point in zip(xs, ys, strict=True)]  # after four roofs
     assert points == [(r["intensity"], r["gflops"]) for r in mine]
     assert len(points) == 2
+    assert seen[0][0] < min(x for x, _ in points) < 0.5  # a step of one row is in the picture too
