@@ -1,6 +1,8 @@
 """§7.3 `convert`: the rows that load reads, in their order or in that of their keys, whatever happens on the way."""
 
+import argparse
 import itertools
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -190,9 +192,11 @@ def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         convert(x, out, shard_rows=3)
     with pytest.raises(UsageError, match="there is no folder"):
         convert(x, tmp_path / "no" / "out.npy")
-    monkeypatch.setattr(module, "SPACE", 10**18)
-    with pytest.raises(UsageError, match=r"may take 2.4e-05 GB on the way, and .* are free: name another disk"):
-        convert(x, out)
+    for seed, copies in ((None, 1), (0, 2)):  # shuffled, rows are there twice for a while
+        free = argparse.Namespace(free=copies * X.nbytes + module.SPACE - 1)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: free)
+        with pytest.raises(UsageError, match=r"may take .*e-05 GB on the way, and .* are free: name another disk"):
+            convert(x, out, seed)
     monkeypatch.undo()
     monkeypatch.setattr(module, "finish", lambda *_: None)
     convert(x, out)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scratchvae.cli import main
+from scratchvae.cli import classify, main
 from scratchvae.data import Dataset
 from scratchvae.errors import DataError, UsageError
 from scratchvae.models import semi_supervised as m2
@@ -19,7 +19,7 @@ from scratchvae.training.optim import Optimizer
 from scratchvae.training.reading import Reading
 from scratchvae.training.run import Run
 from scratchvae.training.semi_supervised import probabilities
-from scratchvae.training.state import State
+from scratchvae.training.state import State, load_state
 from scratchvae.types import Array
 from scratchvae.vae import VAE
 
@@ -211,6 +211,24 @@ def test_classify_says_what_it_measured(run: Path, capsys: pytest.CaptureFixture
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-4)
     assert told["labels"] == 9
     assert "15 rows" in told["rows"]
+
+
+def test_lines_of_the_confusion_are_true_classes(run: Path) -> None:
+    """Catches rows and columns in each other's place: three bees are taken for ants, no ant for a bee."""
+    p = np.tile([0.8, 0.1, 0.1], (5, 1))
+    told = classify.report(load_state(run / "checkpoint.safetensors")[0], p, np.array([0, 0, 1, 1, 1]), "5 rows")
+    assert told["confusion"] == {"ant": [2, 0, 0], "bee": [3, 0, 0], "cat": [0, 0, 0]}
+    assert told["error_percent"] == 60
+
+
+def test_labelled_rows_come_in_an_order_of_their_own() -> None:
+    """Catches labelled rows that are always met together, in the order of the data: of 6, two a minibatch, each is met
+    once in three, and the next three meet them otherwise."""
+    steps = run_of(batch=2, labels=6)
+    turns = [np.concatenate([steps.index(3 * t + i)[:2] for i in range(3)]) for t in range(4)]
+    for turn in turns:
+        assert sorted(turn) == sorted(steps.labelled)
+    assert len({tuple(turn) for turn in turns}) > 2
 
 
 def test_classify_takes_other_files(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -106,6 +106,13 @@ def test_blocks_read_on() -> None:
     assert np.median(steps) > 20 * size  # and they are mixed
 
 
+def test_blocks_begin_elsewhere_in_each_epoch() -> None:
+    """Catches blocks that hold the same rows for ever: what is next to a cut is never met with its neighbour."""
+    firsts = {int(np.sort(Order("blocks:100", NOISE, 6400 * 4).rows(epoch, np.arange(100)))[0]) % 100
+              for epoch in range(8)}  # fmt: skip
+    assert len(firsts) > 4
+
+
 @pytest.mark.parametrize("name", ["permutation", "keyed", "blocks:8"])
 def test_rows_held_out_are_not_trained_on(name: str) -> None:
     """Catches a row held out that is visited, and one that is neither."""

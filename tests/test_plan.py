@@ -94,6 +94,13 @@ def test_a_step_is_rows_and_rounds(rounds: int, latency: float, bandwidth: float
     assert found.efficiency == pytest.approx((1e-3 + 0.4096) / (n * expected), rel=1e-9)
 
 
+def test_a_number_of_ranks_between_has_a_round_more() -> None:
+    """Catches log₂ n that is rounded down: three ranks need two rounds."""
+    costs, link = Costs((1, 8), (1.0, 8.0), 100, math.inf), Link(0.25, math.inf)
+    found = [plan.forecast(costs, link, Job(8, 8), n).latency for n in (1, 2, 3, 4, 5)]
+    assert found == [0.0, 0.25, 0.5, 0.5, 0.75]
+
+
 def test_price_is_of_all_cores_of_all_ranks() -> None:
     """Catches threads or ranks that nobody pays for."""
     one = plan.forecast(LINEAR, LINK, Job(1e9, 1024, 3, 0.5), 4)
