@@ -316,6 +316,14 @@ def test_beta_slopes_take_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(together[:, :50], np.concatenate(alone, axis=1))
 
 
+def test_von_mises_slope_far_out_at_any_concentration() -> None:
+    """Where nothing is ever drawn the slope is −tan(z/2)/κ, and may be lost to rounding: catches one that is ∞, since
+    κ times a difference that rounds above 0 is anything."""
+    z = np.linspace(0.01, 3.1, 500)
+    for kappa in 10.0 ** np.arange(18, 38):
+        assert (np.abs(von_mises.slope(np.full(500, kappa), z)) < 1e-14).all()
+
+
 def test_a_nan_stays_a_nan() -> None:
     """Catches a series that waits for a NaN to become small, and one that makes a number of it."""
     nan = np.array([np.nan])

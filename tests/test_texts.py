@@ -155,7 +155,7 @@ def test_between_two_texts(run: str, capsys: pytest.CaptureFixture[str]) -> None
     for ends in (["bata", "doso"], ["--rows", "0,1"]):
         assert main(["interpolate", run, *ends, "--steps", "4"]) == 0
         assert len(capsys.readouterr().out.splitlines()) == 4
-    assert "between two texts" in refused(capsys, 2, "interpolate", run, "bata")
+    assert "two texts to go between" in refused(capsys, 2, "interpolate", run, "bata")
     assert "'x' at row 1" in refused(capsys, 3, "interpolate", run, "bata", "xo")
 
 

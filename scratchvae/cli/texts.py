@@ -64,14 +64,14 @@ def interpolate(args: argparse.Namespace, state: State) -> list[str]:
         raise UsageError("a run with latent=0 is a language model: it has no z to go along")
     if args.texts:
         if len(args.texts) != 2:
-            raise UsageError(f'interpolate goes between two texts, as "first" "second", and got {len(args.texts)}')
+            raise UsageError(f'give two texts to go between, as "first" "second", and not {len(args.texts)}')
         given = Lines("the command line", args.texts, [1, 2])
         x = vocabulary(state).encode(given, state.reading.columns).astype(state.config.dtype)
     else:
         found = of_run(args, state)
         index = rows_of(args.rows, len(found.test))
         if len(index) != 2:
-            raise UsageError(f"interpolate goes between two rows, and --rows {args.rows} names {len(index)}")
+            raise UsageError(f"give two rows to go between: --rows {args.rows} names {len(index)}")
         x = np.concatenate([evaluation_rows(state, found.test, int(i), 1) for i in index])
     args.seed, ends = 0, encode(state, x).mu
     path = plots.line if args.path == "line" else plots.sphere

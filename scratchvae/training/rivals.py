@@ -172,11 +172,6 @@ def kept(state: "State", rows: int) -> dict[str, Array]:
 
 def restored(state: "State", tensors: dict[str, Array]) -> dict[str, Array]:
     """What `kept` gave, from a checkpoint's tensors. Raises UsageError for what is none, KeyError where it is gone."""
-    if state.config.model == "m2":
-        found = {name: tensors[f"algorithm.{name}"] for name in ("labelled", "codes")}
-        if found["labelled"].shape != found["codes"].shape or found["codes"].ndim != 1:
-            raise UsageError("algorithm.labelled and algorithm.codes are not a class for each row that tells")
-        return found
     expected = kept(state, len(tensors["algorithm.z"]) if state.rule is MonteCarloEM else 1)
     found = {name: tensors[f"algorithm.{name}"] for name in expected}
     for name, array in found.items():

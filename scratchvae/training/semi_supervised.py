@@ -82,6 +82,15 @@ class SemiSupervisedObjective(NamedTuple):
         return np.ascontiguousarray(np.moveaxis(eps.reshape(-1, eps.shape[-2], C, eps.shape[-1] // C), 2, 1))
 
 
+def restored(tensors: dict[str, Array]) -> dict[str, Array]:
+    """Which rows tell and their classes, from a checkpoint's tensors. Raises UsageError for what is none, KeyError
+    where it is gone."""
+    found = {name: tensors[f"algorithm.{name}"] for name in ("labelled", "codes")}
+    if found["labelled"].shape != found["codes"].shape or found["codes"].ndim != 1:
+        raise UsageError("algorithm.labelled and algorithm.codes are not a class for each row that tells")
+    return found
+
+
 def decode_given(state: "State", z: Array, y: Array) -> Distribution:
     """p(x | z, y) for z (B, K) and codes y (B,), by the NumPy kernels."""
     return m2.net_given(z, y, state.theta)[0]

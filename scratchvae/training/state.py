@@ -33,6 +33,7 @@ from .objective import check_pair, gradient
 from .optim import log_prior_vjp
 from .orders import Order, kept
 from .reading import Reading, seen
+from .semi_supervised import restored as told
 
 
 class State:
@@ -157,7 +158,7 @@ class State:
                 raise UsageError(f"{name} has shape {array.shape}, expected {expected}")
         self.slots[...] = list(slots.values())
         self.memory, self.stopping, self.step = memory, held, step
-        self.kept = rivals.restored(self, tensors)
+        self.kept = told(tensors) if self.config.model == "m2" else rivals.restored(self, tensors)
 
 
 class Steps:
