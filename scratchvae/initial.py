@@ -25,7 +25,7 @@ def initialise(views: dict[str, Array], name: str, normals: dict[str, Array]) ->
     for key, view in views.items():
         if view.ndim > 1 and view.size:
             places = math.prod(view.shape[:-2])  # of a convolution's kernel: each brings its channels
-            sizes = view.shape[1:] * 2 if key.endswith("embedding") else view.shape[-2:]  # one row is met
+            sizes = view.shape[1:] * 2 if key.endswith("embedding") else view.shape[-2:]  # a token meets one row
             view[...] = deviation(name, *(places * size for size in sizes)) * normals[key]
         else:
             view[...] = 0.1 * normals[key] if name == "paper" else 0

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.papers.runs import lines
 from scratchvae import data
 from scratchvae.cli import answered
 from scratchvae.cli.classify import probabilities_over
@@ -106,10 +107,7 @@ def line(task: Task, found: data.Dataset, folder: Path) -> dict[str, Any]:
             raise UsageError(f"{run.folder} holds a run of another set-up: name another --out, or remove it")
     else:
         run.folder.mkdir(parents=True, exist_ok=True)
-        reading = learn(found.train, wanted)
-        reading = reading._replace(classes=labels.classes_of(found.labels))
-        state, spent = State.begun(wanted, reading, found.train), 0.0
-        state.kept = labels.kept(state, found.labels)
+        state, spent = labels.begun(wanted, learn(found.train, wanted), found), 0.0
     steps = (labels.LabelSteps if task.model == "m2" else Alone)(state, found.train, 1)
     while state.step < EPOCHS[task.model] * steps.per_epoch:
         start = time.process_time()
@@ -120,15 +118,8 @@ def line(task: Task, found: data.Dataset, folder: Path) -> dict[str, Any]:
     told: dict[str, Any] = {"name": task.name, "error_percent": error(state, found), "steps": state.step}
     if task.model == "m2":
         told["test_bound"] = elbo_over(state, found.test, threads=1).elbo
-    about = {"cpu_seconds": round(spent, 1), "date": datetime.date.today().isoformat(), "machine": platform.processor()}
-    return told | about
-
-
-def lines() -> dict[str, dict[str, Any]]:
-    """What is there, by name; of two of one name the last counts."""
-    if not HERE.exists():
-        return {}
-    return {one["name"]: one for one in map(json.loads, HERE.read_text(encoding="utf-8").splitlines())}
+    machine = f"{platform.machine()} {platform.system()}"
+    return told | {"cpu_seconds": round(spent, 1), "date": datetime.date.today().isoformat(), "machine": machine}
 
 
 def table(there: dict[str, dict[str, Any]]) -> str:
@@ -158,7 +149,7 @@ def main(args: argparse.Namespace) -> int:
     known = {task.name: task for task in tasks()}
     if args.do and args.do != "all" and args.do not in known:
         raise UsageError(f"--do {args.do}: expected all, or one of {', '.join(known)}")
-    left = [task for name, task in known.items() if name not in lines()]
+    left = [task for name, task in known.items() if name not in lines(HERE)]
     wanted = left if args.do == "all" else [known[args.do]] if args.do else []
     found = data.load("mnist", folder=args.data_folder) if wanted else None
     for task in wanted[: args.most]:
@@ -166,8 +157,8 @@ def main(args: argparse.Namespace) -> int:
         made = line(task, found, Path(args.out))
         with HERE.open("a", encoding="utf-8") as file:
             file.write(json.dumps(made) + "\n")
-    print(table(lines()))
-    say("left: " + (", ".join(name for name in known if name not in lines()) or "nothing"))
+    print(table(lines(HERE)))
+    say("left: " + (", ".join(name for name in known if name not in lines(HERE)) or "nothing"))
     return 0
 
 
