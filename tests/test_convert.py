@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -201,7 +202,27 @@ def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(module, "finish", lambda *_: None)
     convert(x, out)
     monkeypatch.undo()
-    with pytest.raises(UsageError, match=r"out.npy.part is of another conversion, or its source has changed"):
-        convert(x, out, seed=1)
+    began = os.stat(x).st_mtime_ns
+    for seed, later in ((1, 0), (None, 1)):
+        os.utime(x, ns=(began, began + later))
+        with pytest.raises(UsageError, match=r"out.npy.part is of another conversion, or its source has changed"):
+            convert(x, out, seed)
+    os.utime(x, ns=(began, began))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: argparse.Namespace(free=module.SPACE))  # what is there has room
     convert(x, out)
     np.testing.assert_array_equal(np.load(out), X)
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "finish", lambda *_: None)
+    convert(csv(tmp_path), tmp_path / "y.npy")
+    monkeypatch.undo()
+    with pytest.raises(UsageError, match="of another conversion"):
+        convert(str(tmp_path / "x.csv"), tmp_path / "y.npy", leave_out=["a"])
+
+
+def test_rows_that_change_their_kind(tmp_path: Path) -> None:
+    """Catches bytes of one width or type among those of another, which the header does not tell."""
+    for i, later in enumerate((np.ones((2, 2)), np.ones((2, 3), "f4"))):
+        blocks = iter([(np.ones((4, 3)), [1]), (later, [2])])
+        work = module.Work(tmp_path / str(i), {})
+        with pytest.raises(DataError, match=r"from row 4 on rows are .*, and were <f8 \(3,\) before"):
+            module.stream(work, lambda _, blocks=blocks: blocks, lambda *_: None, 2, lambda *_: None, "")  # type: ignore

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from scratchvae.cli import classify, main
-from scratchvae.data import Dataset
+from scratchvae.data import Dataset, load
 from scratchvae.errors import DataError, UsageError
 from scratchvae.models import semi_supervised as m2
 from scratchvae.noise import Noise
 from scratchvae.training import labels
 from scratchvae.training.config import Config, from_dict
-from scratchvae.training.objective import gradient
+from scratchvae.training.objective import bound, encode, gradient
 from scratchvae.training.optim import Optimizer
 from scratchvae.training.reading import Reading
 from scratchvae.training.run import Run
-from scratchvae.training.semi_supervised import probabilities
+from scratchvae.training.semi_supervised import decode_given, probabilities, restored
 from scratchvae.training.state import State, load_state
 from scratchvae.types import Array
 from scratchvae.vae import VAE
@@ -69,6 +69,28 @@ def test_codes_are_of_the_runs_classes() -> None:
     assert labels.codes_of(np.array(["b", "c"]), ("a", "b", "c")).tolist() == [1, 2]
     with pytest.raises(DataError, match="'d' is none of the run's: a, b, c"):
         labels.codes_of(np.array(["d"]), ("a", "b", "c"))
+
+
+def test_a_test_file_has_its_own_labels(tmp_path: Path) -> None:
+    """Catches the training file's classes given to the rows of the test file, which stand in another order."""
+    paths = [table(tmp_path / name, n) for name, n in (("train.csv", 12), ("test.csv", 7))]
+    paths[1].write_text("\n".join([(lines := paths[1].read_text().splitlines())[0], *lines[:0:-1]]), encoding="utf-8")
+    config = Config(model="m2", data=str(paths[0]), test=str(paths[1]), labels_from="kind")
+    found = labels.with_labels(load(*map(str, paths), leave_out=("kind",)), config)
+    kinds = np.array(["ant", "bee", "cat"])[np.arange(12) % 3]
+    assert found.labels is not None
+    assert found.test_labels is not None
+    assert found.labels.tolist() == kinds.tolist()
+    assert found.test_labels.tolist() == kinds[6::-1].tolist()
+
+
+def test_labels_of_other_rows_are_refused() -> None:
+    """Catches a run that goes on with fewer rows than those that tell, or with a class too few."""
+    steps = run_of(labels=9)
+    with pytest.raises(UsageError, match="labels of other rows than these 20"):
+        labels.LabelSteps(steps.state, steps.x[:20])
+    with pytest.raises(UsageError, match="not a class for each row that tells"):
+        restored({"algorithm.labelled": np.arange(3), "algorithm.codes": np.arange(2)})
 
 
 def test_an_epoch_is_one_pass_over_the_rows_that_do_not_tell() -> None:
@@ -125,6 +147,23 @@ def test_the_step_is_the_objectives_slope() -> None:
         state.arena.flat[...] = before + h * v
         ends.append(J())
     np.testing.assert_allclose(state.gradient.flat @ v, (ends[0] - ends[1]) / 2e-5, rtol=1e-6)
+
+
+def test_what_is_told_is_the_bound_of_rows_that_do_not_tell() -> None:
+    """Catches one draw for the mean over all, an entropy that is no part of the KL, and ŷ the least probable class."""
+    state, x = run_of().state, rows()[0].astype(float)
+    eps = np.random.default_rng(2).normal(size=(2, 40, 3 * 2))
+    L, reconstruction, kl = bound(state, x, eps)
+    q, found = probabilities(state, x), np.zeros((2, 40))
+    for draw in eps.reshape(2, 40, 3, 2):
+        found[0] += m2.marginal(x, np.ascontiguousarray(np.moveaxis(draw, 1, 0)), state.phi, state.theta)[0] / 2
+        for c in range(3):
+            codes = np.full(40, c)
+            z = m2.net_given(x, codes, state.phi.z)[0].sample(draw[:, c])
+            found[1] += q[:, c] * decode_given(state, z, codes).log_prob(x) / 2
+    np.testing.assert_allclose([L, reconstruction, kl], [*found, found[1] - found[0]], rtol=1e-12)
+    likely = m2.net_given(x, q.argmax(axis=1), state.phi.z)[0]
+    np.testing.assert_array_equal(encode(state, x).mu, likely.mu)
 
 
 def test_it_learns_from_few() -> None:
@@ -198,7 +237,7 @@ def test_classify_says_what_it_measured(run: Path, capsys: pytest.CaptureFixture
     told = json.loads(capsys.readouterr().out)
     lines = [line.split(",") for line in (run / "p.csv").read_text(encoding="utf-8").splitlines()]
     assert lines[0] == ["row", "class", "ant", "bee", "cat"]
-    assert len(lines) == 16
+    assert [line[0] for line in lines[1:]] == [str(i) for i in range(15)]
     guess = [line[1] for line in lines[1:]]
     names = ["ant", "bee", "cat"]
     truth = [names[i % 3] for i in range(135, 150)]  # the last tenth
@@ -211,6 +250,10 @@ def test_classify_says_what_it_measured(run: Path, capsys: pytest.CaptureFixture
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-4)
     assert told["labels"] == 9
     assert "15 rows" in told["rows"]
+    assert main(["classify", str(run), "--rows", "9,3", "--json", "--out", str(run / "two.csv")]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [line.split(",") for line in (run / "two.csv").read_text().splitlines()] == [lines[0], lines[10], lines[4]]
+    assert [sum(told["confusion"][name]) for name in names] == [2, 0, 0]  # rows 135 + 9 and 135 + 3
 
 
 def test_lines_of_the_confusion_are_true_classes(run: Path) -> None:
@@ -219,6 +262,7 @@ def test_lines_of_the_confusion_are_true_classes(run: Path) -> None:
     told = classify.report(load_state(run / "checkpoint.safetensors")[0], p, np.array([0, 0, 1, 1, 1]), "5 rows")
     assert told["confusion"] == {"ant": [2, 0, 0], "bee": [3, 0, 0], "cat": [0, 0, 0]}
     assert told["error_percent"] == 60
+    np.testing.assert_allclose(told["log_q"], (2 * np.log(0.8) + 3 * np.log(0.1)) / 5)
 
 
 def test_labelled_rows_come_in_an_order_of_their_own() -> None:

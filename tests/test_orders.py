@@ -94,7 +94,9 @@ def test_memory_is_that_of_the_tables() -> None:
     order = Order("keyed", NOISE, 10**9)
     assert len(np.unique(order.rows(0, np.arange(10**6)))) == 10**6
     assert order.keyed(0, 10**9).tables.nbytes < 2.1e6
-    assert len(stopping.hold_out(NOISE, 10**9, 1e-6, "keyed")) == 1000
+    held = stopping.hold_out(NOISE, 10**9, 1e-6, "keyed")
+    assert len(held) == 1000
+    assert not np.isin(held, order.rows(0, np.arange(1000))).all()  # another order than the epochs'
 
 
 def test_blocks_read_on() -> None:
@@ -111,6 +113,24 @@ def test_blocks_begin_elsewhere_in_each_epoch() -> None:
     firsts = {int(np.sort(Order("blocks:100", NOISE, 6400 * 4).rows(epoch, np.arange(6400)))[0]) % 100
               for epoch in range(8)}  # fmt: skip
     assert len(firsts) > 4
+
+
+def test_buffers_are_mixed_apart() -> None:
+    """Catches a buffer that is mixed as the one before it: its rows would come from the same places of their blocks."""
+    size = 100
+    n = 2 * orders.MIXED * size
+    one, two = np.split(Order(f"blocks:{size}", NOISE, n).rows(0, np.arange(n)), 2)
+    assert (np.diff(one) % size == np.diff(two) % size).mean() < 0.05
+
+
+def test_blocks_begin_anywhere_in_a_very_large_set() -> None:
+    """Catches a beginning of 32 bits: with a block that is all 2^34 rows, hence never moved, an epoch's first rows are
+    near its beginning, which is beyond 2^32 in most epochs."""
+    n = 2**34
+    order = Order("blocks:1", NOISE, n)
+    order.keyed = lambda epoch, many: np.asarray  # type: ignore[assignment,misc,return-value]
+    firsts = [int(order.rows(epoch, np.arange(1))[0]) for epoch in range(12)]
+    assert len({first >> 32 for first in firsts}) > 2
 
 
 @pytest.mark.parametrize("name", ["permutation", "keyed", "blocks:8"])

@@ -40,13 +40,15 @@ def csr(at: Path, x: Any, index: str = "i4") -> Path:
 def test_an_array_in_pieces(sizes: list[int], data: st.DataObject) -> None:
     """Catches a row of a neighbouring file, an empty file, a slice of a slice that forgets where it began."""
     x = np.arange(3 * (n := sum(sizes) + 1)).reshape(n, 3)
-    whole = Shards([part for part in np.split(x, np.cumsum(sizes)) if len(part)], "x")
+    whole = Shards([part for part in np.split(x, np.cumsum(sizes)) if len(part)], "x", image=(3, 1))
     index = np.array(data.draw(st.lists(st.integers(-n, n - 1), max_size=9)), np.int64)
     np.testing.assert_array_equal(whole[index], x[index])
     cut, inner = (slice(*sorted(data.draw(st.tuples(st.integers(0, n), st.integers(0, n))))) for _ in range(2))
     np.testing.assert_array_equal(np.asarray(whole[cut][inner]), x[cut][inner])
     np.testing.assert_array_equal(whole[cut][inner][:0], x[:0])
-    assert whole[cut].first == cut.start or cut.start >= n
+    if cut.start < n:
+        part = whole[cut].view("u8")  # as bits of other types are
+        assert (part.first, part.image, part.dtype) == (cut.start, (3, 1), np.dtype("u8"))
     np.testing.assert_array_equal(whole[::2], x[::2])
     np.testing.assert_array_equal(whole[np.arange(n) % 2 == 0], x[::2])
     np.testing.assert_array_equal(whole[n - 1], x[n - 1])
@@ -87,11 +89,16 @@ def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     refused("z.npy has rows .* of float64", at)
     np.save(at / "z.npy", np.ones(2, "f4"))
     refused(r"z.npy has shape \(2,\)", at)
+    np.save(at / "z.npy", np.ones((2, 2), "f4").T.copy().T)
+    refused(r"z.npy has shape \(2, 2\) of float32; a shard is .* row by row", at)
     np.save(at / "z.npy", np.full((2, 2), np.nan, "f4"))
+    np.save(at / ".z.npy", np.ones((2, 9)))  # some systems leave such files beside others
     found = load(at, x)
     with pytest.raises(DataError, match=r"a holds nan at row 6, column 0"):
         rows(found.train, np.array([1, 6]))
-    monkeypatch.setattr(shards, "SMALL", 10)
+    monkeypatch.setattr(shards, "SMALL", 8 * 2 * 4)
+    assert np.asarray(found.train).shape == (8, 2)
+    monkeypatch.setattr(shards, "SMALL", 8 * 2 * 4 - 1)
     with pytest.raises(DataError, match="scratchvae convert a ONE"):
         np.asarray(found.train)
 
