@@ -204,11 +204,23 @@ def test_torch_has_the_same_slopes() -> None:
     np.testing.assert_allclose(slopes(a, arena, work), expected, rtol=1e-9, atol=1e-11)
 
 
-def test_noise_of_another_shape_is_refused() -> None:
-    """Catches draws that are shared by broadcasting: one for all classes would pass in silence."""
+def test_hidden_layers_are_mirrored_and_the_likelihood_has_its_variance() -> None:
+    """Catches a decoder as narrow at x as the encoder at z, and the grey level's variance for the one that is given."""
+    a, arena, _ = made(hidden=(6, 4), likelihood="gaussian", variance=0.3)
+    shapes = a.shapes()
+    assert [shapes[f"{net}.hidden.{l}.W"] for net in ("q.y", "q.z", "p") for l in (0, 1)] \
+        == [(5, 6), (6, 4), (5 + 3, 6), (6, 4), (1 + 3, 4), (4, 6)]  # fmt: skip
+    assert a.nets(arena.views)[1].family.variance == 0.3
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    """Catches draws that are shared by broadcasting: one for all classes would pass in silence; a traceback of rows of
+    another width."""
     a, arena, _ = made()
     x, eps = data(a)
     with pytest.raises(UsageError, match="a draw for each row and class"):
         marginal(x, eps[:1], *a.nets(arena.views))
+    with pytest.raises(UsageError, match=r"x has shape \(4, 4\)"):
+        marginal(x[:, :4], eps, *a.nets(arena.views))
     with pytest.raises(UsageError, match="two classes and a hidden layer"):
         SemiSupervised(5, 1)
