@@ -35,8 +35,8 @@ def build(out: Path) -> list[Path]:
 
 
 def tried(made: Path) -> None:
-    """Installed away from the repository it says kindly what data it does not bring, trains on rows that are given, and
-    evaluates the run."""
+    """Installed away from the repository it says kindly what data it does not bring, trains on rows that are given,
+    evaluates the run, and makes a page of it, whose parts are files of the package."""
     with tempfile.TemporaryDirectory() as scratch:
         here = Path(scratch)
         python = environment(here / "clean")
@@ -49,7 +49,10 @@ def tried(made: Path) -> None:
             done = call(python, "-m", "scratchvae", *words, cwd=here)
             if done.returncode or "elbo" not in done.stdout:
                 raise SystemExit(f"{made.name}: {words[0]} said {done.stdout}{done.stderr}")
-    print(f"{made.name}: installed, trained, evaluated, under Python {sys.version.split()[0]}", flush=True)
+        call(python, "-m", "scratchvae", "page", "run", cwd=here)
+        if "</html>" not in (here / "page.html").read_text(encoding="utf-8"):
+            raise SystemExit(f"{made.name}: page.html is no page")
+    print(f"{made.name}: installed, trained, evaluated, a page made, under Python {sys.version.split()[0]}", flush=True)
 
 
 if __name__ == "__main__":
