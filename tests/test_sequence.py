@@ -99,18 +99,27 @@ def test_slopes(case: library.Case) -> None:
     assert report, report
 
 
-def test_beta_weighs_the_kl_alone() -> None:
-    """Catches a β that divides, or that reaches one of q's two numbers only: slopes are a straight line in it."""
+def kl_of(q: Any) -> Array:
+    """KL of each latent from N(0, 1), (B, K)."""
+    found: Array = 0.5 * (q.mu**2 + np.exp(q.log_var) - 1 - q.log_var)
+    return found
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.5, np.array([2.0, 0.3])], ids=str)
+def test_beta_weighs_the_kl_alone(beta: Any) -> None:
+    """Catches a β that divides, that reaches one of q's two numbers only, or another latent: the slope of
+    Σ w (log p(x | z) − Σ_k β_k KL_k) in one direction, by central differences."""
     phi, theta, arena = nets()
-    eps, w, found = RNG.standard_normal((len(ROWS), K)), RNG.standard_normal(len(ROWS)), []
-    _, cache = elbo(padded(ROWS), eps, phi, theta)
-    for beta in (0.0, 1.0, np.array([2.0, 2.0])):
-        gradient = arena.like()
-        dphi, dtheta = SequenceArchitecture(6, V, K, hidden=5, embedding=3).nets(gradient.views)
-        elbo_vjp(w, cache, eps, phi, theta, dphi, dtheta, beta=beta)
-        found.append(gradient.flat)
-    close(found[2] - found[1], found[1] - found[0])
-    assert np.abs(found[1] - found[0]).max() > 0.1
+    eps, w, x = RNG.standard_normal((len(ROWS), K)), RNG.standard_normal(len(ROWS)), padded(ROWS)
+    gradient, at, v = arena.like(), arena.flat.copy(), RNG.standard_normal(arena.flat.size)
+    dphi, dtheta = SequenceArchitecture(6, V, K, hidden=5, embedding=3).nets(gradient.views)
+    elbo_vjp(w, elbo(x, eps, phi, theta)[1], eps, phi, theta, dphi, dtheta, beta=beta)
+    ends = []
+    for h in (1e-5, -1e-5):
+        arena.flat[...] = at + h * v
+        cache = elbo(x, eps, phi, theta)[1]
+        ends.append(w @ (cache.reconstruction - (beta * kl_of(cache.q)).sum(axis=1)))
+    assert gradient.flat @ v == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-6)
 
 
 def test_it_is_a_bound() -> None:
@@ -179,16 +188,27 @@ def test_free_bits_ask_nothing_of_a_cheap_latent() -> None:
     state.beta = 0.0
     gradient(state, x, eps)
     close(free[1e9], state.gradient.flat)
+    cost = np.sort(kl_of(encode(x, state.phi)[0]).mean(axis=0))
+    state = state_of(free_bits=float(cost[:2].mean()), beta=2.0)  # between the cheapest latent and the others
+    state.beta = 2.0
+    gradient(state, x, eps)
+    cache = elbo(x, eps[0], state.phi, state.theta)[1]
+    beta = 2.0 * (kl_of(cache.q).mean(axis=0) > cost[0])
+    assert sorted(beta) == [0, 2, 2]
+    flat, state.gradient.flat[...] = state.gradient.flat.copy(), 0
+    elbo_vjp(np.full(6, 1 / 6), cache, eps[0], state.phi, state.theta, state.dphi, state.dtheta, beta=beta)
+    close(flat, state.gradient.flat)
 
 
 def test_word_dropout_hides_tokens_and_no_more() -> None:
     """Catches dropout of pads, of what begins a row, of what is to be guessed; a share that is not the given."""
     state = state_of(word_dropout=0.3)
-    x = np.tile(padded([[2, 3, 2, 3, 2]]), (4000, 1)).astype(float)
+    x = np.tile(padded([[2, 3, 2, 3, 2]], 9), (4000, 1)).astype(float)
     shown = SequenceObjective(state).shown(x)
     assert set(shown[:, 0]) == {END}
     hidden = shown == UNKNOWN
-    assert abs(hidden[:, 1:].mean() - 0.3) < 0.01
+    assert abs(hidden[:, 1:6].mean() - 0.3) < 0.01
+    assert not hidden[:, 6:].any()
     np.testing.assert_array_equal(shown[~hidden], before(x)[~hidden])
 
 
@@ -230,13 +250,13 @@ def test_noise_of_another_shape_is_refused() -> None:
 
 
 def test_a_language_model_has_no_kl() -> None:
-    """Catches a KL or noise that a run without latents would still have: its bound is log p(x), whatever ε is."""
+    """Catches a KL or noise that a run without latents would still have: its bound is log p(x)."""
     state = state_of(latent=0)
     x = rows(4).astype("float64")
     L, _, kl = bound(state, x, latent_noise(state, 4, 0, 4, 2))
     assert not kl.any()
     close(log_weights(state, x, np.zeros((2, 4, 0)))[1], L)
-    assert encode(x, nets(columns=6)[0])[0].mu.shape == (4, K)
+    close(L, log_likelihood(x, np.zeros((4, 0)), state.theta)[0])
 
 
 def test_torch_agrees_with_the_bound() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchvae.cli import main
-from scratchvae.data.texts import load_text
+from scratchvae.data.texts import load_text, read_lines
 from scratchvae.data.tokens import PAD, UNKNOWN, Lines, Vocabulary, split
 from scratchvae.errors import DataError
 
@@ -42,15 +42,17 @@ def test_tokens_of_each_kind() -> None:
 
 
 def test_words_seen_once_are_unknown(tmp_path: Path) -> None:
-    """Catches a vocabulary that has the test rows' words, or every word."""
-    lines = ["a b", "a b", "a c", *["a b"] * 6, "d a"]
+    """Catches a vocabulary that has the test rows' words, or every word; words that are written as one."""
+    lines = ["a b", "a b", "a c", *["a b"] * 6, "c a"]
     found, known = load_text(text_file(tmp_path, lines=lines), kind="words")
     assert known.texts == ("<end>", "<unknown>", "a", "b")
     assert (found.train[2, 1], found.test[0, 0]) == (UNKNOWN, UNKNOWN)
+    assert known.decode(found.train[1:3]) == ["a b", "a <unknown>"]
 
 
 def test_files_of_each_kind(tmp_path: Path) -> None:
-    """Catches a header that is a sequence, a name behind a SMILES that is one, a blank line that is a row."""
+    """Catches a header that is a sequence, a name behind a SMILES that is one, a blank line that is a row, or that moves
+    the places of those behind it; test rows that are longer than the others."""
     csv = text_file(tmp_path, "m.csv", ["ID,SMILES", "1,CC", "2,CO"])
     smi = text_file(tmp_path, "m.smi", ["CC x", "", "CO y"])
     packed = tmp_path / "m.csv.gz"
@@ -58,6 +60,9 @@ def test_files_of_each_kind(tmp_path: Path) -> None:
     for path in (csv, smi, str(packed)):
         found, known = load_text(path, path, kind="smiles")
         assert known.decode(found.test) == ["CC", "CO"]
+    assert [read_lines(Path(path)).lines for path in (csv, smi)] == [[2, 3], [1, 3]]
+    longer = load_text(text_file(tmp_path, lines=["ab", "abab"]))[0]
+    assert longer.train.shape == longer.test.shape == (1, 5)
 
 
 @pytest.mark.parametrize(
