@@ -4,7 +4,8 @@
 
 conv:32,64 with 256 dense units and 20 latents on 28 × 28 bits, float32; minibatches of 100 and of 200. Ours is
 `Steps.advance`, minibatch and noise included; the others' draw rows and noise too. torch is eager, JAX one jitted step
-a call. Each round times all that are installed, and the best one counts. BLAS has the threads of the environment.
+a call. Each round times all that are installed, and the best one counts. BLAS has the threads of the environment, and
+all stay on as many processors as --threads says.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.worker import limit, pin
 from scratchvae.cli import answered
 from scratchvae.cli.common import whole
 from scratchvae.training.compiled import steps
@@ -68,7 +70,7 @@ def torchs(x: Array, batch: int, threads: int) -> Callable[[], Any]:
 
 def jaxs(x: Array, batch: int, threads: int) -> Callable[[], Any]:
     """The same net in JAX, whose layers draw their weights from N(0, 0.05²)."""
-    os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"
+    os.environ.update(limit(threads))
     import jax
 
     jnp, lax, layout, padding = jax.numpy, jax.lax, ("NHWC", "HWIO", "NHWC"), ((1, 1), (1, 1))
@@ -129,6 +131,7 @@ def run() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=whole(1), default=1, help="of torch and JAX; ours are those of BLAS")
     args = parser.parse_args()
+    pin(args.threads)
     x = np.random.default_rng(0).integers(0, 2, (2000, 784)).astype(np.uint8)
     for batch in (100, 200):
         there = {name: peer for name, peer in PEERS.items() if find_spec(name)}

@@ -13,8 +13,8 @@ import json
 import platform
 import sys
 from pathlib import Path
-from typing import Any
 
+from bench.papers.runs import lines
 from scratchvae.cli import answered, main
 from scratchvae.cli.common import amount, say
 from scratchvae.errors import UsageError
@@ -23,12 +23,6 @@ from scratchvae.training.run import MEASURED, Run
 HERE = Path(__file__).with_suffix(".jsonl")
 NETS = {"mlp": ["--hidden", "500"], "conv": ["--network", "conv:32,64", "--hidden", "256"]}
 RUNS = [f"{net}-{seed}" for seed in range(3) for net in NETS]
-
-
-def lines() -> dict[str, dict[str, Any]]:
-    """The last line of each name."""
-    text = HERE.read_text(encoding="utf-8").splitlines() if HERE.exists() else []
-    return {line["name"]: line for line in map(json.loads, text)}
 
 
 def do(name: str, epochs: float) -> None:
@@ -49,7 +43,7 @@ def do(name: str, epochs: float) -> None:
 
 def table() -> None:
     """One row a run."""
-    for name, line in sorted(lines().items()):
+    for name, line in sorted(lines(HERE).items()):
         sys.stdout.write(f"{name:8} {line['epochs']:5g} epochs  test {line['test']:8.2f}  KL {line['kl']:6.2f} nats\n")
 
 
@@ -61,7 +55,7 @@ def run() -> int:
     parser.add_argument("--table", action="store_true", help="print what is there")
     args = parser.parse_args()
     for name in RUNS if args.do == "all" else [args.do] if args.do else []:
-        if lines().get(name, {"epochs": 0})["epochs"] >= args.epochs:
+        if lines(HERE).get(name, {"epochs": 0})["epochs"] >= args.epochs:
             say(f"{name}: done")
         else:
             do(name, args.epochs)

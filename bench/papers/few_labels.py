@@ -8,7 +8,8 @@ Published (Kingma et al. 2014, error % at 100, 600, 1000 and 3000 labels): M2 11
 model, a number of labels and a seed, which draws them, as many of each class; its line goes into a committed file of
 JSON lines. `alone` is the same classifier on the same labels, with the same minibatches, without the bound: of M2 its
 parameters are apart from the others, so it takes the classifier's term and no other. Errors are of the 10 000 test
-rows, binarised once by the run's seed. No error decides anything here: every run has the same length.
+rows, binarised once by the run's seed. No error decides anything here: the length of a run is its model's, 50 passes
+over the rows without labels, and 2 of `alone`, which has learned its few rows by heart by then.
 """
 
 import argparse

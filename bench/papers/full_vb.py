@@ -6,6 +6,7 @@
 are one algorithm, AEVB: ML with θ free, MAP with log N(θ; 0, I)/N added (eq. 8), full VB with θ = μ + σ ζ (eq. 24).
 Test bounds are those of one θ, of full VB the mean μ. What full VB climbs is the last column, a bound on 1/N log p(X):
 the training bound at draws of θ, mean of the last epoch, less KL(q(θ))/N. A point's KL is infinite: it bounds nothing.
+Seconds are of a core, compiling (once, by the first way) and the test bound among them.
 """
 
 import argparse
