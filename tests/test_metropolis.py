@@ -161,5 +161,12 @@ def test_what_is_no_number_is_refused_and_counted() -> None:
     )
     assert (pole.draws <= 1).all()
     assert pole.divergent.sum() > 50
+    z, beyond = np.zeros((3, 1, 1)), np.array([[[2.0]], [[0.5]], [[np.nan]]])  # a walk, into the pole too
+    state, move = metropolis_step(
+        ChainState(z, np.zeros((3, 1)), z), beyond, np.zeros((3, 1)), np.array(1.0),
+        lambda z: np.where(z[..., 0] > 1, np.inf, 0 * z[..., 0]),
+    )  # fmt: skip
+    assert state.z[:, 0, 0].tolist() == [0, 0.5, 0]
+    assert move.divergent[:, 0].tolist() == [True, False, True]
     with pytest.raises(DataError, match="not finite at the start of chain 0 of row 0"):
         independence(log_density, q, np.full((C, B, 1), 2.0), Noise(5), ChainPlan(draws=1))

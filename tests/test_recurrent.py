@@ -83,7 +83,7 @@ def test_a_token_s_vector_has_the_sum_of_its_slopes(tokens: Array) -> None:
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
 def test_compiled_twins_through_time(dtype: str, tolerance: float) -> None:
-    """Catches a table of kernels that is not used, or one in which the two do not fit together."""
+    """Catches a twin that does not fit the others of its table through time."""
     packing, a, h0, p = drawn(np.array([7, 2, 9, 9]), dtype)
     found = []
     for k in (NUMPY, table("numba")):
@@ -93,6 +93,20 @@ def test_compiled_twins_through_time(dtype: str, tolerance: float) -> None:
     for ours, twin in zip(*found, strict=True):
         assert twin.dtype == dtype
         close(twin, ours, tolerance)
+
+
+@pytest.mark.parametrize("name", ["dense", "gru_gates", "dense_vjp_x", "dense_vjp_params", "gru_gates_vjp"])
+def test_the_table_that_is_given_is_used(name: str) -> None:
+    """Catches a product or a gate that is NumPy's whatever table was asked for: it would be right, and slow."""
+    packing, a, h0, p = drawn(np.array([3, 1]))
+
+    def broken(*_: Any) -> Any:
+        raise ArithmeticError(name)
+
+    changed: dict[str, Any] = {name: broken}
+    k = NUMPY._replace(**changed)
+    with pytest.raises(ArithmeticError, match=name):
+        gru_vjp(np.ones((len(a), H)), gru(a, h0, p, packing, k)[1], p, Dense(0 * p.W, 0 * p.b), k)
 
 
 def test_torch_has_the_same_unit() -> None:

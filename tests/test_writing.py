@@ -95,7 +95,7 @@ def test_mutual_information_of_what_is_known() -> None:
 GOOD = ("CCO", "c1ccccc1", "CC(=O)Oc1ccccc1C(=O)O", "C[N+](C)(C)C", "C1CC2CC1CC2", "[nH]1cccc1", "Cl.Br", "C%12CC%12",
         "O=S(=O)(N)c1ccc(F)cc1", "C/C=C\\C", "N#C[C@@H]1CC1", "CS(=O)(=O)C")  # fmt: skip
 BAD = ("", "C(", "C)", "C1CC", "C(C)(C)(C)(C)C", "F=C", "C==C", "()", "C()C", "(CC)", "C(=)C", "Q", "[C", "C11", "CC=",
-       "C.", "OF(C)", "1CC1")  # fmt: skip
+       "C.", "OF(C)", "1CC1", "C=1CC-1")  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "valid"), [*((t, True) for t in GOOD), *((t, False) for t in BAD)])
