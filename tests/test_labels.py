@@ -73,10 +73,11 @@ def test_codes_are_of_the_runs_classes() -> None:
 
 def test_a_test_file_has_its_own_labels(tmp_path: Path) -> None:
     """Catches the training file's classes given to the rows of the test file, which stand in another order."""
-    paths = [table(tmp_path / name, n) for name, n in (("train.csv", 12), ("test.csv", 7))]
-    paths[1].write_text("\n".join([(lines := paths[1].read_text().splitlines())[0], *lines[:0:-1]]), encoding="utf-8")
-    config = Config(model="m2", data=str(paths[0]), test=str(paths[1]), labels_from="kind")
-    found = labels.with_labels(load(*map(str, paths), leave_out=("kind",)), config)
+    train, test = (str(table(tmp_path / name, n)) for name, n in (("train.csv", 12), ("test.csv", 7)))
+    head, *lines = Path(test).read_text(encoding="utf-8").splitlines()
+    Path(test).write_text("\n".join([head, *lines[::-1]]), encoding="utf-8")
+    config = Config(model="m2", data=train, test=test, labels_from="kind")
+    found = labels.with_labels(load(train, test, leave_out=("kind",)), config)
     kinds = np.array(["ant", "bee", "cat"])[np.arange(12) % 3]
     assert found.labels is not None
     assert found.test_labels is not None
@@ -203,24 +204,9 @@ def table(path: Path, n: int, seed: int = 0) -> Path:
 
 
 TRAIN = [
-    "--model",
-    "m2",
-    "--labels",
-    "9",
-    "--labels-from",
-    "kind",
-    "--latent",
-    "2",
-    "--hidden",
-    "8",
-    "--batch",
-    "20",
-    "--kernels",
-    "numpy",
-    "--no-pictures",
-    "--learning-rate",
-    "0.03",
-]
+    "--model", "m2", "--labels", "9", "--labels-from", "kind", "--latent", "2", "--hidden", "8", "--batch", "20",
+    "--kernels", "numpy", "--no-pictures", "--learning-rate", "0.03",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

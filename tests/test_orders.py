@@ -128,7 +128,7 @@ def test_blocks_begin_anywhere_in_a_very_large_set() -> None:
     near its beginning, which is beyond 2^32 in most epochs."""
     n = 2**34
     order = Order("blocks:1", NOISE, n)
-    order.keyed = lambda epoch, many: np.asarray  # type: ignore[assignment,misc,return-value]
+    order.keyed = lambda epoch, many: np.asarray  # type: ignore[assignment]
     firsts = [int(order.rows(epoch, np.arange(1))[0]) for epoch in range(12)]
     assert len({first >> 32 for first in firsts}) > 2
 

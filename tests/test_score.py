@@ -141,6 +141,7 @@ def test_what_names_a_row(tmp_path: Path, block: int, monkeypatch: pytest.Monkey
 
 
 def test_what_names_a_row_of_a_frame(tmp_path: Path) -> None:
+    """Catches a frame whose names are looked for among the columns that the run takes, or that has two rows of one."""
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
     pandas.DataFrame({"a": [1, 2, 3], "b": ["x", "x", "y"], "c": [7, 8, 9]}).to_parquet(tmp_path / "t.parquet")

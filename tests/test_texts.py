@@ -51,8 +51,8 @@ def test_words_seen_once_are_unknown(tmp_path: Path) -> None:
 
 
 def test_files_of_each_kind(tmp_path: Path) -> None:
-    """Catches a header that is a sequence, a name behind a SMILES that is one, a blank line that is a row, or that moves
-    the places of those behind it; test rows that are longer than the others."""
+    """Catches a header that is a sequence, a name behind a SMILES that is one, a blank line that is a row, or moves the
+    places of those behind it; test rows that are longer than the others."""
     csv = text_file(tmp_path, "m.csv", ["ID,SMILES", "1,CC", "2,CO"])
     smi = text_file(tmp_path, "m.smi", ["CC x", "", "CO y"])
     packed = tmp_path / "m.csv.gz"
