@@ -86,20 +86,20 @@ def counts(folder: Path, rows: int, columns: int, share: float) -> Path:
 
 def one(path: str, order: str, likelihood: str, steps: int, threads: int) -> dict[str, Any]:
     """Train so many steps on the rows at a path."""
-    load_test = np.zeros((2, load(path, path).train.shape[1]), np.float32 if likelihood == "poisson" else np.uint8)
+    test = np.zeros((2, load(path, path).train.shape[1]), np.float32 if likelihood == "poisson" else np.uint8)
     how: dict[str, Any] = {
         "binarisation": "none" if likelihood == "poisson" else "dynamic",
         "likelihood": likelihood,
         "order": order,
     }
     config = Config(latent=LATENT, hidden=HIDDEN, **how)
-    small = np.zeros((300, load_test.shape[1]), load_test.dtype)  # what is compiled, and laid out, is no affair of data
+    small = np.zeros((300, test.shape[1]), test.dtype)  # what is compiled, and laid out, is no affair of data
     warm = compiled.steps(State.begun(config, learn(small, config), small), small, threads)
     warm.advance(2)
     result: dict[str, Any] = {}
     with watched(result):
         start = time.perf_counter()
-        x = load(path, load_test, judge=False).train
+        x = load(path, test, judge=False).train
         state = State.begun(config, learn(x, config), x)
         take = compiled.steps(state, x, threads)
         result["seconds_to_begin"] = round(time.perf_counter() - start, 2)
