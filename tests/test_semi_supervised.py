@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from scratchvae.arena import Arena
 from scratchvae.conditional import net
+from scratchvae.distributions import Normal
 from scratchvae.errors import UsageError
 from scratchvae.gradcheck.library import cases
 from scratchvae.kernels import NUMPY, table
@@ -204,23 +205,43 @@ def test_torch_has_the_same_slopes() -> None:
     np.testing.assert_allclose(slopes(a, arena, work), expected, rtol=1e-9, atol=1e-11)
 
 
-def test_hidden_layers_are_mirrored_and_the_likelihood_has_its_variance() -> None:
-    """Catches a decoder as narrow at x as the encoder at z, and the grey level's variance for the one that is given."""
-    a, arena, _ = made(hidden=(6, 4), likelihood="gaussian", variance=0.3)
-    shapes = a.shapes()
-    assert [shapes[f"{net}.hidden.{l}.W"] for net in ("q.y", "q.z", "p") for l in (0, 1)] \
-        == [(5, 6), (6, 4), (5 + 3, 6), (6, 4), (1 + 3, 4), (4, 6)]  # fmt: skip
+def test_importance_weights_are_of_the_densities() -> None:
+    """Catches a latent that is left out, a mean for a sum, and classes that do not count as 1/C each: p(x, z, y)/q by
+    `Normal.log_prob`, of nets of (x, one-hot), with two latents and two hidden layers, which the decoder mirrors."""
+    a, arena, _ = made(3, latent=2, hidden=(4, 3))
+    assert {name: a.shapes()[f"p.hidden.{name}.W"] for name in (0, 1)} == {0: (2 + 3, 3), 1: (3, 4)}
+    (x, eps), (phi, theta) = data(a), a.nets(arena.views)
+    found = []
+    for c, own in enumerate(eps):
+        hot = np.tile(np.eye(3)[c], (len(x), 1))
+        q = net(np.hstack([x, hot]), phi.z)[0]
+        z = q.sample(own)
+        prior = Normal(np.zeros(2), np.zeros(2)).log_prob(z)
+        found.append(net(np.hstack([z, hot]), theta)[0].log_prob(x) + prior - q.log_prob(z) - np.log(3))
+    np.testing.assert_allclose(log_weights(x, eps, phi, theta), np.logaddexp.reduce(found, axis=0), rtol=1e-12)
+
+
+def test_the_likelihood_has_the_variance_that_is_given() -> None:
+    """Catches the grey level's variance for the one that was asked for."""
+    a, arena, _ = made(likelihood="gaussian", variance=0.3)
     assert a.nets(arena.views)[1].family.variance == 0.3
 
 
-def test_what_does_not_fit_is_refused() -> None:
-    """Catches draws that are shared by broadcasting: one for all classes would pass in silence; a traceback of rows of
-    another width."""
+def test_sizes_that_do_not_fit_are_refused() -> None:
+    """Catches rows of other columns, taken apart as if classes stood in them, and sizes that no net has."""
+    a, arena, _ = made()
+    x, eps = data(a)
+    with pytest.raises(UsageError, match=r"x has shape \(4, 6\) but phi was built for rows of D=5 columns"):
+        marginal(np.hstack([x, x[:, :1]]), eps, *a.nets(arena.views))
+    with pytest.raises(UsageError, match="sizes must be at least 1"):
+        made(latent=0)
+
+
+def test_noise_of_another_shape_is_refused() -> None:
+    """Catches draws that are shared by broadcasting: one for all classes would pass in silence."""
     a, arena, _ = made()
     x, eps = data(a)
     with pytest.raises(UsageError, match="a draw for each row and class"):
         marginal(x, eps[:1], *a.nets(arena.views))
-    with pytest.raises(UsageError, match=r"x has shape \(4, 4\)"):
-        marginal(x[:, :4], eps, *a.nets(arena.views))
     with pytest.raises(UsageError, match="two classes and a hidden layer"):
         SemiSupervised(5, 1)

@@ -3,7 +3,7 @@
     python -m bench.papers.decoders digits            scikit-learn's 8 × 8 digits, 0 … 16
     python -m bench.papers.decoders mnist             grey levels 0 … 255          --only beta poisson: these rows
     python -m bench.papers.decoders freyfaces         the same; --data-folder DIR holds freyfaces/
-    python -m bench.papers.decoders words --book F    how often 100 words stand in each chapter of the King James Bible
+    python -m bench.papers.decoders words --book F --epochs 120     how often 100 words stand in a chapter of the Bible
     python -m bench.papers.decoders diabetes          mixed columns with gaps; also wine
     python -m bench.papers.decoders --table           what there is
 
