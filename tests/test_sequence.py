@@ -122,6 +122,20 @@ def test_beta_weighs_the_kl_alone(beta: Any) -> None:
     assert gradient.flat @ v == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-6)
 
 
+def test_slopes_are_a_straight_line_in_beta() -> None:
+    """Catches a β that divides, or that is squared, to the last digits."""
+    phi, theta, arena = nets()
+    eps, w, found = RNG.standard_normal((len(ROWS), K)), RNG.standard_normal(len(ROWS)), []
+    _, cache = elbo(padded(ROWS), eps, phi, theta)
+    for beta in (0.0, 1.0, np.array([2.0, 2.0])):
+        gradient = arena.like()
+        dphi, dtheta = SequenceArchitecture(6, V, K, hidden=5, embedding=3).nets(gradient.views)
+        elbo_vjp(w, cache, eps, phi, theta, dphi, dtheta, beta=beta)
+        found.append(gradient.flat)
+    close(found[2] - found[1], found[1] - found[0])
+    assert np.abs(found[1] - found[0]).max() > 0.1
+
+
 def test_it_is_a_bound() -> None:
     """Catches a KL of the wrong sign and one that is paid at every token: mean importance weights are p(x), whose log
     is no less than the bound."""
