@@ -137,16 +137,18 @@ def test_slopes_are_a_straight_line_in_beta() -> None:
 
 
 def test_it_is_a_bound() -> None:
-    """Catches a KL of the wrong sign and one that is paid at every token: mean importance weights are p(x), whose log
-    is no less than the bound."""
+    """Catches a KL of the wrong sign and one that is paid at every token: mean importance weights are p(x), which is a
+    sum over a grid of z, and whose log is no less than the bound."""
     state = state_of(latent=K, hidden=(5,), embedding=3)
-    state.arena.flat[...] = 0.5 * RNG.standard_normal(state.arena.flat.size)
+    state.arena.flat[...] = 0.5 * np.random.default_rng(1).standard_normal(state.arena.flat.size)
     x = padded([[2], [3, 2]], 6).astype("float64")
     eps = np.random.default_rng(3).standard_normal((4000, 2, K))
     L, reconstruction, kl = bound(state, x, eps[:500])
     log_p = np.logaddexp.reduce(log_weights(state, x, eps), axis=0) - np.log(len(eps))
-    by_prior = [log_likelihood(np.repeat(x[i : i + 1], len(eps), axis=0), eps[:, i], state.theta)[0] for i in (0, 1)]
-    exact = np.array([np.logaddexp.reduce(row) - np.log(len(eps)) for row in by_prior])
+    z = np.array([*product(np.linspace(-7, 7, 71), repeat=K)])
+    given = [log_likelihood(np.repeat(row[None], len(z), axis=0), z, state.theta)[0] for row in x]
+    log_prior = -0.5 * (z * z).sum(axis=1) - K / 2 * np.log(2 * np.pi) + K * np.log(0.2)
+    exact = np.logaddexp.reduce(given + log_prior, axis=1)
     close(log_p, exact, 0.03)
     assert (log_p > L).all()
     close(L, reconstruction - kl)
